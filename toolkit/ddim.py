@@ -1,0 +1,123 @@
+"""Chapter 2: denoising diffusion implicit models (Song, Meng & Ermon, ICLR 2021; arXiv 2010.02502).
+
+In this book's notation (their alpha_t is our alpha_t^2): from x_t to x_s, s < t,
+
+    x_s = alpha_s x0 + sqrt(sigma_s^2 - s_eta^2) eps + s_eta z        (their eq. 12)
+    s_eta = eta sqrt(sigma_s^2 / sigma_t^2 (sigma_t^2 - alpha_t^2 / alpha_s^2 sigma_s^2))        (their eq. 16)
+
+with x0 and eps the model's predictions at x_t and z fresh noise: eta = 1 is DDPM's posterior, eta = 0 is deterministic.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from toolkit.sampling import noise_of, sample_last, sampler
+
+
+def ddim_sigma(schedule, t, s, eta=1.0):
+    """Standard deviation s_eta of the noise that a DDIM step from t to s adds (eq. 16 of the paper).
+
+    t, s: times, floats or float64 arrays, sigma(s) <= sigma(t).  eta = 1 gives the posterior deviation of DDPM.
+    """
+    ratio = schedule.alpha(t) / schedule.alpha(s)
+    fresh = np.maximum(schedule.sigma(t) ** 2 - ratio**2 * schedule.sigma(s) ** 2, 0.0)
+    return eta * schedule.sigma(s) / schedule.sigma(t) * np.sqrt(fresh)
+
+
+def ddim_coefficients(schedule, times, eta=0.0):
+    """(a, b, c), lists of floats, such that a DDIM step is  x_s = a x_t + b eps + c z  (eq. 12, with x0 = (x - sigma eps) / alpha).
+
+    times: decreasing list of n + 1 times; each list has n entries.  ValueError if alpha is 0 where x0 must be formed, or eta is
+    negative or so large that the noise would exceed sigma_s.
+    """
+    if eta < 0:
+        raise ValueError(f"eta must not be negative, got {eta}")
+    t, s = np.asarray(times[:-1]), np.asarray(times[1:])
+    alpha_t, sigma_t, alpha_s, sigma_s = (g(u) for u in (t, s) for g in (schedule.alpha, schedule.sigma))
+    if not (alpha_t > 0).all():
+        raise ValueError(f"alpha is 0 at t = {t[0]:g} (lambda is -inf), where eps tells nothing of x0: start the grid a little later")
+    noise = ddim_sigma(schedule, t, s, eta)
+    room = sigma_s**2 - noise**2
+    if (room < -1e-12 * sigma_s**2).any():
+        raise ValueError(f"eta = {eta:g} asks for more noise than sigma_s at some step; on this grid eta must be smaller")
+    direction = np.sqrt(np.maximum(room, 0.0))
+    a = alpha_s / alpha_t
+    return a.tolist(), (direction - a * sigma_t).tolist(), noise.tolist()
+
+
+@sampler(order=1, nfe=lambda steps: steps, kind="ode")
+def ddim(model, x, times, eta=0.0, rng=0):
+    """DDIM (eq. 12 of the paper) along `times`, any sub-sequence; the last step may end at sigma = 0.
+
+    x: (B, ...) at times[0].  eta: 0 deterministic, 1 DDPM's posterior variance.  rng: int seed, generator or Brownian, used if eta > 0.
+    """
+    a, b, c = ddim_coefficients(model.schedule, times, eta)
+    noises = noise_of(rng, x, times) if eta else None
+    yield times[0], x
+    for i, t in enumerate(times[:-1]):
+        x = a[i] * x + b[i] * model.eps(x, t)
+        if noises:
+            x = x + c[i] * next(noises)
+        yield times[i + 1], x
+
+
+@sampler(order=1, nfe=lambda steps: steps, kind="inversion")
+def ddim_invert(model, x, times, iterations=0):
+    """Encode data into noise: undo DDIM's steps (eta = 0) one by one, from times[-1] up to times[0].
+
+    times: the *decreasing* grid that decoding will use.  A step solves x_s = a x_t + b eps(x_t, t) for x_t.  iterations = 0 is
+    the usual approximation, eps(x_s, t) in place of eps(x_t, t) (Song, Meng & Ermon 2021, sec. 4.3 and 5.4), off by O(h) in all; each
+    fixed-point iteration costs one call a step and repairs it (Pan et al. 2023), to round-off when enough are made.
+    """
+    a, b, _ = ddim_coefficients(model.schedule, times)
+    yield times[-1], x
+    for i in reversed(range(len(times) - 1)):
+        known, t = x, times[i]
+        for _ in range(iterations + 1):
+            x = (known - b[i] * model.eps(x, t)) / a[i]
+        yield t, x
+
+
+ddim_invert.nfe_with = lambda steps, iterations=0: steps * (iterations + 1)
+
+
+def lerp(x, y, weight: float):
+    """Straight line between two latents: (1 - w) x + w y.  Leaves the shell on which Gaussian noise lives."""
+    return (1 - weight) * x + weight * y
+
+
+def slerp(x, y, weight: float):
+    """Great circle between two latents (Shoemake 1985; Song, Meng & Ermon 2021, app. D.5), sample by sample.
+
+    x, y: (B, ...).  sin((1 - w) th) / sin(th) x + sin(w th) / sin(th) y, th the angle between them; parallel latents fall back on lerp.
+    """
+    flat_x, flat_y = x.flatten(1), y.flatten(1)
+    cosine = (flat_x * flat_y).sum(1) / (flat_x.norm(dim=1) * flat_y.norm(dim=1))
+    theta = torch.arccos(cosine.clamp(-1, 1)).reshape(-1, *[1] * (x.ndim - 1))
+    parallel = theta.sin() < 1e-6
+    safe = torch.where(parallel, torch.ones_like(theta), theta.sin())
+    great = (((1 - weight) * theta).sin() * x + (weight * theta).sin() * y) / safe
+    return torch.where(parallel, lerp(x, y, weight), great)
+
+
+def edit(source, target, x, times, until: float, iterations: int = 0):
+    """Edit by partial inversion: encode x with `source` up to time `until`, decode with `target` (both models on one schedule).
+
+    times: a decreasing grid ending where x lives; the part from `until` down is used, `until` itself rounded to the grid.  The
+    smaller `until`, the more of x is kept.  Returns the edited batch, shaped like x.
+    """
+    times = torch.as_tensor(times, dtype=torch.float64)
+    first = int((times - until).abs().argmin())
+    if first >= len(times) - 1:
+        raise ValueError(f"until = {until:g} lies at or below the end of the grid, {float(times[-1]):g}: nothing to edit")
+    part = times[first:]
+    return sample_last(ddim(target, sample_last(ddim_invert(source, x, part, iterations=iterations)), part))
+
+
+def curvature(path):
+    """How bent trajectories are: arc length over chord, (B,); 1 for a straight line.  path: (n + 1, B, ...)."""
+    flat = path.flatten(2)
+    length = (flat[1:] - flat[:-1]).norm(dim=2).sum(0)
+    return length / (flat[-1] - flat[0]).norm(dim=1).clamp(min=math.ulp(1.0))

@@ -1,0 +1,95 @@
+"""Where to step: every grid is NAME(schedule, steps, start=None, end=None) and returns steps + 1 decreasing float64 times.
+
+The first entry is `start`, the last `end`; both default to the schedule's own.  The names say in which variable the
+steps are equal.
+"""
+
+import math
+
+import torch
+
+
+def _ends(schedule, steps, start, end):
+    start = schedule.start if start is None else float(start)
+    end = schedule.end if end is None else float(end)
+    if int(steps) != steps or steps < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, got {steps}")
+    if not start > end >= 0:
+        raise ValueError(f"a grid runs from start down to end >= 0, got start = {start:g}, end = {end:g}")
+    return int(steps), start, end
+
+
+def _grid(times, start, end):
+    """Pin the ends exactly (round-off in t_of_lam must not move them)."""
+    times = times.double().clone()
+    times[0], times[-1] = start, end
+    return times
+
+
+def _ramp(steps):
+    return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+
+
+def uniform(schedule, steps, start=None, end=None):
+    """Equal steps in t."""
+    steps, start, end = _ends(schedule, steps, start, end)
+    return _grid(start + _ramp(steps) * (end - start), start, end)
+
+
+def quadratic(schedule, steps, start=None, end=None):
+    """Equal steps in sqrt(t), so that steps shrink towards the data (Song, Meng & Ermon 2021, app. D.2: 'quadratic')."""
+    steps, start, end = _ends(schedule, steps, start, end)
+    return _grid((math.sqrt(start) + _ramp(steps) * (math.sqrt(end) - math.sqrt(start))) ** 2, start, end)
+
+
+def _finite_lam(schedule, name, t):
+    lam = schedule.lam(t)
+    if not math.isfinite(lam):
+        raise ValueError(f"{name} = {t:g} has lambda = {lam:g}; this grid needs a finite lambda: choose {name} inside the interval")
+    return lam
+
+
+def uniform_lambda(schedule, steps, start=None, end=None):
+    """Equal steps in lambda, half the log-SNR (Lu et al. 2022, sec. 3.4).  ValueError where lambda is infinite."""
+    steps, start, end = _ends(schedule, steps, start, end)
+    first, last = _finite_lam(schedule, "start", start), _finite_lam(schedule, "end", end)
+    return _grid(schedule.t_of_lam(first + _ramp(steps) * (last - first)), start, end)
+
+
+def karras(schedule, steps, start=None, end=None, rho: float = 7.0):
+    """Equal steps in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5); rho = 7 is theirs, rho -> inf is uniform_lambda."""
+    steps, start, end = _ends(schedule, steps, start, end)
+    first = math.exp(-_finite_lam(schedule, "start", start) / rho)
+    last = math.exp(-_finite_lam(schedule, "end", end) / rho)
+    return _grid(schedule.t_of_lam(-rho * torch.log(first + _ramp(steps) * (last - first))), start, end)
+
+
+def truncated(schedule, steps, start=None, end=None, snr_start: float = 1e-3, snr_end: float = 1e4):
+    """uniform_lambda over the part that matters: from signal-to-noise alpha^2 / sigma^2 = snr_start up to snr_end.
+
+    A given `start` or `end` replaces that end; neither reaches beyond the schedule's own.  What is skipped at the
+    start holds almost no signal, at the end almost no noise.
+    """
+    if start is None:
+        start = min(schedule.start, schedule.t_of_lam(0.5 * math.log(snr_start)))
+    if end is None:
+        end = max(schedule.end, schedule.t_of_lam(0.5 * math.log(snr_end)))
+    return uniform_lambda(schedule, steps, start, end)
+
+
+def strided(schedule, steps, start=None, end=None):
+    """A sub-sequence of a Discrete schedule's steps: times n / T for whole n, from T down to 0 as evenly as can be.
+
+    The last step ends at n = 0, where alpha-bar = 1 (Song, Meng & Ermon 2021, sec. 4.2, with the ends included).
+    ValueError for a schedule without T, or for more steps than it has.
+    """
+    if not hasattr(schedule, "T"):
+        raise ValueError("strided needs a Discrete schedule; use uniform for a continuous one")
+    steps, start, end = _ends(schedule, steps, start, end)
+    first, last = round(start * schedule.T), round(end * schedule.T)
+    if steps > first - last:
+        raise ValueError(f"steps must be at most {first - last}, the steps that the schedule has here; got {steps}")
+    return torch.round(first + _ramp(steps) * (last - first)) / schedule.T
+
+
+GRIDS = {f.__name__: f for f in (uniform, quadratic, uniform_lambda, karras, truncated, strided)}

@@ -1,0 +1,313 @@
+"""One model, four views.
+
+A denoising model answers one question, "what is in this noisy x_t?", and the literature asks it in four ways.  With
+x_t = alpha x_0 + sigma eps they are linear in one another (Salimans & Ho 2022, sec. 4; Song et al. 2021, sec. 3):
+
+    eps(x, t)    the noise, E[eps | x_t]             score(x, t) = -eps / sigma, the gradient of log p_t
+    x0(x, t)     the data, E[x_0 | x_t]              v(x, t)     = alpha eps - sigma x0
+
+Whatever one a network predicts, every model here has all four, plus `schedule` and `nfe`, the number of times that the
+network itself was called.  x has shape (B, ...); t is a number, or a tensor of shape () or (B,).
+"""
+
+import copy
+import math
+
+import torch
+
+VIEWS = ("eps", "x0", "score", "v")
+
+
+def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.5):
+    """(A, B) such that  want = A x + B have,  for any two of eps, x0, score, v and EDM's raw network output "edm".
+
+    Each prediction is p x0 + q eps (+ r x for "edm": Karras et al. 2022, eq. 7 and table 1, at noise level sigma / alpha);
+    with x = alpha x0 + sigma eps that is a 2 x 2 linear system, solved here by Cramer's rule.
+    alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where alpha = 0, and so on).
+    """
+    p, q, r = _composition(have, alpha, sigma, sigma_data)
+    u, w, _ = _composition(want, alpha, sigma, sigma_data)
+    determinant = alpha * q - sigma * p
+    if isinstance(determinant, float) and (determinant == 0 or not math.isfinite(determinant)):
+        raise ValueError(f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}")
+    slope = (w * alpha - u * sigma) / determinant
+    return (u * q - w * p) / determinant - slope * r, slope
+
+
+def _composition(name, alpha, sigma, sigma_data):
+    """prediction = p x0 + q eps + r x."""
+    if name == "x0":
+        return 1.0, 0.0, 0.0
+    if name == "eps":
+        return 0.0, 1.0, 0.0
+    if name == "v":
+        return -sigma, alpha, 0.0
+    if name == "score":
+        return 0.0, -1.0 / sigma if not isinstance(sigma, float) or sigma else -math.inf, 0.0
+    if name == "edm":
+        level, total = sigma / alpha, (sigma / alpha) ** 2 + sigma_data**2
+        c_out = level * sigma_data / total**0.5
+        if isinstance(c_out, float) and c_out == 0:
+            return math.inf, 0.0, 0.0
+        return 1.0 / c_out, 0.0, -(sigma_data**2 / total) / alpha / c_out
+    raise ValueError(f"a prediction is one of eps, x0, v, score, edm; got {name!r}")
+
+
+class Model:
+    """The common face.  A subclass gives `_view(want, x, t)`, and `_calls`, a one-element list shared by its relatives."""
+
+    schedule = None
+    _calls = None
+
+    @property
+    def nfe(self) -> int:
+        """Number of function evaluations so far: how often the network was called (any batch size counts once)."""
+        return self._calls[0]
+
+    def eps(self, x, t):
+        """Predicted noise E[eps | x_t = x], shaped like x."""
+        return self._view("eps", x, t)
+
+    def x0(self, x, t):
+        """Predicted data E[x_0 | x_t = x] (Tweedie's formula), shaped like x."""
+        return self._view("x0", x, t)
+
+    def score(self, x, t):
+        """Gradient of log p_t at x, shaped like x."""
+        return self._view("score", x, t)
+
+    def v(self, x, t):
+        """Velocity alpha eps - sigma x0 (Salimans & Ho 2022, app. D), shaped like x."""
+        return self._view("v", x, t)
+
+    def begin(self):
+        """Called by `sample` before each run; wrappers that remember something forget it here."""
+
+    def rows(self, first: int, last: int):
+        """This model for samples first..last-1 of a batch (a label given per sample is cut accordingly)."""
+        return self
+
+    def with_label(self, label):
+        """This model, conditioned on `label`: an int, a tensor (B,) of ints, or None for no condition."""
+        raise ValueError(f"{type(self).__name__} takes no label")
+
+    def _view(self, want, x, t):
+        raise NotImplementedError
+
+
+class _Labelled(Model):
+    """A model whose `label` is an attribute, None, an int or a tensor (B,)."""
+
+    label = None
+
+    def with_label(self, label):
+        relative = copy.copy(self)
+        relative.label = torch.as_tensor(label) if label is not None and not isinstance(label, int) else label
+        return relative
+
+    def rows(self, first, last):
+        if isinstance(self.label, torch.Tensor) and self.label.ndim:
+            return self.with_label(self.label[first:last])
+        return self
+
+    def _labels(self, x):
+        """The label as a tensor (B,) on x's device."""
+        label = torch.as_tensor(self.label, device=x.device)
+        if label.ndim and len(label) != len(x):
+            raise ValueError(f"label must be one number or have one entry per sample: got {len(label)} for {len(x)}")
+        return label.expand(len(x))
+
+
+class Network(_Labelled):
+    """A network with the face of a model.
+
+    network: called as network(x, c), or network(x, c, label) when a label is set; c has shape (B,), x's device, and
+        float32 (float64 when x is float64).  It returns a tensor shaped like x (twice the channels with learned_variance).
+    predicts: what it returns: "eps", "x0", "v", "score", or "edm", the raw output F of EDM's preconditioned network
+        D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x / alpha and at noise level sigma / alpha.
+    clock: what c is: "t"; "lam", half the log-SNR; "index", t T of a Discrete schedule; "sigma", sigma / alpha;
+        "c_noise", log(sigma / alpha) / 4.  Default "t", and "c_noise" for predicts="edm".
+    ValueError for an unknown `predicts` or `clock`, and for an output of the wrong shape.
+    """
+
+    def __init__(self, network, schedule, predicts="eps", label=None, clock=None, sigma_data=0.5, learned_variance=False):
+        if predicts not in (*VIEWS, "edm"):
+            raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}")
+        clock = clock or ("c_noise" if predicts == "edm" else "t")
+        if clock not in _CLOCKS:
+            raise ValueError(f"clock must be one of {', '.join(_CLOCKS)}; got {clock!r}")
+        self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
+        self.clock, self._clock, self.learned_variance = clock, _CLOCKS[clock], learned_variance
+        self.label, self._calls = label, [0]
+
+    def _view(self, want, x, t):
+        prediction = self._predict(x, t)
+        if self.learned_variance:
+            prediction = prediction.chunk(2, dim=1)[0]
+        return self._convert(want, prediction, x, t)
+
+    def eps_and_fraction(self, x, t):
+        """(eps, fraction) of a network with learned variance, from one call.
+
+        fraction in [0, 1], shaped like x, places the log-variance between beta-tilde (0) and beta (1)
+        (Nichol & Dhariwal 2021, eq. 15; the network's output in [-1, 1] is mapped to [0, 1]).
+        """
+        if not self.learned_variance:
+            raise ValueError("this network predicts no variance; build it with Network(..., learned_variance=True)")
+        prediction, fraction = self._predict(x, t).chunk(2, dim=1)
+        return self._convert("eps", prediction, x, t), (fraction + 1) / 2
+
+    def _predict(self, x, t):
+        self._calls[0] += 1
+        if isinstance(t, torch.Tensor):
+            c = self._clock(self.schedule, t.double()).to(_clock_dtype(x)).to(x.device).expand(len(x))
+        else:
+            c = torch.full((len(x),), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device)
+        out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
+        if self.predicts == "edm":
+            x = x * self._edm_scale(x, t)
+        out = self.network(x, c) if self.label is None else self.network(x, c, self._labels(x))
+        if out.shape != out_shape:
+            raise ValueError(f"the network must return shape {tuple(out_shape)}, got {tuple(out.shape)}")
+        return out
+
+    def _edm_scale(self, x, t):
+        """c_in / alpha: the factor that brings x_t to unit variance."""
+        alpha, sigma = _levels(self.schedule, x, t)
+        return 1 / (sigma**2 + alpha**2 * self.sigma_data**2) ** 0.5
+
+    def _convert(self, want, prediction, x, t):
+        if want == self.predicts:
+            return prediction
+        alpha, sigma = _levels(self.schedule, x, t)
+        a, b = view_coefficients(self.predicts, want, alpha, sigma, self.sigma_data)
+        if isinstance(a, float) and a == 0:
+            return prediction * b
+        return a * x + b * prediction
+
+
+def _levels(schedule, x, t):
+    """(alpha, sigma) as floats, or for a tensor t as tensors that broadcast against x."""
+    if not isinstance(t, torch.Tensor):
+        t = float(t)
+        return schedule.alpha(t), schedule.sigma(t)
+    t = t.double().to(x.device)
+    shape = (-1,) + (1,) * (x.ndim - 1) if t.ndim else ()
+    return tuple(level.to(x.dtype).reshape(shape) for level in (schedule.alpha(t), schedule.sigma(t)))
+
+
+def _clock_dtype(x):
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+_CLOCKS = {
+    "t": lambda schedule, t: t,
+    "lam": lambda schedule, t: schedule.lam(t),
+    "index": lambda schedule, t: t * schedule.T,
+    "sigma": lambda schedule, t: schedule.sigma(t) / schedule.alpha(t),
+    "c_noise": lambda schedule, t: -0.25 * schedule.lam(t),
+}
+
+
+class _Wrapper(Model):
+    """A model made from another: same schedule, same counter."""
+
+    def __init__(self, model):
+        self.model, self.schedule = model, model.schedule
+
+    @property
+    def _calls(self):
+        return self.model._calls
+
+    def begin(self):
+        self.model.begin()
+
+    def rows(self, first, last):
+        relative = copy.copy(self)
+        relative.model = self.model.rows(first, last)
+        return relative
+
+    def with_label(self, label):
+        relative = copy.copy(self)
+        relative.model = self.model.with_label(label)
+        return relative
+
+
+class Guided(_Wrapper):
+    """Classifier-free guidance: eps = eps_null + scale (eps_label - eps_null), two calls each (Ho & Salimans 2022, eq. 6).
+
+    scale = 1 is the plain conditional model, 0 the unconditional one; Ho & Salimans' w is scale - 1.
+    """
+
+    def __init__(self, model, label, scale: float):
+        super().__init__(model)
+        self.scale = float(scale)
+        self._conditional, self._null = model.with_label(label), model.with_label(None)
+
+    def rows(self, first, last):
+        relative = copy.copy(self)
+        relative.model = self.model.rows(first, last)
+        relative._conditional = self._conditional.rows(first, last)
+        return relative
+
+    def with_label(self, label):
+        return Guided(self.model, label, self.scale)
+
+    def _view(self, want, x, t):
+        # every view is affine in eps with the same offset, so guidance commutes with the change of view
+        null = self._null._view(want, x, t)
+        return null + self.scale * (self._conditional._view(want, x, t) - null)
+
+
+class Thresholded(_Wrapper):
+    """Clip the predicted x0: dynamic thresholding (Saharia et al. 2022, sec. 2.3).
+
+    s = max(limit, the `quantile` of |x0| over each sample); x0 is clipped to [-s, s] and scaled by limit / s.
+    quantile=None gives static thresholding, a plain clip to [-limit, limit].  Meant for data in [-limit, limit] only.
+    """
+
+    def __init__(self, model, quantile: float | None = 0.995, limit: float = 1.0):
+        super().__init__(model)
+        if quantile is not None and not 0 < quantile <= 1:
+            raise ValueError(f"quantile must lie in (0, 1] or be None, got {quantile}")
+        self.quantile, self.limit = quantile, float(limit)
+
+    def _view(self, want, x, t):
+        x0 = self.model.x0(x, t)
+        if self.quantile is None:
+            x0 = x0.clamp(-self.limit, self.limit)
+        else:
+            s = torch.quantile(x0.abs().flatten(1).float(), self.quantile, dim=1).clamp(min=self.limit)
+            s = s.to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1))
+            x0 = x0.clamp(-s, s) * (self.limit / s)
+        if want == "x0":
+            return x0
+        a, b = view_coefficients("x0", want, *_levels(self.schedule, x, t))
+        return a * x + b * x0
+
+
+class AFS(_Wrapper):
+    """Analytic first step: answer the first call of a run in closed form, uncounted (Dockhorn et al. 2022, sec. 3.3).
+
+    At the start x_t is nearly Gaussian whatever the data, so eps = sigma (x - alpha mean) / (alpha^2 std^2 + sigma^2), exact for
+    Gaussian data of that mean and standard deviation (numbers or tensors that broadcast against a sample).
+    """
+
+    def __init__(self, model, mean=0.0, std=1.0):
+        super().__init__(model)
+        self.mean, self.std, self._answered = mean, std, False
+
+    def begin(self):
+        self._answered = False
+        self.model.begin()
+
+    def _view(self, want, x, t):
+        if self._answered:
+            return self.model._view(want, x, t)
+        self._answered = True
+        alpha, sigma = _levels(self.schedule, x, t)
+        eps = sigma * (x - alpha * self.mean) / (alpha**2 * self.std**2 + sigma**2)
+        if want == "eps":
+            return eps
+        a, b = view_coefficients("eps", want, alpha, sigma)
+        return a * x + b * eps

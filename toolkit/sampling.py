@@ -1,0 +1,326 @@
+"""Running a sampler: `sample`, the registry of samplers, and noise that belongs to a path.
+
+A sampler is a generator, `sampler(model, x, times, **options)`, that yields (t, x), the start first.  It evaluates its
+schedule once, on the host in float64, and its loop is the algorithm box.  Everything else is the consumer's: path,
+progress, batches, early stop.
+"""
+
+import inspect
+import math
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import Callable
+
+import numpy as np
+import torch
+
+# --- the registry ------------------------------------------------------------------------------------------------------
+
+REGISTRY: dict[str, Callable] = {}
+
+
+def sampler(*, order: int, nfe: Callable[[int], int] | None, kind: str):
+    """Declare what a sampler promises, check its arguments, and register it under its name.
+
+    order: order of convergence as the steps are refined (weak order for kind="sde").  nfe: steps -> model calls, None if the sampler
+    chooses its own steps.  kind: "ode" or "sde" (sampling), "inversion" (from data to noise).  The decorated generator
+    receives `times` as a list of floats.
+    """
+
+    def decorate(loop):
+        @wraps(loop)
+        def checked(model, x, times, **options):
+            return loop(model, _check_state(x), _check_times(times), **options)
+
+        checked.order, checked.nfe, checked.kind = order, nfe, kind
+        checked.random = "rng" in inspect.signature(loop).parameters
+        REGISTRY[loop.__name__] = checked
+        return checked
+
+    return decorate
+
+
+def _check_state(x):
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim < 2:
+        got = f"shape {tuple(x.shape)}, {x.dtype}" if isinstance(x, torch.Tensor) else type(x).__name__
+        raise ValueError(f"x must be a floating-point tensor of shape (B, ...), one row a sample; got {got}")
+    return x
+
+
+def _check_times(times):
+    values = torch.as_tensor(times, dtype=torch.float64).tolist()
+    if not isinstance(values, list) or len(values) < 2:
+        raise ValueError("times must hold at least two times, the start and the end")
+    if not all(math.isfinite(t) for t in values):
+        raise ValueError("times must be finite")
+    for i, (t, s) in enumerate(zip(values, values[1:])):
+        if not t > s:
+            raise ValueError(f"times must decrease, from noise to data: times[{i}] = {t:g}, times[{i + 1}] = {s:g}")
+    return values
+
+
+# --- noise -------------------------------------------------------------------------------------------------------------
+
+_UNITS, _FINE = 1000, 2**14  # the lattice of times on which a Brownian path is known: 1000 x 2^14 cells
+_BLOCK = 2**18  # numbers drawn at once
+
+
+class Brownian:
+    """Brownian paths, one a sample, each a function of (seed, sample, time) and of nothing else.
+
+    `normals(x, times)` gives for each step of the grid a standard normal shaped like x: the path's increment over that
+    step, scaled to unit variance.  So the same samples come out however a batch is cut (`first` is the number of the
+    first row), and a finer grid with the same ends sees the same path.  Times are rounded to 1/16,384,000 of the grid's
+    length.  The path is built by bisection (Lévy's construction) from a counter-based generator, on x's device, without a
+    host sync; CPU and GPU agree up to rounding.
+    """
+
+    def __init__(self, seed: int = 0, first: int = 0):
+        self.seed, self.first = int(seed), int(first)
+
+    def normals(self, x, times):
+        """An iterator over len(times) - 1 tensors shaped like x; times is a decreasing list of floats."""
+        u = (times[0] - np.asarray(times)) / (times[0] - times[-1])
+        points = tuple(np.rint(u * (_UNITS * _FINE)).astype(np.int64).tolist())
+        if any(b <= a for a, b in zip(points, points[1:])):
+            raise ValueError("times lie too close together for a Brownian path: two of them differ by less than 6e-8 of the grid")
+        rows, d = len(x), x[0].numel()
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        samples = torch.arange(self.first, self.first + rows, device=x.device)
+
+        def draw(keys):
+            return _hashed_normal(self.seed, keys, samples, d, dtype)
+
+        cells = _walk(draw(torch.zeros(1, dtype=torch.int64, device=x.device)), 0, _UNITS * _FINE, points, draw)
+        return (z.reshape(x.shape).to(x.dtype) for z in _gather(cells, points))
+
+
+def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu", first: int = 0):
+    """Standard normal (n, *shape); row i is a function of (seed, first + i) only.  shape: an int or a tuple."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    samples = torch.arange(first, first + n, device=device)
+    key = torch.full((1,), -1, dtype=torch.int64, device=device)
+    inner = torch.float64 if dtype == torch.float64 else torch.float32
+    return _hashed_normal(int(seed), key, samples, math.prod(shape), inner)[0].reshape(n, *shape).to(dtype)
+
+
+def _gather(cells, points):
+    """Join the cells (length, z), which come in order, into one unit-variance increment for each step of the grid."""
+    at, total, parts = 0, None, 0
+    steps = iter(zip(points, points[1:]))
+    a, b = next(steps)
+    for length, z in cells:
+        at += length
+        if at == b and total is None:
+            yield z
+        else:
+            total = z * math.sqrt(length) if total is None else total + z * math.sqrt(length)
+            if at == b:
+                yield total / math.sqrt(b - a)
+        if at == b:
+            total = None
+            a, b = next(steps, (b, -1))
+
+
+def _middle(a, b):
+    """Where the cell [a, b) is split: whole units first, so that n/1000 are nodes, then halves."""
+    length = b - a
+    return a + np.where(length > _FINE, _FINE * (length // _FINE // 2), length // 2)
+
+
+def _walk(z, a, b, points, draw):
+    """Split the cell [a, b), whose increment is z (1, B, d), down to the grid; yield (length, z) in order of time."""
+    inside = _inside(points, a, b)
+    if not inside:
+        yield b - a, z[0]
+    elif len(inside) * z.numel() <= _BLOCK or len(inside) == 1:
+        yield from _breadth_first(z, _plan(inside, a, b), draw)
+    else:
+        m = int(_middle(a, b))
+        xi = draw(torch.tensor([m], device=z.device))
+        left, right = _split(z, xi, (m - a) / (b - a))
+        yield from _walk(left, a, m, points, draw)
+        yield from _walk(right, m, b, points, draw)
+
+
+def _inside(points, a, b):
+    low, high = np.searchsorted(points, [a, b], side="left")
+    return tuple(p for p in points[low:high] if p > a)
+
+
+def _split(z, xi, share):
+    """The two halves of an increment z, given fresh noise xi: a rotation, so that both are standard normal."""
+    cos, sin = share**0.5, (1 - share) ** 0.5
+    return cos * z + sin * xi, sin * z - cos * xi
+
+
+@lru_cache(maxsize=4096)
+def _plan(inside, a, b):
+    """The levels of the bisection of [a, b) that separates the points inside, and the lengths of the final cells."""
+    inside = np.asarray(inside)
+    left, right, levels = np.array([a]), np.array([b]), []
+    while True:
+        holds = np.searchsorted(inside, right, side="left") > np.searchsorted(inside, left, side="right")
+        if not holds.any():
+            return tuple(levels), (right - left).tolist()
+        middle = _middle(left, right)
+        parents = np.flatnonzero(holds)
+        share = (middle - left)[parents] / (right - left)[parents]
+        order = np.argsort(np.concatenate([left, middle[parents]]), kind="stable")
+        levels.append((torch.from_numpy(parents), torch.from_numpy(share), torch.from_numpy(middle[parents]), torch.from_numpy(order)))
+        new_right = right.copy()
+        new_right[parents] = middle[parents]
+        left, right = np.concatenate([left, middle[parents]])[order], np.concatenate([new_right, right[parents]])[order]
+
+
+def _breadth_first(z, plan, draw):
+    levels, lengths = plan
+    for parents, share, keys, order in levels:
+        parents, order = parents.to(z.device), order.to(z.device)
+        share = share.to(z)[:, None, None]
+        left, right = _split(z[parents], draw(keys.to(z.device)), share)
+        z = torch.cat([z.index_copy(0, parents, left), right])[order]
+    return zip(lengths, z.unbind(0))
+
+
+def _signed(value):
+    return (value & (2**64 - 1)) - (2**64 if value & 2**63 else 0)
+
+
+_GOLDEN, _MIX1, _MIX2 = (_signed(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _mix(z):
+    """SplitMix64's finaliser (Steele, Lea & Flood 2014) on int64 tensors; >> is made logical by the masks."""
+    z = (z ^ ((z >> 30) & (2**34 - 1))) * _MIX1
+    z = (z ^ ((z >> 27) & (2**37 - 1))) * _MIX2
+    return z ^ ((z >> 31) & (2**33 - 1))
+
+
+def _hashed_normal(seed, keys, samples, d, dtype):
+    """Standard normals (len(keys), len(samples), d), each a function of (seed, key, sample, element): hash, then Box-Muller."""
+    half = (d + 1) // 2
+    base = _mix(torch.full_like(keys, _signed(seed * 0x9E3779B97F4A7C15 + 1)))
+    base = _mix(base + keys * _GOLDEN)[:, None, None]
+    base = _mix(base + samples[None, :, None] * _GOLDEN)
+    bits = _mix(base + torch.arange(half, device=keys.device) * _GOLDEN)
+    radius = ((bits >> 32) & 0xFFFFFFFF).to(dtype).add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+    angle = (bits & 0xFFFFFFFF).to(dtype).mul_(2 * math.pi * 2.0**-32)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)[..., :d]
+
+
+def noise_of(rng, x, times):
+    """The noise that a sampler's `rng` option stands for: an int seed, a torch.Generator (its next draw is the seed), or an object
+    with `normals(x, times)`, such as Brownian or Replay."""
+    if isinstance(rng, torch.Generator):
+        rng = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+    if isinstance(rng, int):
+        rng = Brownian(rng)
+    if not hasattr(rng, "normals"):
+        raise ValueError(f"rng must be an int, a torch.Generator or a Brownian; got {type(rng).__name__}")
+    return rng.normals(x, times)
+
+
+class Replay:
+    """Noise given in advance: one tensor a step.  For comparing samplers, ours and others', on the same draws."""
+
+    def __init__(self, tensors):
+        self.tensors = list(tensors)
+
+    def normals(self, x, times):
+        """The given tensors; ValueError if there are fewer than steps."""
+        if len(self.tensors) < len(times) - 1:
+            raise ValueError(f"{len(times) - 1} steps need as many noises; got {len(self.tensors)}")
+        return iter(self.tensors)
+
+
+# --- running -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """What `sample` returns: final state x (B, ...), path (len(times), B, ...) or None, times, and the model calls made for each sample."""
+
+    x: torch.Tensor
+    path: torch.Tensor | None
+    times: list[float]
+    nfe: int
+
+
+def sample(sampler, model, noise, times, *, seed=0, keep_path=False, progress=False, batch_size=None, **options) -> Run:
+    """Run `sampler` from `noise`, the state at times[0], along `times`.
+
+    noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise, an int, a torch.Generator
+    or a Brownian.  keep_path: keep every state.  batch_size: rows at once; the result does not depend on it.
+    Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not finite.
+    """
+    _check_state(noise)
+    if isinstance(seed, torch.Generator):
+        seed = int(torch.randint(2**62, (), generator=seed, device=seed.device))
+    size = batch_size or max(len(noise), 1)
+    if size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    states, paths = [], []
+    for first in range(0, max(len(noise), 1), size):
+        rows = noise[first : first + size]
+        part = model if size >= len(noise) else model.rows(first, first + len(rows))
+        if sampler.random:
+            options["rng"] = Brownian(seed, first) if isinstance(seed, int) else seed
+        part.begin()
+        before = model.nfe
+        visited, path, x = _consume(sampler(part, rows, times, **options), keep_path, progress)
+        nfe = model.nfe - before
+        states.append(x)
+        paths.append(path)
+    x = torch.cat(states)
+    path = torch.cat(paths, dim=1) if keep_path else None
+    _check_finite(x, path, visited)
+    return Run(x, path, visited, nfe)
+
+
+def _consume(states, keep_path, progress):
+    if progress:
+        from tqdm.auto import tqdm
+
+        states = tqdm(states, unit="step")
+    visited, kept = [], []
+    with torch.no_grad():
+        for t, x in states:
+            visited.append(t)
+            if keep_path:
+                kept.append(x)
+    return visited, torch.stack(kept) if keep_path else None, x
+
+
+def _check_finite(x, path, visited):
+    if torch.isfinite(x).all():
+        return
+    where = "; run with keep_path=True to see at which step"
+    if path is not None:
+        bad = ~torch.isfinite(path).flatten(1).all(dim=1)
+        where = f", first at t = {visited[int(bad.nonzero()[0])]:g}"
+    raise ValueError(f"the sample is not finite (NaN or inf){where}: check the model's output and the ends of the grid")
+
+
+def exact_variance(sampler, schedule, times, std: float = 0.5, **options):
+    """The exact variance of a sampler's output when the data are N(0, std^2), without Monte Carlo.
+
+    For Gaussian data every sampler here is linear in its start and its noises, so one run on the basis vectors gives all gains;
+    the variance is sum_j gain_j^2, the start counted with the exact variance alpha^2 std^2 + sigma^2 of x at times[0].
+    Returns a float.  Needs a sampler whose steps do not depend on x.
+    """
+    from toolkit.mixtures import Mixture
+
+    times = _check_times(times)
+    steps = len(times) - 1
+    basis = torch.eye(2 * steps + 1, dtype=torch.float64)
+    start = math.sqrt(schedule.alpha(times[0]) ** 2 * std**2 + schedule.sigma(times[0]) ** 2)
+    if sampler.random:
+        options["rng"] = Replay(basis[1:, None, :])
+    model = Mixture.gaussian(2 * steps + 1, std).model(schedule)
+    return float(sample_last(sampler(model, start * basis[:1], times, **options)).square().sum())
+
+
+def sample_last(states):
+    """The last state of a sampler's generator, without gradients."""
+    return _consume(states, False, False)[2]

@@ -1,0 +1,398 @@
+"""Noise schedules: how much signal alpha(t) and how much noise sigma(t) a noisy sample holds at time t.
+
+Every schedule describes the same family of marginals, x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, I), and gives
+
+    alpha(t), sigma(t)     signal and noise level                lam(t) = log(alpha/sigma)    half the log-SNR
+    f(t) = dlog(alpha)/dt  drift of  dx = f x dt + g dw          g2(t) = d(sigma^2)/dt - 2 f sigma^2
+    beta(t) = -2 f(t)      the VP rate                           t_of_lam(lam)                inverse of lam
+
+(Kingma et al. 2021, eq. 1; Lu et al. 2022, eq. 2.3 for f and g^2.)  All of them take a Python number, a NumPy array or
+a torch tensor of any shape and return the same kind; arithmetic is float64 unless the tensor says otherwise.
+`start` and `end` are the times at which grids begin and stop unless told otherwise.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import wraps
+from typing import Callable
+
+import numpy as np
+import torch
+
+
+def _elementwise(method):
+    """Let `method(self, value, xp)` take numbers, arrays and tensors; `xp` is numpy or torch."""
+
+    @wraps(method)
+    def wrapper(self, value):
+        if isinstance(value, torch.Tensor):
+            return method(self, value if value.is_floating_point() else value.double(), torch)
+        if isinstance(value, (int, float)):
+            with np.errstate(divide="ignore", over="ignore"):
+                return float(method(self, np.float64(value), np))
+        with np.errstate(divide="ignore", over="ignore"):
+            return method(self, np.asarray(value, dtype=np.float64), np)
+
+    return wrapper
+
+
+class Schedule:
+    """What all schedules share.  A subclass gives `_log_alpha`, `_sigma`, `_f`, `_g2` and `_t_of_lam` of (value, xp)."""
+
+    start: float = 1.0
+    end: float = 1e-3
+
+    @_elementwise
+    def log_alpha(self, t, xp):
+        """log alpha(t)."""
+        return self._log_alpha(t, xp)
+
+    @_elementwise
+    def alpha(self, t, xp):
+        """Signal level alpha(t)."""
+        return xp.exp(self._log_alpha(t, xp))
+
+    @_elementwise
+    def sigma(self, t, xp):
+        """Noise level sigma(t): the standard deviation of x_t given x_0."""
+        return self._sigma(t, xp)
+
+    @_elementwise
+    def lam(self, t, xp):
+        """Half the log signal-to-noise ratio, lam(t) = log(alpha(t) / sigma(t)); infinite where sigma or alpha is 0."""
+        return self._log_alpha(t, xp) - xp.log(self._sigma(t, xp))
+
+    @_elementwise
+    def t_of_lam(self, lam, xp):
+        """The time t at which lam(t) equals `lam`."""
+        return self._t_of_lam(lam, xp)
+
+    @_elementwise
+    def f(self, t, xp):
+        """Drift coefficient of the forward SDE dx = f(t) x dt + g(t) dw, f = d log(alpha) / dt."""
+        return self._f(t, xp)
+
+    @_elementwise
+    def g2(self, t, xp):
+        """Squared diffusion coefficient of the forward SDE, g^2 = d(sigma^2)/dt - 2 f sigma^2."""
+        return self._g2(t, xp)
+
+    @_elementwise
+    def beta(self, t, xp):
+        """The rate beta(t) = -2 f(t) at which signal power decays; VP's beta (Song et al. 2021, eq. 11)."""
+        return -2 * self._f(t, xp)
+
+    def __repr__(self):
+        fields = ", ".join(f"{k}={v:g}" for k, v in vars(self).items() if isinstance(v, (int, float)))
+        return f"{type(self).__name__}({fields})"
+
+
+class _VarianceRate(Schedule):
+    """Schedules whose signal decays at the linear rate beta_min + t (beta_max - beta_min): VP and sub-VP."""
+
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
+        if not 0 < beta_min < beta_max:
+            raise ValueError(f"beta_min and beta_max must satisfy 0 < beta_min < beta_max, got {beta_min} and {beta_max}")
+        self.beta_min, self.beta_max = float(beta_min), float(beta_max)
+
+    def _log_alpha(self, t, xp):
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def _f(self, t, xp):
+        return -0.5 * (self.beta_min + t * (self.beta_max - self.beta_min))
+
+    def _t_of_log_alpha(self, log_alpha, xp):
+        # the root of the quadratic in the form without cancellation
+        spread, power = self.beta_max - self.beta_min, -2 * log_alpha
+        return 2 * power / (self.beta_min + xp.sqrt(self.beta_min**2 + 2 * spread * power))
+
+
+class VP(_VarianceRate):
+    """Variance preserving, linear beta(t) = beta_min + t (beta_max - beta_min), t in [0, 1] (Song et al. 2021, eq. 11, 33)."""
+
+    def _sigma(self, t, xp):
+        return xp.sqrt(-xp.expm1(2 * self._log_alpha(t, xp)))
+
+    def _g2(self, t, xp):
+        return -2 * self._f(t, xp)
+
+    def _t_of_lam(self, lam, xp):
+        return self._t_of_log_alpha(-0.5 * _softplus(-2 * lam, xp), xp)
+
+
+class SubVP(_VarianceRate):
+    """Sub-VP: the signal of VP with the smaller noise sigma = 1 - alpha^2 (Song et al. 2021, eq. 12, 29)."""
+
+    def _sigma(self, t, xp):
+        return -xp.expm1(2 * self._log_alpha(t, xp))
+
+    def _g2(self, t, xp):
+        return 2 * self._f(t, xp) * xp.expm1(4 * self._log_alpha(t, xp))
+
+    def _t_of_lam(self, lam, xp):
+        # alpha / (1 - alpha^2) = e^lam, solved for alpha: 2 / (e^-lam + sqrt(e^-2lam + 4)) = exp(-asinh(e^-lam / 2))
+        return self._t_of_log_alpha(-xp.arcsinh(0.5 * xp.exp(-lam)), xp)
+
+
+class VPCosine(Schedule):
+    """Cosine VP, alpha(t) = cos(u(t)) / cos(u(0)), u(t) = (t + s) / (1 + s) * pi / 2 (Nichol & Dhariwal 2021, eq. 17).
+
+    alpha(1) = 0, so `start` stays below 1; Lu et al. 2022 (app. D) start at 0.9946 too.
+    """
+
+    start = 0.9946
+
+    def __init__(self, s: float = 0.008):
+        if s < 0:
+            raise ValueError(f"s must not be negative, got {s}")
+        self.s = float(s)
+
+    def _angle(self, t):
+        return (t + self.s) / (1 + self.s) * (math.pi / 2)
+
+    def _log_alpha(self, t, xp):
+        return xp.log(xp.cos(self._angle(t))) - math.log(math.cos(self._angle(0.0)))
+
+    def _sigma(self, t, xp):
+        # cos(a)^2 - cos(b)^2 = sin(b - a) sin(b + a): no cancellation at small t
+        u, u0 = self._angle(t), self._angle(0.0)
+        return xp.sqrt(xp.sin(u - u0) * xp.sin(u + u0)) / math.cos(u0)
+
+    def _f(self, t, xp):
+        return -0.5 * math.pi / (1 + self.s) * xp.tan(self._angle(t))
+
+    def _g2(self, t, xp):
+        return -2 * self._f(t, xp)
+
+    def _t_of_lam(self, lam, xp):
+        # sigma^2 = e^-2lam / (1 + e^-2lam) = sin(u)^2 - tan(u0)^2 cos(u)^2, solved for tan(u)
+        u0 = self._angle(0.0)
+        ratio2 = xp.exp(-2 * lam)
+        tan_u = xp.sqrt(ratio2 + math.sin(u0) ** 2) / math.cos(u0)
+        return xp.arctan(tan_u) * (1 + self.s) * (2 / math.pi) - self.s
+
+
+class VE(Schedule):
+    """Variance exploding: alpha = 1, sigma(t) = sigma_min (sigma_max / sigma_min)^t, t in [0, 1] (Song et al. 2021, eq. 9)."""
+
+    end = 0.0
+
+    def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
+        if not 0 < sigma_min < sigma_max:
+            raise ValueError(f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}")
+        self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
+
+    def _log_alpha(self, t, xp):
+        return xp.zeros_like(t)
+
+    def _sigma(self, t, xp):
+        return self.sigma_min * xp.exp(t * math.log(self.sigma_max / self.sigma_min))
+
+    def _f(self, t, xp):
+        return xp.zeros_like(t)
+
+    def _g2(self, t, xp):
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self._sigma(t, xp) ** 2
+
+    def _t_of_lam(self, lam, xp):
+        return -(lam + math.log(self.sigma_min)) / math.log(self.sigma_max / self.sigma_min)
+
+
+class EDM(Schedule):
+    """EDM's convention: alpha = 1 and time is the noise level itself, sigma(t) = t (Karras et al. 2022, sec. 4)."""
+
+    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
+        if not 0 < sigma_min < sigma_max:
+            raise ValueError(f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}")
+        self.start, self.end = float(sigma_max), float(sigma_min)
+
+    def _log_alpha(self, t, xp):
+        return xp.zeros_like(t)
+
+    def _sigma(self, t, xp):
+        return t
+
+    def _f(self, t, xp):
+        return xp.zeros_like(t)
+
+    def _g2(self, t, xp):
+        return 2 * t
+
+    def _t_of_lam(self, lam, xp):
+        return xp.exp(-lam)
+
+
+class Flow(Schedule):
+    """Linear interpolation of flow matching and rectified flow: alpha = 1 - t, sigma = t (Lipman et al. 2023; Liu et al. 2023).
+
+    alpha(1) = 0, so `start` stays just below 1.
+    """
+
+    start = 0.999
+
+    def _log_alpha(self, t, xp):
+        return xp.log1p(-t)
+
+    def _sigma(self, t, xp):
+        return t
+
+    def _f(self, t, xp):
+        return -1 / (1 - t)
+
+    def _g2(self, t, xp):
+        return 2 * t / (1 - t)
+
+    def _t_of_lam(self, lam, xp):
+        return 1 / (1 + xp.exp(lam))
+
+
+class Discrete(Schedule):
+    """A table of T betas, as DDPM has it: alpha_bar_n = prod_{k<=n} (1 - beta_k), n = 0..T (Ho et al. 2020, eq. 4).
+
+    Step n is time t = n / T.  Between the steps log(alpha) is interpolated linearly (Lu et al. 2022, app. D.2), so that a
+    continuous solver can use the table.  `T`, `betas` (T,) and `alpha_bar` (T + 1,), alpha_bar[0] = 1, are NumPy float64.
+    """
+
+    end = 0.0
+
+    def __init__(self, betas):
+        betas = np.asarray(betas, dtype=np.float64)
+        if betas.ndim != 1 or len(betas) == 0 or not ((betas > 0) & (betas < 1)).all():
+            raise ValueError("betas must be a list of numbers, each strictly between 0 and 1")
+        self.betas, self.T = betas, len(betas)
+        self._knots = np.arange(self.T + 1) / self.T
+        self._logs = 0.5 * np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
+        self.alpha_bar = np.exp(2 * self._logs)
+
+    @classmethod
+    def linear(cls, T: int = 1000, first: float = 1e-4, last: float = 0.02):
+        """betas from `first` to `last` in equal steps, both scaled by 1000 / T (Ho et al. 2020, sec. 4)."""
+        return cls(np.linspace(first, last, T) * (1000 / T))
+
+    @classmethod
+    def quadratic(cls, T: int = 1000, first: float = 1e-4, last: float = 0.02):
+        """Square roots of the betas in equal steps (the 'scaled linear' table of latent diffusion)."""
+        return cls(np.linspace(math.sqrt(first), math.sqrt(last), T) ** 2 * (1000 / T))
+
+    @classmethod
+    def sigmoid(cls, T: int = 1000, first: float = 1e-4, last: float = 0.02):
+        """betas along a logistic curve from -6 to 6."""
+        rise = 1 / (1 + np.exp(-np.linspace(-6, 6, T)))
+        return cls((first + rise * (last - first)) * (1000 / T))
+
+    @classmethod
+    def cosine(cls, T: int = 1000, s: float = 0.008, largest: float = 0.999):
+        """alpha_bar along a squared cosine, betas clipped at `largest` (Nichol & Dhariwal 2021, eq. 17)."""
+        bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
+        return cls(np.minimum(1 - bar[1:] / bar[:-1], largest))
+
+    def _log_alpha(self, t, xp):
+        return _interpolate(t, self._knots, self._logs, xp)
+
+    def _sigma(self, t, xp):
+        return xp.sqrt(-xp.expm1(2 * self._log_alpha(t, xp)))
+
+    def _f(self, t, xp):
+        slopes = np.diff(self._logs) * self.T
+        index = xp.ceil(t * self.T - 1e-9) - 1  # on a knot: the slope of the cell that ends there
+        if xp is torch:
+            return torch.as_tensor(slopes, dtype=t.dtype, device=t.device)[index.long().clamp(0, self.T - 1)]
+        return slopes[np.clip(index, 0, self.T - 1).astype(int)]
+
+    def _g2(self, t, xp):
+        return -2 * self._f(t, xp)
+
+    def _t_of_lam(self, lam, xp):
+        return _interpolate(0.5 * _softplus(-2 * lam, xp), -self._logs, self._knots, xp)
+
+    def __repr__(self):
+        return f"Discrete(T={self.T}, betas {self.betas[0]:.3g} … {self.betas[-1]:.3g})"
+
+
+def _softplus(x, xp):
+    """log(1 + e^x) without overflow."""
+    positive = xp.maximum(x, xp.zeros_like(x))
+    return positive + xp.log1p(xp.exp(-abs(x)))
+
+
+def _interpolate(x, knots, values, xp):
+    """Piecewise linear interpolation on increasing knots; the end cells are continued beyond the ends."""
+    if xp is np:
+        index = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
+    else:
+        knots = torch.as_tensor(knots, dtype=x.dtype, device=x.device)
+        values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
+        index = (torch.searchsorted(knots, x.detach().contiguous()) - 1).clamp(0, len(knots) - 2)
+    left, right = knots[index], knots[index + 1]
+    share = (x - left) / (right - left)
+    return values[index] * (1 - share) + values[index + 1] * share
+
+
+# --- one notation, and its relatives -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How one author writes (alpha, sigma).  `to(alpha, sigma)` gives the author's symbols, `back(*symbols)` undoes it."""
+
+    name: str
+    source: str
+    symbols: tuple[str, ...]
+    to: Callable
+    back: Callable
+    vp_only: bool = False
+
+
+def _root1m(x):
+    return (1 - x) ** 0.5
+
+
+NOTATIONS = {
+    n.name: n
+    for n in [
+        Notation("this book", "x_t = α x_0 + σ ε", ("α", "σ"), lambda a, s: (a, s), lambda a, s: (a, s)),
+        Notation("DDPM", "Ho et al. 2020", ("ᾱ",), lambda a, s: (a**2,), lambda b: (b**0.5, _root1m(b)), True),
+        Notation("Su's blog", "Su 2022 (its ᾱ is the square root of DDPM's)", ("ᾱ", "β̄"), lambda a, s: (a, s),
+                 lambda a, b: (a, b)),
+        Notation("DDIM", "Song, Meng & Ermon 2021 (its α is DDPM's ᾱ)", ("α",), lambda a, s: (a**2,),
+                 lambda b: (b**0.5, _root1m(b)), True),
+        Notation("EDM", "Karras et al. 2022", ("s", "σ"), lambda a, s: (a, s / a), lambda s, sg: (s, s * sg)),
+        Notation("flow", "Lipman et al. 2023", ("scale", "t"), lambda a, s: (a + s, s / (a + s)),
+                 lambda scale, t: (scale * (1 - t), scale * t)),
+        Notation("half log-SNR", "Lu et al. 2022", ("norm", "λ"),
+                 lambda a, s: ((a * a + s * s) ** 0.5, np.log(a / s)),
+                 lambda norm, lam: (norm / (1 + np.exp(-2 * lam)) ** 0.5, norm / (1 + np.exp(2 * lam)) ** 0.5)),
+    ]
+}  # fmt: skip
+
+
+def convert(values, have: str, want: str):
+    """Translate the symbols of notation `have` into those of `want` (both keys of NOTATIONS).
+
+    values: a tuple of floats or NumPy arrays, in the order of NOTATIONS[have].symbols.  Returns a tuple likewise.
+    ValueError if a name is unknown, or if a variance-preserving notation is asked of a pair with alpha^2 + sigma^2 != 1.
+    """
+    for name in (have, want):
+        if name not in NOTATIONS:
+            raise ValueError(f"unknown notation {name!r}; known: {', '.join(NOTATIONS)}")
+    alpha, sigma = NOTATIONS[have].back(*values)
+    if NOTATIONS[want].vp_only and np.max(np.abs(np.asarray(alpha) ** 2 + np.asarray(sigma) ** 2 - 1)) > 1e-9:
+        raise ValueError(f"{want} writes one symbol, so it needs alpha^2 + sigma^2 = 1; rescale x first")
+    return NOTATIONS[want].to(alpha, sigma)
+
+
+def levels_from_sde(f, g2, t: float, sigma0: float = 0.0):
+    """(alpha, sigma) at time t of dx = f(t) x dt + g(t) dw, by quadrature (Kingma et al. 2021; Karras et al. 2022, eq. 108).
+
+    alpha = exp(int_0^t f), sigma^2 = alpha^2 (sigma0^2 + int_0^t g^2 / alpha^2), where sigma0 is the noise already present at t = 0.
+    """
+    from scipy.integrate import quad
+
+    def integral(function):
+        return quad(function, 0.0, t, epsabs=1e-14, epsrel=1e-13, limit=400)[0]
+
+    def alpha(u):
+        return math.exp(quad(f, 0.0, u, epsabs=1e-14, epsrel=1e-13)[0])
+
+    variance = sigma0**2 + integral(lambda u: g2(u) / alpha(u) ** 2)
+    return alpha(t), alpha(t) * math.sqrt(variance)
