@@ -20,6 +20,8 @@ import math
 from collections.abc import Mapping
 
 import matplotlib
+import matplotlib.patches
+import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -65,6 +67,8 @@ STYLE = {
     "lines.markersize": 5,
     "hatch.linewidth": 0.6,
     "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.06,
     "savefig.facecolor": "white",
     "text.usetex": False,
     "mathtext.fontset": "dejavusans",
@@ -344,8 +348,11 @@ def heat(matrix, x=None, y=None, xlabel="", ylabel="", label="", title="", heigh
     if matrix.ndim != 2:
         raise ValueError(f"matrix must have two axes, got shape {matrix.shape}.")
     rows, cols = matrix.shape
-    x, y = (np.arange(n) if v is None else array(v) for v, n in ((x, cols), (y, rows)))
     fig, ax = new_figure(height=height)
+    for axis, given in ((ax.xaxis, x), (ax.yaxis, y)):
+        if given is None:
+            axis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    x, y = (np.arange(n) if v is None else array(v) for v, n in ((x, cols), (y, rows)))
     norm = matplotlib.colors.LogNorm() if log else None
     mesh = ax.pcolormesh(x, y, matrix, cmap=SEQUENTIAL, norm=norm, shading="nearest", rasterized=True)
     ax.grid(False)
@@ -496,17 +503,22 @@ def _tile(image, pixels):
 
     image = np.squeeze(array(image)).astype(np.float32)
     image = image.mean(0) if image.ndim == 3 else image
-    grey = Image.fromarray(np.nan_to_num(image), mode=None).resize((pixels, pixels), Image.Resampling.BICUBIC)
-    return np.clip((np.asarray(grey) + 1) / 2, 0, 1)
+    grey = Image.fromarray(np.nan_to_num(image)).resize((pixels, pixels), Image.Resampling.BICUBIC)
+    return np.round(np.clip((np.asarray(grey) + 1) / 2, 0, 1) * 31) / 31  # 32 greys look the same and halve the file
 
 
-def mosaic(images, pixels=44, gap=3):
+def mosaic(images, pixels=44, gap=2):
     """Rows of images as one array, and the centres of the rows and columns in it.
 
     images: nested [row][column] of arrays (h, w) or (1, h, w) in [-1, 1]; None leaves a hole.
     """
     rows, cols = len(images), max(len(row) for row in images)
     sheet = np.zeros((rows * (pixels + gap) - gap, cols * (pixels + gap) - gap), dtype=np.float32)
+    for i, row in enumerate(images):
+        for j, image in enumerate(row):
+            if image is not None:
+                y, x = i * (pixels + gap), j * (pixels + gap)
+                sheet[max(y - gap, 0):y + pixels + gap, max(x - gap, 0):x + pixels + gap] = 0.14
     for i, row in enumerate(images):
         for j, image in enumerate(row):
             if image is not None:
@@ -558,18 +570,19 @@ def journey(rows, title="From noise to digits: the same network, fewer and fewer
     rows = {label: (array(path), array(results)) for label, (path, results) in _named(rows, "rows").items()}
     frames = max(len(path) for path, _ in rows.values())
     results = max(len(r) for _, r in rows.values())
-    fig, ax = new_figure(height=0.55 + 0.56 * len(rows))
-    step, start = 1.12, (frames + 0.45) * 1.12
+    step, start = 1.1, (frames + 0.5) * 1.1
+    unit = (WIDTH - 1.55) / (start + results * step)  # inches a picture takes; 1.55 for the labels
+    fig, ax = new_figure(height=0.75 + unit * step * len(rows))
     for i, (label, (path, ends)) in enumerate(rows.items()):
         at = np.linspace(0, frames - 1, len(path)) if len(path) > 1 else np.array([0.0])
-        ax.plot([0.5, (frames - 1) * step + 0.5], [i + 0.5] * 2, color=GREY, linewidth=0.8, zorder=1)
+        ax.plot([0.5, (frames - 1) * step + 0.5], [i * step + 0.5] * 2, color=GREY, linewidth=0.8, zorder=1)
         for x, image in [*zip(at * step, path, strict=True), *((start + j * step, e) for j, e in enumerate(ends))]:
-            ax.imshow(_tile(image, pixels), cmap="gray_r", vmin=0, vmax=1, extent=(x, x + 1, i + 0.95, i + 0.05),
+            ax.imshow(_tile(image, pixels), cmap="gray_r", vmin=0, vmax=1, extent=(x, x + 1, i * step + 1, i * step),
                       interpolation="nearest", zorder=2)
-            ax.add_patch(matplotlib.patches.Rectangle((x, i + 0.05), 1, 0.9, fill=False, edgecolor="#BBBBBB",
+            ax.add_patch(matplotlib.patches.Rectangle((x, i * step), 1, 1, fill=False, edgecolor="#BBBBBB",
                                                       linewidth=0.6, zorder=3))
-    ax.set(xlim=(-0.1, start + results * step), ylim=(len(rows) + 0.05, -0.05), aspect="auto")
-    ax.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    ax.set(xlim=(-0.1, start + results * step), ylim=(len(rows) * step, -0.1), aspect="equal")
+    ax.set_yticks(np.arange(len(rows)) * step + 0.5, list(rows))
     ax.set_xticks([0.5, (frames - 1) * step + 0.5, start + (results * step) / 2 - 0.06],
                   ["noise", "digit", "more samples"])
     ax.grid(False)
