@@ -1,0 +1,156 @@
+"""Helpers for probes: inputs from a seed, and probes for numbers, formulas and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .task import Say
+
+
+def normal(seed: int, *shape: int, stream: int = 0):
+    """Standard normal float64 tensor of this shape, a function of (seed, stream) only."""
+    import torch
+
+    return torch.from_numpy(np.random.default_rng([seed, stream]).standard_normal(shape))
+
+
+def uniform(seed: int, low: float, high: float, stream: int = 0) -> float:
+    """A Python float in [low, high), a function of (seed, stream) only."""
+    return float(np.random.default_rng([seed, stream, 1]).uniform(low, high))
+
+
+def number_probe(label: str = "your number") -> Callable[[Any, int], dict]:
+    """The probe of a task whose answer is one real number (a Python, numpy or torch scalar)."""
+
+    def probe(answer, seed):
+        try:
+            return {label: float(answer)}
+        except (TypeError, ValueError):
+            raise Say(f"The answer is one number, and yours is {describe(answer)}.") from None
+
+    return probe
+
+
+def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Callable[[Any, int], dict]:
+    """The probe of a task whose answer is a formula: `expression_probe(a=(.1, .9), s=(.1, 1.))`.
+
+    The answer is a sympy expression (or a string that sympy reads) in symbols of these names.  It is evaluated at
+    four points drawn from the seed within the ranges, so every way of writing the same formula is right.
+    """
+
+    def probe(answer, seed):
+        import sympy
+
+        try:
+            formula = sympy.sympify(answer)
+            free = {symbol.name: symbol for symbol in formula.free_symbols}
+        except (sympy.SympifyError, AttributeError, TypeError, SyntaxError):
+            raise Say(f"The answer is a formula of sympy, and yours is {describe(answer)}.") from None
+        strange = sorted(set(free) - set(ranges))
+        if strange:
+            raise Say(
+                f"Your formula uses {', '.join(strange)}, and may use only {', '.join(ranges)}: "
+                "which step gets rid of the rest?"
+            )
+        draws = np.random.default_rng(seed)
+        out = {}
+        for _ in range(4):
+            at = {name: float(draws.uniform(*ends)) for name, ends in ranges.items()}
+            number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
+            shown = ", ".join(f"{name} = {value:.3f}" for name, value in at.items())
+            out[f"{label} at {shown}"] = number.real if number.imag == 0 else float("nan")
+        return out
+
+    return probe
+
+
+def read_axes(drawn) -> SimpleNamespace:
+    """What can be read from a drawing: an Axes, a Figure with one Axes, or anything that has `.axes` or `.fig`.
+
+    Gives .lines ({label: (x, y)}, unlabelled lines as 'line 0', 'line 1', …), .points (scatters, {label: (n, 2)}),
+    .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when missing) and
+    .legend (the texts of its legend).  Raises Say for anything else.
+    """
+    axes = _one_axes(drawn)
+    lines, points = {}, {}
+    for index, line in enumerate(axes.get_lines()):
+        label = str(line.get_label())
+        label = f"line {index}" if label.startswith("_") or not label else label
+        lines[label] = (np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float))
+    for index, cloud in enumerate(c for c in axes.collections if len(c.get_offsets())):
+        label = str(cloud.get_label())
+        label = f"points {index}" if label.startswith("_") or not label else label
+        points[label] = np.asarray(cloud.get_offsets(), float)
+    legend = axes.get_legend()
+    return SimpleNamespace(
+        lines=lines,
+        points=points,
+        xscale=axes.get_xscale(),
+        yscale=axes.get_yscale(),
+        xlabel=axes.get_xlabel().strip(),
+        ylabel=axes.get_ylabel().strip(),
+        title=axes.get_title().strip(),
+        legend=[text.get_text() for text in legend.get_texts()] if legend else [],
+    )
+
+
+def axes_values(drawn, order: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The usual values of a figure: number of lines, scales, whether axes are labelled, and the lines' data.
+
+    order: {label of a line: how to call it}; lines are then looked up by label and a missing one is said.  Without
+    it, lines are taken in the order of drawing.
+    """
+    seen = read_axes(drawn)
+    values: dict[str, Any] = {
+        "number of lines": len(seen.lines),
+        "x scale": seen.xscale,
+        "y scale": seen.yscale,
+        "x axis": "labelled" if seen.xlabel else "without a label",
+        "y axis": "labelled" if seen.ylabel else "without a label",
+    }
+    if order is None:
+        order = {label: f"line {index}" for index, label in enumerate(seen.lines)}
+    for label, call in order.items():
+        if label not in seen.lines:
+            there = ", ".join(repr(name) for name in seen.lines) or "none"
+            raise Say(f"The figure has no line labelled {label!r}; its lines are {there}.")
+        values[f"{call}, x"], values[f"{call}, y"] = seen.lines[label]
+    return values
+
+
+def _one_axes(drawn):
+    """The one Axes of a drawing.  Raises Say when there is none or more than one."""
+    for name in ("fig", "figure"):
+        if not hasattr(drawn, "get_lines") and hasattr(drawn, name):
+            drawn = getattr(drawn, name)
+    if hasattr(drawn, "get_lines"):
+        return drawn
+    several = drawn if isinstance(drawn, (list, tuple)) else getattr(drawn, "axes", None)
+    if several is None or not all(hasattr(axes, "get_lines") for axes in several):
+        raise Say(f"The answer is the Axes that you drew in (ax), and yours is {describe(drawn)}.")
+    if len(several) != 1:
+        raise Say(f"The check reads one Axes, and your figure has {len(several)}: give the one meant.")
+    return several[0]
+
+
+def describe(value) -> str:
+    """A value's type and shape in words: 'nothing', 'a tensor of shape (3, 2)', 'the number 0.5', 'a tuple of 2'."""
+    if value is None:
+        return "nothing (None: is a return missing?)"
+    if isinstance(value, (bool, int, float, complex, np.number)):
+        return f"the number {value:.6g}" if not isinstance(value, (bool, np.bool_)) else str(value)
+    if hasattr(value, "detach") and hasattr(value, "shape"):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, (tuple, list, dict, set)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if callable(value):
+        return f"a function ({getattr(value, '__name__', type(value).__name__)})"
+    return f"a {type(value).__name__}"
