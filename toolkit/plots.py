@@ -1,7 +1,8 @@
-"""Figures of the book: one style, one wrapper that carries alt text, and the figures that several chapters share.
+"""Figures of the book: one style, one wrapper that carries alt text, and the figures that chapters share.
 
-Every figure function returns a :class:`Picture`: a matplotlib figure together with one or two sentences that say what
-is to be seen in it, worked out from the data. No function uses pyplot, so nothing here touches global state, and none
+Every figure function returns a :class:`Picture`: a matplotlib figure together with one or two sentences that
+say what is to be seen in it, worked out from the data. No function uses pyplot, so nothing here touches
+global state, and none
 imports a sampler: what is drawn comes in as arrays.
 
 To add a figure, decorate the function with ``@style()``, ask :func:`new_figure` for axes, draw, and return
@@ -28,10 +29,19 @@ from matplotlib.figure import Figure
 WIDTH = 7.2  # inches: the text column of a notebook at 100 dots an inch
 DPI = 100
 
-# Okabe & Ito (2008), "Color Universal Design"; black first, the pale yellow left out. Neighbours in this order differ
-# in lightness, and every series also has its own dash pattern and marker, so a grey print can be read.
+# Okabe & Ito (2008), "Color Universal Design"; black first, the pale yellow left out. Neighbours in this
+# order differ in lightness, and every series also has its own dash pattern and marker, so a grey print can be
+# read.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (10, 3)), (0, (4, 4)))
+DASHES = (
+    "-",
+    (0, (6, 2)),
+    (0, (6, 2, 1, 2)),
+    (0, (1.5, 1.5)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (10, 3)),
+    (0, (4, 4)),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 INK = "#222222"
@@ -74,7 +84,18 @@ STYLE = {
     "mathtext.fontset": "dejavusans",
 }
 
-FILLERS = ("", "image", "figure", "plot", "picture", "chart", "graph", "alt", "todo", "no description has been provided")
+FILLERS = (
+    "",
+    "image",
+    "figure",
+    "plot",
+    "picture",
+    "chart",
+    "graph",
+    "alt",
+    "todo",
+    "no description has been provided",
+)
 
 
 def style():
@@ -91,16 +112,20 @@ def is_filler(alt):
 class Picture:
     """A matplotlib figure and the sentence or two that stand for it when it cannot be seen.
 
-    ``Picture(fig, alt)``; ``.fig``, ``.axes`` (list), ``.alt``, ``.png`` (bytes). In a notebook it shows itself as
-    image/png with the alt text in the output's metadata, and as the alt text where only text can be shown.
-    Raises ValueError when ``fig`` is not a Figure or ``alt`` says nothing.
+    ``Picture(fig, alt)``; ``.fig``, ``.axes`` (list), ``.alt``, ``.png`` (bytes). In a notebook it shows
+    itself as image/png with the alt text in the output's metadata, and as the alt text where only text can be
+    shown. Raises ValueError when ``fig`` is not a Figure or ``alt`` says nothing.
     """
 
     def __init__(self, fig, alt):
         if not isinstance(fig, Figure):
-            raise ValueError(f"fig must be a matplotlib Figure, got {type(fig).__name__}: make one with new_figure().")
+            raise ValueError(
+                f"fig must be a matplotlib Figure, got {type(fig).__name__}: make one with new_figure()."
+            )
         if is_filler(alt):
-            raise ValueError(f"alt must say in a sentence what the figure shows (five words or more), got {alt!r}.")
+            raise ValueError(
+                f"alt must say in a sentence what the figure shows (five words or more), got {alt!r}."
+            )
         self.fig = fig
         self.alt = " ".join(alt.split())
         self._png = None
@@ -111,7 +136,7 @@ class Picture:
 
     @property
     def png(self):
-        """The figure as PNG bytes: the same bytes on every run with the same matplotlib. Drawn once, then kept."""
+        """The figure as PNG bytes, the same on every run with one matplotlib. Drawn once, then kept."""
         if self._png is None:
             buffer = io.BytesIO()
             with style():  # ticks are made while drawing, and read the style then
@@ -133,16 +158,18 @@ class Picture:
 
 
 def _smaller(png):
-    """The same picture in at most 256 colours when it has no more than that to lose (line art), else unchanged."""
+    """The same picture in 256 colours where that makes the file smaller: the eye does not tell."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(png)).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        buffer, "png", optimize=True
+    )
     return min(png, buffer.getvalue(), key=len)
 
 
-# ---- helpers for figure functions -----------------------------------------------------------------------------------
+# ---- helpers for figure functions --------------------------------------------------------------------------
 
 
 def new_figure(rows=1, cols=1, height=3.2, width=WIDTH, **subplots):
@@ -198,9 +225,11 @@ def _trend(x, y):
     if span <= 1e-12 + 0.02 * abs(high):
         return f"stays at {number(first)}"
     if low < min(first, last) - 0.1 * span:
-        return f"falls from {number(first)} to {number(low)} at {number(x[y.argmin()])}, then ends at {number(last)}"
+        turn = f"{number(low)} at {number(x[y.argmin()])}"
+        return f"falls from {number(first)} to {turn}, then ends at {number(last)}"
     if high > max(first, last) + 0.1 * span:
-        return f"rises from {number(first)} to {number(high)} at {number(x[y.argmax()])}, then ends at {number(last)}"
+        turn = f"{number(high)} at {number(x[y.argmax()])}"
+        return f"rises from {number(first)} to {turn}, then ends at {number(last)}"
     return f"{'rises' if last > first else 'falls'} from {number(first)} to {number(last)}"
 
 
@@ -212,7 +241,9 @@ def _xy(value):
         y = array(value).astype(float)
         x = np.arange(len(y), dtype=float)
     if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"a series is (x, y) with two equal 1-D lengths, got shapes {x.shape} and {y.shape}.")
+        raise ValueError(
+            f"a series is (x, y) with two equal 1-D lengths, got shapes {x.shape} and {y.shape}."
+        )
     return x, y
 
 
@@ -227,14 +258,15 @@ def _legend(ax, count, loc="best"):
     ax.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if count > 5 else {"loc": loc}))
 
 
-# ---- curves ---------------------------------------------------------------------------------------------------------
+# ---- curves ------------------------------------------------------------------------------------------------
 
 
 @style()
 def lines(series, xlabel="", ylabel="", title="", logx=False, logy=False, points=None, height=3.2, alt=None):
     """Curves in one panel.
 
-    series: dict label -> y, or label -> (x, y), 1-D. ``points`` draws markers (default: up to 25 values a curve).
+    series: dict label -> y, or label -> (x, y), 1-D. ``points`` draws markers (default: up to 25 values a
+    curve).
     alt: replaces the sentence worked out from the data.
     """
     fig, ax = new_figure(height=height)
@@ -267,9 +299,10 @@ def slope(steps, errors):
 
 @style()
 def loglog_convergence(errors, orders=(1, 2), xlabel="steps", ylabel="error", title="", height=3.6, alt=None):
-    """Error against steps on log-log axes, with the measured order in the legend and grey lines of the given orders.
+    """Error against steps on log-log axes: the measured order in the legend, grey lines of the given orders.
 
-    errors: dict label -> (steps, errors). The order is fitted to the finer half of each curve (at least two points).
+    errors: dict label -> (steps, errors). The order is fitted to the finer half of each curve (at least two
+    points).
     """
     fig, ax = new_figure(height=height)
     told, everything = [], []
@@ -278,7 +311,9 @@ def loglog_convergence(errors, orders=(1, 2), xlabel="steps", ylabel="error", ti
         tail = slice(min(len(x) // 2, max(len(x) - 2, 0)), None)
         p = slope(x[tail], y[tail])
         ax.plot(x, y, label=f"{label} (order {p:.1f})" if math.isfinite(p) else label, **mark(i))
-        told.append(f"{plain(label)} falls with order {number(p)} to {number(y[-1])} at {number(x[-1], 4)} steps")
+        told.append(
+            f"{plain(label)} falls with order {number(p)} to {number(y[-1])} at {number(x[-1], 4)} steps"
+        )
         everything.append((x, y))
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     low, high = min(x.min() for x, _ in everything), max(x.max() for x, _ in everything)
@@ -288,14 +323,23 @@ def loglog_convergence(errors, orders=(1, 2), xlabel="steps", ylabel="error", ti
         reference = np.array([1.0, (high / low) ** -order])
         ax.plot([low, high], 1.6 * top * reference, color=GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         end = max(1.6 * top * reference[1], 0.6 * bottom)  # where the reference leaves the picture
-        ax.annotate(f"order {order}", (low * (1.6 * top / end) ** (1 / order), end), xytext=(4, 1),
-                    textcoords="offset points", color=GREY, fontsize=9, annotation_clip=False)
+        ax.annotate(
+            f"order {order}",
+            (low * (1.6 * top / end) ** (1 / order), end),
+            xytext=(4, 1),
+            textcoords="offset points",
+            color=GREY,
+            fontsize=9,
+            annotation_clip=False,
+        )
     ax.set_ylim(bottom * 0.5, top * 2.5)
     ax.set_xticks(*_tidy_ticks(np.unique(np.concatenate([x for x, _ in everything]))))
     ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     _legend(ax, len(errors), "lower left")
     head = f"{plain(title)}: " if title else ""
-    return Picture(fig, alt or f"{head}{plain(ylabel)} against {plain(xlabel)}, both on log scales. {'; '.join(told)}.")
+    return Picture(
+        fig, alt or f"{head}{plain(ylabel)} against {plain(xlabel)}, both on log scales. {'; '.join(told)}."
+    )
 
 
 def _tidy_ticks(values):
@@ -312,8 +356,8 @@ def _tidy_ticks(values):
 def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}", height=3.0, alt=None):
     """Bars with their numbers on top.
 
-    values: dict label -> number, or dict group -> {series -> number} for grouped bars. errors: the same shape, half the
-    length of the error bar. reference: (number, label), a dashed line across.
+    values: dict label -> number, or dict group -> {series -> number} for grouped bars. errors: the same
+    shape, half the length of the error bar. reference: (number, label), a dashed line across.
     """
     grouped = isinstance(next(iter(_named(values, "values").values())), Mapping)
     names = list(next(iter(values.values()))) if grouped else [None]
@@ -324,8 +368,18 @@ def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}",
         bad = errors and [float(errors[g][name] if grouped else errors[g]) for g in values]
         at = np.arange(len(values)) + (j - (len(names) - 1) / 2) * width
         pale = matplotlib.colors.to_rgba(COLOURS[(j + 2) % len(COLOURS)], 0.55)
-        drawn = ax.bar(at, y, 0.92 * width, yerr=bad, color=pale, edgecolor=INK, linewidth=0.8, hatch=HATCHES[j % 7],
-                       label=name, capsize=3)
+        drawn = ax.bar(
+            at,
+            y,
+            0.92 * width,
+            yerr=bad,
+            color=pale,
+            edgecolor=INK,
+            linewidth=0.8,
+            hatch=HATCHES[j % 7],
+            label=name,
+            capsize=3,
+        )
         ax.bar_label(drawn, [fmt.format(v) for v in y], padding=2, fontsize=9)
     ax.set_xticks(range(len(values)), list(values))
     ax.grid(False, axis="x")
@@ -335,15 +389,19 @@ def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}",
         ax.axhline(reference[0], color=INK, linestyle="--", linewidth=1.2, label=reference[1])
     if len(names) > 1 or reference:
         ax.legend()
-    told = [f"{plain(g)} {', '.join(f'{plain(n)} {fmt.format(v[n])}' for n in names) if grouped else fmt.format(v)}"
-            for g, v in values.items()]
+    told = [
+        f"{plain(g)} {', '.join(f'{plain(n)} {fmt.format(v[n])}' for n in names)}"
+        if grouped
+        else f"{plain(g)} {fmt.format(v)}"
+        for g, v in values.items()
+    ]
     told += [f"{plain(reference[1])} {fmt.format(reference[0])} (dashed line)"] if reference else []
     return Picture(fig, alt or f"Bars of {plain(ylabel) or plain(title) or 'values'}: {'; '.join(told)}.")
 
 
 @style()
 def heat(matrix, x=None, y=None, xlabel="", ylabel="", label="", title="", height=3.6, log=False, alt=None):
-    """A matrix as a coloured map with its scale. matrix: (rows, columns); x, y: the values along columns and rows."""
+    """A matrix (rows, columns) as a coloured map with its scale; x, y: the values along columns and rows."""
     matrix = array(matrix).astype(float)
     if matrix.ndim != 2:
         raise ValueError(f"matrix must have two axes, got shape {matrix.shape}.")
@@ -361,16 +419,23 @@ def heat(matrix, x=None, y=None, xlabel="", ylabel="", label="", title="", heigh
     i, j = np.unravel_index(np.nanargmax(matrix), matrix.shape)
     k, m = np.unravel_index(np.nanargmin(matrix), matrix.shape)
     where = "{} at {} {}, {} {}".format
-    big = where(number(matrix[i, j]), plain(xlabel) or "column", number(x[j]), plain(ylabel) or "row", number(y[i]))
-    small = where(number(matrix[k, m]), plain(xlabel) or "column", number(x[m]), plain(ylabel) or "row", number(y[k]))
-    return Picture(fig, alt or f"Map of {plain(label) or plain(title) or 'values'}: largest {big}; smallest {small}.")
+    big = where(
+        number(matrix[i, j]), plain(xlabel) or "column", number(x[j]), plain(ylabel) or "row", number(y[i])
+    )
+    small = where(
+        number(matrix[k, m]), plain(xlabel) or "column", number(x[m]), plain(ylabel) or "row", number(y[k])
+    )
+    return Picture(
+        fig, alt or f"Map of {plain(label) or plain(title) or 'values'}: largest {big}; smallest {small}."
+    )
 
 
 @style()
 def schedule_panels(schedules, points=400, height=2.7, alt=None):
-    """Three panels over the time of each schedule: alpha, sigma, and half the log signal-to-noise ratio lambda.
+    """Three panels against time: alpha, sigma, and lambda, half the log signal-to-noise ratio.
 
-    schedules: dict label -> schedule with ``alpha(t)``, ``sigma(t)``, ``lam(t)`` on numpy arrays; ``start``, ``end``.
+    schedules: dict label -> schedule with ``alpha(t)``, ``sigma(t)``, ``lam(t)`` on numpy arrays; ``start``,
+    ``end``.
     """
     fig, axes = new_figure(1, 3, height=height)
     told = []
@@ -380,35 +445,44 @@ def schedule_panels(schedules, points=400, height=2.7, alt=None):
         for ax, y in zip(axes, (array(schedule.alpha(t)), array(schedule.sigma(t)), lam), strict=True):
             ax.plot(t / t.max(), y, label=label, **mark(i, points=False))
         told.append(f"{plain(label)} half log-SNR {_trend(t, lam)}")
-    for ax, name in zip(axes, (r"$\alpha_t$: signal", r"$\sigma_t$: noise", r"$\lambda_t=\log(\alpha_t/\sigma_t)$"),
-                        strict=True):
+    for ax, name in zip(
+        axes,
+        (r"$\alpha_t$: signal", r"$\sigma_t$: noise", r"$\lambda_t=\log(\alpha_t/\sigma_t)$"),
+        strict=True,
+    ):
         ax.set(title=name, xlabel="time / largest time")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(schedules), 4))
     head = "Signal alpha, noise sigma and half log signal-to-noise ratio against time"
     return Picture(fig, alt or f"{head} for {listing(map(plain, schedules))}. {'; '.join(told)}.")
 
 
-# ---- points in the plane --------------------------------------------------------------------------------------------
+# ---- points in the plane -----------------------------------------------------------------------------------
 
 
 @style()
 def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None):
     """Point clouds in the plane, one panel each, all on the same scale.
 
-    clouds: dict label -> (n, 2) points, or label -> list of such clouds drawn over each other (data first, in grey).
+    clouds: dict label -> (n, 2) points, or label -> list of such clouds drawn over each other (data first, in
+    grey).
     limit: half the width of the panels (default: holds 99.5 % of all points).
     """
-    layers = {k: [array(p) for p in (v if isinstance(v, (list, tuple)) else [v])] for k, v in
-              _named(clouds, "clouds").items()}
+    layers = {
+        k: [array(p) for p in (v if isinstance(v, (list, tuple)) else [v])]
+        for k, v in _named(clouds, "clouds").items()
+    }
     for label, clouds_here in layers.items():
         for points in clouds_here:
             if points.ndim != 2 or points.shape[1] != 2:
                 raise ValueError(f"the cloud {label!r} must have shape (n, 2), got {points.shape}.")
-    limit = limit or 1.1 * float(np.quantile(np.abs(np.concatenate([p for v in layers.values() for p in v])), 0.995))
+    limit = limit or 1.1 * float(
+        np.quantile(np.abs(np.concatenate([p for v in layers.values() for p in v])), 0.995)
+    )
     cols = min(cols, len(layers))
     rows = math.ceil(len(layers) / cols)
-    fig, axes = new_figure(rows, cols, height=rows * (WIDTH / max(cols, 2) + 0.25), sharex=True, sharey=True,
-                           squeeze=False)
+    fig, axes = new_figure(
+        rows, cols, height=rows * (WIDTH / max(cols, 2) + 0.25), sharex=True, sharey=True, squeeze=False
+    )
     told = []
     for ax, (label, here) in zip(axes.flat, layers.items(), strict=False):
         for j, points in enumerate(here):
@@ -416,8 +490,10 @@ def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None):
             dot = size or float(np.clip(3000 / max(len(points), 1), 1.5, 14))
             ax.scatter(*points.T, s=dot, color=colour, alpha=0.65, linewidths=0, rasterized=True)
         ax.set(title=label, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-        told.append(f"{plain(label)} (root mean square radius {number(np.sqrt((here[-1] ** 2).sum(1).mean()))})")
-    for ax in axes.flat[len(layers):]:
+        told.append(
+            f"{plain(label)} (root mean square radius {number(np.sqrt((here[-1] ** 2).sum(1).mean()))})"
+        )
+    for ax in axes.flat[len(layers) :]:
         ax.set_axis_off()
     if title:
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
@@ -425,8 +501,18 @@ def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None):
 
 
 @style()
-def trajectories(paths, times=None, data=None, cols=3, limit=None, xlabel="$t$", ylabel="$x$", title="", height=None,
-                 alt=None):
+def trajectories(
+    paths,
+    times=None,
+    data=None,
+    cols=3,
+    limit=None,
+    xlabel="$t$",
+    ylabel="$x$",
+    title="",
+    height=None,
+    alt=None,
+):
     """Sampling paths, one panel a label: rings where they start, dots where they end.
 
     paths: dict label -> (steps+1, n, 2) in the plane, or (steps+1, n) drawn against time.
@@ -453,12 +539,15 @@ def trajectories(paths, times=None, data=None, cols=3, limit=None, xlabel="$t$",
             _paths_in_plane(ax, path, data)
             ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         ax.set_title(label)
-    for ax in axes.flat[len(paths):]:
+    for ax in axes.flat[len(paths) :]:
         ax.set_axis_off()
     if title:
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-    told = [f"{plain(label)} ({p.shape[1]} paths of {p.shape[0] - 1} steps, {number(_bend(p))} times as long as "
-            f"the straight line between their ends)" for label, p in paths.items()]
+    told = [
+        f"{plain(label)} ({p.shape[1]} paths of {p.shape[0] - 1} steps, {number(_bend(p))} times as long as "
+        f"the straight line between their ends)"
+        for label, p in paths.items()
+    ]
     return Picture(fig, alt or f"Sampling paths from noise to data: {'; '.join(told)}.")
 
 
@@ -475,8 +564,15 @@ def _paths_in_plane(ax, path, data):
     for k in range(path.shape[1]):
         look = mark(k % 6 + 1, points=False)
         few = path.shape[0] <= 26
-        ax.plot(*path[:, k].T, color=look["color"], linewidth=1.0, alpha=0.8, marker="." if few else None,
-                markersize=3.5, zorder=2)
+        ax.plot(
+            *path[:, k].T,
+            color=look["color"],
+            linewidth=1.0,
+            alpha=0.8,
+            marker="." if few else None,
+            markersize=3.5,
+            zorder=2,
+        )
     ax.plot(*path[0].T, "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, zorder=3)
     ax.plot(*path[-1].T, "o", color=INK, markersize=4, zorder=4)
 
@@ -484,27 +580,38 @@ def _paths_in_plane(ax, path, data):
 def _paths_against_time(ax, path, t, data):
     for k in range(path.shape[1]):
         few = path.shape[0] <= 26
-        ax.plot(t, path[:, k], color=COLOURS[k % 6 + 1], linewidth=1.0, alpha=0.8, marker="." if few else None,
-                markersize=3.5)
+        ax.plot(
+            t,
+            path[:, k],
+            color=COLOURS[k % 6 + 1],
+            linewidth=1.0,
+            alpha=0.8,
+            marker="." if few else None,
+            markersize=3.5,
+        )
     if data is not None:
         ax.plot(np.full(len(data), t[-1]), array(data), "_", color=GREY, markersize=8, alpha=0.4)
-    ax.plot(np.full(path.shape[1], t[0]), path[0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5)
+    ax.plot(
+        np.full(path.shape[1], t[0]), path[0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5
+    )
     ax.plot(np.full(path.shape[1], t[-1]), path[-1], "o", color=INK, markersize=4)
     pad = 0.03 * abs(t[0] - t[-1])
     ax.set_xlim(max(t[0], t[-1]) + pad, min(t[0], t[-1]) - pad)
 
 
-# ---- images ---------------------------------------------------------------------------------------------------------
+# ---- images ------------------------------------------------------------------------------------------------
 
 
 def _tile(image, pixels):
-    """One image, (h, w) or (c, h, w) in [-1, 1], enlarged smoothly to (pixels, pixels): 0 white paper, 1 black ink."""
+    """One image (h, w) or (c, h, w) in [-1, 1] enlarged smoothly to (pixels, pixels): 0 paper, 1 ink."""
     from PIL import Image
 
     image = np.squeeze(array(image)).astype(np.float32)
     image = image.mean(0) if image.ndim == 3 else image
     grey = Image.fromarray(np.nan_to_num(image)).resize((pixels, pixels), Image.Resampling.BICUBIC)
-    return np.round(np.clip((np.asarray(grey) + 1) / 2, 0, 1) * 31) / 31  # 32 greys look the same and halve the file
+    return (
+        np.round(np.clip((np.asarray(grey) + 1) / 2, 0, 1) * 31) / 31
+    )  # 32 greys look the same and halve the file
 
 
 def mosaic(images, pixels=44, gap=2):
@@ -518,12 +625,12 @@ def mosaic(images, pixels=44, gap=2):
         for j, image in enumerate(row):
             if image is not None:
                 y, x = i * (pixels + gap), j * (pixels + gap)
-                sheet[max(y - gap, 0):y + pixels + gap, max(x - gap, 0):x + pixels + gap] = 0.14
+                sheet[max(y - gap, 0) : y + pixels + gap, max(x - gap, 0) : x + pixels + gap] = 0.14
     for i, row in enumerate(images):
         for j, image in enumerate(row):
             if image is not None:
                 y, x = i * (pixels + gap), j * (pixels + gap)
-                sheet[y:y + pixels, x:x + pixels] = _tile(image, pixels)
+                sheet[y : y + pixels, x : x + pixels] = _tile(image, pixels)
     centre = np.arange(max(rows, cols)) * (pixels + gap) + (pixels - 1) / 2
     return sheet, centre[:rows], centre[:cols]
 
@@ -532,8 +639,8 @@ def mosaic(images, pixels=44, gap=2):
 def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", pixels=44, alt=None):
     """Small images in rows, enlarged smoothly, dark ink on white.
 
-    images: (n, 1, h, w) or (n, h, w), cut into rows of ``cols``; or a dict row label -> such a batch, a row each; in
-    [-1, 1]. row_labels, column_labels: text at the left and above.
+    images: (n, 1, h, w) or (n, h, w), cut into rows of ``cols``; or a dict row label -> such a batch, a row
+    each; in [-1, 1]. row_labels, column_labels: text at the left and above.
     """
     if isinstance(images, Mapping):
         row_labels, images = list(images), [list(array(batch)) for batch in images.values()]
@@ -541,18 +648,23 @@ def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", p
         images = array(images)
         if images.ndim not in (3, 4):
             raise ValueError(f"images must have shape (n, h, w) or (n, 1, h, w), got {images.shape}.")
-        images = [list(images[i:i + cols]) for i in range(0, len(images), cols)]
+        images = [list(images[i : i + cols]) for i in range(0, len(images), cols)]
     sheet, y, x = mosaic(images, pixels)
     wide = min(WIDTH, sheet.shape[1] / 66 + (1.6 if row_labels else 0))
     inner = wide - (1.6 if row_labels else 0.1)
-    fig, ax = new_figure(width=wide, height=inner * sheet.shape[0] / sheet.shape[1] + 0.1
-                         + (0.28 if column_labels else 0) + (0.3 if title else 0))
+    fig, ax = new_figure(
+        width=wide,
+        height=inner * sheet.shape[0] / sheet.shape[1]
+        + 0.1
+        + (0.28 if column_labels else 0)
+        + (0.3 if title else 0),
+    )
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
-    ax.set_xticks(x[:len(column_labels)] if column_labels else [], column_labels or None)
-    ax.set_yticks(y[:len(row_labels)] if row_labels else [], row_labels or None)
+    ax.set_xticks(x[: len(column_labels)] if column_labels else [], column_labels or None)
+    ax.set_yticks(y[: len(row_labels)] if row_labels else [], row_labels or None)
     if title:
         ax.set_title(title)
     rows = f"rows {listing(map(plain, row_labels), 8)}" if row_labels else f"{sum(map(len, images))} images"
@@ -562,10 +674,11 @@ def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", p
 
 @style()
 def journey(rows, title="From noise to digits: the same network, fewer and fewer steps", alt=None, pixels=40):
-    """The book in one picture: a row for each sampler, its path from noise at the left, its results at the right.
+    """The book in one picture: a row for each sampler, its path from noise at left, more results at right.
 
-    rows: dict label -> (path, results): path (frames, 1, h, w), the states of one sample that are to be shown, noise
-    first; results (n, 1, h, w), further samples. Short paths are spread over the same width: fewer states are fewer steps.
+    rows: dict label -> (path, results): path (frames, 1, h, w), the states of one sample that are to be
+    shown, noise first; results (n, 1, h, w), further samples. Short paths are spread over the same width:
+    fewer states are fewer steps.
     """
     rows = {label: (array(path), array(results)) for label, (path, results) in _named(rows, "rows").items()}
     frames = max(len(path) for path, _ in rows.values())
@@ -573,21 +686,38 @@ def journey(rows, title="From noise to digits: the same network, fewer and fewer
     step, start = 1.1, (frames + 0.5) * 1.1
     unit = (WIDTH - 1.55) / (start + results * step)  # inches a picture takes; 1.55 for the labels
     fig, ax = new_figure(height=0.75 + unit * step * len(rows))
-    for i, (label, (path, ends)) in enumerate(rows.items()):
+    for i, (path, ends) in enumerate(rows.values()):
         at = np.linspace(0, frames - 1, len(path)) if len(path) > 1 else np.array([0.0])
         ax.plot([0.5, (frames - 1) * step + 0.5], [i * step + 0.5] * 2, color=GREY, linewidth=0.8, zorder=1)
-        for x, image in [*zip(at * step, path, strict=True), *((start + j * step, e) for j, e in enumerate(ends))]:
-            ax.imshow(_tile(image, pixels), cmap="gray_r", vmin=0, vmax=1, extent=(x, x + 1, i * step + 1, i * step),
-                      interpolation="nearest", zorder=2)
-            ax.add_patch(matplotlib.patches.Rectangle((x, i * step), 1, 1, fill=False, edgecolor="#BBBBBB",
-                                                      linewidth=0.6, zorder=3))
+        for x, image in [
+            *zip(at * step, path, strict=True),
+            *((start + j * step, e) for j, e in enumerate(ends)),
+        ]:
+            ax.imshow(
+                _tile(image, pixels),
+                cmap="gray_r",
+                vmin=0,
+                vmax=1,
+                extent=(x, x + 1, i * step + 1, i * step),
+                interpolation="nearest",
+                zorder=2,
+            )
+            ax.add_patch(
+                matplotlib.patches.Rectangle(
+                    (x, i * step), 1, 1, fill=False, edgecolor="#BBBBBB", linewidth=0.6, zorder=3
+                )
+            )
     ax.set(xlim=(-0.1, start + results * step), ylim=(len(rows) * step, -0.1), aspect="equal")
     ax.set_yticks(np.arange(len(rows)) * step + 0.5, list(rows))
-    ax.set_xticks([0.5, (frames - 1) * step + 0.5, start + (results * step) / 2 - 0.06],
-                  ["noise", "digit", "more samples"])
+    ax.set_xticks(
+        [0.5, (frames - 1) * step + 0.5, start + (results * step) / 2 - 0.06],
+        ["noise", "digit", "more samples"],
+    )
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     ax.set_title(title)
     words = "The journey of this book. Each row starts from the same noise at the left and ends in a digit"
-    return Picture(fig, alt or f"{words}; to its right are further samples. Rows: {listing(map(plain, rows), 8)}.")
+    return Picture(
+        fig, alt or f"{words}; to its right are further samples. Rows: {listing(map(plain, rows), 8)}."
+    )

@@ -1,9 +1,9 @@
 """One widget pattern for the whole book: a picture that follows its controls, with a static twin beside it.
 
-:func:`explore` draws into a ``widgets.HTML`` with an ``<img alt>``, so a screen reader hears the alt text of the picture
-that is shown now. The same output also carries the first picture as image/png and its alt text as text/plain: a page
-without a kernel (a saved notebook, a site, a print) shows that. Nothing is drawn through an ``Output`` widget, which
-would swallow errors and which the test runner cannot compare.
+:func:`explore` draws into a ``widgets.HTML`` with an ``<img alt>``, so a screen reader hears the alt text of
+the picture that is shown now. The same output also carries the first picture as image/png and its alt text as
+text/plain: a page without a kernel (a saved notebook, a site, a print) shows that. Nothing is drawn through
+an ``Output`` widget, which would swallow errors and which the test runner cannot compare.
 
     from toolkit.widgets import Choice, Slider, explore
     explore(draw, steps=Slider(1, 50, 10, "steps"), kind=Choice(["linear", "cosine"]))
@@ -28,7 +28,8 @@ KEPT = 256  # pictures kept by each explorer, about 10 MB
 class Slider:
     """A number from ``low`` to ``high``: a slider and a labelled number box that move together.
 
-    Whole numbers if all four numbers are; ``value`` defaults to ``low``, ``step`` to 1 or a hundredth of the range.
+    Whole numbers if all four numbers are; ``value`` defaults to ``low``, ``step`` to 1 or a hundredth of the
+    range.
     """
 
     low: float
@@ -42,18 +43,26 @@ class Slider:
         low, high = self.low, self.high
         value = low if self.value is None else self.value
         if not low < high or not low <= value <= high:
-            raise ValueError(f"{name}: a slider needs low < high and a value between, got {low}, {high}, {value}.")
+            raise ValueError(
+                f"{name}: a slider needs low < high and a value between, got {low}, {high}, {value}."
+            )
         whole = all(isinstance(v, int) for v in (low, high, value, self.step or 1))
         step = self.step or (1 if whole else (high - low) / 100)
         box, slider = (
             (ipywidgets.BoundedIntText, ipywidgets.IntSlider)
-            if whole else (ipywidgets.BoundedFloatText, ipywidgets.FloatSlider)
+            if whole
+            else (ipywidgets.BoundedFloatText, ipywidgets.FloatSlider)
         )
         common = {"min": low, "max": high, "step": step, "value": value}
-        box = box(description=self.label or name, layout={"width": "190px"}, style={"description_width": "95px"},
-                  **common)
+        box = box(
+            description=self.label or name,
+            layout={"width": "190px"},
+            style={"description_width": "95px"},
+            **common,
+        )
         slider = slider(readout=False, layout={"width": "320px"}, **common)
-        # The slider has no accessible name of its own in ipywidgets 8: the box carries the label, and both move together.
+        # The slider has no accessible name of its own in ipywidgets 8: the box carries the label, and both
+        # move together.
         traitlets.link((slider, "value"), (box, "value"))
         return ipywidgets.HBox([box, slider]), box
 
@@ -72,13 +81,18 @@ class Choice:
         if not options:
             raise ValueError(f"{name}: a choice needs at least one option, got none.")
         value = {} if self.value is None else {"value": self.value}
-        box = ipywidgets.Dropdown(options=options, description=self.label or name, layout={"width": "320px"},
-                                  style={"description_width": "95px"}, **value)
+        box = ipywidgets.Dropdown(
+            options=options,
+            description=self.label or name,
+            layout={"width": "320px"},
+            style={"description_width": "95px"},
+            **value,
+        )
         return box, box
 
 
 def _control(name, given):
-    """The control meant by a Slider, a Choice, True/False, a tuple (low, high[, value]) or a list of options."""
+    """The control meant by a Slider, a Choice, a bool, a tuple (low, high[, value]) or a list of options."""
     if isinstance(given, (Slider, Choice)):
         return given.build(name)
     if isinstance(given, bool):
@@ -89,12 +103,12 @@ def _control(name, given):
     if isinstance(given, (list, dict)):
         return Choice(given).build(name)
     raise ValueError(
-        f"{name}: a control is a Slider, a Choice, (low, high, value), a list of options, True or False; got {given!r}."
+        f"{name}: a control is a Slider, Choice, (low, high, value), list, dict or bool; got {given!r}."
     )
 
 
 class Explorer(ipywidgets.VBox):
-    """What :func:`explore` returns: the controls above the picture. ``.values`` is the setting, ``.picture`` shown now."""
+    """What :func:`explore` returns. ``.values`` is the setting, ``.picture`` what is shown."""
 
     def __init__(self, draw, controls):
         if not controls:
@@ -103,7 +117,9 @@ class Explorer(ipywidgets.VBox):
         self._holders = {name: holder for name, (_, holder) in built.items()}
         self._view = ipywidgets.HTML()
         self._draw = lru_cache(KEPT)(lambda values: _drawn(draw, dict(values)))
-        self.picture = self._draw(tuple(self.values.items()))  # an error here is raised, in the cell that is at fault
+        self.picture = self._draw(
+            tuple(self.values.items())
+        )  # an error here is raised, in the cell that is at fault
         self.first = self.picture
         self._show()
         for holder in self._holders.values():
@@ -119,7 +135,9 @@ class Explorer(ipywidgets.VBox):
         values = self.values
         try:
             self.picture = self._draw(tuple(values.items()))
-        except Exception as error:  # any error of the drawing belongs on the page, not in a log that nobody reads
+        except (
+            Exception
+        ) as error:  # any error of the drawing belongs on the page, not in a log that nobody reads
             setting = ", ".join(f"{name} = {value}" for name, value in values.items())
             words = html.escape(f"No picture for {setting}: {error or type(error).__name__}")
             self._view.value = f'<p role="alert" style="color:#a00000">{words}</p>'
@@ -152,9 +170,10 @@ def _drawn(draw, values):
 def explore(draw, **controls):
     """A picture with controls. ``draw(**values)`` returns a :class:`toolkit.plots.Picture` for a setting.
 
-    controls: name -> :class:`Slider`, :class:`Choice`, ``(low, high, value)``, a list or dict of options, or a bool.
-    Each picture is kept, so going back to a setting is free: ``draw`` must give the same picture for the same values.
-    An error in ``draw`` is raised for the first picture, and shown as one sentence when a control moves later.
-    Raises ValueError for a control that is none of these or holds no valid value.
+    controls: name -> :class:`Slider`, :class:`Choice`, ``(low, high, value)``, a list or dict of options, or
+    a bool.
+    Each picture is kept, so going back to a setting is free: ``draw`` must give the same picture for the same
+    values. An error in ``draw`` is raised for the first picture, and shown as one sentence when a control
+    moves later. Raises ValueError for a control that is none of these or holds no valid value.
     """
     return Explorer(draw, controls)
