@@ -13,6 +13,7 @@ import math
 import numpy as np
 import torch
 
+from toolkit.ddpm import transition
 from toolkit.sampling import noise_of, sample_last, sampler
 
 
@@ -21,8 +22,7 @@ def ddim_sigma(schedule, t, s, eta=1.0):
 
     t, s: times, floats or float64 arrays, sigma(s) <= sigma(t).  eta = 1 gives the posterior deviation of DDPM.
     """
-    ratio = schedule.alpha(t) / schedule.alpha(s)
-    fresh = np.maximum(schedule.sigma(t) ** 2 - ratio**2 * schedule.sigma(s) ** 2, 0.0)
+    _, fresh = transition(schedule, s, t)  # sigma_t^2 - alpha_t^2 / alpha_s^2 sigma_s^2
     return eta * schedule.sigma(s) / schedule.sigma(t) * np.sqrt(fresh)
 
 

@@ -62,7 +62,7 @@ def _check_times(times):
 # --- noise -------------------------------------------------------------------------------------------------------------
 
 _UNITS, _FINE = 1000, 2**14  # the lattice of times on which a Brownian path is known: 1000 x 2^14 cells
-_BLOCK = 2**18  # numbers drawn at once
+_BLOCK = 2**20  # numbers drawn at once
 
 
 class Brownian:
@@ -154,6 +154,15 @@ def _split(z, xi, share):
     return cos * z + sin * xi, sin * z - cos * xi
 
 
+def _split_all(z, xi, share):
+    """The same for every cell of z (n, B, d) at once: (2 n, B, d), halves side by side."""
+    cos, sin = share.sqrt(), (1 - share).sqrt()
+    halves = z.new_empty(len(z), 2, *z.shape[1:])
+    torch.addcmul(cos * z, sin, xi, out=halves[:, 0])
+    torch.addcmul(sin * z, cos, xi, value=-1, out=halves[:, 1])
+    return halves.flatten(0, 1)
+
+
 @lru_cache(maxsize=4096)
 def _plan(inside, a, b):
     """The levels of the bisection of [a, b) that separates the points inside, and the lengths of the final cells."""
@@ -166,20 +175,23 @@ def _plan(inside, a, b):
         middle = _middle(left, right)
         parents = np.flatnonzero(holds)
         share = (middle - left)[parents] / (right - left)[parents]
-        order = np.argsort(np.concatenate([left, middle[parents]]), kind="stable")
-        levels.append((torch.from_numpy(parents), torch.from_numpy(share), torch.from_numpy(middle[parents]), torch.from_numpy(order)))
-        new_right = right.copy()
-        new_right[parents] = middle[parents]
-        left, right = np.concatenate([left, middle[parents]])[order], np.concatenate([new_right, right[parents]])[order]
+        whole = np.flatnonzero(~holds)
+        order = np.argsort(np.concatenate([np.repeat(parents, 2), whole]), kind="stable")
+        levels.append([torch.from_numpy(v) for v in (parents, whole, share, middle[parents], order)])
+        ends = np.insert(right[parents], np.arange(len(parents)), middle[parents])
+        begins = np.insert(middle[parents], np.arange(len(parents)), left[parents])
+        left, right = np.concatenate([begins, left[whole]])[order], np.concatenate([ends, right[whole]])[order]
 
 
 def _breadth_first(z, plan, draw):
     levels, lengths = plan
-    for parents, share, keys, order in levels:
-        parents, order = parents.to(z.device), order.to(z.device)
+    for level in levels:
+        parents, whole, share, keys, order = (v.to(z.device) for v in level)
         share = share.to(z)[:, None, None]
-        left, right = _split(z[parents], draw(keys.to(z.device)), share)
-        z = torch.cat([z.index_copy(0, parents, left), right])[order]
+        if len(whole):
+            z = torch.cat([_split_all(z[parents], draw(keys), share), z[whole]])[order]
+        else:
+            z = _split_all(z, draw(keys), share)
     return zip(lengths, z.unbind(0))
 
 
@@ -191,10 +203,12 @@ _GOLDEN, _MIX1, _MIX2 = (_signed(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4
 
 
 def _mix(z):
-    """SplitMix64's finaliser (Steele, Lea & Flood 2014) on int64 tensors; >> is made logical by the masks."""
-    z = (z ^ ((z >> 30) & (2**34 - 1))) * _MIX1
-    z = (z ^ ((z >> 27) & (2**37 - 1))) * _MIX2
-    return z ^ ((z >> 31) & (2**33 - 1))
+    """SplitMix64's finaliser (Steele, Lea & Flood 2014), in place on int64; the masks make >> a logical shift."""
+    for shift, factor in ((30, _MIX1), (27, _MIX2), (31, None)):
+        z.bitwise_xor_((z >> shift).bitwise_and_(2 ** (64 - shift) - 1))
+        if factor:
+            z.mul_(factor)
+    return z
 
 
 def _hashed_normal(seed, keys, samples, d, dtype):
