@@ -1,0 +1,66 @@
+# make lab    open the book in JupyterLab       make test       everything that must hold
+# make book   run and rewrite the chapters      make exercises  rebuild exercises/ from solutions/
+# make bench  measure, against other libraries  make clean      remove the environment
+#
+# PYTHON=python3.12        another Python (3.11 or newer)
+# TORCH_FLAGS="…"          options of pip for PyTorch alone, such as the index of its CPU-only builds
+# LAB_FLAGS=--no-browser   options of JupyterLab
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+STAMP := $(VENV)/.installed
+# One thread and a fixed hash seed: the same numbers on every run. No progress bars in outputs that are compared.
+RUN := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0 MPLBACKEND=Agg TQDM_DISABLE=1 $(BIN)/
+JOBS ?= 2
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+	--LabApp.extension_manager=readonly
+
+.PHONY: lab test lint pytest notebooks book exercises bench clean
+.NOTPARALLEL:
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab $(ROOT) $(QUIET) $(LAB_FLAGS) chapters/00_start_here.ipynb
+
+test: lint pytest notebooks
+
+lint: $(STAMP)
+	$(RUN)ruff check .
+
+pytest: $(STAMP)
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile
+
+# The chapters as nbval sees them, the exercises as the solutions make them, and two equal runs of the whole book.
+notebooks: $(STAMP)
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env chapters
+	$(RUN)toolkit build --check
+	$(RUN)toolkit book --check --twice
+
+book: $(STAMP)
+	$(RUN)toolkit book
+
+exercises: $(STAMP)
+	$(RUN)toolkit build
+
+bench: $(VENV)/.bench
+	$(RUN)python -m benchmarks
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is not: install one and say make PYTHON=python3.12."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing PyTorch and JupyterLab into $(VENV): once, some minutes."
+	$(PIP) $(TORCH_FLAGS) torch
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+# These two would pull a second torch; the few packages that their samplers import are in the extra.
+$(VENV)/.bench: $(STAMP)
+	$(PIP) --editable '.[bench]'
+	$(PIP) --no-deps k-diffusion smalldiffusion
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

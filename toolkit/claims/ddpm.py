@@ -1,0 +1,1 @@
+"""Claims of chapter 1: denoising diffusion probabilistic models."""
