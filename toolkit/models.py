@@ -162,7 +162,7 @@ class Network(_Labelled):
         if isinstance(t, torch.Tensor):
             c = self._clock(self.schedule, t.double()).to(_clock_dtype(x)).to(x.device).expand(len(x))
         else:
-            c = torch.full((len(x),), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device)
+            c = torch.full((1,), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device).expand(len(x))
         out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         if self.predicts == "edm":
             x = x * self._edm_scale(x, t)
