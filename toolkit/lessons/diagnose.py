@@ -331,6 +331,10 @@ def diagnose(task: Task, answer, seeds=SEEDS) -> Verdict:
             got = ", ".join(answer) if isinstance(answer, Mapping) else describe(answer)
             raise ValueError(f"check {task.id} takes {', '.join(f'{n}=...' for n in task.names)}; got {got}")
     first = observe(task, answer, seeds[0])
+    if task.reference is None and record.RECORDED is not None and first.values is not None:
+        seen = [first, *(observe(task, answer, seed) for seed in seeds[1:])]
+        record.RECORDED[task.id] = [{k: _stored(v) for k, v in one.values.items()} for one in seen]
+        return Verdict(DONE, "", first.values, first.printed)
     values, printed = first.values or {}, first.printed
     if first.trouble == "stub":
         return Verdict(NOT_TRIED, "It is still the stub: replace it with your answer.", printed=printed)
@@ -353,6 +357,11 @@ def diagnose(task: Task, answer, seeds=SEEDS) -> Verdict:
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
     kind, sentence = _generic(task, answer, first, noisy, seeds)
     return Verdict(NOT_YET, sentence, values, printed, kind)
+
+
+def _stored(value):
+    """A probe value as JSON holds it: strings as they are, numbers to twelve significant digits."""
+    return value if isinstance(value, str) else np.vectorize(lambda x: float(f"{x:.12g}"))(value).tolist()
 
 
 def _right(task: Task, seen: Seen, seed: int) -> bool:

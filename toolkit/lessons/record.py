@@ -16,6 +16,9 @@ from . import registry
 
 FORMAT = 1
 
+RECORDED: dict[str, list] | None = None
+"""A dict while `toolkit build` runs a solution: checks of tasks without a reference write their values into it."""
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -1,0 +1,49 @@
+"""The command `toolkit`, which is also `python -m toolkit`."""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import typer
+from typer.core import TyperGroup
+
+# Name -> (module, attribute). The attribute is a function, or a typer app of its own. A module that is not there is
+# left out; all of them import what is heavy inside their functions, since --help loads them all.
+COMMANDS = {
+    "check": ("toolkit.lessons.commands", "check"),
+    "hint": ("toolkit.lessons.commands", "hint"),
+    "build": ("toolkit.lessons.commands", "build"),
+    "book": ("toolkit.lessons.book", "command"),
+}
+
+
+class Commands(TyperGroup):
+    """The commands of the table, imported when they are asked for."""
+
+    def list_commands(self, ctx):
+        return [name for name, (module, _) in COMMANDS.items() if find_spec(module)]
+
+    def get_command(self, ctx, cmd_name):
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
+            found.command(cmd_name)(function)
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+@app.callback()
+def toolkit():
+    """Fast sampling of diffusion models: check exercises, ask for hints, build the book."""
+
+
+if __name__ == "__main__":
+    app(prog_name="toolkit")

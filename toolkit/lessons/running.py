@@ -1,0 +1,429 @@
+"""Run an exercise notebook in a fresh kernel, under a deadline, and give a verdict on each task.
+
+One way for everybody: `toolkit check`, the pytest plugin and `toolkit build` all run a `Session`.  The check cells
+that it runs are the package's own, found in the file by id; whatever the file holds as their source or outputs does
+not count.  A cell that does not end, floods its output or kills the kernel costs its own task only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+
+from . import record, registry
+
+DONE, NOT_YET, NOT_TRIED = "done", "not yet", "not tried"
+
+DEADLINE = 60.0
+"""Seconds a cell may take; the slowest cell of a lesson takes a few on two cores.  TOOLKIT_DEADLINE changes it."""
+
+BUDGET = 5_000_000
+"""Characters of output a cell may make."""
+
+MESSAGES = 2000
+"""Outputs other than text a cell may make: beyond some thousands the kernel itself begins to lose messages."""
+
+_GRACE = 3.0
+
+
+class BadNotebook(Exception):
+    """A file that cannot be checked; the text is one sentence."""
+
+
+def default_deadline() -> float:
+    """Seconds a cell may take: TOOLKIT_DEADLINE, else DEADLINE.  Raises ValueError for what is no positive number."""
+    text = os.environ.get("TOOLKIT_DEADLINE", "")
+    try:
+        value = float(text) if text else DEADLINE
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise ValueError(f"TOOLKIT_DEADLINE is {text!r}; give seconds, such as 60")
+    return value
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_notebook(path: Path):
+    """The notebook in a file, as nbformat 4.  Raises BadNotebook, with one sentence, for anything else."""
+    import nbformat
+    from nbformat import reader
+
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise BadNotebook(f"There is no file {path}.") from None
+    except IsADirectoryError:
+        raise BadNotebook(f"{path} is a folder; name one notebook in it.") from None
+    except OSError as error:
+        raise BadNotebook(f"{path.name} cannot be read ({error.strerror}).") from None
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        content = json.loads(raw.decode(encoding))
+    except (ValueError, RecursionError):
+        raise BadNotebook(f"{path.name} is not a notebook: it is not JSON. Was the download or the save cut off?") from None
+    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
+        raise BadNotebook(f"{path.name} is JSON but not a notebook: it has no nbformat number.")
+    try:
+        notebook = nbformat.convert(reader.reads(json.dumps(content)), 4)
+        for cell in notebook.cells:
+            if not isinstance(cell.cell_type, str) or not isinstance(cell.source, str):
+                raise TypeError("a cell has no text")
+    except Exception as error:  # nbformat raises whatever the damage happens to lead to
+        raise BadNotebook(
+            f"{path.name} is a damaged notebook ({type(error).__name__}: {str(error)[:80]}); "
+            "open it in JupyterLab and save it again."
+        ) from None
+    return notebook
+
+
+def lesson_of(notebook, path: Path) -> str:
+    """The lesson of a notebook: by its metadata, else by its file name.  Raises BadNotebook when neither tells."""
+    told = notebook.metadata.get("toolkit")
+    told = told.get("lesson") if isinstance(told, dict) else None
+    try:
+        return registry.lesson_name(told if isinstance(told, str) else Path(path).name)
+    except ValueError:
+        raise BadNotebook(f"{Path(path).name} is not one of this book's exercises: nothing tells its lesson.") from None
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+@dataclass
+class Ran:
+    """What a cell did: its text, its exception, and why it was ended, if it was."""
+
+    text: str = ""
+    ename: str = ""
+    evalue: str = ""
+    stopped: str = ""
+
+
+class Kernel:
+    """A Python kernel of this environment (or of the named kernelspec) in a folder of its own choosing."""
+
+    def __init__(self, folder: Path, name: str | None = None):
+        from ipykernel import kernelspec
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+        from jupyter_client.manager import KernelManager
+
+        class ThisEnvironment(KernelSpecManager):
+            def get_kernel_spec(self, kernel_name):
+                return self.kernel_spec_class(resource_dir=kernelspec.RESOURCES, **kernelspec.get_kernel_dict())
+
+        specs = KernelSpecManager() if name else ThisEnvironment()
+        self.manager = KernelManager(kernel_name=name or "python3", kernel_spec_manager=specs)
+        try:
+            self.manager.start_kernel(
+                cwd=str(folder),
+                extra_arguments=["--HistoryManager.enabled=False"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        except NoSuchKernel:
+            raise BadNotebook(f"There is no kernel {name!r} here; leave the kernel's name out.") from None
+        self.client = self.manager.client()
+        self.client.start_channels()
+        try:
+            self.client.wait_for_ready(timeout=60)
+        except RuntimeError as error:
+            self.close()
+            raise BadNotebook(f"The kernel did not start ({str(error).rstrip('.')}).") from None
+
+    def run(self, source: str, deadline: float, budget: int) -> Ran:
+        """Run a cell; it is interrupted at the deadline, and the kernel is ended if that does not help.
+
+        Returns what the cell did.  Afterwards `alive` tells whether the kernel can run another one.
+        """
+        ran, size, shown, quiet_since, replied = Ran(), 0, 0, time.monotonic(), False
+        asked = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
+        end = time.monotonic() + deadline
+        while True:
+            now = time.monotonic()
+            if now > end:
+                if ran.stopped:
+                    self.close()
+                    return ran
+                ran.stopped = f"was still running after {deadline:g} s: is there a loop that never ends?"
+                self.manager.interrupt_kernel()
+                end = now + _GRACE
+            try:
+                message = self.client.get_iopub_msg(timeout=min(0.2, max(0.01, end - now)))
+            except Empty:
+                if not self.manager.is_alive():
+                    ran.stopped = ran.stopped or "ended its Python process (os._exit, a crash, or out of memory)."
+                    self.close()
+                    return ran
+                replied = replied or self._replied(asked)
+                if replied and time.monotonic() - quiet_since > _GRACE:
+                    return ran  # the closing message was lost on the way; everything else has come
+                continue
+            quiet_since = time.monotonic()
+            kind, content = message["msg_type"], message["content"]
+            size += _size(content)
+            shown += kind in ("display_data", "update_display_data", "execute_result")
+            if size > budget or shown > MESSAGES:
+                what = f"more than {budget:,} characters" if size > budget else f"more than {MESSAGES:,} outputs"
+                ran.stopped = ran.stopped or f"makes output without end ({what})."
+                self.close()
+                return ran
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            if kind == "stream" and content["name"] == "stdout":
+                ran.text += content["text"]
+            elif kind == "error":
+                ran.ename, ran.evalue = content["ename"], content["evalue"]
+            elif kind == "status" and content["execution_state"] == "idle":
+                return ran
+
+    def _replied(self, asked: str) -> bool:
+        """Whether the kernel has answered the request on its other channel."""
+        while True:
+            try:
+                reply = self.client.get_shell_msg(timeout=0)
+            except Empty:
+                return False
+            if reply["parent_header"].get("msg_id") == asked:
+                return True
+
+    @property
+    def alive(self) -> bool:
+        return self.manager is not None and self.manager.is_alive()
+
+    def close(self) -> None:
+        """End the kernel and its children, at once; calling it again does nothing."""
+        if self.manager is not None:
+            self.client.stop_channels()
+            self.manager.shutdown_kernel(now=True)
+            self.manager = None
+
+
+def _size(content) -> int:
+    """Characters in a message: its text, or all the forms of a display."""
+    data = content.get("data")
+    forms = data.values() if isinstance(data, dict) else ()
+    return len(content.get("text", "")) + sum(len(form) for form in forms if isinstance(form, str))
+
+
+# ---------------------------------------------------------------- the session
+
+
+@dataclass
+class Step:
+    """A code cell to run: its number among the code cells, its id, what is run, and the check that it is (or None)."""
+
+    number: int
+    id: str
+    source: str
+    check: record.Cell | None = None
+    skip: str = ""  # why it is not run
+    raises: bool = False
+    ran: Ran | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict on a task: state and the sentence to say; `note` is said although the verdict stands."""
+
+    cell: record.Cell
+    state: str
+    sentence: str = ""
+    note: str = ""
+
+
+_CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
+
+
+@dataclass
+class Session:
+    """An exercise notebook, run cell by cell as far as it is needed.
+
+    path: the file.  lesson: its record; by default the package's, by the notebook's own number.  deadline: seconds a
+    cell.  budget: characters of output a cell.  kernel_name: a kernelspec, instead of the Python that runs this.
+    prelude: code that every fresh kernel runs first.
+
+    Raises BadNotebook with one sentence.
+    """
+
+    path: Path
+    lesson: record.Lesson | None = None
+    deadline: float = field(default_factory=default_deadline)
+    budget: int = BUDGET
+    kernel_name: str | None = None
+    prelude: str = ""
+
+    def __post_init__(self):
+        self.path = Path(self.path)
+        self.notebook = read_notebook(self.path)
+        if self.lesson is None:
+            try:
+                self.lesson = record.load(lesson_of(self.notebook, self.path))
+            except ValueError as error:
+                raise BadNotebook(f"{self.path.name} cannot be checked: {error}.") from None
+        self.copies: dict[str, list[int]] = {}
+        self.steps = self._plan()
+        self.kernel: Kernel | None = None
+
+    def _plan(self) -> list[Step]:
+        """The code cells in order, with the package's source in place of each check cell's own."""
+        cells = [c for c in self.notebook.cells if c.cell_type == "code"]
+        names = [_names(cell) for cell in cells]
+        at: dict[int, record.Cell] = {}
+        for check in self.lesson.cells:
+            by_name = [i for i, found in enumerate(names) if check.id in found]
+            by_call = [
+                i for i, c in enumerate(cells) if not by_name and (m := _CALL.search(c.source)) and m[1] == check.task
+            ]
+            found = by_name or by_call
+            if found:
+                at[found[0]] = check
+                self.copies[check.task] = found[1:]
+        copies = {i: task for task, more in self.copies.items() for i in more}
+        steps = []
+        for number, cell in enumerate(cells):
+            check = at.get(number)
+            step = Step(number, cell.get("id", ""), check.source if check else cell.source, check)
+            if check:
+                step.id = check.id
+            elif number in copies:
+                step.skip = f"a copy of the check of {copies[number]}, whose first cell counts"
+            else:
+                marks = _marks(cell)
+                step.skip = "the cell asks to be skipped" if "skip" in marks else ""
+                step.raises = "raises" in marks
+            steps.append(step)
+        return steps
+
+    @property
+    def missing(self) -> list[record.Cell]:
+        """The check cells that the file has lost."""
+        here = {step.check.task for step in self.steps if step.check}
+        return [cell for cell in self.lesson.cells if cell.task not in here]
+
+    def run(self, step: Step, others: bool = True) -> Ran:
+        """Run a step, and before it every earlier one that was not run yet; others=False leaves out other checks."""
+        for earlier in self.steps[: step.number + 1]:
+            wanted = others or earlier is step or not earlier.check
+            if earlier.ran is None and not earlier.skip and wanted:
+                self._ready(earlier)
+                earlier.ran = self.kernel.run(earlier.source, self.deadline, self.budget)
+        return step.ran or Ran()
+
+    def _ready(self, step: Step) -> None:
+        """A living kernel in the state that the cells before this step have left."""
+        if self.kernel and self.kernel.alive:
+            return
+        for _ in range(3):
+            self.close()
+            self.kernel = Kernel(self.path.resolve().parent, self.kernel_name)
+            if self.prelude:
+                self.kernel.run(self.prelude, self.deadline, self.budget)
+            for earlier in self.steps[: step.number]:
+                if earlier.ran and not earlier.check and not earlier.ran.stopped and self.kernel.alive:
+                    again = self.kernel.run(earlier.source, self.deadline, self.budget)
+                    earlier.ran.stopped = again.stopped
+            if self.kernel.alive:
+                return
+        raise BadNotebook(f"{self.path.name} ends every kernel that it is given.")
+
+    def result(self, task_id: str) -> Result:
+        """The verdict on a task; runs what is needed.  Raises ValueError for a task that the lesson has not."""
+        cell = self.lesson.cell(task_id)
+        step = next((s for s in self.steps if s.check == cell), None)
+        if step is None:
+            return Result(
+                cell, NOT_YET, f'Its check cell is missing: add a cell with the lines {_quoted(cell.source)}'
+            )
+        ran = self.run(step, others=False)
+        copies = self.copies.get(task_id)
+        note = f"There is a copy of this check further down (code cell {copies[0] + 1}); the first counts." if copies else ""
+        return Result(cell, *self._judge(step, ran), note)
+
+    def results(self) -> list[Result]:
+        """The verdict on every task, in order."""
+        return [self.result(cell.task) for cell in self.lesson.cells]
+
+    def _judge(self, step: Step, ran: Ran) -> tuple[str, str]:
+        """(state, sentence) of a check that has run."""
+        cell = step.check
+        if ran.stopped:
+            return NOT_YET, f"The check {ran.stopped}"
+        if ran.ename in ("NotTried", "NotYet", "NoSuchTask"):
+            state = NOT_TRIED if ran.ename == "NotTried" else NOT_YET
+            return state, ran.evalue.removeprefix(f"{cell.task} {state}. ")
+        if ran.ename == "NameError":
+            return self._undefined(step, ran)
+        if ran.ename:
+            return NOT_YET, f"The check stopped with {_error(ran)}."
+        trouble = record.compare(cell, ran.text)
+        return (NOT_YET, trouble) if trouble else (DONE, "")
+
+    def _undefined(self, step: Step, ran: Ran) -> tuple[str, str]:
+        """(state, sentence) when the answer's name is not defined: because of the cell before, or because it is gone."""
+        name = (re.search(r"'(.+?)'", ran.evalue) or ["", "the answer"])[1]
+        for earlier in reversed(self.steps[: step.number]):
+            if earlier.check:
+                break
+            if earlier.ran and earlier.ran.ename == "NotImplementedError":
+                return NOT_TRIED, "It is still the stub: replace it with your answer."
+            if earlier.ran and (earlier.ran.stopped or earlier.ran.ename):
+                return NOT_YET, f"{name} is not defined, because {trouble(earlier, earlier.ran)}"
+        return NOT_YET, f"{name} is not defined: was it renamed, or its cell removed or left out?"
+
+    def close(self) -> None:
+        """End the kernel."""
+        if self.kernel:
+            self.kernel.close()
+            self.kernel = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def trouble(step: Step, ran: Ran) -> str:
+    """One sentence on an ordinary cell that stopped or was ended."""
+    if ran.stopped:
+        return f"code cell {step.number + 1} {ran.stopped}"
+    return f"code cell {step.number + 1} stopped with {_error(ran)}."
+
+
+def _error(ran: Ran) -> str:
+    if ran.ename == "StdinNotImplementedError":
+        return "input(): nobody is there to answer when a notebook is checked"
+    text = (ran.evalue.strip().splitlines() or [""])[0][:200]
+    return f"{ran.ename}: {text}" if text else ran.ename
+
+
+def _quoted(source: str) -> str:
+    return "; ".join(line for line in source.splitlines() if line.strip())
+
+
+def _names(cell) -> set[str]:
+    """What a cell is called: its id, and its grade_id, which survives copying, old formats and other editors."""
+    grade = cell.metadata.get("nbgrader")
+    return {cell.get("id", ""), grade.get("grade_id", "") if isinstance(grade, dict) else ""}
+
+
+def _marks(cell) -> set[str]:
+    """'skip' and 'raises' for an ordinary cell that carries nbval's markers or tags for them."""
+    tags = cell.metadata.get("tags")
+    words = {tag for tag in tags if isinstance(tag, str)} if isinstance(tags, list) else set()
+    words |= {
+        line.lstrip("# ").strip().lower().replace("_", "-")
+        for line in cell.source.splitlines()
+        if line.lstrip().startswith("#")
+    }
+    marks = {"skip"} if "nbval-skip" in words else set()
+    return marks | ({"raises"} if words & {"nbval-raises-exception", "raises-exception"} else set())
