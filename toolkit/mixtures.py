@@ -44,6 +44,20 @@ class Mixture:
             if (self._spectrum < -1e-12).any():
                 raise ValueError("covariances must be positive semi-definite")
             self._spectrum = self._spectrum.clamp(min=0)
+        self._copies = {}
+
+    def _on(self, x):
+        """The parameters in x's dtype and on its device, copied once: (weights, means, stds), or (…, spectrum, basis)."""
+        key = (x.dtype, x.device)
+        if key not in self._copies:
+            shape = (self.stds,) if self.stds is not None else (self._spectrum, self._basis)
+            self._copies[key] = [p.to(x) for p in (self.weights, self.means, *shape)]
+        return self._copies[key]
+
+    def _classes_on(self, device):
+        if device not in self._copies:
+            self._copies[device] = self.labels.to(device)
+        return self._copies[device]
 
     @classmethod
     def ring(cls, modes: int = 8, radius: float = 1.0, std: float = 0.08):
@@ -103,7 +117,7 @@ class Mixture:
         return pick(x, alpha, sigma)
 
     def _isotropic(self, x, alpha, sigma):
-        w, mu, s = (p.to(x) for p in (self.weights, self.means, self.stds))
+        w, mu, s = self._on(x)
         var = alpha**2 * s**2 + sigma**2  # (K,) or (B, K)
         if isinstance(alpha, torch.Tensor):
             squares = (x[:, None, :] - alpha[..., None] * mu).square().sum(-1)
@@ -122,7 +136,7 @@ class Mixture:
         return log_joint, score, x0
 
     def _full(self, x, alpha, sigma):
-        w, mu, e, basis = (p.to(x) for p in (self.weights, self.means, self._spectrum, self._basis))
+        w, mu, e, basis = self._on(x)
         wide = alpha[..., None] if isinstance(alpha, torch.Tensor) else alpha
         noise = sigma[..., None] if isinstance(sigma, torch.Tensor) else sigma
         var = wide**2 * e + noise**2  # (K, d) or (B, K, d)
@@ -142,7 +156,14 @@ class MixtureModel(_Labelled):
     """Exact eps, x0, score and v of a Mixture under a schedule; x is (B, d) or (B, ...) with d elements a sample."""
 
     def __init__(self, mixture, schedule, label=None):
-        self.mixture, self.schedule, self.label, self._calls = mixture, schedule, label, [0]
+        self.mixture, self.schedule, self._calls = mixture, schedule, [0]
+        self.label = self.with_label(label).label
+
+    def with_label(self, label):
+        known = self.mixture.labels
+        if label is not None and not torch.isin(torch.as_tensor(label).cpu(), known).all():
+            raise ValueError(f"label must be among the mixture's labels {known.unique().tolist()}, got {label}")
+        return super().with_label(label)
 
     def log_prob(self, x, t):
         """log p_t(x), shape (B,).  Not counted as a call."""
@@ -152,10 +173,9 @@ class MixtureModel(_Labelled):
     def _given_label(self, x, log_joint):
         if self.label is None:
             return log_joint
-        wanted = self._labels(x)[:, None] == self.mixture.labels.to(x.device)
-        if not wanted.any(dim=1).all():
-            raise ValueError(f"label must be one of the mixture's labels {self.mixture.labels.unique().tolist()}")
-        share = torch.where(wanted, self.mixture.weights.to(x), 0.0).sum(1, keepdim=True)
+        weights, classes = self.mixture._on(x)[0], self.mixture._classes_on(x.device)
+        wanted = self._labels(x)[:, None] == classes
+        share = torch.where(wanted, weights, 0.0).sum(1, keepdim=True)
         return log_joint.masked_fill(~wanted, -math.inf) - share.log()
 
     def _view(self, want, x, t):

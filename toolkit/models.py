@@ -102,7 +102,7 @@ class _Labelled(Model):
 
     def with_label(self, label):
         relative = copy.copy(self)
-        relative.label = torch.as_tensor(label) if label is not None and not isinstance(label, int) else label
+        relative.label = _as_label(label)
         return relative
 
     def rows(self, first, last):
@@ -112,10 +112,17 @@ class _Labelled(Model):
 
     def _labels(self, x):
         """The label as a tensor (B,) on x's device."""
-        label = torch.as_tensor(self.label, device=x.device)
-        if label.ndim and len(label) != len(x):
-            raise ValueError(f"label must be one number or have one entry per sample: got {len(label)} for {len(x)}")
-        return label.expand(len(x))
+        if isinstance(self.label, int):
+            return torch.full((1,), self.label, device=x.device).expand(len(x))
+        if self.label.device != x.device:
+            self.label = self.label.to(x.device)  # once, not at every call
+        if self.label.ndim and len(self.label) != len(x):
+            raise ValueError(f"label must be one number or have one entry per sample: got {len(self.label)} for {len(x)}")
+        return self.label.expand(len(x))
+
+
+def _as_label(label):
+    return label if label is None or isinstance(label, int) else torch.as_tensor(label)
 
 
 class Network(_Labelled):
@@ -138,10 +145,10 @@ class Network(_Labelled):
             raise ValueError(f"clock must be one of {', '.join(_CLOCKS)}; got {clock!r}")
         self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
         self.clock, self._clock, self.learned_variance = clock, _CLOCKS[clock], learned_variance
-        self.label, self._calls = label, [0]
+        self.label, self._calls = _as_label(label), [0]
 
     def _view(self, want, x, t):
-        prediction = self._predict(x, t)
+        prediction = self.prediction(x, t)
         if self.learned_variance:
             prediction = prediction.chunk(2, dim=1)[0]
         return self._convert(want, prediction, x, t)
@@ -154,10 +161,11 @@ class Network(_Labelled):
         """
         if not self.learned_variance:
             raise ValueError("this network predicts no variance; build it with Network(..., learned_variance=True)")
-        prediction, fraction = self._predict(x, t).chunk(2, dim=1)
+        prediction, fraction = self.prediction(x, t).chunk(2, dim=1)
         return self._convert("eps", prediction, x, t), (fraction + 1) / 2
 
-    def _predict(self, x, t):
+    def prediction(self, x, t):
+        """What the network itself returns at x (B, ...) and t, in the view `predicts`; counted as one call."""
         self._calls[0] += 1
         if isinstance(t, torch.Tensor):
             c = self._clock(self.schedule, t.double()).to(_clock_dtype(x)).to(x.device).expand(len(x))

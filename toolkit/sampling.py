@@ -91,7 +91,8 @@ class Brownian:
         def draw(keys):
             return _hashed_normal(self.seed, keys, samples, d, dtype)
 
-        cells = _walk(draw(torch.zeros(1, dtype=torch.int64, device=x.device)), 0, _UNITS * _FINE, points, draw)
+        program = _program(0, _UNITS * _FINE, points, rows * d, x.device)
+        cells = _walk(program, draw(torch.zeros(1, dtype=torch.int64, device=x.device)), draw)
         return (z.reshape(x.shape).to(x.dtype) for z in _gather(cells, points))
 
 
@@ -128,19 +129,32 @@ def _middle(a, b):
     return a + np.where(length > _FINE, _FINE * (length // _FINE // 2), length // 2)
 
 
-def _walk(z, a, b, points, draw):
-    """Split the cell [a, b), whose increment is z (1, B, d), down to the grid; yield (length, z) in order of time."""
+def _program(a, b, points, size, device):
+    """How to split the cell [a, b) down to the grid: nested ("split", key, share, left, right), ("block", levels, lengths) and
+    ("cell", length), with all it needs on the device before the sampler's loop begins.  size: elements of a state."""
     inside = _inside(points, a, b)
     if not inside:
-        yield b - a, z[0]
-    elif len(inside) * z.numel() <= _BLOCK or len(inside) == 1:
-        yield from _breadth_first(z, _plan(inside, a, b), draw)
+        return "cell", b - a
+    if len(inside) * size <= _BLOCK or len(inside) == 1:
+        levels, lengths = _plan(inside, a, b)
+        return "block", [[v.to(device) for v in level] for level in levels], lengths
+    m = int(_middle(a, b))
+    halves = _program(a, m, points, size, device), _program(m, b, points, size, device)
+    return "split", torch.tensor([m], device=device), (m - a) / (b - a), *halves
+
+
+def _walk(program, z, draw):
+    """Carry out a program on the increment z (1, B, d) of its cell; yield (length, increment) in order of time."""
+    kind, *rest = program
+    if kind == "cell":
+        yield rest[0], z[0]
+    elif kind == "block":
+        yield from _breadth_first(z, *rest, draw)
     else:
-        m = int(_middle(a, b))
-        xi = draw(torch.tensor([m], device=z.device))
-        left, right = _split(z, xi, (m - a) / (b - a))
-        yield from _walk(left, a, m, points, draw)
-        yield from _walk(right, m, b, points, draw)
+        key, share, first, second = rest
+        left, right = _split(z, draw(key), share)
+        yield from _walk(first, left, draw)
+        yield from _walk(second, right, draw)
 
 
 def _inside(points, a, b):
@@ -183,11 +197,9 @@ def _plan(inside, a, b):
         left, right = np.concatenate([begins, left[whole]])[order], np.concatenate([ends, right[whole]])[order]
 
 
-def _breadth_first(z, plan, draw):
-    levels, lengths = plan
-    for level in levels:
-        parents, whole, share, keys, order = (v.to(z.device) for v in level)
-        share = share.to(z)[:, None, None]
+def _breadth_first(z, levels, lengths, draw):
+    for parents, whole, share, keys, order in levels:
+        share = share.to(z.dtype)[:, None, None]
         if len(whole):
             z = torch.cat([_split_all(z[parents], draw(keys), share), z[whole]])[order]
         else:
@@ -227,12 +239,16 @@ def noise_of(rng, x, times):
     """The noise that a sampler's `rng` option stands for: an int seed, a torch.Generator (its next draw is the seed), or an object
     with `normals(x, times)`, such as Brownian or Replay."""
     if isinstance(rng, torch.Generator):
-        rng = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+        rng = _drawn_seed(rng)
     if isinstance(rng, int):
         rng = Brownian(rng)
     if not hasattr(rng, "normals"):
         raise ValueError(f"rng must be an int, a torch.Generator or a Brownian; got {type(rng).__name__}")
     return rng.normals(x, times)
+
+
+def _drawn_seed(generator):
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
 class Replay:
@@ -261,16 +277,16 @@ class Run:
     nfe: int
 
 
-def sample(sampler, model, noise, times, *, seed=0, keep_path=False, progress=False, batch_size=None, **options) -> Run:
+def sample(sampler, model, noise, times, *, seed=0, generator=None, keep_path=False, progress=False, batch_size=None, **options) -> Run:
     """Run `sampler` from `noise`, the state at times[0], along `times`.
 
-    noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise, an int, a torch.Generator
-    or a Brownian.  keep_path: keep every state.  batch_size: rows at once; the result does not depend on it.
+    noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise, an int or an object with
+    `normals`, such as Brownian; or give generator, a torch.Generator whose next draw is the seed.  keep_path: keep every state.  batch_size: rows at once; the result does not depend on it.
     Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not finite.
     """
     _check_state(noise)
-    if isinstance(seed, torch.Generator):
-        seed = int(torch.randint(2**62, (), generator=seed, device=seed.device))
+    if generator is not None or isinstance(seed, torch.Generator):
+        seed = _drawn_seed(generator or seed)
     size = batch_size or max(len(noise), 1)
     if size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -282,7 +298,7 @@ def sample(sampler, model, noise, times, *, seed=0, keep_path=False, progress=Fa
             options["rng"] = Brownian(seed, first) if isinstance(seed, int) else seed
         part.begin()
         before = model.nfe
-        visited, path, x = _consume(sampler(part, rows, times, **options), keep_path, progress)
+        visited, path, x = _consume(sampler(part, rows, times, **options), keep_path, progress and len(times))
         nfe = model.nfe - before
         states.append(x)
         paths.append(path)
@@ -296,7 +312,7 @@ def _consume(states, keep_path, progress):
     if progress:
         from tqdm.auto import tqdm
 
-        states = tqdm(states, unit="step")
+        states = tqdm(states, total=progress, unit="state")
     visited, kept = [], []
     with torch.no_grad():
         for t, x in states:
