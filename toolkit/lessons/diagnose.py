@@ -307,12 +307,12 @@ def full_answer(task: Task, answer):
     return {**reference, **answer}
 
 
-def _matches(task: Task, mistake, answer, first: Seen) -> bool:
-    """Whether an answer does what this mistake does, for every public seed and two global random states."""
+def _matches(task: Task, mistake, answer, first: Seen, seeds) -> bool:
+    """Whether an answer does what this mistake does, for every seed and two global random states."""
     wrong = full_answer(task, mistake.answer)
-    if not _same_seen(first, observe(task, wrong, SEEDS[0]), task.tolerance):
+    if not _same_seen(first, observe(task, wrong, seeds[0]), task.tolerance):
         return False
-    rest = [(seed, 1) for seed in SEEDS[1:]] + [(SEEDS[0], 2)]
+    rest = [(seed, 1) for seed in seeds[1:]] + [(seeds[0], 2)]
     return all(
         _same_seen(observe(task, answer, *at), observe(task, wrong, *at), task.tolerance) for at in rest
     )
@@ -351,7 +351,7 @@ def diagnose(task: Task, answer, seeds=SEEDS) -> Verdict:
     if fine:
         return Verdict(DONE, "", values, printed)
     for index, mistake in enumerate(task.mistakes):
-        if _matches(task, mistake, answer, first):
+        if _matches(task, mistake, answer, first, seeds):
             if mistake.as_given:
                 return Verdict(NOT_TRIED, mistake.says, values, printed, "as given", index)
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
