@@ -13,8 +13,8 @@ A claim is recorded in the module of its chapter, in this folder::
         verdict=False, finding="…what was found, one or two sentences…", figure=draw_few_steps,
     ))
 
-``tests/test_claims.py`` runs each experiment and demands that it still decides as recorded; :func:`table` shows the
-claims of a chapter in a notebook.
+``tests/test_claims.py`` runs each experiment and demands that it still decides as recorded; :func:`table`
+shows the claims of a chapter in a notebook.
 """
 
 import html
@@ -30,11 +30,13 @@ MODULES = {"01": "ddpm", "02": "ddim"}  # chapter -> module of this folder
 class Claim:
     """One testable statement.
 
-    id: its id or ids (comma separated) in the list of claims of the source texts. chapter: two digits. claim: in our
-    words. source: the text and section. experiment: no arguments, returns a dict label -> number, the same on every run.
-    holds: of that dict, whether the claim holds in it. verdict: what was found when it was recorded, True or False.
-    finding: the verdict in words, with the condition under which it holds. figure: a function of the experiment's
-    dict returning a :class:`toolkit.plots.Picture`, or None.
+    id: its id or ids (comma separated) in the list of claims of the source texts. chapter: two digits. claim:
+    in our words. source: the text and section. experiment: no arguments, returns a dict label -> number, the
+    same on every run.
+    holds: of that dict, whether the claim holds in it. verdict: what was found when it was recorded, True or
+    False.
+    finding: the verdict in words, with the condition under which it holds. figure: a function of the
+    experiment's dict returning a :class:`toolkit.plots.Picture`, or None.
     """
 
     id: str
@@ -50,9 +52,13 @@ class Claim:
     def __post_init__(self):
         for name in ("id", "chapter", "claim", "source", "finding"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
-                raise ValueError(f"claim {self.id!r}: {name} must be a non-empty text, got {getattr(self, name)!r}.")
+                raise ValueError(
+                    f"claim {self.id!r}: {name} must be a non-empty text, got {getattr(self, name)!r}."
+                )
         if self.chapter not in MODULES:
-            raise ValueError(f"claim {self.id}: chapter must be one of {', '.join(MODULES)}, got {self.chapter!r}.")
+            raise ValueError(
+                f"claim {self.id}: chapter must be one of {', '.join(MODULES)}, got {self.chapter!r}."
+            )
         if not isinstance(self.verdict, bool):
             raise ValueError(f"claim {self.id}: verdict must be True or False, got {self.verdict!r}.")
 
@@ -101,7 +107,9 @@ class Table:
 
     def cells(self):
         """One tuple of texts a claim."""
-        return [(f"{c.claim} ({c.id})", c.source, "holds" if c.verdict else "fails", c.finding) for c in self.rows]
+        return [
+            (f"{c.claim} ({c.id})", c.source, "holds" if c.verdict else "fails", c.finding) for c in self.rows
+        ]
 
     def markdown(self):
         """The table in Markdown."""
@@ -110,12 +118,16 @@ class Table:
         return "\n".join(lines)
 
     def __repr__(self):
-        return "\n".join(f"{verdict.upper()}: {claim}. {finding}" for claim, _, verdict, finding in self.cells())
+        return "\n".join(
+            f"{verdict.upper()}: {claim}. {finding}" for claim, _, verdict, finding in self.cells()
+        )
 
     def _repr_html_(self):
         head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in self.columns)
         body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row) + "</tr>"
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row)
+            + "</tr>"
             for row in self.cells()
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

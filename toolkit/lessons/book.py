@@ -19,8 +19,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import nbformat
+import typer
 
 LONGEST_CELL = 25  # lines
 TIMEOUT = 600  # seconds for one cell
@@ -100,6 +102,15 @@ def lint(notebook):
     return problems
 
 
+def words(notebook):
+    """Words of prose in the Markdown cells: without formulas, code, tables, comments and addresses."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for skipped in (r"```.*?```", r"\$\$.*?\$\$", r"<!--.*?-->", r"<[^>]*>", r"\]\([^)]*\)", r"(?m)^\|.*$"):
+        text = re.sub(skipped, " ", text, flags=re.S if skipped[0] != "(" else 0)
+    text = re.sub(r"\$[^$\n]*\$|`[^`\n]*`", " x ", text)  # a symbol in a sentence is read as a word
+    return len(re.findall(r"[^\W\d_][\w'’-]*", text))
+
+
 def _filler(alt):
     from ..plots import is_filler
 
@@ -155,11 +166,10 @@ def normalise(notebook):
         {"kernelspec": dict(KERNELSPEC), "language_info": {"name": "python"}}
     )
     notebook.nbformat_minor = 5
-    count, ids = 0, set()
+    count = 0
     for number, cell in sources(notebook):
-        if not cell.get("id") or cell.id in ids:
+        if not cell.get("id"):  # notebooks older than format 4.5 have none
             cell["id"] = hashlib.sha256(f"{number}\n{cell.source}".encode()).hexdigest()[:12]
-        ids.add(cell.id)
         for key in VOLATILE:
             cell.metadata.pop(key, None)
         if cell.cell_type != "code":
@@ -353,7 +363,8 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print):
                 if check
                 else "rewritten"
             )
-            report(f"{built.path.name}: {state}, {built.seconds:.1f} s")
+            count = f", {words(read(built.path))} words" if built.text else ""
+            report(f"{built.path.name}: {state}, {built.seconds:.1f} s{count}")
             for problem in built.problems:
                 report(f"  {built.path.name}: {problem}")
     return good
@@ -369,11 +380,19 @@ def _write(path, text):
     os.replace(file.name, path)
 
 
-def command(paths: list[Path] = None, check: bool = False, twice: bool = False, jobs: int = 2):
-    """Run the chapters and write them back in the book's form; with --check, only compare.
-
-    The function behind ``toolkit book``; leaves with status 1 when something is wrong.
-    """
+def command(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Notebooks; all chapters if none is named.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail where the outputs differ.")
+    ] = False,
+    twice: Annotated[
+        bool, typer.Option("--twice", help="With --check: two runs must give equal bytes.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(help="How many notebooks run at a time.", min=1)] = 2,
+):
+    """Run the chapters and write them back in their normal form, or check that they are in it."""
     try:
         good = book(paths or (), check, twice, jobs)
     except BookError as error:

@@ -1,0 +1,47 @@
+"""The project's own files agree with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NEEDED = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+
+
+def constraints():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_constraints_pin_every_dependency_inside_its_range():
+    pins = {name.lower(): version for name, version in constraints().items()}
+    for requirement in NEEDED:
+        assert pins[requirement.name.lower()] in requirement.specifier, requirement.name
+    assert all(Version(version).local is None for version in pins.values())
+
+
+def test_conda_environment_has_the_same_ranges():
+    yaml = pytest.importorskip("yaml")
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = dict((line.split(" ", 1) + [""])[:2] for line in listed if isinstance(line, str))
+    pip = {r.name: str(r.specifier) for r in map(Requirement, listed[-1]["pip"][:-1])}
+    assert conda.pop("python") == PROJECT["requires-python"]
+    conda.pop("pip")
+    wanted = {CONDA_NAMES.get(r.name, r.name): r.specifier for r in NEEDED}
+    got = {name: Requirement(f"x{given}").specifier for name, given in (conda | pip).items()}
+    assert got == wanted
+    assert listed[-1]["pip"][-1] == "--editable ."
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_and_pictures_of_the_pages(name):
+    text = (ROOT / name).read_text()
+    targets = [t for t in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in t]
+    assert not [t for t in targets if not (ROOT / t).exists()]
+    assert all(len(alt.split()) >= 5 for alt in re.findall(r"!\[([^\]]*)\]", text))
