@@ -20,9 +20,16 @@ def test_experiment_decides_as_recorded(claim):
 
 
 def example(**changes):
-    fields = {"id": "T00", "chapter": "01", "claim": "Two is more than one",
-              "source": "Arithmetic, section 1", "experiment": lambda: {"one": 1.0, "two": 2.0}, "holds": lambda r: r["two"] > r["one"],
-              "verdict": True, "finding": "It is, by one."}  # fmt: skip
+    fields = dict(
+        id="T00",
+        chapter="01",
+        claim="Two is more than one",
+        source="Arithmetic, section 1",
+        experiment=lambda: {"one": 1.0, "two": 2.0},
+        holds=lambda r: r["two"] > r["one"],
+        verdict=True,
+        finding="It is, by one.",
+    )
     return Claim(**(fields | changes))
 
 

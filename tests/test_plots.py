@@ -41,7 +41,7 @@ def cases():
         "line paths": lambda: plots.trajectories({"x": path[..., 0]}, np.linspace(1, 0, 11), cloud[:, 0]),
         "images": lambda: plots.image_grid(torch.from_numpy(images), cols=6, title="Twelve squares of noise"),
         "rows": lambda: plots.image_grid({"top": images[:3], "low": images[3:6]}, column_labels=list("abc")),
-        "journey": lambda: plots.journey({"slow": (images[:5], images[5:8]), "fast": (images[:2], images[8:])}),
+        "journey": lambda: plots.journey({"a": (images[:5], images[5:8]), "b": (images[:2], images[8:])}),
     }  # fmt: skip
 
 

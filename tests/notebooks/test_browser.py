@@ -35,6 +35,7 @@ def browser():
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_runs_and_its_slider_moves_the_picture(notebook, browser, tmp_path):
     path = ROOT / notebook
+    assert path.is_file()
     with Lab(path.parent, tmp_path) as lab:
         context = browser.new_context(viewport={"width": 1200, "height": 900})
         page = Page(context.new_page(), lab, path.name)
