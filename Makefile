@@ -54,6 +54,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing PyTorch and JupyterLab into $(VENV): once, some minutes."
 	$(PIP) $(TORCH_FLAGS) torch
 	$(PIP) --editable '.[test]'
+	@# JupyterLab would ask each new reader whether to fetch news.
+	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >$(VENV)/.log 2>&1
 	@touch $@
 
 # These two would pull a second torch; the few packages that their samplers import are in the extra.
