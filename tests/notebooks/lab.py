@@ -149,6 +149,13 @@ class Page:
         )
         return [(p.get_attribute("src"), p.get_attribute("alt")) for p in pictures.all()]
 
+    def unnamed_fields(self):
+        """The kinds of the fields in live widgets that have no label of their own."""
+        return self.page.evaluate(
+            """() => [...document.querySelectorAll('.jupyter-widgets input, .jupyter-widgets select')]
+                .filter(f => ![...(f.labels || [])].some(l => l.textContent.trim())).map(f => f.type)"""
+        )
+
     def press(self, slider, key):
         """Press a key on the n-th slider; the widget pictures, once one of them has changed."""
         before = self.widget_pictures()

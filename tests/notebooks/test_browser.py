@@ -42,6 +42,7 @@ def test_runs_and_its_slider_moves_the_picture(notebook, browser, tmp_path):
         assert page.run_all() == []
         first = page.widget_pictures()
         assert first, "no picture in a live widget: the chapter needs one explore(...)"
+        assert page.unnamed_fields() == [], "fields that a screen reader cannot name"
         moved = page.press(0, "ArrowRight")
         assert len(moved) == len(first), "pictures pile up when the slider moves"
         changed = [k for k, (a, b) in enumerate(zip(first, moved, strict=True)) if a[0] != b[0]]

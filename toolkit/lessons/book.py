@@ -35,7 +35,6 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
     "TQDM_DISABLE": "1",
-    "PYTHONWARNINGS": "default",
 }
 VOLATILE = ("execution", "ExecuteTime", "collapsed", "scrolled", "trusted", "widgets", "vscode", "editable")
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
