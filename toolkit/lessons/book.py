@@ -346,9 +346,9 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print):
     good = True
     with ThreadPoolExecutor(max(1, min(jobs, len(paths) or 1))) as pool:
         for built in pool.map(build, paths):
-            if built.text and check:
+            if check and not built.problems:
                 _compare(built, twice)
-            elif built.text and not built.problems:
+            elif not built.problems:
                 built.changed = built.path.read_text(encoding="utf-8") != built.text
                 if built.changed:
                     _write(built.path, built.text)
