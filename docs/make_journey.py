@@ -1,0 +1,17 @@
+"""Make docs/journey.png, the picture in README.md: python docs/make_journey.py"""
+
+from pathlib import Path
+
+import torch
+
+from toolkit import Discrete
+from toolkit.figures.start import journey_rows
+from toolkit.networks import digits_model
+from toolkit.plots import journey
+
+LABELS = torch.tensor([3, 0, 1, 2, 4, 5, 6])  # the network is told which digit to draw
+
+if __name__ == "__main__":
+    model = digits_model(Discrete.linear(T=1000))
+    picture = journey(journey_rows(model, samples=len(LABELS), label=LABELS, seed=0))
+    picture.save(Path(__file__).with_name("journey.png"))
