@@ -262,8 +262,7 @@ EPS_FORM = Task(
     mistakes=(
         Mistake(
             "(sigma_t**2 - r**2*sigma_s**2)/(r*sigma_t)",
-            "The size is right. A step of sampling takes noise away from x_t: which sign does that ask "
-            "for?",
+            "The size is right. A step of sampling takes noise away from x_t: which sign does that ask for?",
         ),
         Mistake(
             "-(sigma_t**2 - r**2*sigma_s**2)/(r*sigma_t**2)",
@@ -397,7 +396,7 @@ def _variance_after(sampler, times, variance="posterior"):
     model = Mixture.gaussian(len(times), 0.5).model(LINEAR)
     gains = sampler(model, sources[:1], times, list(sources[1:, None, :]), variance)
     if gains is not None and tuple(gains.shape) != (1, len(times)):
-        raise Say(f"For x of shape (1, {len(times)}) the sampler returns a tensor of shape {tuple(gains.shape)}.")
+        raise Say(f"For x of shape (1, {len(times)}) the sampler returns shape {tuple(gains.shape)}.")
     return gains.square().sum()
 
 
