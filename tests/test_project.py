@@ -45,3 +45,9 @@ def test_links_and_pictures_of_the_pages(name):
     targets = [t for t in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in t]
     assert not [t for t in targets if not (ROOT / t).exists()]
     assert all(len(alt.split()) >= 5 for alt in re.findall(r"!\[([^\]]*)\]", text))
+
+
+def test_the_code_on_the_front_page_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == "torch.Size([500, 2]) 20"
