@@ -1,0 +1,59 @@
+"""Chapter 0: the marginal, lambda, the views, and the drift and diffusion of a schedule."""
+
+import numpy as np
+import sympy
+import torch
+
+from toolkit import EDM, VE, VP, Discrete, Flow, Mixture, SubVP, VPCosine, initial_noise
+from toolkit.ddpm import diffuse
+from toolkit.schedules import levels_from_sde
+
+from . import equation
+
+SCHEDULES = (VP(), SubVP(), VPCosine(), VE(), EDM(), Flow(), Discrete.linear())
+
+
+@equation("start.marginal")
+def marginal():
+    """`diffuse` is alpha x_0 + sigma eps: mean and deviation of many draws, under every schedule."""
+    noise = initial_noise(40_000, 1, seed=5, dtype=torch.float64)
+    for schedule in SCHEDULES:
+        t = schedule.t_of_lam(0.3)
+        x = diffuse(schedule, torch.full_like(noise, 2.0), t, noise)
+        assert abs(float(x.mean()) - 2 * schedule.alpha(t)) < 5 * schedule.sigma(t) / 200
+        assert abs(float(x.std()) / schedule.sigma(t) - 1) < 0.02
+
+
+@equation("start.lambda")
+def half_log_snr():
+    for schedule in SCHEDULES:
+        t = schedule.t_of_lam(np.linspace(-2, 2, 9))
+        assert np.allclose(np.exp(2 * schedule.lam(t)), (schedule.alpha(t) / schedule.sigma(t)) ** 2, rtol=1e-12)
+        assert np.allclose(schedule.lam(t), np.linspace(-2, 2, 9), atol=1e-12)
+
+
+@equation("start.views")
+def views():
+    """The three linear relations, between views that the mixture computes each by its own closed form."""
+    x = initial_noise(16, 2, seed=1, dtype=torch.float64)
+    for schedule in SCHEDULES:
+        model, t = Mixture.ring(5).model(schedule), schedule.t_of_lam(0.5)
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        assert torch.allclose(model.x0(x, t), (x - sigma * model.eps(x, t)) / alpha, rtol=0, atol=1e-10)
+        assert torch.allclose(model.score(x, t), -model.eps(x, t) / sigma, rtol=1e-12)
+        assert torch.allclose(model.v(x, t), alpha * model.eps(x, t) - sigma * model.x0(x, t), rtol=0, atol=1e-10)
+
+
+@equation("start.fg")
+def drift_and_diffusion():
+    """Symbolically, the moments of dx = f x dt + g dw are alpha and sigma; numerically, quadrature gives the levels back."""
+    t = sympy.Symbol("t", positive=True)
+    alpha, sigma = sympy.Function("alpha")(t), sympy.Function("sigma")(t)
+    f = sympy.diff(sympy.log(alpha), t)
+    g2 = sympy.diff(sigma**2, t) - 2 * f * sigma**2
+    x0 = sympy.Symbol("x0")
+    assert sympy.simplify(sympy.diff(alpha * x0, t) - f * alpha * x0) == 0  # d mean / dt = f mean
+    assert sympy.simplify(sympy.diff(sigma**2, t) - (2 * f * sigma**2 + g2)) == 0  # d variance / dt = 2 f variance + g^2
+    for schedule in (VP(), SubVP(), VPCosine(), Flow(), EDM()):
+        alpha_t, sigma_t = levels_from_sde(schedule.f, schedule.g2, 0.6)
+        assert abs(alpha_t - schedule.alpha(0.6)) < 1e-12 and abs(sigma_t - schedule.sigma(0.6)) < 1e-11

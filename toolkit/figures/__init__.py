@@ -1,0 +1,1 @@
+"""The figures of single chapters, one module a chapter; what chapters share is in `toolkit.plots`."""
