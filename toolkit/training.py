@@ -1,0 +1,305 @@
+"""Training: any prediction target, any schedule, moving average, guidance dropout, exact resume after a kill.
+
+    run = train(ToyMLP(), two_moons(20_000), VP(), predicts="eps", steps=2000)
+    model = Network(run.net, VP(), predicts="eps")
+
+One step draws a batch x_0 and times t, forms x_t = alpha x_0 + sigma eps and descends on the squared error of what the
+network predicts.  Each piece is a function of its own: `target`, `draw_times`, `noise_error_factor`, `loss`.
+"""
+
+import copy
+import hashlib
+import io
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from toolkit.models import Network, view_coefficients
+from toolkit.schedules import Discrete
+
+LOSS_CHECK_EVERY = 100                                      # steps between looks at the loss, each of which waits for the device
+
+
+# ------------------------------------------------------------------------------------------ the maths
+
+
+def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
+    """What the network should return at x_t = alpha x0 + sigma eps; all arguments broadcast.
+
+    "eps", "x0", "v" = alpha eps - sigma x0 (Salimans & Ho 2022), "score" = -eps / sigma, and for "edm" the raw output
+    F = (s x0 / d - d eps) / sqrt(s^2 + d^2), s = sigma / alpha, d = sigma_data (Karras et al. 2022, eq. 8, simplified)."""
+    if predicts == "eps":
+        return eps
+    if predicts == "x0":
+        return x0
+    if predicts == "v":
+        return alpha * eps - sigma * x0
+    if predicts == "score":
+        return -eps / sigma
+    if predicts == "edm":
+        level = sigma / alpha
+        return (level / sigma_data * x0 - sigma_data * eps) / (level**2 + sigma_data**2) ** 0.5
+    raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}.")
+
+
+def noise_error_factor(predicts, alpha, sigma, sigma_data=0.5):
+    """The factor that turns the squared error of a prediction into the squared error of eps at the same x_t."""
+    return view_coefficients(predicts, "eps", alpha, sigma, sigma_data)[1] ** 2
+
+
+def draw_times(t_sampler, schedule, n, generator, device="cpu"):
+    """n times t (n,) float64, spread by the low-discrepancy rule u_i = (u_0 + i/n) mod 1 (Kingma et al. 2021, app. I.1).
+
+    `t_sampler` turns u into t. "uniform": uniform on [schedule.end, schedule.start], or on n/T, n = 1 ... T of a
+    Discrete schedule. "lognormal", or ("lognormal", mean, std): log(sigma/alpha) ~ N(-1.2, 1.2^2) (Karras et al.
+    2022, table 1). Or a function (schedule, u) -> t, the inverse of the distribution function that you want."""
+    u = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
+    u = (u + torch.arange(n, device=device, dtype=torch.float64) / n) % 1.0
+    if callable(t_sampler):
+        return t_sampler(schedule, u)
+    if t_sampler == "uniform":
+        if isinstance(schedule, Discrete):
+            return (torch.floor(u * schedule.T) + 1) / schedule.T
+        return schedule.end + (schedule.start - schedule.end) * u
+    name, mean, std = t_sampler if isinstance(t_sampler, tuple) else (t_sampler, -1.2, 1.2)
+    if name != "lognormal":
+        raise ValueError(f"t_sampler must be 'uniform', 'lognormal' or a function (schedule, u) -> t, got {t_sampler!r}.")
+    lam = -(mean + std * torch.special.ndtri(u.clamp(1e-9, 1 - 1e-9)))
+    return schedule.t_of_lam(lam.clamp(schedule.lam(schedule.start), schedule.lam(schedule.end)))
+
+
+def loss(model, x0, eps, t, weighting="simple"):
+    """Mean squared error of the `Network` model at x_t = alpha x0 + sigma eps; x0, eps (B, ...), t (B,).
+
+    "simple" weighs all times alike in the network's own target: L_simple of Ho et al. 2020, eq. 14 for eps, EDM's
+    weight for "edm"; a score is multiplied by sigma^2 first. A function weighting(schedule, t) -> (B,) weighs the
+    squared error of eps instead, whatever the network predicts, so the same weight means the same loss for all."""
+    shape = (-1,) + (1,) * (x0.ndim - 1)
+    alpha, sigma = (level.to(x0.dtype).reshape(shape) for level in (model.schedule.alpha(t), model.schedule.sigma(t)))
+    prediction = model.prediction(alpha * x0 + sigma * eps, t)
+    error = (prediction.float() - target(model.predicts, x0, eps, alpha, sigma, model.sigma_data)) ** 2
+    if callable(weighting):
+        weight = weighting(model.schedule, t).to(x0.dtype).reshape(shape)
+        return (weight * noise_error_factor(model.predicts, alpha, sigma, model.sigma_data) * error).mean()
+    if weighting != "simple":
+        raise ValueError(f"weighting must be 'simple' or a function (schedule, t) -> weights, got {weighting!r}.")
+    return ((sigma**2 * error) if model.predicts == "score" else error).mean()
+
+
+def learning_rate(step, steps, peak, warmup, floor=0.02):
+    """Linear warm-up over `warmup` steps, then a cosine from `peak` down to `floor` * peak at the last step."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup - 1)
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+# -------------------------------------------------------------------------------------------- the loop
+
+
+@dataclass
+class Training:
+    """What `train` returns: `net`, a copy with the averaged weights in evaluation mode; `losses` (steps,) float32 on
+    the CPU; `seconds` spent in this call; `resumed_at`, the step of the checkpoint it went on from, or 0."""
+
+    net: nn.Module
+    losses: torch.Tensor
+    seconds: float
+    resumed_at: int
+
+
+def train(net, data, schedule, *, predicts="eps", steps=4000, batch=256, labels=None, p_uncond=0.1, lr=2e-3,
+          betas=(0.9, 0.99), warmup=100, ema=0.999, weighting="simple", t_sampler=None, sigma_data=0.5, clock=None,
+          amp=False, seed=0, progress=False, checkpoint=None, checkpoint_every=500, resume=True, callback=None):
+    """Train `net` in place on `data` (n, ...) and return a `Training` with its moving average.
+
+    predicts, clock, sigma_data: as in `Network`, which is how the network is called here too.
+    labels: classes (n,) int64 or None; each is replaced by the null label with probability `p_uncond`, so that the
+        network also learns the unconditional model (Ho & Salimans 2022, alg. 1).
+    lr, betas, warmup, ema: AdamW with `learning_rate`, gradients clipped to norm 1, and a moving average of decay
+        min(ema, (1 + step) / (10 + step)), so that short runs are not dominated by their first weights.
+    weighting: see `loss`. t_sampler: see `draw_times`; "lognormal" for predicts="edm", else "uniform".
+    amp: False, "bf16", "fp16", or "auto" for what the device runs fast (nothing on a CPU). Weights stay float32.
+    checkpoint: a file, written every `checkpoint_every` steps. With `resume` a run goes on from it where it exists and
+        ends in the very weights of an uninterrupted run; the settings and data must be the same.
+    callback(step, loss): called after each step with a tensor loss; an exception in it stops training.
+
+    Batches, times, noise and dropout come from `seed` alone; the global random state is left as it was. The device is
+    that of the network's weights. ValueError for data that are not finite, labels that do not fit, a checkpoint that is
+    damaged or of other settings, and a loss that is not finite."""
+    began = time.perf_counter()
+    device = next(net.parameters()).device
+    data, labels = _check_data(net, data, labels, device)
+    t_sampler = t_sampler or ("lognormal" if predicts == "edm" else "uniform")
+    model = Network(net, schedule, predicts, clock=clock, sigma_data=sigma_data)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):                       # dropout layers draw from the global state
+        torch.manual_seed(seed)
+        state = _State(net, steps, lr, betas, _amp_dtype(amp, device), seed)
+        settings = _settings(locals())
+        if checkpoint is not None and resume and Path(checkpoint).exists():
+            state.load(checkpoint, settings)
+        resumed_at = state.step
+        net.train()
+        for step in _steps(state.step, steps, progress):
+            rows, t, eps, label = _draw(state.generator, data, labels, batch, p_uncond, schedule, t_sampler)
+            with torch.autocast(device.type, state.amp_dtype, enabled=state.amp_dtype is not None):
+                value = loss(model.with_label(label), data[rows], eps, t, weighting)
+            state.descend(value, learning_rate(step, steps, lr, warmup), ema)
+            if callback is not None:
+                callback(step, value.detach())
+            last = step + 1 == steps
+            if last or (step + 1) % LOSS_CHECK_EVERY == 0:
+                state.check_losses()
+            if checkpoint is not None and (last or (step + 1) % checkpoint_every == 0):
+                state.save(checkpoint, settings)
+    return Training(state.average.eval(), state.losses.cpu(), time.perf_counter() - began, resumed_at)
+
+
+def _draw(generator, data, labels, batch, p_uncond, schedule, t_sampler):
+    """One batch: rows of the data, times, noise and labels, all from `generator`."""
+    device = data.device
+    rows = torch.randint(len(data), (batch,), generator=generator, device=device)
+    t = draw_times(t_sampler, schedule, batch, generator, device)
+    eps = torch.randn((batch, *data.shape[1:]), generator=generator, device=device)
+    if labels is None:
+        return rows, t, eps, None
+    dropped = torch.rand(batch, generator=generator, device=device) < p_uncond
+    return rows, t, eps, torch.where(dropped, labels.null, labels.values[rows])
+
+
+def _steps(first, steps, progress):
+    from tqdm.auto import tqdm
+
+    return tqdm(range(first, steps), initial=first, total=steps, disable=not progress, desc="training")
+
+
+@dataclass
+class _Labels:
+    values: torch.Tensor
+    null: int
+
+
+def _check_data(net, data, labels, device):
+    data = torch.as_tensor(data).to(device, torch.float32)
+    if not len(data) or not torch.isfinite(data).all():
+        raise ValueError(f"data must be finite and not empty, got shape {tuple(data.shape)} with "
+                         f"{int((~torch.isfinite(data)).sum())} values that are NaN or infinite.")
+    if labels is None:
+        return data, None
+    values = torch.as_tensor(labels).to(device, torch.int64)
+    null = getattr(net, "n_classes", int(values.max()) + 1)
+    if values.shape != data.shape[:1] or int(values.min()) < 0 or int(values.max()) >= null:
+        raise ValueError(f"labels must be {len(data)} whole numbers from 0 to {null - 1}, got shape "
+                         f"{tuple(values.shape)} from {int(values.min())} to {int(values.max())}.")
+    return data, _Labels(values, null)
+
+
+def _amp_dtype(amp, device):
+    if amp is False or amp is None:
+        return None
+    if amp == "auto":
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if amp not in ("bf16", "fp16"):
+        raise ValueError(f"amp must be False, 'auto', 'bf16' or 'fp16', got {amp!r}.")
+    if amp == "fp16" and device.type == "cpu":
+        raise ValueError("amp='fp16' needs a GPU; on a CPU use amp='auto' (off) or 'bf16'.")
+    return torch.bfloat16 if amp == "bf16" else torch.float16
+
+
+# --------------------------------------------------------------------------------------- state on disk
+
+
+def _settings(scope):
+    """What must be equal for a resumed run to be the same run, as a dictionary of strings."""
+    names = ("predicts", "steps", "batch", "p_uncond", "lr", "betas", "warmup", "ema", "weighting", "t_sampler",
+             "sigma_data", "clock", "amp", "seed", "schedule")
+    settings = {name: getattr(scope[name], "__qualname__", None) or repr(scope[name]) for name in names}
+    labels = scope["labels"]
+    for name, tensor in (("data", scope["data"]), ("labels", None if labels is None else labels.values)):
+        content = b"" if tensor is None else tensor.cpu().numpy().tobytes()
+        settings[name] = hashlib.sha256(content).hexdigest()
+    shapes = [(key, tuple(value.shape)) for key, value in scope["net"].state_dict().items()]
+    return settings | {"net": hashlib.sha256(repr(shapes).encode()).hexdigest()}
+
+
+class _State:
+    """All that changes during training, and its way to disk and back."""
+
+    def __init__(self, net, steps, lr, betas, amp_dtype, seed):
+        self.net, self.average = net, copy.deepcopy(net).requires_grad_(False)
+        self.device, self.amp_dtype, self.step = next(net.parameters()).device, amp_dtype, 0
+        self.optimizer = torch.optim.AdamW(net.parameters(), lr=lr, betas=betas, fused=self.device.type in ("cpu", "cuda"))
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp_dtype is torch.float16)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.losses = torch.full((steps,), math.nan, device=self.device)
+
+    def descend(self, value, lr, ema):
+        """One optimiser step on the loss `value`, then one step of the moving average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad()
+        self.scaler.scale(value).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.losses[self.step] = value.detach()
+        self.step += 1
+        decay = min(ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
+            for mine, theirs in zip(self.average.buffers(), self.net.buffers()):
+                mine.copy_(theirs)
+
+    def check_losses(self):
+        bad = ~torch.isfinite(self.losses[: self.step])
+        if bad.any():
+            raise ValueError(f"the loss became NaN or infinite at step {int(bad.nonzero()[0])}; try a smaller lr.")
+
+    def save(self, path, settings):
+        """Write a checkpoint: digest, then content, to a file beside `path` that then takes its name in one move."""
+        content = io.BytesIO()
+        torch.save(dict(settings=settings, step=self.step, losses=self.losses, generator=self.generator.get_state(),
+                        random=self._random(), **{key: part.state_dict() for key, part in self._parts()}), content)
+        content = content.getvalue()
+        partial = Path(f"{path}.{os.getpid()}.partial")
+        with open(partial, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+    def load(self, path, settings):
+        """Take up the state that `save` wrote; ValueError if the file is damaged or belongs to another run."""
+        raw = Path(path).read_bytes()
+        if hashlib.sha256(raw[32:]).digest() != raw[:32]:
+            raise ValueError(f"the checkpoint {str(path)!r} is damaged; delete it to start again.")
+        saved = torch.load(io.BytesIO(raw[32:]), map_location="cpu", weights_only=True)
+        other = sorted(name for name in settings if saved["settings"].get(name) != settings[name])
+        if other:
+            raise ValueError(f"the checkpoint {str(path)!r} is of a run with another {', '.join(other)}; "
+                             "delete it, or pass resume=False.")
+        for key, part in self._parts():
+            part.load_state_dict(saved[key])
+        self.step, self.losses = saved["step"], saved["losses"].to(self.device)
+        self.generator.set_state(saved["generator"])
+        torch.set_rng_state(saved["random"]["cpu"])
+        if "cuda" in saved["random"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["random"]["cuda"], self.device)
+
+    def _parts(self):
+        return [(key, getattr(self, key)) for key in ("net", "average", "optimizer", "scaler")]
+
+    def _random(self):
+        states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
