@@ -444,6 +444,8 @@ def schedule_panels(schedules, points=400, height=2.7, alt=None):
         lam = array(schedule.lam(t))
         for ax, y in zip(axes, (array(schedule.alpha(t)), array(schedule.sigma(t)), lam), strict=True):
             ax.plot(t / t.max(), y, label=label, **mark(i, points=False))
+        if axes[1].dataLim.ymax > 2:  # a schedule whose noise grows: the others would lie on the axis
+            axes[1].set_yscale("symlog", linthresh=1)
         told.append(f"{plain(label)} half log-SNR {_trend(t, lam)}")
     for ax, name in zip(
         axes,
@@ -650,15 +652,10 @@ def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", p
             raise ValueError(f"images must have shape (n, h, w) or (n, 1, h, w), got {images.shape}.")
         images = [list(images[i : i + cols]) for i in range(0, len(images), cols)]
     sheet, y, x = mosaic(images, pixels)
-    wide = min(WIDTH, sheet.shape[1] / 66 + (1.6 if row_labels else 0))
-    inner = wide - (1.6 if row_labels else 0.1)
-    fig, ax = new_figure(
-        width=wide,
-        height=inner * sheet.shape[0] / sheet.shape[1]
-        + 0.1
-        + (0.28 if column_labels else 0)
-        + (0.3 if title else 0),
-    )
+    room = 0.25 + 0.085 * max(map(len, row_labels)) if row_labels else 0.12  # inches for the labels
+    inner = min(WIDTH - room, sheet.shape[1] / 66)
+    above = 0.1 + (0.28 if column_labels else 0) + (0.3 if title else 0)
+    fig, ax = new_figure(width=inner + room, height=inner * sheet.shape[0] / sheet.shape[1] + above)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
     ax.grid(False)
     ax.spines[:].set_visible(False)
