@@ -168,15 +168,16 @@ def _edit(change):
 
 
 def probe_posterior(answer, seed):
-    def at(schedule, t, s):
-        return answer(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
-
     s, t = uniform(seed, 0.1, 0.4), uniform(seed, 0.5, 0.8, stream=1)
-    return {
-        "VP: c_0, c_t, variance": at(VP(), t, s),
-        "VE: c_0, c_t, variance": at(VE(sigma_max=5.0), t, s),
-        "s = 0: c_0, c_t, variance": answer(0.6, 0.8, 1.0, 0.0),
-    }
+    values = {}
+    for name, schedule in (("VP", VP()), ("VE", VE(sigma_max=5.0))):
+        result = answer(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
+        if not isinstance(result, tuple) or len(result) != 3:
+            raise Say("The function returns three numbers: c_0, c_t and the variance.")
+        values |= {
+            f"{name}: {what}": part for what, part in zip(("c_0", "c_t", "variance"), result, strict=True)
+        }
+    return {**values, "at sigma_s = 0: all three": answer(0.6, 0.8, 1.0, 0.0)}
 
 
 POSTERIOR = Task(
@@ -239,10 +240,10 @@ POSTERIOR = Task(
         "one fraction whose numerator is σ_t².",
     ),
     asks={
-        "VE: c_0, c_t, variance": "VP comes out right and VE does not, where α is 1 at all times: which "
-        "step has used that α² + σ² = 1?",
-        "s = 0: c_0, c_t, variance": "At s = 0 the posterior is the point x_0. Does your formula survive "
-        "σ_s = 0?",
+        "VE: c_0": "VP comes out right, and c_0 under VE does not, where α is 1 at all times: which step has "
+        "used that α² + σ² = 1?",
+        "VE: c_t": "VP comes out right, and c_t under VE does not: does it use the transition's β of VP?",
+        "at sigma_s = 0: all three": "At σ_s = 0 the posterior is the point x_0. What should the three be?",
     },
 )
 
@@ -297,7 +298,7 @@ EPS_FORM = Task(
     ),
     hints=(
         "Given x_t, whoever knows ε knows x_0, and the other way round. Put one in place of the other.",
-        "Write x_0 as x_t less its noise, over α_t, in the mean c_0 x_0 + c_t x_t of exercise 1.2; then "
+        "Write x_0 as x_t less its noise, over α_t, in the mean c_0 x_0 + c_t x_t of task 1.2; then "
         "collect what multiplies ε.",
         "Only the term with c_0 contains ε. Its factor is minus c_0 times σ_t over α_t; α_s and α_t then "
         "appear only as their ratio r.",
@@ -408,10 +409,10 @@ def probe_ancestral(answer, seed):
     zero = torch.zeros(1, 1, dtype=torch.float64)
     mean = answer(model, zero, times, [zero] * steps, "posterior")
     return {
-        f"variance after {steps} steps, β̃": _variance_after(answer, times),
-        f"variance after {steps} steps, β": _variance_after(answer, times, "beta"),
-        "variance after 6 uneven steps, β̃": _variance_after(answer, uneven),
-        "mean, for data N(1, 0.25)": mean,
+        f"variance after {steps} steps, 'posterior'": _variance_after(answer, times),
+        f"variance after {steps} steps, 'beta'": _variance_after(answer, times, "beta"),
+        "variance after 6 uneven steps, 'posterior'": _variance_after(answer, uneven),
+        "mean, for data N(1, 0.25)": mean.sum(),
         "calls of the model": model.nfe,
     }
 
@@ -470,7 +471,7 @@ ANCESTRAL = Task(
     hints=(
         "One step has three parts: predict x_0 from x_t, take the posterior's mean at that prediction, "
         "add noise.",
-        "Exercise 1.2 gives the mean's coefficients and β̃ for any pair t > s: nothing else depends on "
+        "Task 1.2 gives the mean's coefficients and β̃ for any pair t > s: nothing else depends on "
         "how far apart they are. The other variance, β, is that of the transition from s to t.",
         "Walk over neighbouring pairs of times together with the noises. Ask the model at the earlier "
         "end of the step, the noisier one; scale z by the root of the variance chosen; leave z out where "
@@ -516,23 +517,31 @@ def _convergence(
 
 def probe_convergence(answer, seed):
     seen = read_axes(answer)
-    values = {
-        "scales": f"{seen.xscale} / {seen.yscale}",
-        "axes": "labelled" if seen.xlabel and seen.ylabel else "a label is missing",
-    }
+    lines = {}
     for name in ("posterior", "beta"):
         if name not in seen.lines:
             there = ", ".join(repr(label) for label in seen.lines) or "none"
             raise Say(f"Two lines are asked for, labelled 'posterior' and 'beta'; the figure has {there}.")
         x, y = seen.lines[name]
-        order = np.argsort(x)
-        x, y = x[order], y[order]
-        values[f"{name}: steps"] = x
-        values[f"{name}: error"] = y
-    x, y = values["posterior: steps"], values["posterior: error"]
-    tail = x >= 100
-    if tail.sum() > 1 and (y[tail] > 0).all():
-        values["slope of 'posterior' from 100 steps"] = np.polyfit(np.log(x[tail]), np.log(y[tail]), 1)[0]
+        lines[name] = x[np.argsort(x)], y[np.argsort(x)]
+    steps, error = lines["posterior"]
+    if not np.array_equal(steps, lines["beta"][0]):
+        raise Say(
+            "The two lines stand over different numbers of steps: both are asked for at each N in `steps`."
+        )
+    values = {
+        "scales": f"{seen.xscale} / {seen.yscale}",
+        "axes": "labelled" if seen.xlabel and seen.ylabel else "a label is missing",
+        "legend": "there" if seen.legend else "missing",
+        "numbers of steps": steps,
+        "posterior: error": error,
+        "beta: error": lines["beta"][1],
+    }
+    tail = steps >= 100
+    if tail.sum() > 1 and (error[tail] > 0).all():
+        values["slope of 'posterior' from 100 steps"] = np.polyfit(
+            np.log(steps[tail]), np.log(error[tail]), 1
+        )[0]
     return values
 
 
@@ -603,8 +612,9 @@ CONVERGENCE = Task(
         "xlabel, ylabel.",
     ),
     asks={
-        "posterior: steps": "Which numbers of steps does the line 'posterior' cover? The exercise gives "
-        "them in `steps`.",
+        "numbers of steps": "Which numbers of steps do your lines cover? The task gives them in `steps`.",
+        "axes": "Which axis has no label yet?",
+        "legend": "Which of the two lines is which? The labels show once there is a legend.",
         "posterior: error": "Is the line 'posterior' drawn from variance='posterior', as the distance "
         "from 0.25?",
         "beta: error": "Is the line 'beta' drawn from variance='beta'?",
@@ -718,6 +728,15 @@ COSINE = Task(
 
 # 1.7: the floor under the loss ------------------------------------------------------------------------------
 
+LOWEST = float(1 / (1 + (1 - LINEAR.alpha_bar[100]) / (0.25 * LINEAR.alpha_bar[100])))
+
+
+def probe_floor(answer, seed):
+    """In words when it is right: the exercise is handed out with what a right answer prints."""
+    ((label, number),) = number_probe("the lowest loss at n = 100")(answer, seed).items()
+    return {label: "right" if abs(number - LOWEST) <= 2e-3 else f"{number:.2f}"}
+
+
 FLOOR = Task(
     id="1.7",
     title="How low can the loss go?",
@@ -726,10 +745,8 @@ FLOOR = Task(
     minutes=12,
     points=2,
     ids=("P10", "P21", "S05", "S13", "C06", "C07", "BP24", "BS7", "BS13"),
-    probe=number_probe("the lowest loss at n = 100"),
-    reference=float(1 / (1 + (1 - LINEAR.alpha_bar[100]) / (0.25 * LINEAR.alpha_bar[100]))),
-    tolerance=2e-3,
-    decimals=3,
+    probe=probe_floor,
+    reference=LOWEST,
     mistakes=(
         Mistake(
             0.0,
@@ -780,9 +797,13 @@ FLOOR = Task(
         "the variance of x_n is the signal's part plus the noise's part. It simplifies to the signal's "
         "share.",
     ),
+    asks={
+        "the lowest loss at n = 100": "What is the variance of ε once x_n is known? It lies between 0, where "
+        "x_n tells all, and 1, where it tells nothing; the exact model can measure it, too.",
+    },
 )
 
-# 1.8: find the bug: a bound hundreds of nats too high ------------------------------------------------------
+# 1.8: find the bug: a bound a hundred nats too high ------------------------------------------------------
 
 
 def _two_tilde(tilde, beta):
@@ -853,7 +874,7 @@ def _three(result):
 
 ELBO = Task(
     id="1.8",
-    title="Find the bug: a bound hundreds of nats too high",
+    title="Find the bug: a bound a hundred nats too high",
     kind="find-the-bug",
     difficulty=3,
     minutes=25,
@@ -865,7 +886,7 @@ ELBO = Task(
         Mistake(
             elbo_as_given,
             "This is the listing as it was given. When ε is known, the model's Gaussian is the posterior "
-            "itself and every KL is 0: which line makes it something else?",
+            "itself and every KL is 0: which lines make it something else?",
             as_given=True,
         ),
         Mistake(
@@ -919,7 +940,7 @@ ELBO = Task(
         "Take the measurement with ε known. Which terms must be 0 then, and which line of the listing "
         "makes them not so?",
         "A KL between two Gaussians needs two means and two variances, and no draw. q(x_{n-1} | x_n, "
-        "x_0) has the mean of exercise 1.2 at the true x_0; the model has the same mean at the predicted "
+        "x_0) has the mean of task 1.2 at the true x_0; the model has the same mean at the predicted "
         "x_0.",
         "Three lines change: the model's mean, the thing that it is compared with, and L_T. The last is "
         "the KL of the statement for N(√ᾱ_T x_0, 1 - ᾱ_T) against N(0, 1), averaged over x_0; no draw of "
@@ -951,9 +972,8 @@ def _pearson():
 
 
 def probe_weight(answer, seed):
-    bar = LINEAR.alpha_bar
-    last = 1000 - seed
-    n = np.array([2, 10, 100, last])
+    """Correlation and verdict are held against the answer's own weights, so that one slip is not three."""
+    n = np.array([2, 10, 100, 1000 - seed])
     verdict = answer.verdict
     if not isinstance(verdict, str) or verdict.strip().lower() not in ("holds", "fails"):
         raise Say("The verdict is one of two words, 'holds' or 'fails'.")
@@ -961,16 +981,28 @@ def probe_weight(answer, seed):
         correlation = float(answer.correlation)
     except (TypeError, ValueError):
         raise Say("The correlation is one number between -1 and 1.") from None
+    bar = LINEAR.alpha_bar
+    weights = answer.weight(bar[n], bar[n - 1])
+    own = _correlation(answer.weight)
+    fits = (verdict.strip().lower() == "holds") == (own > 0.99)
     return {
-        f"weight at n = 2, 10, 100, {last}": answer.weight(bar[n], bar[n - 1]),
-        "rank correlation with σ²": correlation,
-        "verdict": verdict.strip().lower(),
+        f"weight at n = 2, 10, 100, {n[-1]}": weights,
+        "rank correlation with σ²": "that of your weights"
+        if abs(correlation - own) < 1e-3
+        else f"{correlation:.2f}",
+        "verdict": "fits the numbers" if fits else "does not fit the numbers",
     }
 
 
 def _beta_weight(bar, bar_before):
     ratio2 = bar / bar_before
     return 0.5 * (1 - ratio2) / (ratio2 * (1 - bar))
+
+
+def _consistent(wrong):
+    """A wrong weight, with the correlation and the verdict that follow from it."""
+    verdict = Made(lambda: "holds" if _correlation(wrong) > 0.99 else "fails")
+    return {"weight": wrong, "correlation": Made(lambda: _correlation(wrong)), "verdict": verdict}
 
 
 WEIGHT = Task(
@@ -988,30 +1020,32 @@ WEIGHT = Task(
     decimals=4,
     mistakes=(
         Mistake(
-            {"weight": lambda bar, bar_before: 1 - bar},
+            _consistent(lambda bar, bar_before: 1 - bar),
             "This is the claimed weight itself; the claim is to be tested against the true one. What "
             "does the KL divide the squared gap of the means by?",
         ),
         Mistake(
-            {"weight": lambda bar, bar_before: 0.5 * (bar_before / (1 - bar_before) - bar / (1 - bar))},
+            _consistent(lambda bar, bar_before: 0.5 * (bar_before / (1 - bar_before) - bar / (1 - bar))),
             "This is the weight of |x_0 - x̂_0|². An error of ε is an error of x_0 times σ/α: what does "
             "that divide your weight by?",
         ),
         Mistake(
-            {"weight": lambda bar, bar_before: 2 * weight(bar, bar_before)},
+            _consistent(lambda bar, bar_before: 2 * weight(bar, bar_before)),
             "A factor 2 too much: what stands before the squared gap in the KL of two Gaussians?",
         ),
         Mistake(
-            {"weight": _beta_weight},
+            _consistent(_beta_weight),
             "This is the weight for a model with variance β, as in the paper's equation 12 with σ² = β. "
             "The exercise asks for β̃: which of the two do you divide by?",
         ),
         Mistake(
-            {"weight": lambda bar, bar_before: 0.5 * (bar * (1 - bar_before) / ((1 - bar) * bar_before) - 1)},
+            _consistent(
+                lambda bar, bar_before: 0.5 * (bar * (1 - bar_before) / ((1 - bar) * bar_before) - 1)
+            ),
             "Your weights are negative. Which has the higher signal-to-noise ratio, step n or step n - 1?",
         ),
         Mistake(
-            {"weight": lambda bar, bar_before: weight(bar, bar_before) + 0.5},
+            _consistent(lambda bar, bar_before: weight(bar, bar_before) + 0.5),
             "Half of a quotient of two signal-to-noise ratios is close. What should the weight be if the "
             "step does nothing at all, ᾱ_{n-1} = ᾱ_n?",
         ),
@@ -1033,7 +1067,7 @@ WEIGHT = Task(
     hints=(
         "The KL of step n, with equal variances β̃, is the squared gap between two means over 2β̃. The "
         "gap comes from the error in ε alone.",
-        "Exercise 1.3 says by what ε is multiplied in the mean. Square it, divide by 2β̃, and simplify: "
+        "Task 1.3 says by what ε is multiplied in the mean. Square it, divide by 2β̃, and simplify: "
         "ᾱ_n and ᾱ_{n-1} come together as signal-to-noise ratios ᾱ/(1 - ᾱ).",
         "The weight is half of how much, relatively, the signal-to-noise ratio rises from n to n - 1: "
         "their quotient less 1, halved. For the correlation, scipy.stats has spearmanr; the lists run "
