@@ -925,11 +925,11 @@ def _inverter(climb=lambda grid: [(s, t) for t, s in _neighbours(grid)][::-1], g
 
 
 def _two_modes(alpha_bar):
-    """predict(x, n): the exact noise for two equal modes at -1 and 1, each of standard deviation 0.2."""
+    """predict(x, n): the exact noise for two equal modes at -1 and 1, each of standard deviation 0.3."""
     squares = alpha_bar.tolist()
 
     def predict(x, n):
-        alpha, variance = squares[n] ** 0.5, 1 - 0.96 * squares[n]
+        alpha, variance = squares[n] ** 0.5, 1 - 0.91 * squares[n]
         return (1 - squares[n]) ** 0.5 * (x - alpha * torch.tanh(alpha * x / variance)) / variance
 
     return predict
@@ -938,7 +938,8 @@ def _two_modes(alpha_bar):
 def _probe_invert(answer, seed):
     alpha_bar = _table(100)
     predict = _two_modes(alpha_bar)
-    x, grid = normal(seed, 3, 1), subsequence(100, 20)
+    modes = torch.tensor([[-1.0], [1.0], [1.0]], dtype=torch.float64)
+    x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), subsequence(100, 20)
     z = answer(predict, alpha_bar, x, grid, 30)
     back = ddim_sample(predict, alpha_bar, z, grid)
     return {
