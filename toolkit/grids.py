@@ -5,6 +5,7 @@ steps are equal.
 """
 
 import math
+import numbers
 
 import torch
 
@@ -12,10 +13,10 @@ import torch
 def _ends(schedule, steps, start, end):
     start = schedule.start if start is None else float(start)
     end = schedule.end if end is None else float(end)
-    if int(steps) != steps or steps < 1:
+    if not (isinstance(steps, numbers.Real) and steps >= 1 and steps == math.floor(steps)):
         raise ValueError(f"steps must be a whole number of at least 1, got {steps}")
-    if not start > end >= 0:
-        raise ValueError(f"a grid runs from start down to end >= 0, got start = {start:g}, end = {end:g}")
+    if not math.inf > start > end >= 0:
+        raise ValueError(f"a grid runs from a finite start down to end >= 0, got start = {start:g}, end = {end:g}")
     return int(steps), start, end
 
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from toolkit.models import _Labelled, _levels
+from toolkit.models import _clock_dtype, _Labelled, _levels
 
 
 class Mixture:
@@ -167,8 +167,15 @@ class MixtureModel(_Labelled):
 
     def log_prob(self, x, t):
         """log p_t(x), shape (B,).  Not counted as a call."""
-        alpha, sigma = _levels(self.schedule, x.flatten(1), t)
-        return torch.logsumexp(self._given_label(x, self.mixture._posterior(x.flatten(1), alpha, sigma)[0]), dim=1)
+        flat = self._rows_of(x)
+        log_joint, _, _ = self.mixture._posterior(flat, *_levels(self.schedule, flat, t))
+        return torch.logsumexp(self._given_label(flat, log_joint), dim=1)
+
+    def _rows_of(self, x):
+        """x as (B, d), in single precision at least: half precision has too little range for log densities."""
+        if x.ndim < 2 or math.prod(x.shape[1:]) != self.mixture.d:
+            raise ValueError(f"x must be (B, ...) with {self.mixture.d} elements a sample, got shape {tuple(x.shape)}")
+        return x.flatten(1).to(_clock_dtype(x))
 
     def _given_label(self, x, log_joint):
         if self.label is None:
@@ -180,12 +187,10 @@ class MixtureModel(_Labelled):
 
     def _view(self, want, x, t):
         self._calls[0] += 1
-        flat = x.flatten(1)
-        if flat.shape[1] != self.mixture.d:
-            raise ValueError(f"x must have {self.mixture.d} elements a sample, got shape {tuple(x.shape)}")
+        flat = self._rows_of(x)
         alpha, sigma = _levels(self.schedule, flat, t)
         log_joint, score, x0 = self.mixture._posterior(flat, alpha, sigma)
-        resp = torch.softmax(self._given_label(x, log_joint), dim=1)
+        resp = torch.softmax(self._given_label(flat, log_joint), dim=1)
         if want == "score":
             out = score(resp)
         elif want == "x0":
@@ -194,7 +199,7 @@ class MixtureModel(_Labelled):
             out = -sigma * score(resp)
         else:
             out = -alpha * sigma * score(resp) - sigma * x0(resp)
-        return out.reshape(x.shape)
+        return out.reshape(x.shape).to(x.dtype)
 
 
 class GaussianFlow:

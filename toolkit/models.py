@@ -21,35 +21,34 @@ VIEWS = ("eps", "x0", "score", "v")
 def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.5):
     """(A, B) such that  want = A x + B have,  for any two of eps, x0, score, v and EDM's raw network output "edm".
 
-    Each prediction is p x0 + q eps (+ r x for "edm": Karras et al. 2022, eq. 7 and table 1, at noise level sigma / alpha);
-    with x = alpha x0 + sigma eps that is a 2 x 2 linear system, solved here by Cramer's rule.
+    Each prediction obeys m have = p x0 + q eps (+ r x for "edm": Karras et al. 2022, eq. 7 and table 1, at noise level
+    sigma / alpha); with x = alpha x0 + sigma eps that is a 2 x 2 linear system, solved here by Cramer's rule.
     alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where alpha = 0, and so on).
     """
-    p, q, r = _composition(have, alpha, sigma, sigma_data)
-    u, w, _ = _composition(want, alpha, sigma, sigma_data)
-    determinant = alpha * q - sigma * p
-    if isinstance(determinant, float) and (determinant == 0 or not math.isfinite(determinant)):
+    m, p, q, r = _composition(have, alpha, sigma, sigma_data)
+    if have in ("x0", "edm") and want == "x0":
+        return -r, m  # needs no eps, so it holds at sigma = 0 too
+    n, u, w, y = _composition(want, alpha, sigma, sigma_data)
+    determinant = n * (alpha * q - sigma * p)
+    if isinstance(determinant, float) and determinant == 0:
         raise ValueError(f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}")
     slope = (w * alpha - u * sigma) / determinant
-    return (u * q - w * p) / determinant - slope * r, slope
+    return (u * q - w * p) / determinant + y / n - slope * r, m * slope
 
 
 def _composition(name, alpha, sigma, sigma_data):
-    """prediction = p x0 + q eps + r x."""
+    """(m, p, q, r) of  m prediction = p x0 + q eps + r x."""
     if name == "x0":
-        return 1.0, 0.0, 0.0
+        return 1.0, 1.0, 0.0, 0.0
     if name == "eps":
-        return 0.0, 1.0, 0.0
+        return 1.0, 0.0, 1.0, 0.0
     if name == "v":
-        return -sigma, alpha, 0.0
+        return 1.0, -sigma, alpha, 0.0
     if name == "score":
-        return 0.0, -1.0 / sigma if not isinstance(sigma, float) or sigma else -math.inf, 0.0
-    if name == "edm":
-        level, total = sigma / alpha, (sigma / alpha) ** 2 + sigma_data**2
-        c_out = level * sigma_data / total**0.5
-        if isinstance(c_out, float) and c_out == 0:
-            return math.inf, 0.0, 0.0
-        return 1.0 / c_out, 0.0, -(sigma_data**2 / total) / alpha / c_out
+        return -sigma, 0.0, 1.0, 0.0
+    if name == "edm":  # c_out F = x0 - c_skip x / alpha
+        total = sigma**2 + alpha**2 * sigma_data**2
+        return sigma * sigma_data / total**0.5, 1.0, 0.0, -(alpha * sigma_data**2) / total
     raise ValueError(f"a prediction is one of eps, x0, v, score, edm; got {name!r}")
 
 
@@ -79,6 +78,10 @@ class Model:
     def v(self, x, t):
         """Velocity alpha eps - sigma x0 (Salimans & Ho 2022, app. D), shaped like x."""
         return self._view("v", x, t)
+
+    def eps_and_fraction(self, x, t):
+        """eps and the share of a learned variance, for networks that predict one: see `Network.eps_and_fraction`."""
+        raise ValueError(f"{type(self).__name__} predicts no variance; variance='learned' needs Network(..., learned_variance=True)")
 
     def begin(self):
         """Called by `sample` before each run; wrappers that remember something forget it here."""
@@ -143,6 +146,8 @@ class Network(_Labelled):
         clock = clock or ("c_noise" if predicts == "edm" else "t")
         if clock not in _CLOCKS:
             raise ValueError(f"clock must be one of {', '.join(_CLOCKS)}; got {clock!r}")
+        if clock == "index" and not hasattr(schedule, "T"):
+            raise ValueError(f"clock='index' needs a Discrete schedule, whose steps are numbered; got {type(schedule).__name__}")
         self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
         self.clock, self._clock, self.learned_variance = clock, _CLOCKS[clock], learned_variance
         self.label, self._calls = _as_label(label), [0]
@@ -168,15 +173,16 @@ class Network(_Labelled):
         """What the network itself returns at x (B, ...) and t, in the view `predicts`; counted as one call."""
         self._calls[0] += 1
         if isinstance(t, torch.Tensor):
-            c = self._clock(self.schedule, t.double()).to(_clock_dtype(x)).to(x.device).expand(len(x))
+            c = self._clock(self.schedule, _check_t(t, x).double()).to(_clock_dtype(x)).to(x.device).expand(len(x))
         else:
             c = torch.full((1,), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device).expand(len(x))
         out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         if self.predicts == "edm":
             x = x * self._edm_scale(x, t)
         out = self.network(x, c) if self.label is None else self.network(x, c, self._labels(x))
-        if out.shape != out_shape:
-            raise ValueError(f"the network must return shape {tuple(out_shape)}, got {tuple(out.shape)}")
+        if not isinstance(out, torch.Tensor) or out.shape != out_shape:
+            got = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+            raise ValueError(f"the network must return a tensor of shape {tuple(out_shape)}, got {got}")
         return out
 
     def _edm_scale(self, x, t):
@@ -199,9 +205,15 @@ def _levels(schedule, x, t):
     if not isinstance(t, torch.Tensor):
         t = float(t)
         return schedule.alpha(t), schedule.sigma(t)
-    t = t.double().to(x.device)
+    t = _check_t(t, x).double().to(x.device)
     shape = (-1,) + (1,) * (x.ndim - 1) if t.ndim else ()
     return tuple(level.to(x.dtype).reshape(shape) for level in (schedule.alpha(t), schedule.sigma(t)))
+
+
+def _check_t(t, x):
+    if t.ndim > 1 or (t.ndim and len(t) not in (1, len(x))):
+        raise ValueError(f"t must be a number or a tensor of shape ({len(x)},), one time a sample; got shape {tuple(t.shape)}")
+    return t
 
 
 def _clock_dtype(x):
@@ -261,6 +273,10 @@ class Guided(_Wrapper):
     def with_label(self, label):
         return Guided(self.model, label, self.scale)
 
+    def begin(self):
+        self._conditional.begin()
+        self._null.begin()
+
     def _view(self, want, x, t):
         # every view is affine in eps with the same offset, so guidance commutes with the change of view
         null = self._null._view(want, x, t)
@@ -285,7 +301,8 @@ class Thresholded(_Wrapper):
         if self.quantile is None:
             x0 = x0.clamp(-self.limit, self.limit)
         else:
-            s = torch.quantile(x0.abs().flatten(1).float(), self.quantile, dim=1).clamp(min=self.limit)
+            sizes = x0.abs().flatten(1).to(_clock_dtype(x0))  # torch.quantile knows no half precision
+            s = torch.quantile(sizes, self.quantile, dim=1).clamp(min=self.limit)
             s = s.to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1))
             x0 = x0.clamp(-s, s) * (self.limit / s)
         if want == "x0":

@@ -48,9 +48,10 @@ def _check_state(x):
 
 
 def _check_times(times):
-    values = torch.as_tensor(times, dtype=torch.float64).tolist()
-    if not isinstance(values, list) or len(values) < 2:
-        raise ValueError("times must hold at least two times, the start and the end")
+    values = torch.as_tensor(times, dtype=torch.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"times must be a list of at least two times, the start and the end; got shape {tuple(values.shape)}")
+    values = values.tolist()
     if not all(math.isfinite(t) for t in values):
         raise ValueError("times must be finite")
     for i, (t, s) in enumerate(zip(values, values[1:])):
@@ -78,13 +79,17 @@ class Brownian:
     def __init__(self, seed: int = 0, first: int = 0):
         self.seed, self.first = int(seed), int(first)
 
+    def rows(self, first: int, last: int):
+        """The same paths for rows first..last-1 of a batch."""
+        return Brownian(self.seed, self.first + first)
+
     def normals(self, x, times):
         """An iterator over len(times) - 1 tensors shaped like x; times is a decreasing list of floats."""
         u = (times[0] - np.asarray(times)) / (times[0] - times[-1])
         points = tuple(np.rint(u * (_UNITS * _FINE)).astype(np.int64).tolist())
         if any(b <= a for a, b in zip(points, points[1:])):
             raise ValueError("times lie too close together for a Brownian path: two of them differ by less than 6e-8 of the grid")
-        rows, d = len(x), x[0].numel()
+        rows, d = len(x), math.prod(x.shape[1:])
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         samples = torch.arange(self.first, self.first + rows, device=x.device)
 
@@ -107,7 +112,7 @@ def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu
 
 def _gather(cells, points):
     """Join the cells (length, z), which come in order, into one unit-variance increment for each step of the grid."""
-    at, total, parts = 0, None, 0
+    at, total = 0, None
     steps = iter(zip(points, points[1:]))
     a, b = next(steps)
     for length, z in cells:
@@ -140,7 +145,8 @@ def _program(a, b, points, size, device):
         return "block", [[v.to(device) for v in level] for level in levels], lengths
     m = int(_middle(a, b))
     halves = _program(a, m, points, size, device), _program(m, b, points, size, device)
-    return "split", torch.tensor([m], device=device), (m - a) / (b - a), *halves
+    share = torch.tensor([(m - a) / (b - a)], dtype=torch.float64, device=device)
+    return "split", torch.tensor([m], device=device), share, *halves
 
 
 def _walk(program, z, draw):
@@ -152,9 +158,9 @@ def _walk(program, z, draw):
         yield from _breadth_first(z, *rest, draw)
     else:
         key, share, first, second = rest
-        left, right = _split(z, draw(key), share)
-        yield from _walk(first, left, draw)
-        yield from _walk(second, right, draw)
+        halves = _split(z, draw(key), share)
+        yield from _walk(first, halves[:, 0], draw)
+        yield from _walk(second, halves[:, 1], draw)
 
 
 def _inside(points, a, b):
@@ -163,18 +169,12 @@ def _inside(points, a, b):
 
 
 def _split(z, xi, share):
-    """The two halves of an increment z, given fresh noise xi: a rotation, so that both are standard normal."""
-    cos, sin = share**0.5, (1 - share) ** 0.5
-    return cos * z + sin * xi, sin * z - cos * xi
+    """Both halves (n, 2, B, d) of the increments z (n, B, d), given fresh noise xi: a rotation, so that they are standard normal.
 
-
-def _split_all(z, xi, share):
-    """The same for every cell of z (n, B, d) at once: (2 n, B, d), halves side by side."""
-    cos, sin = share.sqrt(), (1 - share).sqrt()
-    halves = z.new_empty(len(z), 2, *z.shape[1:])
-    torch.addcmul(cos * z, sin, xi, out=halves[:, 0])
-    torch.addcmul(sin * z, cos, xi, value=-1, out=halves[:, 1])
-    return halves.flatten(0, 1)
+    Not fused into addcmul: one rounding an operation gives the same bits whatever the batch.
+    """
+    cos, sin = (root.sqrt().to(z.dtype)[:, None, None] for root in (share, 1 - share))
+    return torch.stack([cos * z + sin * xi, sin * z - cos * xi], dim=1)
 
 
 @lru_cache(maxsize=4096)
@@ -199,11 +199,10 @@ def _plan(inside, a, b):
 
 def _breadth_first(z, levels, lengths, draw):
     for parents, whole, share, keys, order in levels:
-        share = share.to(z.dtype)[:, None, None]
         if len(whole):
-            z = torch.cat([_split_all(z[parents], draw(keys), share), z[whole]])[order]
+            z = torch.cat([_split(z[parents], draw(keys), share).flatten(0, 1), z[whole]])[order]
         else:
-            z = _split_all(z, draw(keys), share)
+            z = _split(z, draw(keys), share).flatten(0, 1)
     return zip(lengths, z.unbind(0))
 
 
@@ -240,7 +239,7 @@ def noise_of(rng, x, times):
     with `normals(x, times)`, such as Brownian or Replay."""
     if isinstance(rng, torch.Generator):
         rng = _drawn_seed(rng)
-    if isinstance(rng, int):
+    if isinstance(rng, (int, np.integer)):
         rng = Brownian(rng)
     if not hasattr(rng, "normals"):
         raise ValueError(f"rng must be an int, a torch.Generator or a Brownian; got {type(rng).__name__}")
@@ -256,6 +255,10 @@ class Replay:
 
     def __init__(self, tensors):
         self.tensors = list(tensors)
+
+    def rows(self, first: int, last: int):
+        """The same noise for rows first..last-1 of a batch."""
+        return Replay(z[first:last] for z in self.tensors)
 
     def normals(self, x, times):
         """The given tensors; ValueError if there are fewer than steps."""
@@ -281,13 +284,17 @@ def sample(sampler, model, noise, times, *, seed=0, generator=None, keep_path=Fa
     """Run `sampler` from `noise`, the state at times[0], along `times`.
 
     noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise, an int or an object with
-    `normals`, such as Brownian; or give generator, a torch.Generator whose next draw is the seed.  keep_path: keep every state.  batch_size: rows at once; the result does not depend on it.
+    `normals`, such as Brownian (and with `rows`, for batches); or give generator, a torch.Generator whose next draw is the
+    seed.  keep_path: keep every state.  batch_size: rows at once; the result does not depend on it.
     Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not finite.
     """
     _check_state(noise)
+    if "rng" in options:
+        raise ValueError("give sample the noise as seed= or generator=, not rng=, which is the sampler's own option")
     if generator is not None or isinstance(seed, torch.Generator):
         seed = _drawn_seed(generator or seed)
-    size = batch_size or max(len(noise), 1)
+    noises = Brownian(seed) if isinstance(seed, (int, np.integer)) else seed
+    size = max(len(noise), 1) if batch_size is None else batch_size
     if size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     states, paths = [], []
@@ -295,7 +302,7 @@ def sample(sampler, model, noise, times, *, seed=0, generator=None, keep_path=Fa
         rows = noise[first : first + size]
         part = model if size >= len(noise) else model.rows(first, first + len(rows))
         if sampler.random:
-            options["rng"] = Brownian(seed, first) if isinstance(seed, int) else seed
+            options["rng"] = noises if size >= len(noise) else noises.rows(first, first + len(rows))
         part.begin()
         before = model.nfe
         visited, path, x = _consume(sampler(part, rows, times, **options), keep_path, progress and len(times))

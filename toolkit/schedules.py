@@ -7,7 +7,7 @@ Every schedule describes the same family of marginals, x_t = alpha(t) x_0 + sigm
     beta(t) = -2 f(t)      the VP rate                           t_of_lam(lam)                inverse of lam
 
 (Kingma et al. 2021, eq. 1; Lu et al. 2022, eq. 2.3 for f and g^2.)  All of them take a Python number, a NumPy array or
-a torch tensor of any shape and return the same kind; arithmetic is float64 unless the tensor says otherwise.
+a torch tensor of any shape and return the same kind (tensors in their own dtype); the arithmetic is float64.
 `start` and `end` are the times at which grids begin and stop unless told otherwise.
 """
 
@@ -26,7 +26,7 @@ def _elementwise(method):
     @wraps(method)
     def wrapper(self, value):
         if isinstance(value, torch.Tensor):
-            return method(self, value if value.is_floating_point() else value.double(), torch)
+            return method(self, value.double(), torch).to(value.dtype if value.is_floating_point() else torch.float64)
         if isinstance(value, (int, float)):
             with np.errstate(divide="ignore", over="ignore"):
                 return float(method(self, np.float64(value), np))
@@ -150,8 +150,11 @@ class VPCosine(Schedule):
     def _angle(self, t):
         return (t + self.s) / (1 + self.s) * (math.pi / 2)
 
+    def _rest(self, t):
+        return (1 - t) / (1 + self.s) * (math.pi / 2)  # pi/2 - u: exactly 0 at t = 1, where cos(u) is only nearly so
+
     def _log_alpha(self, t, xp):
-        return xp.log(xp.cos(self._angle(t))) - math.log(math.cos(self._angle(0.0)))
+        return xp.log(xp.sin(self._rest(t))) - math.log(math.cos(self._angle(0.0)))
 
     def _sigma(self, t, xp):
         # cos(a)^2 - cos(b)^2 = sin(b - a) sin(b + a): no cancellation at small t
@@ -159,7 +162,7 @@ class VPCosine(Schedule):
         return xp.sqrt(xp.sin(u - u0) * xp.sin(u + u0)) / math.cos(u0)
 
     def _f(self, t, xp):
-        return -0.5 * math.pi / (1 + self.s) * xp.tan(self._angle(t))
+        return -0.5 * math.pi / (1 + self.s) / xp.tan(self._rest(t))
 
     def _g2(self, t, xp):
         return -2 * self._f(t, xp)
@@ -296,7 +299,7 @@ class Discrete(Schedule):
         slopes = np.diff(self._logs) * self.T
         index = xp.ceil(t * self.T - 1e-9) - 1  # on a knot: the slope of the cell that ends there
         if xp is torch:
-            return torch.as_tensor(slopes, dtype=t.dtype, device=t.device)[index.long().clamp(0, self.T - 1)]
+            return torch.as_tensor(slopes, device=t.device)[index.long().clamp(0, self.T - 1)]
         return slopes[np.clip(index, 0, self.T - 1).astype(int)]
 
     def _g2(self, t, xp):
@@ -320,8 +323,7 @@ def _interpolate(x, knots, values, xp):
     if xp is np:
         index = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
     else:
-        knots = torch.as_tensor(knots, dtype=x.dtype, device=x.device)
-        values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
+        knots, values = (torch.as_tensor(v, device=x.device) for v in (knots, values))
         index = (torch.searchsorted(knots, x.detach().contiguous()) - 1).clamp(0, len(knots) - 2)
     left, right = knots[index], knots[index + 1]
     share = (x - left) / (right - left)
