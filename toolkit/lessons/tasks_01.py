@@ -52,6 +52,13 @@ def _right_bar(betas, n):
     return torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])[n]
 
 
+def _one_noise_for_all(x0, n, noise, betas):
+    x = x0.clone()
+    for step, beta in enumerate(betas, 1):
+        x = torch.where((step <= n)[:, None], (1 - beta).sqrt() * x + beta.sqrt() * noise, x)
+    return x
+
+
 def probe_jump(answer, seed):
     betas = torch.tensor([uniform(seed, 0.05, 0.3, stream=k) for k in range(6)], dtype=torch.float64)
     x0, noise = normal(seed, 3, 3), normal(seed, 3, 3, stream=1)
@@ -108,6 +115,11 @@ JUMP = Task(
             _jump_with(lambda betas, n: 1 - torch.cat([betas[:1] * 0, torch.cumsum(betas, 0)])[n]),
             "You add the betas up. That is close while they are tiny: what is (1 - β_1)(1 - β_2), "
             "multiplied out?",
+        ),
+        Mistake(
+            _one_noise_for_all,
+            "You walk the n steps one by one and give each the same noise. The jump's formula holds for "
+            "independent noises, whose variances add up: what adds up in your walk?",
         ),
     ),
     hints=(
@@ -171,13 +183,22 @@ def probe_posterior(answer, seed):
     s, t = uniform(seed, 0.1, 0.4), uniform(seed, 0.5, 0.8, stream=1)
     values = {}
     for name, schedule in (("VP", VP()), ("VE", VE(sigma_max=5.0))):
-        result = answer(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
+        try:
+            result = answer(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
+        except ZeroDivisionError:
+            raise Say(f"Under {name} your function divides by 0: where does 1 - α² stand for σ²?") from None
         if not isinstance(result, tuple) or len(result) != 3:
             raise Say("The function returns three numbers: c_0, c_t and the variance.")
         values |= {
             f"{name}: {what}": part for what, part in zip(("c_0", "c_t", "variance"), result, strict=True)
         }
-    return {**values, "at sigma_s = 0: all three": answer(0.6, 0.8, 1.0, 0.0)}
+    try:
+        values["at sigma_s = 0: all three"] = answer(0.6, 0.8, 1.0, 0.0)
+    except ZeroDivisionError:
+        raise Say(
+            "At σ_s = 0 your function divides by 0: what do you get when you multiply 1/σ_s² out?"
+        ) from None
+    return values
 
 
 POSTERIOR = Task(
@@ -391,11 +412,41 @@ def _late_clock(model, x, t, s, z, variance):
     return x if _last(model, s) else x + math.sqrt(v[variance]) * z
 
 
+def _table_clock(model, x, t, s, z, variance):
+    schedule, eps = model.schedule, model.eps(x, float(round(t * model.schedule.T)))
+    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
+    x = c_0 * (x - schedule.sigma(t) * eps) / schedule.alpha(t) + c_t * x
+    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _two_rows_of_the_table(model, x, t, s, z, variance):
+    """The paper's mean with the table's own beta, and beta-tilde with alpha-bar where the stride ends."""
+    schedule = model.schedule
+    n = round(t * schedule.T)
+    beta, bar, bar_s = schedule.betas[n - 1], schedule.alpha(t) ** 2, schedule.alpha(s) ** 2
+    x = (x - beta / math.sqrt(1 - bar) * model.eps(x, t)) / math.sqrt(1 - beta)
+    v = {"posterior": beta * (1 - bar_s) / (1 - bar), "beta": beta}
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _clipped(model, x, t, s, z, variance):
+    schedule = model.schedule
+    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
+    x = c_0 * model.x0(x, t).clamp(-1, 1) + c_t * x
+    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
 def _variance_after(sampler, times, variance="posterior"):
     """The exact variance of x_0 for data N(0, .25), x_T of variance 1: one coordinate a source of noise."""
     sources = torch.eye(len(times), dtype=torch.float64)
     model = Mixture.gaussian(len(times), 0.5).model(LINEAR)
     gains = sampler(model, sources[:1], times, list(sources[1:, None, :]), variance)
+    if isinstance(gains, (list, tuple)):
+        raise Say(
+            "The sampler returns x at the last time, one tensor; yours returns a list of several things."
+        )
     if gains is not None and tuple(gains.shape) != (1, len(times)):
         raise Say(f"For x of shape (1, {len(times)}) the sampler returns shape {tuple(gains.shape)}.")
     return gains.square().sum()
@@ -405,14 +456,14 @@ def probe_ancestral(answer, seed):
     steps = 8 + 3 * seed
     times = strided(LINEAR, steps).tolist()
     uneven = [round(1000 * (n / 12) ** 2) / 1000 for n in range(12, 0, -2)] + [0.0]
-    model = Mixture.gaussian(1, 0.5, mean=1.0).model(LINEAR)
+    model = Mixture.gaussian(1, 0.5, mean=2.0).model(LINEAR)
     zero = torch.zeros(1, 1, dtype=torch.float64)
     mean = answer(model, zero, times, [zero] * steps, "posterior")
     return {
         f"variance after {steps} steps, 'posterior'": _variance_after(answer, times),
         f"variance after {steps} steps, 'beta'": _variance_after(answer, times, "beta"),
         "variance after 6 uneven steps, 'posterior'": _variance_after(answer, uneven),
-        "mean, for data N(1, 0.25)": mean.sum(),
+        "mean, for data N(2, 0.25)": mean.sum(),
         "calls of the model": model.nfe,
     }
 
@@ -433,6 +484,21 @@ ANCESTRAL = Task(
             "From n = 1000 to n = 900 a hundred steps are skipped, and your coefficients still are those "
             "from 1000 to 999: only a hundredth of the noise goes. Which α and σ has the time where this "
             "step ends?",
+        ),
+        Mistake(
+            _loop(_two_rows_of_the_table),
+            "β_n and 1 - β_n come from one row of the table, and ᾱ from the row where the stride ends. Over a "
+            "stride the signal shrinks by the ratio of the two alphas: what is β, then?",
+        ),
+        Mistake(
+            _loop(_table_clock),
+            "The model is asked at t = 1000, 900, …, and its clock runs from 0 to 1: it believes that x is pure "
+            "noise all the way. In which unit are the entries of `times`?",
+        ),
+        Mistake(
+            _loop(_clipped),
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What becomes "
+            "of data with mean 2?",
         ),
         Mistake(
             _loop(_noise_at_the_end),
@@ -480,7 +546,7 @@ ANCESTRAL = Task(
     asks={
         "calls of the model": "How many times per step is the model called? Once is enough: keep what it "
         "returns.",
-        "mean, for data N(1, 0.25)": "The variances are right, the mean is not: is there a shift that a "
+        "mean, for data N(2, 0.25)": "The variances are right, the mean is not: is there a shift that a "
         "mean of 0 hides?",
     },
 )
@@ -799,7 +865,8 @@ FLOOR = Task(
     ),
     asks={
         "the lowest loss at n = 100": "What is the variance of ε once x_n is known? It lies between 0, where "
-        "x_n tells all, and 1, where it tells nothing; the exact model can measure it, too.",
+        "x_n tells all, and 1, where it tells nothing; the exact model can measure it, too. (Three "
+        "decimals are asked for.)",
     },
 )
 
