@@ -487,18 +487,18 @@ ANCESTRAL = Task(
         ),
         Mistake(
             _loop(_two_rows_of_the_table),
-            "β_n and 1 - β_n come from one row of the table, and ᾱ from the row where the stride ends. Over a "
-            "stride the signal shrinks by the ratio of the two alphas: what is β, then?",
+            "β_n and 1 - β_n come from one row of the table, and ᾱ from the row where the stride ends. "
+            "Over a stride the signal shrinks by the ratio of the two alphas: what is β, then?",
         ),
         Mistake(
             _loop(_table_clock),
-            "The model is asked at t = 1000, 900, …, and its clock runs from 0 to 1: it believes that x is pure "
-            "noise all the way. In which unit are the entries of `times`?",
+            "The model is asked at t = 1000, 900, …, and its clock runs from 0 to 1: it believes that x is "
+            "pure noise all the way. In which unit are the entries of `times`?",
         ),
         Mistake(
             _loop(_clipped),
-            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What becomes "
-            "of data with mean 2?",
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
+            "becomes of data with mean 2?",
         ),
         Mistake(
             _loop(_noise_at_the_end),
