@@ -22,9 +22,9 @@ FEATURE_VARIANCE = 64.0                                     # total variance of 
 def _points(values, name="x"):
     """`values` as a finite float64 array (n, d)."""
     values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-    points = values.astype(np.float64).reshape(len(values), -1) if values.ndim else values
-    if points.ndim != 2 or not points.size:
+    if not values.size or not values.ndim:
         raise ValueError(f"{name} must be a set of points of shape (n, ...), got shape {values.shape}.")
+    points = values.astype(np.float64).reshape(len(values), -1)
     if not np.isfinite(points).all():
         raise ValueError(f"{name} holds NaN or infinite values in {(~np.isfinite(points)).any(1).sum()} of its rows.")
     return points

@@ -144,7 +144,7 @@ class MLP(Denoiser):
 class DigitsMLP(MLP):
     """The MLP for digits: 1 x 8 x 8, ten classes, four blocks. `pretrained("digits")` has these hyper-parameters."""
 
-    def __init__(self, shape=(1, 8, 8), n_classes=10, width=192, blocks=4, condition=96):
+    def __init__(self, shape=(1, 8, 8), n_classes=10, width=160, blocks=4, condition=96):
         super().__init__(shape, n_classes, width, blocks, condition)
 
 
