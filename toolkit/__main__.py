@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import typer
 from typer.core import TyperGroup
 
-# Name -> (module, attribute). The attribute is a function, or a typer app of its own. A module that is not there is
-# left out; all of them import what is heavy inside their functions, since --help loads them all.
+# Name -> (module, attribute). The attribute is a function, or a typer app of its own. A module that is not
+# there is left out; all of them import what is heavy inside their functions, since --help loads them all.
 COMMANDS = {
     "check": ("toolkit.lessons.commands", "check"),
     "hint": ("toolkit.lessons.commands", "hint"),
@@ -36,7 +36,11 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 

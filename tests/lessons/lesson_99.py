@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -23,12 +22,14 @@ CELLS = [
     ("s2", "### 99.2\n\nWrite the loop."),
     (
         "a2",
-        "def times(n):\n    ### BEGIN SOLUTION\n    return [1 - i / n for i in range(n + 1)]\n    ### END SOLUTION",
+        "def times(n):\n    ### BEGIN SOLUTION\n"
+        "    return [1 - i / n for i in range(n + 1)]\n    ### END SOLUTION",
     ),
     (
         "b2",
         "def walk(step, x, grid):\n    ### BEGIN SOLUTION\n    yield x\n"
-        "    for t, s in zip(grid, grid[1:]):\n        x = step(x, t, s)\n        yield x\n    ### END SOLUTION",
+        "    for t, s in zip(grid, grid[1:]):\n        x = step(x, t, s)\n        yield x\n"
+        "    ### END SOLUTION",
     ),
     ("c2", CHECK + 'check("99.2", times=times, walk=walk)'),
     ("s3", "### 99.3\n\nWhich sigma?"),
@@ -37,7 +38,8 @@ CELLS = [
     ("s4", "### 99.4\n\nWhich coefficient?"),
     (
         "a4",
-        'import sympy\na, b = sympy.symbols("a b")\n### BEGIN SOLUTION\nformula = sympy.sqrt(a) + b * a\n### END SOLUTION',
+        'import sympy\na, b = sympy.symbols("a b")\n'
+        "### BEGIN SOLUTION\nformula = sympy.sqrt(a) + b * a\n### END SOLUTION",
     ),
     ("c4", CHECK + 'check("99.4", formula)'),
     ("s5", "### 99.5\n\nDraw it."),
@@ -73,7 +75,7 @@ def notebook(cells=CELLS):
 
 def write(path: Path, cells=CELLS) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(nbformat.writes(notebook(cells)), "utf8")
+    path.write_text(json.dumps(notebook(cells)), "utf8")
     return path
 
 

@@ -1,4 +1,5 @@
-"""The check says what is wrong by what an answer does, in one sentence, and leaves the student's world as it was."""
+"""The check says what is wrong by what an answer does, in one sentence, and leaves the student's world as it
+was."""
 
 import random
 import sys
@@ -65,7 +66,11 @@ GENERIC = {
     "no function": (7, "type", "the number 7"),
     "text": (lambda *a: "hi", "value", "'hi'"),
     "exit": (lambda *a: sys.exit(3), "raises", "SystemExit"),
-    "only a value": (lambda x, a, s, e: right(x, a, s, e) * (1 + s * x), "value", "1 of the 2 things checked agree"),
+    "only a value": (
+        lambda x, a, s, e: right(x, a, s, e) * (1 + s * x),
+        "value",
+        "1 of the 2 things checked agree",
+    ),
 }
 
 
@@ -85,7 +90,9 @@ def test_an_exception_is_told_with_the_students_own_line():
     assert "NameError: name 'undefined' is not defined" in sentence
 
 
-@pytest.mark.parametrize("answer", [stub, ..., NotImplemented], ids=["function", "ellipsis", "NotImplemented"])
+@pytest.mark.parametrize(
+    "answer", [stub, ..., NotImplemented], ids=["function", "ellipsis", "NotImplemented"]
+)
 def test_stubs_are_not_tried(answer):
     assert judge("99.1", answer).state == "not tried"
 
@@ -115,7 +122,10 @@ def test_in_place_changes_are_seen_in_generators_too():
             x += 1
             yield x
 
-    assert "changes its input x in place" in judge("99.2", times=lambda n: [1 - i / n for i in range(n + 1)], walk=walk).sentence
+    assert (
+        "changes its input x in place"
+        in judge("99.2", times=lambda n: [1 - i / n for i in range(n + 1)], walk=walk).sentence
+    )
 
 
 def test_what_an_answer_prints_is_shown_but_bounded(capsys):
@@ -178,7 +188,9 @@ def test_a_formula_may_be_written_in_any_way(answer):
     assert judge("99.4", sympy.sympify(answer, locals={"a": a, "b": b})).state == "done"
 
 
-@pytest.mark.parametrize("answer, words", [("a*b + k", "uses k"), ("a**", "a formula of sympy"), ("sqrt(-a)", "nan")])
+@pytest.mark.parametrize(
+    "answer, words", [("a*b + k", "uses k"), ("a**", "a formula of sympy"), ("sqrt(-a)", "nan")]
+)
 def test_a_formula_that_does_not_fit_is_told(answer, words):
     verdict = judge("99.4", answer)
     assert verdict.state == "not yet" and words in verdict.sentence
@@ -221,7 +233,9 @@ def test_a_question_of_the_author_replaces_the_generic_one():
 
 
 def test_a_listed_mistake_goes_before_the_generic_sentence():
-    task = _task(mistakes=(Mistake(lambda x: x / 0, "Dividing by zero?"), Mistake(Made(lambda: lambda x: -x), "Sign?")))
+    task = _task(
+        mistakes=(Mistake(lambda x: x / 0, "Dividing by zero?"), Mistake(Made(lambda: lambda x: -x), "Sign?"))
+    )
     assert diagnose(task, lambda x: x / 0).sentence == "Dividing by zero?"
     assert diagnose(task, lambda x: -x).sentence == "Sign?"
     assert "constant" not in diagnose(task, lambda x: -x).sentence

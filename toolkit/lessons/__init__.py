@@ -1,11 +1,11 @@
-'''Lessons: tasks, checks that diagnose, hints, and the commands that build and check exercises.
+"""Lessons: tasks, checks that diagnose, hints, and the commands that build and check exercises.
 
-For students: `from toolkit.lessons import check, progress`; `toolkit check`, `toolkit hint` on the command line.
+For students: `from toolkit.lessons import check, progress`; `toolkit check`, `toolkit hint` in a terminal.
 
 For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook `solutions/NN_name.ipynb`:
 
-1.  Write the task.  A probe runs an answer on inputs made from a seed and returns a few labelled values; the labels
-    are read by students.  A mistake is a runnable wrong answer with what a tutor would say to it::
+1.  Write the task.  A probe runs an answer on inputs made from a seed and returns a few labelled values; the
+    labels are read by students.  A mistake is a runnable wrong answer with what a tutor would say to it::
 
         from toolkit.lessons import Mistake, Task, normal
 
@@ -13,26 +13,29 @@ For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook
             x0, eps = normal(seed, 3), normal(seed, 3, stream=1)
             return {"x at alpha = 0.8": forward(x0, 0.8, 0.6, eps)}
 
-        TASKS = (Task(id="1.1", title="One jump", kind="implement-equation", difficulty=1, minutes=5, points=1,
-                      probe=probe, reference=lambda x0, a, s, eps: a * x0 + s * eps,
-                      mistakes=(Mistake(lambda x0, a, s, eps: a * x0 + s**2 * eps,
-                                        "The noise has variance s². By what is eps multiplied then?"),),
-                      hints=("…", "…", "…")),)
+        JUMP = Task(
+            id="1.1", title="One jump", kind="implement-equation", difficulty=1, minutes=5, points=1,
+            probe=probe, reference=lambda x0, a, s, eps: a * x0 + s * eps,
+            mistakes=(Mistake(lambda x0, a, s, eps: a * x0 + s**2 * eps,
+                              "The noise has variance s². By what is eps multiplied then?"),),
+            hints=("…", "…", "…"))
+        TASKS = (JUMP,)
 
-2.  In the notebook: a Markdown cell with the line `### 1.1` (title, difficulty and minutes are filled in) and the
-    statement; a code cell with `### BEGIN SOLUTION` … `### END SOLUTION` around what the student has to write (and,
-    where the exercise hands out a listing, `### INSTEAD` before the commented lines to be put there); then the check::
+2.  In the notebook: a Markdown cell with the line `### 1.1` (title, difficulty and minutes are filled in) and
+    the statement; a code cell with `### BEGIN SOLUTION` … `### END SOLUTION` around what the student has to
+    write (and, where the exercise hands out a listing, `### INSTEAD` before the commented lines to be put
+    there); then the check::
 
         # NBVAL_CHECK_OUTPUT
         from toolkit.lessons import check
         check("1.1", forward)
 
-3.  `toolkit build solutions/01_ddpm.ipynb` makes `exercises/01_ddpm.ipynb` and the package's record of the lesson;
-    `pytest tests/lessons -k 01` runs every wrong answer through the check.
+3.  `toolkit build solutions/01_ddpm.ipynb` makes `exercises/01_ddpm.ipynb` and the package's record of the
+    lesson; `pytest tests/lessons -k 01` runs every wrong answer through the check.
 
-See `Task` for every field, and `number_probe`, `expression_probe`, `axes_values` for tasks that ask for a number, a
-formula or a figure.  An answer that costs something to make is wrapped: `Made(function)`.
-'''
+See `Task` for every field, and `number_probe`, `expression_probe`, `axes_values` for tasks that ask for a
+number, a formula or a figure.  An answer that costs something to make is wrapped: `Made(function)`.
+"""
 
 from importlib import import_module
 
@@ -49,7 +52,8 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name):
-    # Loaded on first use: pytest imports this package for its plugin in every run, and must not pay for numpy.
+    # Loaded on first use: pytest imports this package for its plugin in every run, and must not pay
+    # for numpy.
     if name in _HOME:
         value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
         globals()[name] = value

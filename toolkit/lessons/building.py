@@ -1,9 +1,9 @@
 """Build an exercise notebook, and the package's record of its lesson, from a solution notebook.
 
-`solutions/NN_name.ipynb` is the only source.  The build runs it, takes the solutions out, puts the hints in, writes
-nbgrader's metadata (schema 3), and gives the same bytes for the same source; whatever does not fit is refused with
-one sentence.  Printed values that agree with the committed ones within the task's tolerance are kept as they are, so
-that another processor does not change a file.
+`solutions/NN_name.ipynb` is the only source.  The build runs it, takes the solutions out, puts the hints in,
+writes nbgrader's metadata (schema 3), and gives the same bytes for the same source; whatever does not fit is
+refused with one sentence.  Printed values that agree with the committed ones within the task's tolerance are
+kept as they are, so that another processor does not change a file.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Part:
 def build(path: Path) -> dict[Path, str]:
     """Everything that follows from a solution notebook: {file: its text}; nothing is written.
 
-    The files are the solution itself (normalised), the exercise beside it in ../exercises, and the lesson's record in
-    the package.  Raises BuildError with one sentence.
+    The files are the solution itself (normalised), the exercise beside it in ../exercises, and the lesson's
+    record in the package.  Raises BuildError with one sentence.
     """
     path = Path(path).resolve()
     try:
@@ -51,7 +51,9 @@ def build(path: Path) -> dict[Path, str]:
     except BadNotebook as error:
         raise BuildError(str(error)) from None
     if registry.lesson_name(path.name) != lesson:
-        raise BuildError(f"{path.name} says that it is lesson {lesson}: name the file {lesson}_something.ipynb.")
+        raise BuildError(
+            f"{path.name} says that it is lesson {lesson}: name the file {lesson}_something.ipynb."
+        )
     try:
         tasks = registry.tasks(lesson)
     except ValueError as error:
@@ -74,7 +76,10 @@ def build(path: Path) -> dict[Path, str]:
 
 
 def _parts(notebook, tasks: dict[str, Task], name: str) -> list[Part]:
-    """The parts of the notebook, one a task, in order.  Raises BuildError for everything that does not fit."""
+    """The parts of the notebook, one a task, in order.
+
+    Raises BuildError for everything that does not fit.
+    """
     ids = [cell.get("id") for cell in notebook.cells]
     if None in ids:
         raise BuildError(f"{name} has a cell without an id: save it in JupyterLab, as nbformat 4.5.")
@@ -114,7 +119,9 @@ def _check_call(source: str, where: str, tasks: dict[str, Task]) -> str | None:
     marked = False
     for line in source.splitlines():
         if "NBVAL_" in line and line.strip() != CHECK:
-            raise BuildError(f"{where}: the line {line.strip()!r} is not understood; write {CHECK!r} alone on its line.")
+            raise BuildError(
+                f"{where}: the line {line.strip()!r} is not understood; write {CHECK!r} alone on its line."
+            )
         marked = marked or line.strip() == CHECK
     calls = re.search(r"^\s*check\(", source, re.MULTILINE)
     if not calls and not marked:
@@ -127,8 +134,13 @@ def _check_call(source: str, where: str, tasks: dict[str, Task]) -> str | None:
         raise BuildError(f"{where}: line {error.lineno} is not Python.") from None
     call = body[-1].value if isinstance(body[-1], ast.Expr) else None
     plain = all(isinstance(line, (ast.Import, ast.ImportFrom)) for line in body[:-1])
-    if not plain or not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "check" or not call.args:
-        raise BuildError(f"{where}: a check cell holds imports and one call, check(\"2.3\", your_answer).")
+    if (
+        not plain
+        or not isinstance(call, ast.Call)
+        or getattr(call.func, "id", "") != "check"
+        or not call.args
+    ):
+        raise BuildError(f'{where}: a check cell holds imports and one call, check("2.3", your_answer).')
     task_id = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
     if task_id not in tasks:
         raise BuildError(f"{where}: there is no task {task_id!r}; there are {', '.join(tasks)}.")
@@ -155,7 +167,9 @@ def _statement(notebook, span: range, task: Task, where: str) -> int:
 
 @dataclass(frozen=True)
 class Region:
-    """A solution region: its lines [first, last] with the markers, the solution's own lines, and what stands instead."""
+    """A solution region: its lines [first, last] with the markers, the solution's own lines, and what stands
+    instead.
+    """
 
     first: int
     last: int
@@ -174,7 +188,9 @@ def regions(source: str, where: str = "cell") -> list[Region]:
         if marker is None or (marker == INSTEAD and not line.strip().startswith(INSTEAD)):
             continue
         if line.strip() != marker:
-            raise BuildError(f"{where}, line {number + 1}: write {marker!r} alone on its line, not {line.strip()!r}.")
+            raise BuildError(
+                f"{where}, line {number + 1}: write {marker!r} alone on its line, not {line.strip()!r}."
+            )
         if (marker == BEGIN) != (first is None) or (marker == INSTEAD and middle is not None):
             raise BuildError(f"{where}, line {number + 1}: {marker!r} stands where it does not belong.")
         if marker == BEGIN:
@@ -197,7 +213,9 @@ def _uncomment(lines: list[str], where: str) -> list[str]:
     for line in lines:
         match = re.fullmatch(r"(\s*)# ?(.*)", line)
         if not match and line.strip():
-            raise BuildError(f"{where}: after {INSTEAD!r} every line is a comment, and {line.strip()!r} is not.")
+            raise BuildError(
+                f"{where}: after {INSTEAD!r} every line is a comment, and {line.strip()!r} is not."
+            )
         out.append(match[1] + match[2] if match else "")
     return out
 
@@ -213,7 +231,7 @@ def _check_hints(part: Part, notebook) -> None:
                     for number, hint in enumerate(part.task.hints, 1):
                         if len(plain) >= 12 and plain in re.sub(r"\s", "", hint):
                             raise BuildError(
-                                f"hint {number} of task {part.task.id} quotes the solution: {piece.strip()!r}."
+                                f"hint {number} of task {part.task.id} quotes the solution: {code!r}."
                             )
 
 
@@ -236,15 +254,21 @@ def _solution(source, parts: list[Part], lesson: str):
     for part in parts:
         slug = part.task.slug
         statement, check = notebook.cells[part.statement], notebook.cells[part.check]
-        statement.source = _heading(part.task).sub(lambda _, t=part.task: t.heading, statement.source, count=1)
+        statement.source = _heading(part.task).sub(
+            lambda _, t=part.task: t.heading, statement.source, count=1
+        )
         _name(statement, f"task-{slug}", locked=True)
         for number, index in enumerate(part.answers):
-            _name(notebook.cells[index], f"answer-{slug}" + (f"-{number + 1}" if number else ""), solution=True)
+            _name(
+                notebook.cells[index], f"answer-{slug}" + (f"-{number + 1}" if number else ""), solution=True
+            )
         _name(check, f"check-{slug}", locked=True, points=part.task.points)
     ids = [cell["id"] for cell in notebook.cells]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
-        raise BuildError(f"lesson {lesson}: the id {twice[0]} is taken by the build; give the other cell another one.")
+        raise BuildError(
+            f"lesson {lesson}: the id {twice[0]} is taken by the build; give the other cell another one."
+        )
     return notebook
 
 
@@ -286,8 +310,8 @@ def _exercise(source, parts: list[Part], lesson: str):
 def stub(source: str, task: Task) -> str:
     """A cell's source with each solution region replaced by its stub.
 
-    Inside a function the stub raises NotImplementedError; at module level each name that the solution assigns becomes
-    `name = ...`; what stands after `### INSTEAD` goes in as it is.
+    Inside a function the stub raises NotImplementedError; at module level each name that the solution assigns
+    becomes `name = ...`; what stands after `### INSTEAD` goes in as it is.
     """
     lines = source.splitlines()
     for region in reversed(regions(source)):
@@ -296,7 +320,9 @@ def stub(source: str, task: Task) -> str:
     try:
         ast.parse(text)
     except SyntaxError as error:
-        raise BuildError(f"task {task.id}: line {error.lineno} of the stub is not Python ({error.msg}).") from None
+        raise BuildError(
+            f"task {task.id}: line {error.lineno} of the stub is not Python ({error.msg})."
+        ) from None
     return text
 
 
@@ -310,10 +336,18 @@ def _stub_lines(region: Region, task: Task) -> list[str]:
     except SyntaxError as error:
         raise BuildError(f"task {task.id}: line {error.lineno} of the solution is not Python.") from None
     if any(isinstance(line, (ast.FunctionDef, ast.ClassDef)) for line in body):
-        raise BuildError(f"task {task.id}: put the markers inside the function, so that its first line stays.")
+        raise BuildError(
+            f"task {task.id}: put the markers inside the function, so that its first line stays."
+        )
     names = []
     for line in body:
-        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
+        targets = (
+            line.targets
+            if isinstance(line, ast.Assign)
+            else [line.target]
+            if isinstance(line, ast.AnnAssign)
+            else []
+        )
         for target in targets:
             parts = target.elts if isinstance(target, ast.Tuple) else [target]
             names += [part.id for part in parts if isinstance(part, ast.Name)]
@@ -326,7 +360,10 @@ def _stub_lines(region: Region, task: Task) -> list[str]:
 
 
 def _record(path: Path, source, parts: list[Part], solution, lesson: str) -> record.Lesson:
-    """Run the solution and record what its checks print.  Raises BuildError for a solution that does not pass."""
+    """Run the solution and record what its checks print.
+
+    Raises BuildError for a solution that does not pass.
+    """
     cells = [
         record.Cell(
             id=f"check-{part.task.slug}",
@@ -367,7 +404,9 @@ def _record(path: Path, source, parts: list[Part], solution, lesson: str) -> rec
 
 
 def _with_output(cell: record.Cell, text: str, old: record.Lesson | None) -> record.Cell:
-    """The check cell with what it printed; the committed text is kept where the two agree within the tolerance."""
+    """The check cell with what it printed; the committed text is kept where the two agree within the
+    tolerance.
+    """
     labelled = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(f"{cell.task} "))
     new = replace(cell, output=labelled)
     for before in old.cells if old else ():
@@ -382,7 +421,11 @@ def _with_output(cell: record.Cell, text: str, old: record.Lesson | None) -> rec
 def _same_numbers(new, old) -> bool:
     """Whether two records of values agree, numbers to nine digits."""
     if isinstance(new, dict):
-        return isinstance(old, dict) and new.keys() == old.keys() and all(_same_numbers(new[k], old[k]) for k in new)
+        return (
+            isinstance(old, dict)
+            and new.keys() == old.keys()
+            and all(_same_numbers(new[k], old[k]) for k in new)
+        )
     if isinstance(new, list):
         return isinstance(old, list) and len(new) == len(old) and all(map(_same_numbers, new, old))
     if isinstance(new, float) and isinstance(old, (int, float)):
@@ -403,7 +446,10 @@ def _put_outputs(notebook, noted: record.Lesson) -> None:
 
 
 def _text(notebook) -> str:
-    """A notebook as text, the same bytes for the same notebook.  Raises BuildError for one that is not valid."""
+    """A notebook as text, the same bytes for the same notebook.
+
+    Raises BuildError for one that is not valid.
+    """
     import nbformat
 
     try:

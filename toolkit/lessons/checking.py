@@ -28,8 +28,8 @@ class NoSuchTask(CheckFailed):
 def check(task_id: str, *answer, **answers) -> None:
     """Check the answer to a task: print values computed from it, then "2.3 done", or say what is wrong.
 
-    task_id: "2.3".  answer: the answer itself, a function, a number, a formula or an Axes; for a task with several
-    answers, name them: `check("2.3", step=my_step, grid=my_grid)`.
+    task_id: "2.3".  answer: the answer itself, a function, a number, a formula or an Axes; for a task with
+    several answers, name them: `check("2.3", step=my_step, grid=my_grid)`.
 
     Raises NotTried, NotYet or NoSuchTask with one sentence, which a notebook shows without a traceback.
     """

@@ -19,8 +19,12 @@ def _fail(sentence: str) -> typer.Exit:
 
 
 def check(
-    notebooks: Annotated[list[Path], typer.Argument(help="Exercise notebooks, such as exercises/02_ddim.ipynb.")],
-    task: Annotated[list[str] | None, typer.Option(help="Only this task, 3 or 2.3; may be given again.")] = None,
+    notebooks: Annotated[
+        list[Path], typer.Argument(help="Exercise notebooks, such as exercises/02_ddim.ipynb.")
+    ],
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only this task, 3 or 2.3; may be given again.")
+    ] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds a cell may take [default: 60].")] = None,
     budget: Annotated[int, typer.Option(help="Characters of output a cell may make.")] = 5_000_000,
 ):
@@ -101,7 +105,7 @@ def hint(
     else:
         before = hinting.shown(task_id)
         if before == len(hints) and not every:
-            print(f"You have seen all hints for {task_id}; here is the last one (--all shows all, --reset begins again).")
+            print(f"You have seen all hints for {task_id}; the last one again (--all shows all):")
         chosen = range(len(hints)) if every else [min(before, len(hints) - 1)]
         for index in chosen:
             print(f"Hint {index + 1} of {len(hints)} for {task_id}: {hints[index]}")
@@ -111,15 +115,22 @@ def hint(
 
 
 def build(
-    solutions: Annotated[list[Path] | None, typer.Argument(help="Solution notebooks [default: solutions/*.ipynb].")] = None,
-    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; say what is not up to date.")] = False,
+    solutions: Annotated[
+        list[Path] | None, typer.Argument(help="Solution notebooks [default: solutions/*.ipynb].")
+    ] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; say what is not up to date.")
+    ] = False,
 ):
     """Build exercises/NN_*.ipynb and the package's record of the lesson from solutions/NN_*.ipynb."""
-    from .building import BuildError, build as build_one
+    from .building import BuildError
+    from .building import build as build_one
 
     paths = solutions or sorted(Path("solutions").glob("[0-9][0-9]_*.ipynb"))
     if not paths:
-        raise _fail("There is no solutions/NN_*.ipynb here: go to the project's folder, or name the notebooks.")
+        raise _fail(
+            "There is no solutions/NN_*.ipynb here: go to the project's folder, or name the notebooks."
+        )
     code = 0
     for path in paths:
         try:

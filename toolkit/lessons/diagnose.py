@@ -1,8 +1,8 @@
 """Tell what is wrong with an answer from what it does: run it, compare, name the mistake.
 
-An answer is *observed* on probe inputs made from a seed; what was seen (values, an error, an input changed in place)
-is compared with what the reference does, and then with what each known wrong answer does, for several seeds.  The
-text of an answer is never looked at.
+An answer is *observed* on probe inputs made from a seed; what was seen (values, an error, an input changed in
+place) is compared with what the reference does, and then with what each known wrong answer does, for several
+seeds.  The text of an answer is never looked at.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class _Stub(Exception):
 
 
 class _Limited(io.TextIOBase):
-    """A text stream that keeps the first characters written and drops the rest, so that no answer can flood us."""
+    """A text stream that keeps the first characters written and drops the rest, so that no answer can flood
+    us.
+    """
 
     def __init__(self, limit):
         self.parts, self.left = [], limit
@@ -97,7 +99,9 @@ def _equal(now, before) -> bool:
 
 
 def _watched(answer, seen: Seen):
-    """The answer, if it is a function, with an eye on how it is called, what it returns and what it changes."""
+    """The answer, if it is a function, with an eye on how it is called, what it returns and what it
+    changes.
+    """
     if not (inspect.isroutine(answer) or isinstance(answer, functools.partial)):
         return answer
     name = getattr(answer, "__name__", "your function")
@@ -175,7 +179,10 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value):
-    """Tensors (also in lists and tuples) as numpy arrays.  Raises TypeError for None, which numpy takes for nan."""
+    """Tensors (also in lists and tuples) as numpy arrays.
+
+    Raises TypeError for None, which numpy takes for nan.
+    """
     if value is None:
         raise TypeError("None")
     if isinstance(value, (list, tuple)):
@@ -224,7 +231,9 @@ def observe(task: Task, answer, seed: int, noise: int = 1) -> Seen:
 
 
 def _tell_error(seen: Seen, error: BaseException, answers: Mapping[str, Any]) -> None:
-    """Write into `seen` the one sentence for an exception: the answer's own line, or what the answer returned."""
+    """Write into `seen` the one sentence for an exception: the answer's own line, or what the answer
+    returned.
+    """
     kind, message = type(error).__name__, (str(error).splitlines() or [""])[0][:200]
     seen.error = (kind, message)
     said = f"{kind}: {message}" if message else kind
@@ -233,7 +242,11 @@ def _tell_error(seen: Seen, error: BaseException, answers: Mapping[str, Any]) ->
     while trace is not None:
         code = trace.tb_frame.f_code
         if code.co_filename in own or _is_cell(code.co_filename):
-            frame = (code.co_name, trace.tb_lineno, linecache.getline(code.co_filename, trace.tb_lineno).strip())
+            frame = (
+                code.co_name,
+                trace.tb_lineno,
+                linecache.getline(code.co_filename, trace.tb_lineno).strip(),
+            )
         trace = trace.tb_next
     if frame:
         name, line, source = frame
@@ -258,7 +271,9 @@ def _is_cell(filename: str) -> bool:
 
 
 def same_value(mine, right, tolerance: float, nan_too: bool = False) -> bool:
-    """Whether two probe values agree: strings by equality, arrays by shape and |a - b| <= tolerance (1 + |b|)."""
+    """Whether two probe values agree: strings by equality, arrays by shape and |a - b| <= tolerance (1 +
+    |b|).
+    """
     if isinstance(mine, str) or isinstance(right, str):
         return isinstance(mine, str) and isinstance(right, str) and mine == right
     return mine.shape == right.shape and bool(
@@ -284,7 +299,8 @@ def _same_seen(a: Seen, b: Seen, tolerance: float) -> bool:
 
 @functools.lru_cache(maxsize=512)
 def expected(task: Task, seed: int) -> Seen:
-    """What the reference does on this seed.  Raises ValueError when the reference itself stops or changes its input.
+    """What the reference does on this seed.  Raises ValueError when the reference itself stops or changes its
+    input.
 
     A task without a reference has its values in the package's record of the lesson, for the public seeds.
     """
@@ -375,8 +391,8 @@ def _generic(task: Task, answer, first: Seen, noisy: Seen, seeds) -> tuple[str, 
     if not _same_seen(first, noisy, 0.0):
         if not _same_seen(first, observe(task, answer, seeds[0]), 0.0):
             return "memory", (
-                "The same call gives another result the second time: what does your answer keep between calls "
-                "(a global list, a default argument that is changed, a generator that runs on)?"
+                "The same call gives another result the second time: what does your answer keep between "
+                "calls (a global list, a default argument that is changed, a generator that runs on)?"
             )
         return "global noise", (
             "Your answer draws from the global random state, so that it changes with every run: "
@@ -384,8 +400,8 @@ def _generic(task: Task, answer, first: Seen, noisy: Seen, seeds) -> tuple[str, 
         )
     if first.changed:
         return "in place", (
-            f"Your answer changes its input {first.changed} in place (as += does): the caller still needs it, "
-            "so work on a new tensor."
+            f"Your answer changes its input {first.changed} in place (as += does): the caller still needs "
+            "it, so work on a new tensor."
         )
     for seed in seeds:
         seen = first if seed == seeds[0] else observe(task, answer, seed)
@@ -397,11 +413,16 @@ def _generic(task: Task, answer, first: Seen, noisy: Seen, seeds) -> tuple[str, 
 
 
 def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
-    """(kind, sentence) about values that differ: not finite, wrong shape, a pattern, or the first that differs."""
+    """(kind, sentence) about values that differ: not finite, wrong shape, a pattern, or the first that
+    differs.
+    """
     mine, theirs = seen.values, right.values
     if mine.keys() != theirs.keys():
         missing = [k for k in theirs if k not in mine] or [k for k in mine if k not in theirs]
-        return "labels", f"What about {missing[0]}? Your answer {'lacks' if missing[0] in theirs else 'adds'} it."
+        return (
+            "labels",
+            f"What about {missing[0]}? Your answer {'lacks' if missing[0] in theirs else 'adds'} it.",
+        )
     wrong = [k for k in theirs if not same_value(mine[k], theirs[k], task.tolerance)]
     label = wrong[0]
     a, b = mine[label], theirs[label]
@@ -418,9 +439,7 @@ def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
         shown = repr(a) if isinstance(a, str) else describe(a)
         return "value", task.asks.get(label) or f"What should {label} be? Yours is {shown}."
     if a.shape != b.shape:
-        return "shape", (
-            f"What shape should {label} have? Yours is {_shape(a)}, and {_shape(b)} is needed."
-        )
+        return "shape", (f"What shape should {label} have? Yours is {_shape(a)}, and {_shape(b)} is needed.")
     if seen.dtype and right.dtype and seen.dtype != right.dtype and np.allclose(a, b, rtol=1e-3, atol=1e-3):
         return "dtype", (
             f"Your answer returns {seen.dtype} where {right.dtype} is needed: where is the precision lost?"
@@ -449,20 +468,24 @@ def _shape(array: np.ndarray) -> str:
 
 
 def _pattern(mine, theirs, wrong, tolerance) -> str:
-    """A sentence for differences that follow one rule over all numbers (sign, factor, offset, order), else ''."""
+    """A sentence for differences that follow one rule over all numbers (sign, factor, offset, order), else
+    ''.
+    """
     a = np.concatenate([mine[k].ravel() for k in wrong if not isinstance(mine[k], str)])
     b = np.concatenate([theirs[k].ravel() for k in wrong if not isinstance(theirs[k], str)])
     if a.shape != b.shape or len(b) < 3 or np.ptp(b) < 1e-3 * (1 + np.abs(b).max()):
         return ""
     close = functools.partial(np.allclose, rtol=max(tolerance, 1e-9), atol=max(tolerance, 1e-9))
     if close(a, -b):
-        return "Every value that is wrong has the right size and the opposite sign: where does a sign turn round?"
-    if all(mine[k].ndim and close(mine[k][::-1], theirs[k]) for k in wrong if mine[k].shape == theirs[k].shape):
+        return "Every wrong value has the right size and the opposite sign: where does a sign turn round?"
+    if all(
+        mine[k].ndim and close(mine[k][::-1], theirs[k]) for k in wrong if mine[k].shape == theirs[k].shape
+    ):
         return "The values are right but in the opposite order: which end comes first?"
     if np.abs(b).min() > 1e-9 and np.ptp(a / b) < 1e-6 * np.abs(a / b).max():
-        return "Every value that is wrong is off by one and the same factor: which constant is missing or too much?"
+        return "Every wrong value is off by one and the same factor: which constant is missing or too much?"
     if np.ptp(a - b) < 1e-6 * (1 + np.abs(b).max()) and np.abs(a - b).max() > tolerance:
-        return "Every value that is wrong is off by one and the same amount: which term is missing or too much?"
+        return "Every wrong value is off by one and the same amount: which term is missing or too much?"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Hints on the command line: the next one of a task each time it is asked for.
 
-What has been shown is kept in a small file in the user's state folder (or in the folder named by TOOLKIT_STATE); when
-that cannot be read or written, the hints still come, from the first one on.
+What has been shown is kept in a small file in the user's state folder (or in the folder named by
+TOOLKIT_STATE); when that cannot be read or written, the hints still come, from the first one on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def task_id_of(lesson: str, task: str | None) -> str:
 
 
 def hints_of(task_id: str) -> list[str]:
-    """The three hints of a task, from the lesson's record.  Raises ValueError for a task that is not there."""
+    """The three hints of a task, from the lesson's record.
+
+    Raises ValueError for a task that is not there.
+    """
     lesson = record.load(registry.lesson_name(task_id.partition(".")[0]))
     lesson.cell(task_id)
     return lesson.hints[task_id]

@@ -38,8 +38,9 @@ def number_probe(label: str = "your number") -> Callable[[Any, int], dict]:
 def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Callable[[Any, int], dict]:
     """The probe of a task whose answer is a formula: `expression_probe(a=(.1, .9), s=(.1, 1.))`.
 
-    The answer is a sympy expression (or a string that sympy reads) in symbols of these names.  It is evaluated at
-    four points drawn from the seed within the ranges, so every way of writing the same formula is right.
+    The answer is a sympy expression (or a string that sympy reads) in symbols of these names.  It is
+    evaluated at four points drawn from the seed within the ranges, so every way of writing the same formula
+    is right.
     """
 
     def probe(answer, seed):
@@ -69,11 +70,12 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
 
 
 def read_axes(drawn) -> SimpleNamespace:
-    """What can be read from a drawing: an Axes, a Figure with one Axes, or anything that has `.axes` or `.fig`.
+    """What can be read from a drawing: an Axes, a Figure with one Axes, or anything that has `.axes` or
+    `.fig`.
 
-    Gives .lines ({label: (x, y)}, unlabelled lines as 'line 0', 'line 1', …), .points (scatters, {label: (n, 2)}),
-    .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when missing) and
-    .legend (the texts of its legend).  Raises Say for anything else.
+    Gives .lines ({label: (x, y)}, unlabelled lines as 'line 0', 'line 1', …), .points (scatters, {label: (n,
+    2)}), .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when
+    missing) and .legend (the texts of its legend).  Raises Say for anything else.
     """
     axes = _one_axes(drawn)
     lines, points = {}, {}
@@ -101,8 +103,8 @@ def read_axes(drawn) -> SimpleNamespace:
 def axes_values(drawn, order: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The usual values of a figure: number of lines, scales, whether axes are labelled, and the lines' data.
 
-    order: {label of a line: how to call it}; lines are then looked up by label and a missing one is said.  Without
-    it, lines are taken in the order of drawing.
+    order: {label of a line: how to call it}; lines are then looked up by label and a missing one is said.
+    Without it, lines are taken in the order of drawing.
     """
     seen = read_axes(drawn)
     values: dict[str, Any] = {
@@ -138,7 +140,9 @@ def _one_axes(drawn):
 
 
 def describe(value) -> str:
-    """A value's type and shape in words: 'nothing', 'a tensor of shape (3, 2)', 'the number 0.5', 'a tuple of 2'."""
+    """A value's type and shape in words: 'nothing', 'a tensor of shape (3, 2)', 'the number 0.5', 'a tuple of
+    2'.
+    """
     if value is None:
         return "nothing (None: is a return missing?)"
     if isinstance(value, (bool, int, float, complex, np.number)):

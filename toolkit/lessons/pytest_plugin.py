@@ -1,14 +1,15 @@
 """The pytest plugin that makes `pytest --nbval-lax exercises/02_ddim.ipynb` a real check.
 
-nbval compares a notebook with the outputs stored in it, which running it overwrites.  For notebooks of this book
-(metadata `{"toolkit": {"lesson": "02"}}`) this plugin takes nbval's place: check cells are run as the package has them
-and compared with the package's record, missing ones fail, and cells that never end, flood or kill the kernel fail
-with one sentence, whatever comes before or after.  Other notebooks are left to nbval, and without `--nbval` or
-`--nbval-lax` nothing happens.  The items of a lesson are independent: any selection of them (`-k "task 2.3"`, xdist)
-gives the same verdicts.
+nbval compares a notebook with the outputs stored in it, which running it overwrites.  For notebooks of this
+book (metadata `{"toolkit": {"lesson": "02"}}`) this plugin takes nbval's place: check cells are run as the
+package has them and compared with the package's record, missing ones fail, and cells that never end, flood or
+kill the kernel fail with one sentence, whatever comes before or after.  Other notebooks are left to nbval,
+and without `--nbval` or `--nbval-lax` nothing happens.  The items of a lesson are independent: any selection
+of them (`-k "task 2.3"`, xdist) gives the same verdicts.
 """
 
 import json
+import re
 
 import pytest
 
@@ -29,14 +30,21 @@ def pytest_collect_file(file_path, parent):
 
 
 def _is_lesson(path) -> bool:
-    """Whether a notebook says that it is a lesson; one that cannot be read is ours if it is called like ours."""
+    """Whether a notebook is a lesson: by its metadata, else its check cells; unreadable, by its name."""
     from . import registry
 
     try:
-        metadata = json.loads(path.read_bytes())["metadata"].get("toolkit")
-        return isinstance(metadata, dict) and isinstance(metadata.get("lesson"), str)
+        text = path.read_text("utf8")
+        metadata = json.loads(text)["metadata"].get("toolkit")
+        if isinstance(metadata, dict) and isinstance(metadata.get("lesson"), str):
+            return True
+        # An editor may have dropped the metadata; the cells' names are harder to lose.
+        lesson = re.search(r'"(?:grade_)?id": ?"check-(\d+)-\d+"', text)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return any((folder / "reference" / f"{path.name[:2]}.json").is_file() for folder in registry.folders())
+        lesson = re.match(r"(\d\d)_", path.name)
+    return bool(lesson) and any(
+        (folder / "reference" / f"{int(lesson[1]):02d}.json").is_file() for folder in registry.folders()
+    )
 
 
 class LessonFile(pytest.File):
@@ -74,7 +82,7 @@ class LessonFailure(Exception):
 
 
 class LessonItem(pytest.Item):
-    """A code cell of a lesson's notebook (step), a check cell that it lacks (missing), or what is wrong with it all."""
+    """A code cell of a lesson (step), a check cell that it lacks (missing), or what is wrong with it all."""
 
     def __init__(self, *, step=None, missing=None, sentence="", **kwargs):
         super().__init__(**kwargs)

@@ -1,7 +1,8 @@
-"""The package's record of a lesson, `reference/NN.json`: its check cells, what they print when right, its hints.
+"""The package's record of a lesson, `reference/NN.json`: check cells, what they print when right, hints.
 
-`toolkit build` writes it; the checks outside the student's kernel (command, pytest plugin, widget, hints) read it, so
-that none of them has to import torch, and none of them trusts what a student's file says about itself.
+`toolkit build` writes it; the checks outside the student's kernel (command, pytest plugin, widget, hints)
+read it, so that none of them has to import torch, and none of them trusts what a student's file says about
+itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from . import registry
 FORMAT = 1
 
 RECORDED: dict[str, list] | None = None
-"""A dict while `toolkit build` runs a solution: checks of tasks without a reference write their values into it."""
+"""A dict while `toolkit build` runs a solution: tasks without a reference write their values into it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson as recorded: its number, the notebook's file name, its check cells in order, hints and values."""
+    """A lesson as recorded: number, the notebook's file name, check cells in order, hints and values."""
 
     lesson: str
     notebook: str
@@ -53,12 +54,12 @@ class Lesson:
         raise ValueError(f"there is no task {task_id}; there are {', '.join(c.task for c in self.cells)}")
 
     def values_of(self, task_id: str, seed: int) -> dict:
-        """The recorded probe values of a task that ships no reference.  Raises ValueError when not recorded."""
+        """The recorded probe values of a task that ships no reference.  Raises ValueError when missing."""
         try:
             return self.values[task_id][seed]
         except (KeyError, IndexError):
             raise ValueError(
-                f"task {task_id} has no reference, and no values of seed {seed} are recorded: run toolkit build"
+                f"task {task_id} has no reference, and its values are not recorded: run toolkit build"
             ) from None
 
 
@@ -98,8 +99,8 @@ def dump(lesson: Lesson) -> str:
 def labelled(task_id: str, text: str) -> dict[str, str]:
     """The labelled lines of a check's output: {label: value}, the verdict under 'verdict'.
 
-    Only lines that begin with the task's id count, so whatever an answer prints besides does no harm; of two lines
-    with one label the first counts.
+    Only lines that begin with the task's id count, so whatever an answer prints besides does no harm; of two
+    lines with one label the first counts.
     """
     found: dict[str, str] = {}
     for line in text.splitlines():
@@ -115,8 +116,8 @@ def labelled(task_id: str, text: str) -> dict[str, str]:
 def compare(cell: Cell, text: str) -> str:
     """'' when a check's output agrees with the recorded one, else one sentence.
 
-    Numbers agree within the task's tolerance and one unit of the last printed decimal, so that another processor or
-    library version makes no difference.
+    Numbers agree within the task's tolerance and one unit of the last printed decimal, so that another
+    processor or library version makes no difference.
     """
     right, mine = labelled(cell.task, cell.output), labelled(cell.task, text)
     if "verdict" not in mine:

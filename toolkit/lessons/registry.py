@@ -1,7 +1,7 @@
 """Where the lessons are: `tasks_NN.py` modules here, and in the folders named by TOOLKIT_LESSONS.
 
-A course can add lessons of its own: a folder with `tasks_NN.py` (and `reference/NN.json`, which `toolkit build`
-writes), named in the environment variable TOOLKIT_LESSONS (several folders are separated as in PATH).
+A course can add lessons of its own: a folder with `tasks_NN.py` (and `reference/NN.json`, which `toolkit
+build` writes), named in the environment variable TOOLKIT_LESSONS (several folders are separated as in PATH).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def lessons() -> list[str]:
 
 def lesson_name(text: str) -> str:
     """'2', '02' or '02_ddim.ipynb' -> '02'.  Raises ValueError with the lessons that there are."""
-    match = re.match(r"(\d{1,2})(?!\d)", Path(str(text)).name)
+    match = re.match(r"(\d{1,2})(?!\d)", Path(text).name)
     if not match:
         raise ValueError(f"{text!r} names no lesson; there are {', '.join(lessons()) or 'none'}")
     return f"{int(match[1]):02d}"
@@ -47,7 +47,10 @@ def folder_of(lesson: str) -> Path:
 
 
 def tasks(lesson: str) -> dict[str, Task]:
-    """The tasks of a lesson by id, in their order.  Raises ValueError for a lesson that is not there or not sound."""
+    """The tasks of a lesson by id, in their order.
+
+    Raises ValueError for a lesson that is not there or not sound.
+    """
     module = _module(lesson)
     found = getattr(module, "TASKS", None)
     if not found:

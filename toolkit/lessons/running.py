@@ -1,8 +1,9 @@
 """Run an exercise notebook in a fresh kernel, under a deadline, and give a verdict on each task.
 
-One way for everybody: `toolkit check`, the pytest plugin and `toolkit build` all run a `Session`.  The check cells
-that it runs are the package's own, found in the file by id; whatever the file holds as their source or outputs does
-not count.  A cell that does not end, floods its output or kills the kernel costs its own task only.
+One way for everybody: `toolkit check`, the pytest plugin and `toolkit build` all run a `Session`.  The check
+cells that it runs are the package's own, found in the file by id; whatever the file holds as their source or
+outputs does not count.  A cell that does not end, floods its output or kills the kernel costs its own task
+only.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from . import record, registry
 DONE, NOT_YET, NOT_TRIED = "done", "not yet", "not tried"
 
 DEADLINE = 60.0
-"""Seconds a cell may take; the slowest cell of a lesson takes a few on two cores.  TOOLKIT_DEADLINE changes it."""
+"""Seconds a cell may take; the slowest cell of a lesson takes a few on two cores.  TOOLKIT_DEADLINE changes
+it."""
 
 BUDGET = 5_000_000
 """Characters of output a cell may make."""
 
 MESSAGES = 2000
-"""Outputs other than text a cell may make: beyond some thousands the kernel itself begins to lose messages."""
+"""Outputs other than text a cell may make: beyond some thousands the kernel itself begins to lose
+messages."""
 
 _GRACE = 3.0
 
@@ -37,7 +40,10 @@ class BadNotebook(Exception):
 
 
 def default_deadline() -> float:
-    """Seconds a cell may take: TOOLKIT_DEADLINE, else DEADLINE.  Raises ValueError for what is no positive number."""
+    """Seconds a cell may take: TOOLKIT_DEADLINE, else DEADLINE.
+
+    Raises ValueError for what is no positive number.
+    """
     text = os.environ.get("TOOLKIT_DEADLINE", "")
     try:
         value = float(text) if text else DEADLINE
@@ -69,7 +75,9 @@ def read_notebook(path: Path):
     try:
         content = json.loads(raw.decode(encoding))
     except (ValueError, RecursionError):
-        raise BadNotebook(f"{path.name} is not a notebook: it is not JSON. Was the download or the save cut off?") from None
+        raise BadNotebook(
+            f"{path.name} is not a notebook: it is not JSON. Was the download or the save cut off?"
+        ) from None
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise BadNotebook(f"{path.name} is JSON but not a notebook: it has no nbformat number.")
     try:
@@ -86,13 +94,20 @@ def read_notebook(path: Path):
 
 
 def lesson_of(notebook, path: Path) -> str:
-    """The lesson of a notebook: by its metadata, else by its file name.  Raises BadNotebook when neither tells."""
+    """The lesson of a notebook: by its metadata, else by its check cells, else by its file name.
+
+    Raises BadNotebook when nothing tells.
+    """
     told = notebook.metadata.get("toolkit")
     told = told.get("lesson") if isinstance(told, dict) else None
-    try:
-        return registry.lesson_name(told if isinstance(told, str) else Path(path).name)
-    except ValueError:
-        raise BadNotebook(f"{Path(path).name} is not one of this book's exercises: nothing tells its lesson.") from None
+    names = sorted(name for cell in notebook.cells for name in _names(cell))
+    checks = [match[1] for name in names if (match := re.fullmatch(r"check-(\d+)-\d+", name))]
+    for hint in (told, *checks[:1], Path(path).name):
+        try:
+            return registry.lesson_name(hint)
+        except (ValueError, TypeError):
+            continue
+    raise BadNotebook(f"{Path(path).name} is not one of this book's exercises: nothing tells its lesson.")
 
 
 # ---------------------------------------------------------------- the kernel
@@ -118,7 +133,9 @@ class Kernel:
 
         class ThisEnvironment(KernelSpecManager):
             def get_kernel_spec(self, kernel_name):
-                return self.kernel_spec_class(resource_dir=kernelspec.RESOURCES, **kernelspec.get_kernel_dict())
+                return self.kernel_spec_class(
+                    resource_dir=kernelspec.RESOURCES, **kernelspec.get_kernel_dict()
+                )
 
         specs = KernelSpecManager() if name else ThisEnvironment()
         self.manager = KernelManager(kernel_name=name or "python3", kernel_spec_manager=specs)
@@ -160,7 +177,9 @@ class Kernel:
                 message = self.client.get_iopub_msg(timeout=min(0.2, max(0.01, end - now)))
             except Empty:
                 if not self.manager.is_alive():
-                    ran.stopped = ran.stopped or "ended its Python process (os._exit, a crash, or out of memory)."
+                    ran.stopped = (
+                        ran.stopped or "ended its Python process (os._exit, a crash, or out of memory)."
+                    )
                     self.close()
                     return ran
                 replied = replied or self._replied(asked)
@@ -172,7 +191,9 @@ class Kernel:
             size += _size(content)
             shown += kind in ("display_data", "update_display_data", "execute_result")
             if size > budget or shown > MESSAGES:
-                what = f"more than {budget:,} characters" if size > budget else f"more than {MESSAGES:,} outputs"
+                what = (
+                    f"more than {budget:,} characters" if size > budget else f"more than {MESSAGES:,} outputs"
+                )
                 ran.stopped = ran.stopped or f"makes output without end ({what})."
                 self.close()
                 return ran
@@ -219,7 +240,9 @@ def _size(content) -> int:
 
 @dataclass
 class Step:
-    """A code cell to run: its number among the code cells, its id, what is run, and the check that it is (or None)."""
+    """A code cell to run: its number among the code cells, its id, what is run, and the check that it is (or
+    None).
+    """
 
     number: int
     id: str
@@ -247,9 +270,9 @@ _CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
 class Session:
     """An exercise notebook, run cell by cell as far as it is needed.
 
-    path: the file.  lesson: its record; by default the package's, by the notebook's own number.  deadline: seconds a
-    cell.  budget: characters of output a cell.  kernel_name: a kernelspec, instead of the Python that runs this.
-    prelude: code that every fresh kernel runs first.
+    path: the file.  lesson: its record; by default the package's, by the notebook's own number.  deadline:
+    seconds a cell.  budget: characters of output a cell.  kernel_name: a kernelspec, instead of the Python
+    that runs this. prelude: code that every fresh kernel runs first.
 
     Raises BadNotebook with one sentence.
     """
@@ -281,7 +304,9 @@ class Session:
         for check in self.lesson.cells:
             by_name = [i for i, found in enumerate(names) if check.id in found]
             by_call = [
-                i for i, c in enumerate(cells) if not by_name and (m := _CALL.search(c.source)) and m[1] == check.task
+                i
+                for i, c in enumerate(cells)
+                if not by_name and (m := _CALL.search(c.source)) and m[1] == check.task
             ]
             found = by_name or by_call
             if found:
@@ -310,7 +335,9 @@ class Session:
         return [cell for cell in self.lesson.cells if cell.task not in here]
 
     def run(self, step: Step, others: bool = True) -> Ran:
-        """Run a step, and before it every earlier one that was not run yet; others=False leaves out other checks."""
+        """Run a step, and before it every earlier one that was not run yet; others=False leaves out other
+        checks.
+        """
         for earlier in self.steps[: step.number + 1]:
             wanted = others or earlier is step or not earlier.check
             if earlier.ran is None and not earlier.skip and wanted:
@@ -336,16 +363,23 @@ class Session:
         raise BadNotebook(f"{self.path.name} ends every kernel that it is given.")
 
     def result(self, task_id: str) -> Result:
-        """The verdict on a task; runs what is needed.  Raises ValueError for a task that the lesson has not."""
+        """The verdict on a task; runs what is needed.
+
+        Raises ValueError for a task that the lesson has not.
+        """
         cell = self.lesson.cell(task_id)
         step = next((s for s in self.steps if s.check == cell), None)
         if step is None:
             return Result(
-                cell, NOT_YET, f'Its check cell is missing: add a cell with the lines {_quoted(cell.source)}'
+                cell, NOT_YET, f"Its check cell is missing: add a cell with the lines {_quoted(cell.source)}"
             )
         ran = self.run(step, others=False)
         copies = self.copies.get(task_id)
-        note = f"There is a copy of this check further down (code cell {copies[0] + 1}); the first counts." if copies else ""
+        note = (
+            f"There is a copy of this check further down (code cell {copies[0] + 1}); the first counts."
+            if copies
+            else ""
+        )
         return Result(cell, *self._judge(step, ran), note)
 
     def results(self) -> list[Result]:
@@ -368,7 +402,9 @@ class Session:
         return (NOT_YET, trouble) if trouble else (DONE, "")
 
     def _undefined(self, step: Step, ran: Ran) -> tuple[str, str]:
-        """(state, sentence) when the answer's name is not defined: because of the cell before, or because it is gone."""
+        """(state, sentence) when the answer's name is not defined: because of the cell before, or because it
+        is gone.
+        """
         name = (re.search(r"'(.+?)'", ran.evalue) or ["", "the answer"])[1]
         for earlier in reversed(self.steps[: step.number]):
             if earlier.check:
@@ -411,9 +447,12 @@ def _quoted(source: str) -> str:
 
 
 def _names(cell) -> set[str]:
-    """What a cell is called: its id, and its grade_id, which survives copying, old formats and other editors."""
+    """What a cell is called: its id, and its grade_id, which survives copying, old formats and other
+    editors.
+    """
     grade = cell.metadata.get("nbgrader")
-    return {cell.get("id", ""), grade.get("grade_id", "") if isinstance(grade, dict) else ""}
+    found = {cell.get("id"), grade.get("grade_id") if isinstance(grade, dict) else None}
+    return {name for name in found if isinstance(name, str)}
 
 
 def _marks(cell) -> set[str]:

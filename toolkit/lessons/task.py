@@ -19,7 +19,7 @@ KINDS = (
 
 
 class Say(Exception):
-    """Raised by a probe that can name the trouble itself: `raise Say("Your list is empty.")` is said as it stands."""
+    """Raised by a probe that sees the trouble itself: `raise Say("Your list is empty.")`, as it stands."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Made:
 class Mistake:
     """A wrong answer that people really give, and what a tutor would say to it.
 
-    answer: a runnable wrong answer, of the same form as the right one.  For a task with several named answers, a dict
-        with those that are wrong: the others are taken from the reference.
+    answer: a runnable wrong answer, of the same form as the right one.  For a task with several named
+        answers, a dict with those that are wrong: the others are taken from the reference.
     says: one or two sentences; they may end in a question.  They never tell the answer.
-    as_given: this is the faulty listing that the exercise hands out (find the bug): whoever leaves it as it stands
-        has not tried yet.
+    as_given: this is the faulty listing that the exercise hands out (find the bug): whoever leaves it as it
+        stands has not tried yet.
     """
 
     answer: Any
@@ -59,13 +59,15 @@ class Task:
     id: "2.3" is the third task of lesson 02.
     title, kind (one of KINDS), difficulty (1 to 3), minutes, points: shown above the statement.
     ids: the rows of the source texts that it takes up, such as ("BP2", "T03").
-    probe: `probe(answer, seed) -> {label: value}` runs the answer on inputs made from the seed and returns a few
-        labelled values: numbers, arrays, tensors or short strings.  The labels are read by the student, so let them
-        say what was called: "x at eta = 0".  Everything random in it comes from the seed.
-    reference: the right answer, or None where only its values may be known (they are then recorded by the build).
+    probe: `probe(answer, seed) -> {label: value}` runs the answer on inputs made from the seed and returns a
+        few labelled values: numbers, arrays, tensors or short strings.  The labels are read by the student,
+        so let them say what was called: "x at eta = 0".  Everything random in it comes from the seed.
+    reference: the right answer, or None where only its values may be known (they are then recorded by the
+        build).
     mistakes: the wrong answers with their sentences.
     hints: exactly three, from a nudge to the key step; none quotes the solution.
-    names: for several answers, `check("2.3", step=..., grid=...)`: their names; the probe then gets `answer.step`.
+    names: for several answers, `check("2.3", step=..., grid=...)`: their names; the probe then gets
+        `answer.step`.
     tolerance: values agree when |a - b| <= tolerance (1 + |b|).
     decimals: of the printed values.
     asks: {label: question}: said instead of the generic question where that label is the first to differ.
@@ -120,5 +122,6 @@ class Task:
         unit = "point" if self.points == 1 else "points"
         return (
             f"### {self.id} {self.title}\n\n"
-            f"*Difficulty {stars} ({self.difficulty} of 3), about {self.minutes} minutes, {self.points} {unit}.*"
+            f"*Difficulty {stars} ({self.difficulty} of 3), about {self.minutes} minutes, "
+            f"{self.points} {unit}.*"
         )

@@ -1,4 +1,5 @@
-"""`progress("02")` in a notebook: the verdict on each task of a lesson, from the answers that live in the kernel."""
+"""`progress("02")` in a notebook: the verdict on each task of a lesson, from the answers that live in the
+kernel."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ class Progress:
     def __init__(self, lesson: record.Lesson, namespace: dict | None = None):
         self.lesson, self.namespace = lesson, namespace
         self.results: list[Result] = []
+        self.controls: tuple = ()  # the button and the table, once shown as a widget
         self.check_all()
 
     def check_all(self) -> list[Result]:
@@ -53,10 +55,11 @@ class Progress:
             for r in self.results
         )
         head = "".join(
-            f'<th scope="col" style="text-align:left">{name}</th>' for name in ("task", "verdict", "what to look at")
+            f'<th scope="col" style="text-align:left">{name}</th>'
+            for name in ("task", "verdict", "what to look at")
         )
         return (
-            f'<table><caption style="text-align:left">Lesson {escape(self.lesson.lesson)}: {self._total()}</caption>'
+            f'<table><caption style="text-align:left">Lesson {self.lesson.lesson}: {self._total()}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         )
 
@@ -67,7 +70,9 @@ class Progress:
         except ImportError:
             return bundle
         table = ipywidgets.HTML(self._repr_html_())
-        button = ipywidgets.Button(description="check all", tooltip="Check all answers again, as they are now")
+        button = ipywidgets.Button(
+            description="check all", tooltip="Check all answers again, as they are now"
+        )
 
         def again(_):
             button.disabled, button.description = True, "checking …"
@@ -78,6 +83,7 @@ class Progress:
                 button.disabled, button.description = False, "check all"
 
         button.on_click(again)
+        self.controls = (button, table)
         return {**ipywidgets.VBox([button, table])._repr_mimebundle_(), **bundle}
 
 
