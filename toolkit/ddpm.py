@@ -231,8 +231,8 @@ def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3):
 
 def gaussian_kl(gap, variance, log_v):
     """KL(N(m, variance) || N(m + gap, exp(log_v))), element by element, in nats."""
-    log_v = torch.as_tensor(log_v).to(gap)
-    variance = torch.as_tensor(variance).to(gap)
+    log_v = torch.as_tensor(log_v, dtype=gap.dtype, device=gap.device)
+    variance = torch.as_tensor(variance, dtype=gap.dtype, device=gap.device)
     return 0.5 * (log_v - variance.log() + (variance + gap.square()) / log_v.exp() - 1)
 
 
