@@ -6,13 +6,13 @@ from importlib.util import find_spec
 import typer
 from typer.core import TyperGroup
 
-# Name -> (module, attribute). The attribute is a function, or a typer app of its own. A module that is not
-# there is left out; all of them import what is heavy inside their functions, since --help loads them all.
+# Name -> (module, attribute, line of help). The attribute is a function, or a typer app of its own. A module
+# that is not there is left out; all import what is heavy inside their functions, since --help loads them all.
 COMMANDS = {
-    "check": ("toolkit.lessons.commands", "check"),
-    "hint": ("toolkit.lessons.commands", "hint"),
-    "build": ("toolkit.lessons.commands", "build"),
-    "book": ("toolkit.lessons.book", "command"),
+    "check": ("toolkit.lessons.commands", "check", "Tell, per task, done, not yet or not tried."),
+    "hint": ("toolkit.lessons.commands", "hint", "Show the next hint for a task."),
+    "build": ("toolkit.lessons.commands", "build", "Build exercises from solutions."),
+    "book": ("toolkit.lessons.book", "command", "Run the chapters and write them back."),
 }
 
 
@@ -20,18 +20,18 @@ class Commands(TyperGroup):
     """The commands of the table, imported when they are asked for."""
 
     def list_commands(self, ctx):
-        return [name for name, (module, _) in COMMANDS.items() if find_spec(module)]
+        return [name for name, (module, *_) in COMMANDS.items() if find_spec(module)]
 
     def get_command(self, ctx, cmd_name):
         if cmd_name not in self.list_commands(ctx):
             return None
-        module, attribute = COMMANDS[cmd_name]
+        module, attribute, line = COMMANDS[cmd_name]
         found = getattr(import_module(module), attribute)
         if not isinstance(found, typer.Typer):
             function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
             found.command(cmd_name)(function)
         command = typer.main.get_command(found)
-        command.name = cmd_name
+        command.name, command.short_help = cmd_name, line
         return command
 
 
