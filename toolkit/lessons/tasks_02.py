@@ -33,6 +33,11 @@ def _gaussian_eps(alpha_bar, asked=None):
     return predict
 
 
+def _listed(numbers):
+    """'100, 75, 50': how a list of steps is printed by a check."""
+    return ", ".join(f"{float(n):g}" for n in numbers)
+
+
 # --- 2.1: the size of the noise ----------------------------------------------------------------------------------------
 
 
@@ -211,7 +216,7 @@ def ddim_sample(predict, alpha_bar, x, grid):
 
 
 def _probe_subsequence(answer, seed):
-    even = [float(n) for n in answer.subsequence(100, 4)]
+    even = _listed(answer.subsequence(100, 4))
     uneven = np.array([float(n) for n in answer.subsequence(1000, 30)])
     if len(uneven) < 2:
         raise Say("subsequence(1000, 30) has fewer than two entries: a grid of 30 steps has a start, an end and 29 between.")
@@ -223,7 +228,7 @@ def _probe_subsequence(answer, seed):
         "subsequence(100, 4)": even,
         "subsequence(1000, 30): start, end": uneven[[0, -1]],
         "subsequence(1000, 30): narrowest, widest gap": [gaps.min(), gaps.max()],
-        "steps n at which the network is asked": asked,
+        "steps n at which the network is asked": _listed(asked),
         "x_0 after 4 steps": x_0,
     }
 
@@ -426,13 +431,13 @@ WALK = Task(
         ),
         Mistake(
             _walker(order=_up, spread=_guarded),
-            "The factor of x0 is right, and at eta = 0 the NaN is gone; but almost nothing of x_T comes out. In which direction "
-            "does your loop walk: to less noise, or to more?",
+            "The factor of x0 is right, and at eta = 0 the NaN is gone; but your last step arrives at n = T, where x is all noise "
+            "again. In which direction should the loop walk?",
         ),
         Mistake(
             _walker(order=_up, data=_ratio, spread=_clamped),
             "Cutting the radicand off at 0 hides the sign that was trying to tell you something: the result is finite, and far too "
-            "large or small. Which order of the times makes that variance positive by itself?",
+            "large. Which order of the times makes that variance positive by itself?",
         ),
         Mistake(
             _walker(order=_up, pairs=lambda times: [(t, s) for s, t in _neighbours(times)]),
@@ -506,7 +511,7 @@ def _probe_short(answer, seed):
     return {
         "x_0, all 100 steps": all_steps,
         "x_0, 10 of 100 steps": ten,
-        "n asked for, 10 of 100 steps": asked,
+        "n asked for, 10 of 100 steps": _listed(asked),
     }
 
 
@@ -699,11 +704,13 @@ def _probe_bundles(answer, seed):
     start = uniform(seed, -0.3, 0.3)
     ax = answer(start, [3, 4, 5, 6])
     seen = read_axes(ax)
+    if not hasattr(ax, "get_lines"):
+        raise Say("Return the Axes itself, the ax that you drew in, rather than its figure.")
     lines = {"DDPM": [], "DDIM": []}
-    for line in getattr(ax, "axes", ax).get_lines():
+    for line in ax.get_lines():
         if line.get_label() in lines:
             lines[line.get_label()].append(np.asarray(line.get_ydata(), float).ravel())
-    values = {f"{name} lines": len(found) for name, found in lines.items()}
+    values = {f"{name} lines": str(len(found)) for name, found in lines.items()}
     short = [name for name, found in lines.items() if any(len(y) < 10 for y in found)]
     if short:
         raise Say(f"A {short[0]} line has fewer than 10 points: draw the whole path, state by state, not only its ends.")
@@ -727,6 +734,7 @@ BUNDLES = Task(
     ids=("T05", "T01", "I01", "I03", "BI1"),
     probe=_probe_bundles,
     reference=_bundles(),
+    decimals=3,
     asks={
         "DDPM lines": "How many lines carry the label 'DDPM'? One run for each seed is wanted, each line with its sampler's name as label.",
         "DDIM lines": "How many lines carry the label 'DDIM'? One run for each seed is wanted, each line with its sampler's name as label.",
