@@ -63,6 +63,55 @@ def ddim(model, x, times, eta=0.0, rng=0):
         yield times[i + 1], x
 
 
+@sampler(order=1, nfe=None, kind="ode")
+def ddim_adaptive(model, x, times, tol=0.01, extrapolate=False):
+    """DDIM (eta = 0) that chooses its own steps between times[0] and times[-1]; the times between are ignored.
+
+    Were eps a straight line in lambda with the slope of the last two calls, a step h in lambda would err by kappa `step_error(h)` |slope| in
+    x / alpha, kappa = sigma / alpha.  Both calls are made before the step is, so h is solved for, at no extra call, and no step is
+    rejected.  `tol` bounds this error at each step (root mean square of a sample, largest of the batch, relative to sqrt(1 + kappa^2), the
+    size of noisy data); a step is at most 1.5 times the one before, and from kappa <= tol on a single one goes to the end.
+    extrapolate=True adds the estimate to the step: a two-step Adams-Bashforth method, second order, exact for eps linear in lambda.
+    The batch shares its steps, so results depend on how it is cut.  ValueError unless 0 < tol < 1 and lambda is finite at the start.
+    """
+    if not 0 < tol < 1:
+        raise ValueError(f"tol must lie between 0 and 1, got {tol}")
+    schedule, t, end = model.schedule, times[0], times[-1]
+    if not math.isfinite(schedule.lam(t)):
+        raise ValueError(f"lambda is {schedule.lam(t):g} at the start t = {t:g}: start a little later")
+    yield t, x
+    eps, slope, size, h = model.eps(x, t), torch.zeros_like(x), 1.0, math.inf
+    while t > end:
+        lam, kappa = schedule.lam(t), math.exp(-schedule.lam(t))
+        h = min(_step_for(tol * math.hypot(1, kappa) / (kappa * max(size, 1e-12))), 1.5 * h)
+        s = end if kappa <= tol or lam + h >= schedule.lam(end) else schedule.t_of_lam(lam + h)
+        h = schedule.lam(s) - lam
+        (a,), (b,), _ = ddim_coefficients(schedule, [t, s])
+        x = a * x + b * eps
+        if extrapolate:
+            x = x - schedule.alpha(s) * kappa * step_error(h) * slope
+        yield s, x
+        if s > end:
+            fresh = model.eps(x, s)
+            slope, eps = (fresh - eps) / h, fresh
+            size = float(slope.square().flatten(1).mean(1).max().sqrt())
+        t = s
+
+
+def step_error(h: float):
+    """1 - (1 + h) e^-h, about h^2 / 2: what a DDIM step h in lambda misses in x / sigma_t for eps of slope 1 in lambda; 1 at h = inf."""
+    return 1.0 if math.isinf(h) else -math.expm1(-h) - h * math.exp(-h)
+
+
+def _step_for(error):
+    """The h with `step_error(h)` = error, by Lambert's W; infinite where error >= 1."""
+    if error >= 1:
+        return math.inf
+    from scipy.special import lambertw
+
+    return float(-1 - lambertw((error - 1) / math.e, -1).real) if error > 1e-6 else math.sqrt(2 * error)
+
+
 @sampler(order=1, nfe=lambda steps: steps, kind="inversion")
 def ddim_invert(model, x, times, iterations=0):
     """Encode data into noise: undo DDIM's steps (eta = 0) one by one, from times[-1] up to times[0].
