@@ -26,20 +26,22 @@ class Mixture:
         self.weights, self.means = _f64(weights), _f64(means)
         if self.means.ndim != 2 or self.weights.shape != self.means.shape[:1] or len(self.weights) == 0:
             raise ValueError(f"weights (K,) and means (K, d) disagree: {tuple(self.weights.shape)}, {tuple(self.means.shape)}")
-        if not (self.weights > 0).all():
-            raise ValueError("weights must be positive")
+        if not ((self.weights > 0) & self.weights.isfinite()).all() or not self.means.isfinite().all():
+            raise ValueError("weights must be positive, and weights and means finite")
         if (stds is None) == (covariances is None):
             raise ValueError("give either stds (K,) or covariances (K, d, d)")
         self.weights = self.weights / self.weights.sum()
         K, d = self.means.shape
         self.stds = _f64(stds) if stds is not None else None
         self.covariances = _f64(covariances) if covariances is not None else None
-        if self.stds is not None and (self.stds.shape != (K,) or (self.stds < 0).any()):
+        if self.stds is not None and (self.stds.shape != (K,) or not (self.stds >= 0).all()):
             raise ValueError(f"stds must be ({K},) and not negative, got shape {tuple(self.stds.shape)}")
         if self.covariances is not None and self.covariances.shape != (K, d, d):
             raise ValueError(f"covariances must be ({K}, {d}, {d}), got {tuple(self.covariances.shape)}")
         self.labels = torch.as_tensor(labels) if labels is not None else torch.arange(K)
         if self.covariances is not None:
+            if not torch.allclose(self.covariances, self.covariances.mT, atol=1e-10):
+                raise ValueError("covariances must be symmetric, and finite")
             self._spectrum, self._basis = torch.linalg.eigh(self.covariances)  # (K, d), (K, d, d)
             if (self._spectrum < -1e-12).any():
                 raise ValueError("covariances must be positive semi-definite")
@@ -64,12 +66,12 @@ class Mixture:
         """`modes` equal Gaussians on a circle in the plane."""
         angle = torch.arange(modes, dtype=torch.float64) * (2 * math.pi / modes)
         means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)
-        return cls(torch.ones(modes), means, torch.full((modes,), std))
+        return cls([1.0] * modes, means, [std] * modes)
 
     @classmethod
     def gaussian(cls, d: int = 1, std: float = 0.5, mean: float = 0.0):
         """One isotropic Gaussian N(mean, std^2 I) in d dimensions."""
-        return cls([1.0], torch.full((1, d), mean), [std])
+        return cls([1.0], [[mean] * d], [std])
 
     @classmethod
     def empirical(cls, data, labels=None):
@@ -279,6 +281,8 @@ class QuantileFlow:
 
 
 def _f64(values):
-    return torch.as_tensor(values).detach().cpu().double()
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().double()
+    return torch.as_tensor(values, dtype=torch.float64)
 
 

@@ -261,7 +261,11 @@ class Discrete(Schedule):
     def __init__(self, betas):
         betas = np.asarray(betas, dtype=np.float64)
         if betas.ndim != 1 or len(betas) == 0 or not ((betas > 0) & (betas < 1)).all():
-            raise ValueError("betas must be a list of numbers, each strictly between 0 and 1")
+            span = f", from {betas.min():g} to {betas.max():g}" if betas.size else ""
+            raise ValueError(
+                "betas must be a list of numbers, each strictly between 0 and 1 (the tables scaled by 1000 / T need T > 20); "
+                f"got shape {betas.shape}{span}"
+            )
         self.betas, self.T = betas, len(betas)
         self._knots = np.arange(self.T + 1) / self.T
         self._logs = 0.5 * np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
