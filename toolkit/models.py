@@ -135,8 +135,9 @@ class Network(_Labelled):
         float32 (float64 when x is float64).  It returns a tensor shaped like x (twice the channels with learned_variance).
     predicts: what it returns: "eps", "x0", "v", "score", or "edm", the raw output F of EDM's preconditioned network
         D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x / alpha and at noise level sigma / alpha.
-    clock: what c is: "t"; "lam", half the log-SNR; "index", t T of a Discrete schedule; "sigma", sigma / alpha;
-        "c_noise", log(sigma / alpha) / 4.  Default "t", and "c_noise" for predicts="edm".
+    clock: what c is: "t"; "lam", half the log-SNR; "index", t T of a Discrete schedule, from 1 at the least noise to T (a network
+        that counts from 0, as diffusers' do, wants one less); "sigma", sigma / alpha; "c_noise", log(sigma / alpha) / 4.
+        Default "t", and "c_noise" for predicts="edm".
     ValueError for an unknown `predicts` or `clock`, and for an output of the wrong shape.
     """
 
@@ -220,10 +221,17 @@ def _clock_dtype(x):
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
+def _step_number(n):
+    """n, made whole where only round-off keeps it from being so: networks look it up in tables."""
+    if isinstance(n, torch.Tensor):
+        return torch.where((n - n.round()).abs() < 1e-4, n.round(), n)
+    return round(n) if abs(n - round(n)) < 1e-4 else n
+
+
 _CLOCKS = {
     "t": lambda schedule, t: t,
     "lam": lambda schedule, t: schedule.lam(t),
-    "index": lambda schedule, t: t * schedule.T,
+    "index": lambda schedule, t: _step_number(t * schedule.T),
     "sigma": lambda schedule, t: schedule.sigma(t) / schedule.alpha(t),
     "c_noise": lambda schedule, t: -0.25 * schedule.lam(t),
 }
