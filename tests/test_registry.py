@@ -1,0 +1,154 @@
+"""What each registered sampler promises is measured here: a new sampler is tested by existing."""
+
+import math
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+
+from toolkit import EDM, VE, VP, Discrete, Flow, Mixture, Network, SubVP, VPCosine, exact_variance, grids, initial_noise, sample
+from toolkit.sampling import REGISTRY
+
+CHAPTERS = ["ddpm", "ddim", "sde", "ode", "dpm_solver", "multistep", "distill", "amed", "practice"]
+for chapter in CHAPTERS:
+    if find_spec(f"toolkit.{chapter}"):
+        import_module(f"toolkit.{chapter}")
+
+SCHEDULES = [VP(), VPCosine(), VE(), EDM(), Flow(), Discrete.linear()]
+by_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+
+
+def chosen(*kinds, fixed_steps=True):
+    """Names of the samplers of these kinds, with or without a step count of their own."""
+    return [n for n, s in REGISTRY.items() if s.kind in kinds and (s.nfe is not None or not fixed_steps)]
+
+
+every_sampler = pytest.mark.parametrize("name", chosen("ode", "sde", "inversion", fixed_steps=False))
+every_fixed = pytest.mark.parametrize("name", chosen("ode", "sde", "inversion"))
+
+
+def test_there_is_something_to_test():
+    assert {"ddim", "ddpm", "ddim_invert"} <= set(REGISTRY)
+
+
+@every_sampler
+def test_promises_are_well_formed(name):
+    promise = REGISTRY[name]
+    assert promise.kind in ("ode", "sde", "inversion") and promise.order >= 1
+    assert promise.__doc__ and "times" in promise.__doc__
+
+
+# --- order -------------------------------------------------------------------------------------------------------------
+
+MODES = Mixture.ring(8, radius=1.0, std=0.3)
+
+
+def between(schedule, noisiest=5.0, cleanest=0.2):
+    """The times at which sigma / alpha takes these values: away from both ends, order shows with few steps."""
+    return schedule.t_of_lam(-math.log(noisiest)), schedule.t_of_lam(-math.log(cleanest))
+
+
+def exact_end(schedule, x, t, s):
+    """The probability-flow ODE in lambda by DOP853, for dx/dlambda = (dlog alpha/dlambda) x - sigma eps  (in x / alpha: -kappa eps)."""
+    model = MODES.model(schedule)
+
+    def slope(lam, y):
+        now = schedule.t_of_lam(lam)
+        state = schedule.alpha(now) * torch.from_numpy(y).reshape(x.shape)
+        return (-math.exp(-lam) * model.eps(state, now)).numpy().reshape(-1)
+
+    start = (x / schedule.alpha(t)).numpy().reshape(-1)
+    ends = schedule.lam(t), schedule.lam(s)
+    solution = solve_ivp(slope, ends, start, method="DOP853", rtol=1e-12, atol=1e-13)
+    return schedule.alpha(s) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape)
+
+
+def slope_of(steps, errors):
+    return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+
+
+@pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), Flow()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", chosen("ode", "inversion"))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_order_of_deterministic_samplers(name, schedule, seed):
+    """Slope of the root mean square error against the number of steps, on an exact mixture, to within 0.1."""
+    first, last = between(schedule)
+    forward = REGISTRY[name].kind == "ode"
+    t, s = (first, last) if forward else (last, first)
+    x0, noise = MODES.sample(64, seed), initial_noise(64, 2, seed, torch.float64)
+    x = schedule.alpha(t) * x0 + schedule.sigma(t) * noise
+    want, steps, errors = exact_end(schedule, x, t, s), [128, 256, 512], []
+    for n in steps:
+        end = sample(REGISTRY[name], MODES.model(schedule), x, grids.uniform_lambda(schedule, n, first, last)).x
+        errors.append(float((end - want).square().mean().sqrt()))
+    assert slope_of(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
+
+
+@pytest.mark.parametrize("schedule", [VP(), VE(), Flow()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", chosen("sde"))
+@pytest.mark.parametrize("std", [0.5, 0.8])
+def test_weak_order_of_stochastic_samplers(name, schedule, std):
+    """Slope of the error in the variance, which is known without sampling for Gaussian data."""
+    first, last = between(schedule)
+    want = (schedule.alpha(last) * std) ** 2 + schedule.sigma(last) ** 2
+    steps = [64, 128, 256]
+    errors = [
+        abs(exact_variance(REGISTRY[name], schedule, grids.uniform_lambda(schedule, n, first, last), std) - want) for n in steps
+    ]
+    assert slope_of(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
+
+
+# --- cost, batches, robustness -----------------------------------------------------------------------------------------
+
+
+@every_fixed
+def test_calls_told_are_calls_made(name):
+    made = []
+    model = Network(lambda x, c: made.append(1) or torch.tanh(x), VP())
+    for steps in (1, 2, 3, 5, 10, 33):
+        made.clear()
+        run = sample(REGISTRY[name], model, initial_noise(2, 2), grids.uniform(VP(), steps))
+        assert run.nfe == len(made) == REGISTRY[name].nfe(steps)
+        assert len(run.times) == steps + 1
+
+
+@every_fixed
+@pytest.mark.parametrize("shape", [2, (1, 5, 5)])
+def test_samples_do_not_depend_on_the_batch_split(name, shape):
+    model = Network(lambda x, c: torch.tanh(x) * (1 + c.reshape(-1, *[1] * (x.ndim - 1)).to(x)), VP())
+    for seed in (0, 1):
+        x = initial_noise(9, shape, seed)
+        whole = sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed).x
+        for size in (1, 2, 4, 9):
+            assert torch.equal(sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed, batch_size=size).x, whole)
+
+
+@by_schedule
+@every_sampler
+@pytest.mark.parametrize("grid", grids.GRIDS)
+def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):
+    if grid == "strided" and not isinstance(schedule, Discrete):
+        grid = "uniform"  # strided is for tables
+    ends = {"end": 1 / schedule.T} if grid in ("uniform_lambda", "karras") and isinstance(schedule, Discrete) else {}
+    # predicts v, which neither end of a schedule makes singular
+    model = Network(lambda x, c: -torch.tanh(x), schedule, predicts="v")
+    for steps in range(1, 51):
+        times = grids.GRIDS[grid](schedule, steps, **ends)
+        x = initial_noise(2, 2) * max(schedule.sigma(float(times[0])), schedule.alpha(float(times[0])))
+        run = sample(REGISTRY[name], model, x, times)  # raises if anything is not finite
+        assert run.x.abs().max() < 1e4
+
+
+@by_schedule
+@every_sampler
+def test_finite_with_an_exact_model_down_to_the_last_noise(name, schedule):
+    """The same with a mixture, to the end of the schedule; one, a few and many steps."""
+    model = Mixture.ring().model(schedule)
+    for steps in (1, 2, 3, 10, 50):
+        times = grids.uniform(schedule, steps)
+        x = initial_noise(4, 2, dtype=torch.float64) * max(schedule.sigma(schedule.start), 1e-3)
+        run = sample(REGISTRY[name], model, x, times)
+        assert run.x.isfinite().all()
