@@ -1,7 +1,8 @@
 """The tasks of lesson 02, denoising diffusion implicit models.
 
-Levels are this book's: alpha is DDPM's sqrt(alpha-bar), sigma = sqrt(1 - alpha^2); an array `alpha_bar` is DDPM's own, with
-alpha_bar[0] = 1.  The test problem is mostly data N(0, 1/4), where every sampler is linear and nothing is left to chance.
+Levels are this book's: alpha is DDPM's sqrt(alpha-bar), sigma = sqrt(1 - alpha^2); an array `alpha_bar` is
+DDPM's own, with alpha_bar[0] = 1.  The test problem is mostly data N(0, 1/4), where every sampler is linear and
+nothing is left to chance.
 """
 
 from functools import lru_cache
@@ -38,7 +39,7 @@ def _listed(numbers):
     return ", ".join(f"{float(n):g}" for n in numbers)
 
 
-# --- 2.1: the size of the noise ----------------------------------------------------------------------------------------
+# --- 2.1: the size of the noise -----------------------------------------------------------------------------
 
 
 def noise_size(alpha_t, alpha_s, eta):
@@ -69,43 +70,47 @@ NOISE_SIZE = Task(
     mistakes=(
         Mistake(
             lambda a, b, eta: eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5,
-            "You put alpha where the equation has DDPM's alpha-bar. The function is given alpha, the signal level: "
-            "how is alpha-bar made from it?",
+            "You put alpha where the equation has DDPM's alpha-bar. The function is given alpha, the signal "
+            "level: how is alpha-bar made from it?",
         ),
         Mistake(
             lambda a, b, eta: eta * (1 - b**2) / (1 - a**2) * (1 - a**2 / b**2),
-            "At eta = 1 this is the posterior's variance. A step multiplies z by its standard deviation: what is missing?",
+            "At eta = 1 this is the posterior's variance. A step multiplies z by its standard deviation: "
+            "what is missing?",
         ),
         Mistake(
             lambda a, b, eta: (eta * (1 - b**2) / (1 - a**2) * (1 - a**2 / b**2)) ** 0.5,
-            "Both ends, eta = 0 and eta = 1, are right, and the middle is not. Does eta scale the standard deviation, "
-            "or the variance under the root?",
+            "Both ends, eta = 0 and eta = 1, are right, and the middle is not. Does eta scale the standard "
+            "deviation, or the variance under the root?",
         ),
         Mistake(
             lambda a, b, eta: eta * (1 - a**2 / b**2) ** 0.5,
-            "At eta = 1 this is the deviation of the forward step from s to t, Ho's larger choice. The posterior knows x_0 "
-            "as well, so it is narrower: which factor says so?",
+            "At eta = 1 this is the deviation of the forward step from s to t, Ho's larger choice. The "
+            "posterior knows x_0 as well, so it is narrower: which factor says so?",
         ),
         Mistake(
             lambda a, b, eta: eta * ((1 - a**2) / (1 - b**2 + 1e-300) * (1 - a**2 / b**2)) ** 0.5,
-            "The noise grows without bound as the step ends closer to clean data. Of the two levels t and s, which one "
-            "stands above the line in the first fraction?",
+            "The noise grows without bound as the step ends closer to clean data. Of the two levels t and "
+            "s, which one stands above the line in the first fraction?",
         ),
         Mistake(
             lambda a, b, eta: eta * (1 - b**2) ** 0.5,
-            "At eta = 1 this spends all of sigma_s on fresh noise, so that nothing is left for the direction term. "
-            "That is more random than DDPM: what does DDPM keep of x_t?",
+            "At eta = 1 this spends all of sigma_s on fresh noise, so that nothing is left for the "
+            "direction term. That is more random than DDPM: what does DDPM keep of x_t?",
         ),
     ),
     hints=(
-        "Two notations meet here. Write down what alpha-bar is in terms of the arguments, before anything else.",
-        "Check your formula at a step that ends on clean data, alpha_s = 1: how much noise may a last step add?",
-        "The radicand is a product of two factors: the ratio of the noise variances, the later one above the line, and "
-        "one minus the ratio of the squared signal levels, the noisier one above. eta stands outside the root.",
+        "Two notations meet here. Write down what alpha-bar is in terms of the arguments, before anything "
+        "else.",
+        "Check your formula at a step that ends on clean data, alpha_s = 1: how much noise may a last step "
+        "add?",
+        "The radicand is a product of two factors: the ratio of the noise variances, the later one above "
+        "the line, and one minus the ratio of the squared signal levels, the noisier one above. eta stands "
+        "outside the root.",
     ),
 )
 
-# --- 2.2: one step, three terms ----------------------------------------------------------------------------------------
+# --- 2.2: one step, three terms -----------------------------------------------------------------------------
 
 
 def ddim_terms(x, eps, alpha_t, sigma_t, alpha_s, sigma_s, noise, z):
@@ -151,27 +156,28 @@ STEP = Task(
     mistakes=(
         Mistake(
             _terms(data=lambda x, e, at, st, as_, ss, c, z: (x - st * e) / at / as_),
-            "You divide the predicted data by alpha_s. As s goes to pure noise that grows without bound: how strongly "
-            "should clean data be present in x_s?",
+            "You divide the predicted data by alpha_s. As s goes to pure noise that grows without bound: "
+            "how strongly should clean data be present in x_s?",
         ),
         Mistake(
             _terms(data=lambda x, e, at, st, as_, ss, c, z: as_ / at * (x - st * e) / at),
-            "The ratio alpha_s / alpha_t carries x_t to level s. But your x0 has been divided by alpha_t already: "
-            "on which level does it live?",
+            "The ratio alpha_s / alpha_t carries x_t to level s. But your x0 has been divided by alpha_t "
+            "already: on which level does it live?",
         ),
         Mistake(
             _terms(data=lambda x, e, at, st, as_, ss, c, z: as_ * (x - st * e)),
-            "x − sigma_t eps removes the noise and leaves alpha_t x_0. What is still to be done before it is x_0?",
+            "x − sigma_t eps removes the noise and leaves alpha_t x_0. What is still to be done before it "
+            "is x_0?",
         ),
         Mistake(
             _terms(data=lambda x, e, at, st, as_, ss, c, z: as_ * e),
-            "Your data term uses the network's output as if it were x_0. A network of DDPM's kind predicts the noise: "
-            "how do x_t and eps together give x_0?",
+            "Your data term uses the network's output as if it were x_0. A network of DDPM's kind predicts "
+            "the noise: how do x_t and eps together give x_0?",
         ),
         Mistake(
             _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss**2 - c**2) ** 0.5 * e / e.norm()),
-            "You made eps a unit vector. In d dimensions the norm of eps is about √d: what happens to the variance of "
-            "each coordinate of x_s when you divide by it, say at d = 3072?",
+            "You made eps a unit vector. In d dimensions the norm of eps is about √d: what happens to the "
+            "variance of each coordinate of x_s when you divide by it, say at d = 3072?",
         ),
         Mistake(
             _terms(direction=lambda x, e, at, st, as_, ss, c, z: ss * e),
@@ -184,8 +190,8 @@ STEP = Task(
         ),
         Mistake(
             _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss**2 - c**2) ** 0.5 * z),
-            "Your direction term is made of fresh noise z. Then nothing of x_t's own noise survives the step, even at "
-            "noise = 0: which noise points back towards x_t?",
+            "Your direction term is made of fresh noise z. Then nothing of x_t's own noise survives the "
+            "step, even at noise = 0: which noise points back towards x_t?",
         ),
         Mistake(
             _terms(noisy=lambda x, e, at, st, as_, ss, c, z: c**2 * z),
@@ -194,13 +200,14 @@ STEP = Task(
     ),
     hints=(
         "Imagine that eps is exactly the noise in x_t. Which x_0 is then in it?",
-        "The three terms answer three questions: where is the data, how much of the old noise is kept, how much is new?",
-        "Clean data enter level s with its signal level. Old and new noise are independent, so their variances share "
-        "sigma_s² between them; what the new one takes, the old one lacks.",
+        "The three terms answer three questions: where is the data, how much of the old noise is kept, how "
+        "much is new?",
+        "Clean data enter level s with its signal level. Old and new noise are independent, so their "
+        "variances share sigma_s² between them; what the new one takes, the old one lacks.",
     ),
 )
 
-# --- 2.3: a sub-sequence -----------------------------------------------------------------------------------------------
+# --- 2.3: a sub-sequence ------------------------------------------------------------------------------------
 
 
 def subsequence(T, steps):
@@ -219,7 +226,9 @@ def _probe_subsequence(answer, seed):
     even = _listed(answer.subsequence(100, 4))
     uneven = np.array([float(n) for n in answer.subsequence(1000, 30)])
     if len(uneven) < 2:
-        raise Say("subsequence(1000, 30) has fewer than two entries: a grid of 30 steps has a start, an end and 29 between.")
+        raise Say(
+            "subsequence(1000, 30) has fewer than two entries: 30 steps have a start, an end and 29 between."
+        )
     gaps = uneven[:-1] - uneven[1:]
     alpha_bar, asked = _table(100), []
     x = normal(seed, 3, 1)
@@ -234,7 +243,7 @@ def _probe_subsequence(answer, seed):
 
 
 def _loop(pairs, step):
-    """A sampler from its list of (now, then) and its step (x, eps, a_now, a_then) -> x, for the wrong ones."""
+    """A sampler from its list of (now, then) and its step (x, eps, a_now, a_then) -> x."""
 
     def wrong(predict, alpha_bar, x, grid):
         for now, then in pairs(grid):
@@ -279,25 +288,28 @@ SUBSEQUENCE = Task(
     mistakes=(
         Mistake(
             {"subsequence": lambda T, steps: subsequence(T, steps)[::-1]},
-            "Your sub-sequence climbs from 0 to T: it would walk from clean data into noise. Where does sampling start?",
+            "Your sub-sequence climbs from 0 to T: it would walk from clean data into noise. Where does "
+            "sampling start?",
         ),
         Mistake(
             {"subsequence": lambda T, steps: list(range(steps, -1, -1))},
-            "You took the first entries of the table, so the start is not T. How much noise does x have at n = steps, "
-            "and how much have you put into it?",
+            "You took the first entries of the table, so the start is not T. How much noise does x have at "
+            "n = steps, and how much have you put into it?",
         ),
         Mistake(
             {"subsequence": lambda T, steps: subsequence(T, steps)[:-1]},
-            "Your sub-sequence stops one stride above 0, where there is still noise in x. What is the last step's target?",
+            "Your sub-sequence stops one stride above 0, where there is still noise in x. What is the last "
+            "step's target?",
         ),
         Mistake(
             {"subsequence": lambda T, steps: subsequence(T, steps)[1:]},
-            "Your sub-sequence starts one stride below T. The sampler is fed pure noise: at which n is that what the network expects?",
+            "Your sub-sequence starts one stride below T. The sampler is fed pure noise: at which n is that "
+            "what the network expects?",
         ),
         Mistake(
             {"subsequence": lambda T, steps: subsequence(T - 1, steps)},
-            "You start at T − 1, as with arrays that count from 0. Here alpha_bar has T + 1 entries and entry 0 is clean data: "
-            "where is the last one?",
+            "You start at T − 1, as with arrays that count from 0. Here alpha_bar has T + 1 entries and "
+            "entry 0 is clean data: where is the last one?",
         ),
         Mistake(
             {"subsequence": lambda T, steps: subsequence(T, steps - 1)},
@@ -305,26 +317,28 @@ SUBSEQUENCE = Task(
         ),
         Mistake(
             {"subsequence": lambda T, steps: list(range(T, T - steps * (T // steps), -(T // steps))) + [0]},
-            "Your stride is T divided by steps, rounded down, and what is left over falls into the last step. "
-            "With 30 steps out of 1000, how wide is that one?",
+            "Your stride is T divided by steps, rounded down, and what is left over falls into the last "
+            "step. With 30 steps out of 1000, how wide is that one?",
         ),
         Mistake(
             {"ddim_sample": _loop(lambda grid: [(n, n - 1) for n in grid[:-1]], _step)},
-            "The network is asked at the right places, but each step goes only to n − 1, the neighbour in the table. "
-            "At which n is x when the network is asked next?",
+            "The network is asked at the right places, but each step goes only to n − 1, the neighbour in "
+            "the table. At which n is x when the network is asked next?",
         ),
         Mistake(
             {"ddim_sample": _loop(lambda grid: _neighbours(grid)[:-1], _step)},
-            "The last step is missing: your loop ends at the last n above 0. Which pair of the grid is never visited?",
+            "The last step is missing: your loop ends at the last n above 0. Which pair of the grid is "
+            "never visited?",
         ),
         Mistake(
             {"ddim_sample": _frozen},
-            "Every step of yours starts from the same x_T, so the work of all steps but the last is thrown away. "
-            "What should the second step start from?",
+            "Every step of yours starts from the same x_T, so the work of all steps but the last is thrown "
+            "away. What should the second step start from?",
         ),
         Mistake(
             {"ddim_sample": _asks_later},
-            "You ask the network at the time where the step ends. The x that you show it still has the noise of which time?",
+            "You ask the network at the time where the step ends. The x that you show it still has the "
+            "noise of which time?",
         ),
         Mistake(
             {
@@ -332,18 +346,22 @@ SUBSEQUENCE = Task(
                     _neighbours, lambda x, eps, a, b: b / a * (x - (1 - a) * eps) + (1 - b) * eps
                 )
             },
-            "You use alpha-bar and 1 − alpha-bar as factors. In x_t = … x_0 + … eps, are they levels or squares of levels?",
+            "You use alpha-bar and 1 − alpha-bar as factors. In x_t = … x_0 + … eps, are they levels or "
+            "squares of levels?",
         ),
     ),
     hints=(
-        "Draw four steps out of T = 100 on paper. How many numbers do you write down, and what are the first and the last?",
-        "A step needs two entries of the grid: where it is and where it goes. The neighbour in the table plays no part.",
-        "Evenly spaced numbers from T to 0, ends included and one more than steps, rounded to whole numbers; then a loop over "
-        "pairs, with the network asked at the first of each pair, and the x of one step handed to the next.",
+        "Draw four steps out of T = 100 on paper. How many numbers do you write down, and what are the "
+        "first and the last?",
+        "A step needs two entries of the grid: where it is and where it goes. The neighbour in the table "
+        "plays no part.",
+        "Evenly spaced numbers from T to 0, ends included and one more than steps, rounded to whole "
+        "numbers; then a loop over pairs, with the network asked at the first of each pair, and the x of "
+        "one step handed to the next.",
     ),
 )
 
-# --- 2.4: find the bug, the tutorial's listing -------------------------------------------------------------------------
+# --- 2.4: find the bug, the tutorial's listing --------------------------------------------------------------
 
 
 def _walker(
@@ -352,7 +370,7 @@ def _walker(
     spread=lambda a, b, eta: eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5,
     pairs=_neighbours,
 ):
-    """The walk of task 2.4 from its parts: order of the times, factor of the predicted x_0, size of the noise."""
+    """The walk of task 2.4 from its parts: order of the times, factor of x_0, size of the noise."""
 
     def walk(predict, alpha_bar, x, steps, eta=0.0, noises=None):
         times = order(torch.linspace(0, len(alpha_bar) - 1, steps + 1).round().long().tolist())
@@ -415,50 +433,53 @@ WALK = Task(
     mistakes=(
         Mistake(
             _walker(order=_up, data=_ratio),
-            "It returns NaN, even at eta = 0, as the listing does that was given. Where does a root get a negative number? Look at "
-            "the first step: which of its two times is the noisier one?",
+            "It returns NaN, even at eta = 0, as the listing does that was given. Where does a root get a "
+            "negative number? Look at the first step: which of its two times is the noisier one?",
             as_given=True,
         ),
         Mistake(
             _walker(data=_ratio),
-            "It is finite now, and the times run the right way. But the gain is several times too large: print x0 in the last step "
-            "and what comes out of that step. By what is x0 multiplied, and at which level does x0 live?",
+            "It is finite now, and the times run the right way. But the gain is several times too large: "
+            "print x0 in the last step and what comes out of that step. By what is x0 multiplied, and at "
+            "which level does x0 live?",
         ),
         Mistake(
             _walker(order=_up, data=_ratio, spread=_guarded),
-            "You silenced the NaN at eta = 0, and what remains is a gain of the wrong size, and NaN at eta = 1. "
-            "A negative variance was a symptom: of what, about the two times of a step?",
+            "You silenced the NaN at eta = 0, and what remains is a gain of the wrong size, and NaN at eta "
+            "= 1. A negative variance was a symptom: of what, about the two times of a step?",
         ),
         Mistake(
             _walker(order=_up, spread=_guarded),
-            "The factor of x0 is right, and at eta = 0 the NaN is gone; but your last step arrives at n = T, where x is all noise "
-            "again. In which direction should the loop walk?",
+            "The factor of x0 is right, and at eta = 0 the NaN is gone; but your last step arrives at n = "
+            "T, where x is all noise again. In which direction should the loop walk?",
         ),
         Mistake(
             _walker(order=_up, data=_ratio, spread=_clamped),
-            "Cutting the radicand off at 0 hides the sign that was trying to tell you something: the result is finite, and far too "
-            "large. Which order of the times makes that variance positive by itself?",
+            "Cutting the radicand off at 0 hides the sign that was trying to tell you something: the result "
+            "is finite, and far too large. Which order of the times makes that variance positive by itself?",
         ),
         Mistake(
             _walker(order=_up, pairs=lambda times: [(t, s) for s, t in _neighbours(times)]),
-            "Each step goes down now, but the steps come in the wrong order: the first one goes from n = 20 to 0, with "
-            "x_T in hand. Which step must come first?",
+            "Each step goes down now, but the steps come in the wrong order: the first one goes from n = 20 "
+            "to 0, with x_T in hand. Which step must come first?",
         ),
         Mistake(
             _walker(data=lambda a, b: b),
-            "Nearly: x0 is multiplied by alpha-bar at the new time. Is alpha-bar the signal level, or its square?",
+            "Nearly: x0 is multiplied by alpha-bar at the new time. Is alpha-bar the signal level, or its "
+            "square?",
         ),
     ),
     hints=(
-        "Run one step by hand, with steps = 2, and write down the two times, the two values of alpha-bar and every radicand.",
-        "There are two mistakes, and either one alone gives a wrong gain. One is about time, the other about the first term "
-        "of the update: compare it with x_s = alpha_s x0 + … .",
-        "Sampling starts in noise, so each pair must go from the larger n to the smaller. And the predicted x0 is clean: "
-        "it enters the new level with that level's own signal rate, whatever the old one was.",
+        "Run one step by hand, with steps = 2, and write down the two times, the two values of alpha-bar "
+        "and every radicand.",
+        "There are two mistakes, and either one alone gives a wrong gain. One is about time, the other "
+        "about the first term of the update: compare it with x_s = alpha_s x0 + … .",
+        "Sampling starts in noise, so each pair must go from the larger n to the smaller. And the predicted "
+        "x0 is clean: it enters the new level with that level's own signal rate, whatever the old one was.",
     ),
 )
 
-# --- 2.5: find the bug, the introduction's listing ---------------------------------------------------------------------
+# --- 2.5: find the bug, the introduction's listing ----------------------------------------------------------
 
 
 def _posterior_mean(alpha_bar, asked=None):
@@ -497,7 +518,8 @@ def _short(pairs=_strided_pairs, noise=_old_noise, moves=True, seen=None):
         for now, then in pairs(len(betas), steps):
             at = x if moves else x_T
             x0 = denoise(at, now)
-            x = alpha_bar[then] ** 0.5 * x0 + (1 - alpha_bar[then]) ** 0.5 * noise(at, x_T, x0, alpha_bar[now])
+            eps = noise(at, x_T, x0, alpha_bar[now])
+            x = alpha_bar[then] ** 0.5 * x0 + (1 - alpha_bar[then]) ** 0.5 * eps
         return x
 
     return short
@@ -529,44 +551,47 @@ SHORT = Task(
     mistakes=(
         Mistake(
             _short(pairs=_first_entries, noise=_fresh, moves=False),
-            "What comes out is still exactly denoise(x_T, 1), as in the listing that was given: all other calls are wasted. "
-            "Follow one variable through the loop: what does the second call of denoise see?",
+            "What comes out is still exactly denoise(x_T, 1), as in the listing that was given: all other "
+            "calls are wasted. Follow one variable through the loop: what does the second call of denoise "
+            "see?",
             as_given=True,
         ),
         Mistake(
             _short(pairs=_first_entries, noise=_fresh),
-            "x moves now. But the output changes from run to run, and its variance is half of what it should be: "
-            "whose noise belongs into x at the next level, a new draw or the one that is in x?",
+            "x moves now. But the output changes from run to run, and its variance is half of what it "
+            "should be: whose noise belongs into x at the next level, a new draw or the one that is in x?",
         ),
         Mistake(
             _short(noise=_fresh),
-            "x moves, and the steps are spread over the table. What is random in a deterministic sampler? Find the noise "
-            "that x holds already.",
+            "x moves, and the steps are spread over the table. What is random in a deterministic sampler? "
+            "Find the noise that x holds already.",
         ),
         Mistake(
             _short(pairs=_first_entries),
-            "With all the steps you are right. With 10 of 100 the first call asks for n = 10, where hardly any noise is left, "
-            "and shows it x_T, which is nothing else: over which n should 10 steps be spread?",
+            "With all the steps you are right. With 10 of 100 the first call asks for n = 10, where hardly "
+            "any noise is left, and shows it x_T, which is nothing else: over which n should 10 steps be "
+            "spread?",
         ),
         Mistake(
             _short(moves=False),
-            "The noise is taken from x_T and the steps are spread, but denoise still sees x_T every time. Which name should be "
-            "overwritten at the end of a step?",
+            "The noise is taken from x_T and the steps are spread, but denoise still sees x_T every time. "
+            "Which name should be overwritten at the end of a step?",
         ),
         Mistake(
             _short(pairs=lambda T, steps: [(n, n - 1) for n in subsequence(T, steps)[:-1]]),
-            "The network is asked at n = 100, 90, 80, …, and each step removes the noise of one n only. To which level must "
-            "the step from 100 go, if 90 comes next?",
+            "The network is asked at n = 100, 90, 80, …, and each step removes the noise of one n only. To "
+            "which level must the step from 100 go, if 90 comes next?",
         ),
         Mistake(
             _short(noise=lambda x, x_T, x0, a: (x_T - a**0.5 * x0) / (1 - a) ** 0.5),
-            "You work the noise out from x_T at every step. At the first step that is right: which x and which x0 belong "
-            "together at the second?",
+            "You work the noise out from x_T at every step. At the first step that is right: which x and "
+            "which x0 belong together at the second?",
         ),
         Mistake(
             _short(noise=lambda x, x_T, x0, a: torch.zeros_like(x)),
-            "You removed the second term altogether. Then x_s has less noise than level s should have, and the network is shown what it "
-            "was never trained on: the variance of your output is far below 0.25. What takes the place of the fresh draw?",
+            "You removed the second term altogether. Then x_s has less noise than level s should have, and "
+            "the network is shown what it was never trained on: the variance of your output is far below "
+            "0.25. What takes the place of the fresh draw?",
         ),
         Mistake(
             _short(noise=lambda x, x_T, x0, a: (x - x0) / (1 - a) ** 0.5),
@@ -574,15 +599,17 @@ SHORT = Task(
         ),
     ),
     hints=(
-        "Print, in every step, n and the first entry of what denoise is given. What strikes you about the two columns?",
-        "There are three mistakes: which x the network sees, where the noise comes from, and which n are visited. "
-        "Repair them in this order and measure after each.",
-        "The noise that x holds follows from x and the predicted x0 by solving x = alpha x0 + sigma eps. It then goes into the next "
-        "level unchanged; the levels are those of an even sub-sequence from T to 0, as in 2.3.",
+        "Print, in every step, n and the first entry of what denoise is given. What strikes you about the "
+        "two columns?",
+        "There are three mistakes: which x the network sees, where the noise comes from, and which n are "
+        "visited. Repair them in this order and measure after each.",
+        "The noise that x holds follows from x and the predicted x0 by solving x = alpha x0 + sigma eps. It "
+        "then goes into the next level unchanged; the levels are those of an even sub-sequence from T to 0, "
+        "as in 2.3.",
     ),
 )
 
-# --- 2.6: coefficients -------------------------------------------------------------------------------------------------
+# --- 2.6: coefficients --------------------------------------------------------------------------------------
 
 _SYMBOLS = dict(a_t=(0.2, 0.5), s_t=(0.8, 1.0), a_s=(0.6, 0.9), s_s=(0.3, 0.5))
 
@@ -618,7 +645,8 @@ EULER = Task(
     mistakes=(
         Mistake(
             {"slope": "s_s/a_s - s_t/a_t"},
-            "This is the step of Euler's method, and right at c = 0. With noise of size c, how much of the old eps is kept?",
+            "This is the step of Euler's method, and right at c = 0. With noise of size c, how much of the "
+            "old eps is kept?",
         ),
         Mistake(
             {"slope": "sqrt(s_s**2 - c**2) - a_s*s_t/a_t"},
@@ -626,11 +654,13 @@ EULER = Task(
         ),
         Mistake(
             {"slope": "(s_s - c)/a_s - s_t/a_t"},
-            "You took c from sigma_s directly. Is it standard deviations or variances that add up to that of the marginal?",
+            "You took c from sigma_s directly. Is it standard deviations or variances that add up to that "
+            "of the marginal?",
         ),
         Mistake(
             {"slope": "sqrt(s_s**2 - c**2)/a_s"},
-            "This is the direction term alone. Where else does eps hide, once the predicted x_0 is written out?",
+            "This is the direction term alone. Where else does eps hide, once the predicted x_0 is written "
+            "out?",
         ),
         Mistake(
             {"slope": "s_t/a_t - sqrt(s_s**2 - c**2)/a_s"},
@@ -638,7 +668,8 @@ EULER = Task(
         ),
         Mistake(
             {"eta_max": "1"},
-            "At eta = 1 the step is DDPM's. Put eta = 1 into the radicand sigma_s² − c²: is it 0 there, or is there still room?",
+            "At eta = 1 the step is DDPM's. Put eta = 1 into the radicand sigma_s² − c²: is it 0 there, or "
+            "is there still room?",
         ),
         Mistake(
             {"eta_max": "s_s"},
@@ -650,24 +681,27 @@ EULER = Task(
         ),
         Mistake(
             {"eta_max": "sqrt(s_t**2 - a_t**2*s_s**2/a_s**2)/s_t"},
-            "You have it upside down: this is below 1, and would forbid DDPM. Which side of the inequality is divided by which?",
+            "You have it upside down: this is below 1, and would forbid DDPM. Which side of the inequality "
+            "is divided by which?",
         ),
     ),
     hints=(
-        "Write the step with x_0 replaced by what eps says of it. Then there are only x_t, eps and z on the right.",
-        "For the slope: divide the whole step by alpha_s and collect eps; two terms contribute. For the limit: "
-        "where does a root stop being real?",
-        "x_0 contributes −sigma_t/alpha_t to the coefficient after the division, the direction term contributes its own factor over alpha_s. "
-        "For the limit set c equal to sigma_s, and solve for eta; sigma_s cancels once.",
+        "Write the step with x_0 replaced by what eps says of it. Then there are only x_t, eps and z on the "
+        "right.",
+        "For the slope: divide the whole step by alpha_s and collect eps; two terms contribute. For the "
+        "limit: where does a root stop being real?",
+        "x_0 contributes −sigma_t/alpha_t to the coefficient after the division, the direction term "
+        "contributes its own factor over alpha_s. For the limit set c equal to sigma_s, and solve for eta; "
+        "sigma_s cancels once.",
     ),
 )
 
-# --- 2.7: two bundles --------------------------------------------------------------------------------------------------
+# --- 2.7: two bundles ---------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=256)
 def _path(eta, start, seed):
-    """(t, x) of one run of 25 steps on two modes, eta = 1 by ddpm and eta = 0 by ddim; kept, since every check draws them often."""
+    """(t, x) of 25 steps on two modes, eta = 1 by ddpm, eta = 0 by ddim; kept: a check draws it often."""
     model = Mixture([1, 1], [[-1.0], [1.0]], [0.2, 0.2]).model(Discrete.linear(1000))
     noise = torch.full((1, 1), start, dtype=torch.float64)
     times = grids.strided(model.schedule, 25)
@@ -713,7 +747,7 @@ def _probe_bundles(answer, seed):
     values = {f"{name} lines": str(len(found)) for name, found in lines.items()}
     short = [name for name, found in lines.items() if any(len(y) < 10 for y in found)]
     if short:
-        raise Say(f"A {short[0]} line has fewer than 10 points: draw the whole path, state by state, not only its ends.")
+        raise Say(f"A {short[0]} line has fewer than 10 points: draw the whole path, state by state.")
     for name, found in lines.items():
         begins = bool(found) and all(abs(y[0] - start) < 1e-6 for y in found)
         values[f"every {name} line begins at the start"] = "yes" if begins else "no"
@@ -736,34 +770,41 @@ BUNDLES = Task(
     reference=_bundles(),
     decimals=3,
     asks={
-        "DDPM lines": "How many lines carry the label 'DDPM'? One run for each seed is wanted, each line with its sampler's name as label.",
-        "DDIM lines": "How many lines carry the label 'DDIM'? One run for each seed is wanted, each line with its sampler's name as label.",
+        "DDPM lines": "How many lines carry the label 'DDPM'? One run for each seed is wanted, each "
+        "line with its sampler's name as label.",
+        "DDIM lines": "How many lines carry the label 'DDIM'? One run for each seed is wanted, each "
+        "line with its sampler's name as label.",
     },
     mistakes=(
         Mistake(
             _bundles(start_of=lambda start, i: start + 0.1 * i),
-            "Your lines begin at different places. To see what the sampler itself adds, what must be the same for all runs?",
+            "Your lines begin at different places. To see what the sampler itself adds, what must be the "
+            "same for all runs?",
         ),
         Mistake(
             _bundles(seed_of=lambda seed: 0),
-            "All DDPM lines lie on top of each other. They share the start, as they should: do they also share the noise?",
+            "All DDPM lines lie on top of each other. They share the start, as they should: do they also "
+            "share the noise?",
         ),
         Mistake(
             _bundles(etas=(("DDPM", 1.0), ("DDIM", 1.0))),
-            "The lines labelled DDIM end in different places although they start in one. Which of the two samplers draws noise, "
-            "and did both bundles get that one?",
+            "The lines labelled DDIM end in different places although they start in one. Which of the two "
+            "samplers draws noise, and did both bundles get that one?",
         ),
         Mistake(
             _bundles(etas=(("DDPM", 0.0), ("DDIM", 1.0))),
-            "The bundle called DDIM spreads and the bundle called DDPM does not. Could the labels be exchanged?",
+            "The bundle called DDIM spreads and the bundle called DDPM does not. Could the labels be "
+            "exchanged?",
         ),
         Mistake(
             _bundles(labelled=False),
-            "No line has a label, so neither the check nor a reader can tell the samplers apart. Which argument of ax.plot names a line?",
+            "No line has a label, so neither the check nor a reader can tell the samplers apart. Which "
+            "argument of ax.plot names a line?",
         ),
         Mistake(
             _bundles(turned=True),
-            "Your lines begin at the data and end at the common start. In which order does the sampler visit its states?",
+            "Your lines begin at the data and end at the common start. In which order does the sampler "
+            "visit its states?",
         ),
         Mistake(
             _bundles(axes=False),
@@ -771,14 +812,16 @@ BUNDLES = Task(
         ),
     ),
     hints=(
-        "What do all runs share, and what is different from run to run? Write that down for DDPM and for DDIM.",
-        "sample(..., keep_path=True) gives .times and .path; the path has the shape (steps + 1, batch, 1). Which slice is one line?",
-        "A double loop, over seeds and over samplers: a fresh run each time, from the same tensor filled with start, the seed passed on "
-        "as seed=, and one call of ax.plot with the sampler's name.",
+        "What do all runs share, and what is different from run to run? Write that down for DDPM and for "
+        "DDIM.",
+        "sample(..., keep_path=True) gives .times and .path; the path has the shape (steps + 1, batch, 1). "
+        "Which slice is one line?",
+        "A double loop, over seeds and over samplers: a fresh run each time, from the same tensor filled "
+        "with start, the seed passed on as seed=, and one call of ax.plot with the sampler's name.",
     ),
 )
 
-# --- 2.8: how many steps -----------------------------------------------------------------------------------------------
+# --- 2.8: how many steps ------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
@@ -813,7 +856,9 @@ def _probe_convergence(answer, seed):
             raise Say(f"The figure has no line labelled {name!r}; its lines are {there}.")
         x, y = seen.lines[name]
         if len(x) != 3 or (y <= 0).any():
-            raise Say(f"The line {name!r} needs one error above 0 for each of the 3 counts; it has {len(x)} points.")
+            raise Say(
+                f"The line {name!r} needs an error above 0 for each of 3 counts; it has {len(x)} points."
+            )
         values[f"slope of {name}, 100 to 200 steps"] = np.log(y[-1] / y[-2]) / np.log(x[-1] / x[-2])
         last[name] = y[-1]
     values["error of eta = 1 over that of DDIM, 200 steps"] = last["eta = 1"] / last["DDIM"]
@@ -840,15 +885,18 @@ CONVERGENCE = Task(
     mistakes=(
         Mistake(
             {"draw": _convergence(xscale="linear", yscale="linear")},
-            "On these axes an error that halves when the steps double is a curve, like any other. On which axes is every power law straight?",
+            "On these axes an error that halves when the steps double is a curve, like any other. On which "
+            "axes is every power law straight?",
         ),
         Mistake(
             {"draw": _convergence(xscale="linear")},
-            "Only the vertical axis is logarithmic, and there a power law is still bent. What about the other axis?",
+            "Only the vertical axis is logarithmic, and there a power law is still bent. What about the "
+            "other axis?",
         ),
         Mistake(
             {"draw": _convergence(error=lambda v: v)},
-            "Your lines are almost level: they show the variance itself. What has to be subtracted before a slope says how fast it converges?",
+            "Your lines are almost level: they show the variance itself. What has to be subtracted before a "
+            "slope says how fast it converges?",
         ),
         Mistake(
             {"draw": _convergence(error=lambda v: abs(v - 0.5))},
@@ -872,34 +920,42 @@ CONVERGENCE = Task(
         ),
         Mistake(
             {"fewest": 290},
-            "This is the count for eta = 1. Which eta is DDIM? (And keep the number: it tells what randomness costs here.)",
+            "This is the count for eta = 1. Which eta is DDIM? (And keep the number: it tells what "
+            "randomness costs here.)",
         ),
         Mistake(
             {"fewest": 58},
-            "With this count the standard deviation is within 5 % of 0.5. What was asked about, the deviation or the variance?",
+            "With this count the standard deviation is within 5 % of 0.5. What was asked about, the "
+            "deviation or the variance?",
         ),
         Mistake(
             {"fewest": 115},
-            "Very close, and just outside: at this count the variance is still a little below 0.2375. Is your comparison the right way round?",
+            "Very close, and just outside: at this count the variance is still a little below 0.2375. Is "
+            "your comparison the right way round?",
         ),
         Mistake(
             {"fewest": 117},
-            "This count is within 5 %, but it is not the smallest one that is. Does your search start low enough, and stop at once?",
+            "This count is within 5 %, but it is not the smallest one that is. Does your search start low "
+            "enough, and stop at once?",
         ),
         Mistake(
             {"fewest": 200},
-            "This looks like the first round number that is good enough. Between 100 and 200 there are others: which is the smallest?",
+            "This looks like the first round number that is good enough. Between 100 and 200 there are "
+            "others: which is the smallest?",
         ),
     ),
     hints=(
-        "Before drawing: if doubling the steps halves the error, what is log(error) as a function of log(steps)?",
-        "exact_variance(ddim, table, times, eta=...) gives a float without any sampling. The error is its distance from the variance of the data.",
-        "For the figure: one list of errors for each eta, both axes logarithmic. For the number: try the counts one after the other and "
-        "stop at the first whose error is at most a twentieth of the true variance.",
+        "Before drawing: if doubling the steps halves the error, what is log(error) as a function of "
+        "log(steps)?",
+        "exact_variance(ddim, table, times, eta=...) gives a float without any sampling. The error is its "
+        "distance from the variance of the data.",
+        "For the figure: one list of errors for each eta, both axes logarithmic. For the number: try the "
+        "counts one after the other and stop at the first whose error is at most a twentieth of the true "
+        "variance.",
     ),
 )
 
-# --- 2.9: inversion ----------------------------------------------------------------------------------------------------
+# --- 2.9: inversion -----------------------------------------------------------------------------------------
 
 
 def invert(predict, alpha_bar, x, grid, iterations):
@@ -918,8 +974,12 @@ def _up_step(known, eps, low, high):
     return (known - ((1 - low) ** 0.5 - a * (1 - high) ** 0.5) * eps) / a
 
 
-def _inverter(climb=lambda grid: [(s, t) for t, s in _neighbours(grid)][::-1], guess=None, asks=None, known=None, extra=1):
-    """`invert` with one thing changed: the pairs climbed, the guess of each round, the time asked at, what is known."""
+def _climb(grid):
+    return [(low, high) for high, low in _neighbours(grid)][::-1]
+
+
+def _inverter(climb=_climb, guess=None, asks=None, known=None, extra=1):
+    """`invert` with one thing changed: the pairs, a round's guess, the time asked at, what is known."""
 
     def wrong(predict, alpha_bar, x, grid, iterations):
         for low, high in climb(grid):
@@ -972,51 +1032,59 @@ INVERT = Task(
     mistakes=(
         Mistake(
             _inverter(asks=lambda low, high: low),
-            "You ask the network at the time where the climb starts. The step down, which you undo, asked at its own start: is that "
-            "the lower or the upper end of the pair?",
+            "You ask the network at the time where the climb starts. The step down, which you undo, asked "
+            "at its own start: is that the lower or the upper end of the pair?",
         ),
         Mistake(
             _inverter(known=lambda x, fixed: x),
-            "Each of your iterations climbs on from the last one, so that one step is made several times over. What stays fixed in the "
-            "equation while x_t is improved?",
+            "Each of your iterations climbs on from the last one, so that one step is made several times "
+            "over. What stays fixed in the equation while x_t is improved?",
         ),
         Mistake(
             _inverter(guess=lambda x, fixed: fixed),
-            "More iterations change nothing in your answer: the network is shown x_s again each time. Which x should it see once there is a better one?",
+            "More iterations change nothing in your answer: the network is shown x_s again each time. Which "
+            "x should it see once there is a better one?",
         ),
         Mistake(
             _inverter(extra=0),
-            "You make one round too few: with iterations = 0 nothing happens at all. The first evaluation, at x_s, does not count as an iteration.",
+            "You make one round too few: with iterations = 0 nothing happens at all. The first evaluation, "
+            "at x_s, does not count as an iteration.",
         ),
         Mistake(
-            _inverter(climb=lambda grid: [(s, t) for t, s in _neighbours(grid)]),
-            "Your first step ends at T already: the pairs come in the order of decoding. Where does an encoder begin?",
+            _inverter(climb=lambda grid: _climb(grid)[::-1]),
+            "Your first step ends at T already: the pairs come in the order of decoding. Where does an "
+            "encoder begin?",
         ),
         Mistake(
-            _inverter(climb=lambda grid: [(s, t) for t, s in _neighbours(grid)][::-1][:-1]),
-            "The last step of the climb is missing, the one that reaches T. Which pair of the grid is never used?",
+            _inverter(climb=lambda grid: _climb(grid)[:-1]),
+            "The last step of the climb is missing, the one that reaches T. Which pair of the grid is never "
+            "used?",
         ),
         Mistake(
             lambda predict, alpha_bar, x, grid, iterations: ddim_sample(predict, alpha_bar, x, grid),
-            "This decodes: it takes x for noise and walks down. Encoding starts at the data; which way does it go through the grid?",
+            "This decodes: it takes x for noise and walks down. Encoding starts at the data; which way does "
+            "it go through the grid?",
         ),
         Mistake(
-            lambda predict, alpha_bar, x, grid, iterations: alpha_bar[grid[0]] ** 0.5 * x
-            + (1 - alpha_bar[grid[0]]) ** 0.5 * predict(x, grid[0]),
-            "One jump to T with the noise predicted there: a forward process with the network's guess for the noise. Decoding makes many "
-            "steps; how many are there to undo?",
+            lambda predict, alpha_bar, x, grid, iterations: (
+                alpha_bar[grid[0]] ** 0.5 * x + (1 - alpha_bar[grid[0]]) ** 0.5 * predict(x, grid[0])
+            ),
+            "One jump to T with the noise predicted there: a forward process with the network's guess for "
+            "the noise. Decoding makes many steps; how many are there to undo?",
         ),
     ),
     hints=(
-        "Decoding makes the steps of the grid one by one. In which order are they undone, and from which end of each is x known?",
-        "Write one step down as x_s = a x_t + b eps(x_t, t) and solve it for the x_t outside the network. What stands in the way of "
-        "a closed form, and what could be put there as a first guess?",
-        "Keep x_s aside. Begin with x_s in place of x_t inside the network, solve for x_t, put that into the network, solve again: "
-        "once, and then as often as iterations says. Then go on to the next pair upwards.",
+        "Decoding makes the steps of the grid one by one. In which order are they undone, and from which "
+        "end of each is x known?",
+        "Write one step down as x_s = a x_t + b eps(x_t, t) and solve it for the x_t outside the network. "
+        "What stands in the way of a closed form, and what could be put there as a first guess?",
+        "Keep x_s aside. Begin with x_s in place of x_t inside the network, solve for x_t, put that into "
+        "the network, solve again: once, and then as often as iterations says. Then go on to the next pair "
+        "upwards.",
     ),
 )
 
-# --- 2.10: a claim -----------------------------------------------------------------------------------------------------
+# --- 2.10: a claim ------------------------------------------------------------------------------------------
 
 
 def _probe_claim(answer, seed):
@@ -1031,7 +1099,7 @@ def _probe_claim(answer, seed):
         try:
             values[label] = float(getattr(answer, name))
         except (TypeError, ValueError):
-            raise Say(f"{name} is to be one number; yours is a {type(getattr(answer, name)).__name__}.") from None
+            raise Say(f"{name} is one number; yours is a {type(getattr(answer, name)).__name__}.") from None
     return values
 
 
@@ -1051,17 +1119,19 @@ CLAIM = Task(
     mistakes=(
         Mistake(
             {"verdict": "holds"},
-            "Your numbers say something else: on the Gaussian the two ways of interpolating give the same point to the last digit. "
-            "What then can be seen in latent space that a plain average does not show?",
+            "Your numbers say something else: on the Gaussian the two ways of interpolating give the same "
+            "point to the last digit. What then can be seen in latent space that a plain average does not "
+            "show?",
         ),
         Mistake(
             {"gaussian": 0.3569},
-            "This is the difference on the ring. For one Gaussian every DDIM step multiplies x by a number: what does that do to an average?",
+            "This is the difference on the ring. For one Gaussian every DDIM step multiplies x by a number: "
+            "what does that do to an average?",
         ),
         Mistake(
             {"gaussian": 1.6262},
-            "You went along the great circle in latent space and along the straight line in data space. The question is about one and the same "
-            "kind of average on both sides: which one?",
+            "You went along the great circle in latent space and along the straight line in data space. The "
+            "question is about one and the same kind of average on both sides: which one?",
         ),
         Mistake(
             {"ring": 2.4e-16},
@@ -1069,37 +1139,44 @@ CLAIM = Task(
         ),
         Mistake(
             {"ring": 0.4871},
-            "This is the value with slerp in latent space. The claim that is tested averages the latents with lerp.",
+            "This is the value with slerp in latent space. The claim that is tested averages the latents "
+            "with lerp.",
         ),
         Mistake(
             {"ring": 0.1274},
-            "This is the mean square of the difference. What is still to be done to have its root mean square?",
+            "This is the mean square of the difference. What is still to be done to have its root mean "
+            "square?",
         ),
         Mistake(
             {"ring": 0.5047},
-            "This is the root mean square length of the difference, a vector in the plane. Here the mean goes over all numbers, coordinates included: "
-            "by which factor do the two differ in two dimensions?",
+            "This is the root mean square length of the difference, a vector in the plane. Here the mean "
+            "goes over all numbers, coordinates included: by which factor do the two differ in two "
+            "dimensions?",
         ),
         Mistake(
             {"shell": 1.0013},
-            "This is slerp, which stays on the shell. How long is the straight average of two independent vectors of this length?",
+            "This is slerp, which stays on the shell. How long is the straight average of two independent "
+            "vectors of this length?",
         ),
         Mistake(
             {"shell": 39.31},
-            "This is the length itself. In d = 3072 a typical noise has length √d: divide by it, and 1 means 'as long as noise should be'.",
+            "This is the length itself. In d = 3072 a typical noise has length √d: divide by it, and 1 "
+            "means 'as long as noise should be'.",
         ),
         Mistake(
             {"shell": 0.5},
-            "One half would be the length if the two vectors cancelled more than independent ones do. What is the variance of one coordinate of (x + y)/2, "
-            "and what is its root?",
+            "One half would be the length if the two vectors cancelled more than independent ones do. What "
+            "is the variance of one coordinate of (x + y)/2, and what is its root?",
         ),
     ),
     hints=(
         "Before any code: for data N(0, 1/4), what kind of function of x_T is DDIM's x_0?",
-        "You need two points for each pair of noises: the decoded mean, and the mean of the decoded. Their difference, squared, averaged over "
-        "everything, under a root, is one number; do it for both data sets with the same noises.",
-        "A map that is linear takes means to means, so one Gaussian cannot tell the two apart, whatever the claim hopes to see. For the length: "
-        "the mean of two independent standard normals has variance ½ in each coordinate.",
+        "You need two points for each pair of noises: the decoded mean, and the mean of the decoded. Their "
+        "difference, squared, averaged over everything, under a root, is one number; do it for both data "
+        "sets with the same noises.",
+        "A map that is linear takes means to means, so one Gaussian cannot tell the two apart, whatever the "
+        "claim hopes to see. For the length: the mean of two independent standard normals has variance ½ in "
+        "each coordinate.",
     ),
 )
 
