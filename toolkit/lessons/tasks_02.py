@@ -1,8 +1,8 @@
 """The tasks of lesson 02, denoising diffusion implicit models.
 
 Levels are this book's: alpha is DDPM's sqrt(alpha-bar), sigma = sqrt(1 - alpha^2); an array `alpha_bar` is
-DDPM's own, with alpha_bar[0] = 1.  The test problem is mostly data N(0, 1/4), where every sampler is linear and
-nothing is left to chance.
+DDPM's own, with alpha_bar[0] = 1.  The test problem is mostly data N(0, 1/4), where every sampler is linear
+and nothing is left to chance.
 """
 
 from functools import lru_cache
