@@ -37,12 +37,18 @@ def test_it_starts_and_ends_where_told(schedule, tol):
 def test_order_in_the_number_of_calls(extrapolate, order):
     model, x = RING.model(VP()), noise(100)
     exact = flow(model, x)
-    runs = [sample(ddim_adaptive, model, x, [1.0, 1e-3], tol=tol, extrapolate=extrapolate) for tol in (3e-3, 3e-4, 3e-5)]
+    runs = [
+        sample(ddim_adaptive, model, x, [1.0, 1e-3], tol=tol, extrapolate=extrapolate)
+        for tol in (3e-3, 3e-4, 3e-5)
+    ]
     assert slope([run.nfe for run in runs], [rms(run.x - exact) for run in runs]) > order - 0.1
 
 
 def test_float32_stays_float32():
-    assert sample(ddim_adaptive, RING.model(VP()), noise(dtype=torch.float32), [1.0, 1e-3]).x.dtype == torch.float32
+    assert (
+        sample(ddim_adaptive, RING.model(VP()), noise(dtype=torch.float32), [1.0, 1e-3]).x.dtype
+        == torch.float32
+    )
 
 
 @pytest.mark.parametrize("tol", [0.0, 1.0, -1.0])

@@ -19,7 +19,10 @@ def spread(eta, steps):
 def test_the_widget_shows_what_its_question_asks():
     assert spread(0.0, 20) > 0.083 and spread(1.0, 20) < 0.077
     assert spread(0.0, 5) == pytest.approx(spread(1.0, 5), abs=0.02) and spread(0.0, 5) > 0.1
-    assert "at one point" in figures.explorer(0.0, 10).alt and "at one point" not in figures.explorer(0.5, 10).alt
+    assert (
+        "at one point" in figures.explorer(0.0, 10).alt
+        and "at one point" not in figures.explorer(0.5, 10).alt
+    )
 
 
 def test_the_widget_draws_the_same_bytes_twice():
@@ -36,7 +39,9 @@ def test_a_broken_walk_leaves_the_marginal_at_once():
     times = grids.uniform_lambda(VP(), 20).tolist()
     from scipy.special import ndtr
 
-    broken = [experiments.kolmogorov(ndtr(row)) for row in experiments.walk_family(0.5, times, broken=True, seed=3)]
+    broken = [
+        experiments.kolmogorov(ndtr(row)) for row in experiments.walk_family(0.5, times, broken=True, seed=3)
+    ]
     assert all(np.array(broken[2:]) > experiments.KS_1_PERCENT)
     lam = VP().lam(np.array(times[1:]))
     assert isinstance(figures.marginal_test({"broken": (lam, broken)}, experiments.KS_1_PERCENT), Picture)
@@ -84,5 +89,8 @@ def test_distances_and_their_figure():
 
 
 def test_paths_bend_on_three_modes_only():
-    median = [float(v) for v in re.findall(r"([\d.]+) times as long", figures.bent_paths(experiments.three_modes()).alt)]
+    median = [
+        float(v)
+        for v in re.findall(r"([\d.]+) times as long", figures.bent_paths(experiments.three_modes()).alt)
+    ]
     assert median[0] > 1.02 and median[1] == pytest.approx(1, abs=1e-3)
