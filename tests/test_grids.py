@@ -49,7 +49,9 @@ def test_given_ends_are_met_exactly(schedule, name):
 
 @by_name
 def test_uniform_and_quadratic_are_equal_steps_in_their_variable(schedule):
-    assert grids.uniform(schedule, 9).diff().numpy() == pytest.approx((schedule.end - schedule.start) / 9, rel=1e-12)
+    assert grids.uniform(schedule, 9).diff().numpy() == pytest.approx(
+        (schedule.end - schedule.start) / 9, rel=1e-12
+    )
     roots = grids.quadratic(schedule, 9).sqrt().diff()
     assert roots.numpy() == pytest.approx((math.sqrt(schedule.end) - math.sqrt(schedule.start)) / 9, rel=1e-9)
 

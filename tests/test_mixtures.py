@@ -73,7 +73,9 @@ def test_tweedie(schedule, full):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         x = noisy(mixture, schedule, t)
         x0 = model.x0(x, t)
-        assert torch.allclose(alpha * x0, x + sigma**2 * model.score(x, t), atol=1e-10 * max(1, sigma), rtol=1e-10)
+        assert torch.allclose(
+            alpha * x0, x + sigma**2 * model.score(x, t), atol=1e-10 * max(1, sigma), rtol=1e-10
+        )
         assert torch.allclose(model.eps(x, t), -sigma * model.score(x, t), atol=1e-12)
         assert torch.allclose(model.v(x, t), alpha * model.eps(x, t) - sigma * x0, atol=1e-10 * max(1, sigma))
 
@@ -98,7 +100,8 @@ def test_x0_is_the_posterior_mean_by_quadrature(schedule):
             likely = [x / alpha + k * sigma / alpha for k in (-3, -1, 0, 1, 3)]
             points = sorted(p for p in likely + [m for m, _ in peaks] if span[0] < p < span[1])
             first, zeroth = (
-                quad(joint, *span, args=(power,), points=points, epsabs=1e-15, epsrel=1e-13, limit=500)[0] for power in (1, 0)
+                quad(joint, *span, args=(power,), points=points, epsabs=1e-15, epsrel=1e-13, limit=500)[0]
+                for power in (1, 0)
             )
             got = model.x0(torch.tensor([[x]], dtype=torch.float64), t)
             assert float(got) == pytest.approx(first / zeroth, abs=1e-10)
@@ -117,7 +120,9 @@ def test_isotropic_and_full_covariance_are_two_routes_to_one_model(schedule, vie
         assert torch.allclose(one, two, atol=1e-10, rtol=1e-10)
         times = torch.full((len(x),), t, dtype=torch.float64)
         for mixture in (isotropic, full):
-            assert torch.allclose(getattr(mixture.model(schedule), view)(x, times), one, atol=1e-10, rtol=1e-10)
+            assert torch.allclose(
+                getattr(mixture.model(schedule), view)(x, times), one, atol=1e-10, rtol=1e-10
+            )
 
 
 def test_full_covariance_does_not_depend_on_the_axes():
@@ -130,11 +135,13 @@ def test_full_covariance_does_not_depend_on_the_axes():
     assert torch.allclose(one @ turn.T, two, atol=1e-11)
 
 
-# --- exact flows -------------------------------------------------------------------------------------------------------
+# --- exact flows ----------------------------------------------------------------------------------------
 
 
 def reference_flow(model, x, t, s, rtol=1e-12, atol=1e-13):
-    """The probability-flow ODE dx/dt = f x - g^2/2 score by scipy's DOP853, in log-SNR time where the schedule is steep."""
+    """The probability-flow ODE dx/dt = f x - g^2/2 score by scipy's DOP853, in log-SNR time where the
+    schedule is steep.
+    """
     schedule, shape = model.schedule, x.shape
 
     def slope(u, y):
@@ -155,7 +162,9 @@ def flow_ends(schedule):
     return (5.0 if isinstance(schedule, EDM) else 0.9 * schedule.start), low
 
 
-@pytest.mark.parametrize("schedule", [s for s in SCHEDULES if not isinstance(s, Discrete)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule", [s for s in SCHEDULES if not isinstance(s, Discrete)], ids=lambda s: type(s).__name__
+)
 def test_gaussian_flow_solves_the_ode(schedule):
     t, s = flow_ends(schedule)
     rng = np.random.default_rng(3)
@@ -168,10 +177,14 @@ def test_gaussian_flow_solves_the_ode(schedule):
     assert torch.allclose(flow.map(x, t, s), want, atol=1e-10, rtol=1e-10)
     assert torch.allclose(flow.map(flow.map(x, t, s), s, t), x, atol=1e-11 * max(1, schedule.sigma(t)))
     simple, one = GaussianFlow(schedule, 0.3, std=0.5), Mixture.gaussian(3, 0.5, 0.3)
-    assert torch.allclose(simple.map(x, t, s), reference_flow(one.model(schedule), x, t, s), atol=1e-10, rtol=1e-10)
+    assert torch.allclose(
+        simple.map(x, t, s), reference_flow(one.model(schedule), x, t, s), atol=1e-10, rtol=1e-10
+    )
 
 
-@pytest.mark.parametrize("schedule", [VP(), VPCosine(), VE(0.1, 8.0), SubVP(), EDM(), Flow()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule", [VP(), VPCosine(), VE(0.1, 8.0), SubVP(), EDM(), Flow()], ids=lambda s: type(s).__name__
+)
 @pytest.mark.parametrize("full", [False, True])
 def test_quantile_flow_solves_the_ode(schedule, full):
     t, s = flow_ends(schedule)
@@ -196,7 +209,7 @@ def test_flows_keep_dtype_and_device_of_the_state():
         assert flow.map(x, 1.0, 0.1).dtype == torch.float32
 
 
-# --- data --------------------------------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -238,7 +251,9 @@ def test_a_condition_picks_components():
     x = torch.linspace(-2, 3, 11, dtype=torch.float64)[:, None]
     for t in (0.1, 0.5, 1.0):
         for view in ("eps", "x0", "score", "v", "log_prob"):
-            assert torch.allclose(getattr(model.with_label(1), view)(x, t), getattr(second, view)(x, t), atol=1e-12)
+            assert torch.allclose(
+                getattr(model.with_label(1), view)(x, t), getattr(second, view)(x, t), atol=1e-12
+            )
     labels = torch.tensor([0, 1] * 5 + [0])
     mixed = model.with_label(labels).x0(x, 0.5)
     for label in (0, 1):

@@ -6,7 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit import AFS, EDM, VE, VP, Discrete, Flow, Guided, Mixture, Network, SubVP, Thresholded, VPCosine, grids, sample
+from toolkit import (
+    AFS,
+    EDM,
+    VE,
+    VP,
+    Discrete,
+    Flow,
+    Guided,
+    Mixture,
+    Network,
+    SubVP,
+    Thresholded,
+    VPCosine,
+    grids,
+    sample,
+)
 from toolkit.ddim import ddim
 from toolkit.models import VIEWS, view_coefficients
 
@@ -54,7 +69,11 @@ def test_a_perfect_network_is_the_exact_model_in_every_view(schedule, predicts):
             got, want = getattr(model, view)(x, t), getattr(exact, view)(x, t)
             # eps from x0 divides by sigma, x0 from eps by alpha: what float64 leaves is scaled so
             scale = max(1.0, schedule.sigma(t) / schedule.alpha(t), 1 / schedule.sigma(t)) ** 2
-            assert torch.allclose(got, want, rtol=1e-9, atol=2e-13 * scale), (view, t, (got - want).abs().max())
+            assert torch.allclose(got, want, rtol=1e-9, atol=2e-13 * scale), (
+                view,
+                t,
+                (got - want).abs().max(),
+            )
 
 
 @by_name
@@ -87,7 +106,9 @@ def test_views_follow_the_definition_of_x_t(schedule, have):
 
 def test_views_at_the_ends():
     x = states()
-    assert torch.equal(Network(lambda x, c: x, EDM(), predicts="edm").x0(x, 0.0), x)  # nothing is noise at sigma = 0
+    assert torch.equal(
+        Network(lambda x, c: x, EDM(), predicts="edm").x0(x, 0.0), x
+    )  # nothing is noise at sigma = 0
     assert torch.equal(Network(lambda x, c: x, EDM(), predicts="eps").x0(x, 0.0), x)
     with pytest.raises(ValueError, match="eps cannot be computed from x0"):
         Network(lambda x, c: x, EDM(), predicts="x0").eps(x, 0.0)
@@ -112,7 +133,11 @@ def test_clocks(schedule):
         for clock, value in truth.items():
             for x in (states(), states(dtype=torch.float32), states(dtype=torch.float16)):
                 model = Network(net, schedule, clock=clock)
-                for time in (t, torch.tensor(t, dtype=torch.float64), torch.full((len(x),), t, dtype=torch.float64)):
+                for time in (
+                    t,
+                    torch.tensor(t, dtype=torch.float64),
+                    torch.full((len(x),), t, dtype=torch.float64),
+                ):
                     model.eps(x, time)
                     c = seen.pop()
                     assert c.shape == (len(x),) and c.device == x.device
@@ -169,7 +194,7 @@ def test_dtype_is_kept(dtype, predicts):
                 assert got.dtype == dtype and got.shape == x.shape
 
 
-# --- counting ----------------------------------------------------------------------------------------------------------
+# --- counting -------------------------------------------------------------------------------------------
 
 
 def conditional_net(x, c, label=None):
@@ -210,7 +235,7 @@ def test_labels_that_do_not_fit():
     assert torch.equal(unlabelled.with_label(1).model.eps(states(), 0.5), states() + 1)
 
 
-# --- wrappers ----------------------------------------------------------------------------------------------------------
+# --- wrappers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 2.5, -1.0])
@@ -232,7 +257,9 @@ def test_guidance_is_the_formula_by_hand(scale, predicts):
 
 
 def test_guidance_of_an_exact_model_is_the_tilted_score():
-    """scale 1 is the conditional model, 0 the unconditional one, and log p + w log p(c|x) has the guided score."""
+    """scale 1 is the conditional model, 0 the unconditional one, and log p + w log p(c|x) has the
+    guided score.
+    """
     model = Mixture([0.5, 0.5], [[-1.0], [1.0]], [0.5, 0.5]).model(VP())
     x = states(d=1).requires_grad_()
     assert torch.allclose(Guided(model, 1, 1.0).eps(x, 0.3), model.with_label(1).eps(x, 0.3), atol=1e-13)
@@ -270,7 +297,9 @@ def test_thresholding_leaves_data_inside_the_limit_alone():
     model = Network(lambda x, c: 0.1 * torch.tanh(x), VP(), predicts="x0")
     for wrapped in (Thresholded(model), Thresholded(model, quantile=None)):
         for view in VIEWS:
-            assert torch.allclose(getattr(wrapped, view)(states(), 0.4), getattr(model, view)(states(), 0.4), atol=1e-13)
+            assert torch.allclose(
+                getattr(wrapped, view)(states(), 0.4), getattr(model, view)(states(), 0.4), atol=1e-13
+            )
 
 
 @by_name
@@ -303,7 +332,7 @@ def test_every_run_gets_its_free_first_step():
             assert sample(ddim, model, states(6), times, batch_size=batch_size).nfe == calls
 
 
-# --- errors ------------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------------
 
 X = states(4)
 
@@ -316,7 +345,10 @@ X = states(4)
         (lambda: Network(lambda x, c: x, VP(), learned_variance=True).eps(X, 0.5), r"shape \(4, 4\)"),
         (lambda: Network(lambda x, c: x, VP()).eps_and_fraction(X, 0.5), "learned_variance=True"),
         (lambda: MIXTURE.model(VP()).eps_and_fraction(X, 0.5), "learned_variance=True"),
-        (lambda: Thresholded(Network(lambda x, c: x, VP())).eps_and_fraction(X, 0.5), "learned_variance=True"),
+        (
+            lambda: Thresholded(Network(lambda x, c: x, VP())).eps_and_fraction(X, 0.5),
+            "learned_variance=True",
+        ),
         (lambda: Network(lambda x, c: x, VP()).x0(X, torch.rand(3)), r"shape \(4,\)"),
         (lambda: Network(lambda x, c: x, VP()).x0(X, torch.rand(4, 1)), r"shape \(4,\)"),
         (lambda: MIXTURE.model(VP()).eps(X, torch.rand(3)), r"shape \(4,\)"),

@@ -9,7 +9,21 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from toolkit import EDM, VE, VP, Discrete, Flow, Mixture, Network, SubVP, VPCosine, exact_variance, grids, initial_noise, sample
+from toolkit import (
+    EDM,
+    VE,
+    VP,
+    Discrete,
+    Flow,
+    Mixture,
+    Network,
+    SubVP,
+    VPCosine,
+    exact_variance,
+    grids,
+    initial_noise,
+    sample,
+)
 from toolkit.sampling import REGISTRY
 
 CHAPTERS = ["ddpm", "ddim", "sde", "ode", "dpm_solver", "multistep", "distill", "amed", "practice"]
@@ -41,18 +55,22 @@ def test_promises_are_well_formed(name):
     assert promise.__doc__ and "times" in promise.__doc__
 
 
-# --- order -------------------------------------------------------------------------------------------------------------
+# --- order ----------------------------------------------------------------------------------------------
 
 MODES = Mixture.ring(8, radius=1.0, std=0.3)
 
 
 def between(schedule, noisiest=5.0, cleanest=0.2):
-    """The times at which sigma / alpha takes these values: away from both ends, order shows with few steps."""
+    """The times at which sigma / alpha takes these values: away from both ends, order shows with few
+    steps.
+    """
     return schedule.t_of_lam(-math.log(noisiest)), schedule.t_of_lam(-math.log(cleanest))
 
 
 def exact_end(schedule, x, t, s):
-    """The probability-flow ODE in lambda by DOP853, for dx/dlambda = (dlog alpha/dlambda) x - sigma eps  (in x / alpha: -kappa eps)."""
+    """The probability-flow ODE in lambda by DOP853, for dx/dlambda = (dlog alpha/dlambda) x - sigma eps
+    (in x / alpha: -kappa eps).
+    """
     model = MODES.model(schedule)
 
     def slope(lam, y):
@@ -82,7 +100,9 @@ def test_order_of_deterministic_samplers(name, schedule, seed):
     x = schedule.alpha(t) * x0 + schedule.sigma(t) * noise
     want, steps, errors = exact_end(schedule, x, t, s), [128, 256, 512], []
     for n in steps:
-        end = sample(REGISTRY[name], MODES.model(schedule), x, grids.uniform_lambda(schedule, n, first, last)).x
+        end = sample(
+            REGISTRY[name], MODES.model(schedule), x, grids.uniform_lambda(schedule, n, first, last)
+        ).x
         errors.append(float((end - want).square().mean().sqrt()))
     assert slope_of(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
 
@@ -96,12 +116,16 @@ def test_weak_order_of_stochastic_samplers(name, schedule, std):
     want = (schedule.alpha(last) * std) ** 2 + schedule.sigma(last) ** 2
     steps = [64, 128, 256]
     errors = [
-        abs(exact_variance(REGISTRY[name], schedule, grids.uniform_lambda(schedule, n, first, last), std) - want) for n in steps
+        abs(
+            exact_variance(REGISTRY[name], schedule, grids.uniform_lambda(schedule, n, first, last), std)
+            - want
+        )
+        for n in steps
     ]
     assert slope_of(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
 
 
-# --- cost, batches, robustness -----------------------------------------------------------------------------------------
+# --- cost, batches, robustness --------------------------------------------------------------------------
 
 
 @every_fixed
@@ -123,7 +147,9 @@ def test_samples_do_not_depend_on_the_batch_split(name, shape):
         x = initial_noise(9, shape, seed)
         whole = sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed).x
         for size in (1, 2, 4, 9):
-            assert torch.equal(sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed, batch_size=size).x, whole)
+            assert torch.equal(
+                sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed, batch_size=size).x, whole
+            )
 
 
 @by_schedule
@@ -132,7 +158,11 @@ def test_samples_do_not_depend_on_the_batch_split(name, shape):
 def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):
     if grid == "strided" and not isinstance(schedule, Discrete):
         grid = "uniform"  # strided is for tables
-    ends = {"end": 1 / schedule.T} if grid in ("uniform_lambda", "karras") and isinstance(schedule, Discrete) else {}
+    ends = (
+        {"end": 1 / schedule.T}
+        if grid in ("uniform_lambda", "karras") and isinstance(schedule, Discrete)
+        else {}
+    )
     # predicts v, which neither end of a schedule makes singular
     model = Network(lambda x, c: -torch.tanh(x), schedule, predicts="v")
     for steps in range(1, 51):

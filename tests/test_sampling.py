@@ -8,7 +8,18 @@ import torch
 from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit import VP, Brownian, Discrete, Flow, Mixture, Network, exact_variance, grids, initial_noise, sample
+from toolkit import (
+    VP,
+    Brownian,
+    Discrete,
+    Flow,
+    Mixture,
+    Network,
+    exact_variance,
+    grids,
+    initial_noise,
+    sample,
+)
 from toolkit.ddim import ddim, ddim_invert
 from toolkit.ddpm import ddpm
 from toolkit.sampling import REGISTRY, Replay, sampler
@@ -19,10 +30,13 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 def image_model(schedule=None):
     """A network without randomness or weights, for states of any shape."""
-    return Network(lambda x, c: torch.tanh(x) * (1 + 0.1 * c.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)), schedule or VP())
+    return Network(
+        lambda x, c: torch.tanh(x) * (1 + 0.1 * c.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)),
+        schedule or VP(),
+    )
 
 
-# --- the contract ------------------------------------------------------------------------------------------------------
+# --- the contract ---------------------------------------------------------------------------------------
 
 
 def test_a_sampler_is_a_generator_that_yields_the_start_first():
@@ -53,7 +67,12 @@ def test_the_decorator_registers_and_checks():
 
     try:
         assert REGISTRY["stand_still"] is stand_still and stand_still.__doc__ == "Go nowhere."
-        assert (stand_still.order, stand_still.nfe(7), stand_still.kind, stand_still.random) == (1, 0, "ode", False)
+        assert (stand_still.order, stand_still.nfe(7), stand_still.kind, stand_still.random) == (
+            1,
+            0,
+            "ode",
+            False,
+        )
         with pytest.raises(ValueError, match="decrease"):
             stand_still(None, torch.zeros(1, 1), [0.0, 1.0])
     finally:
@@ -64,9 +83,7 @@ def test_the_decorator_registers_and_checks():
 def test_samplers_can_be_stopped_and_switched_half_way():
     model, x = RING.model(VP()), initial_noise(3, 2)
     times = grids.uniform(VP(), 6).tolist()
-    for t, y in ddim(model, x, times):
-        if t <= 0.5:
-            break
+    t, y = next(state for state in ddim(model, x, times) if state[0] <= 0.5)
     second = sample(ddim, model, y, times[times.index(t) :])
     assert torch.equal(second.x, sample(ddim, model, x, times).x)
 
@@ -85,7 +102,7 @@ def test_a_run_leaves_no_gradient_and_no_mark_on_its_start():
     assert not run.x.requires_grad and torch.equal(x.detach(), copy)
 
 
-# --- seeds -------------------------------------------------------------------------------------------------------------
+# --- seeds ----------------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_samples_and_another_gives_others():
@@ -98,7 +115,9 @@ def test_the_same_seed_gives_the_same_samples_and_another_gives_others():
 def test_a_torch_generator_is_a_seed_and_moves_on():
     model, times, x = RING.model(VP()), grids.uniform(VP(), 5), initial_noise(4, 2)
     first, second = (torch.Generator().manual_seed(5) for _ in range(2))
-    one, again = (sample(ddpm, model, x, times, generator=g, batch_size=b).x for g, b in ((first, None), (second, 2)))
+    one, again = (
+        sample(ddpm, model, x, times, generator=g, batch_size=b).x for g, b in ((first, None), (second, 2))
+    )
     assert torch.equal(one, again)
     assert not torch.equal(one, sample(ddpm, model, x, times, generator=first).x)
     assert torch.equal(one, sample(ddpm, model, x, times, seed=torch.Generator().manual_seed(5)).x)
@@ -124,7 +143,7 @@ def test_initial_noise_is_a_function_of_seed_and_row(dtype):
     assert torch.equal(initial_noise(2, 9, seed=4, dtype=dtype), whole[:2].reshape(2, 9))
 
 
-# --- noise that belongs to a path --------------------------------------------------------------------------------------
+# --- noise that belongs to a path -----------------------------------------------------------------------
 
 
 def normals(seed, shape, times, first=0, dtype=torch.float64):
@@ -190,7 +209,9 @@ def test_a_refined_grid_sees_the_same_path(seed, dtype, tolerance):
     to_times = lambda points: (2.0 - 1.7 * points / cells).tolist()
     z_fine, z_coarse = (normals(seed, (20, 3), to_times(p), dtype=dtype) for p in (fine, coarse))
     path_fine = torch.cumsum(z_fine * torch.from_numpy(np.sqrt(np.diff(fine))).to(dtype)[:, None, None], 0)
-    path_coarse = torch.cumsum(z_coarse * torch.from_numpy(np.sqrt(np.diff(coarse))).to(dtype)[:, None, None], 0)
+    path_coarse = torch.cumsum(
+        z_coarse * torch.from_numpy(np.sqrt(np.diff(coarse))).to(dtype)[:, None, None], 0
+    )
     at = np.searchsorted(fine, coarse[1:]) - 1
     assert torch.allclose(path_fine[at], path_coarse, atol=tolerance * math.sqrt(cells))
 
@@ -208,7 +229,9 @@ def test_doubling_the_steps_of_any_grid_keeps_the_path_up_to_the_lattice(steps):
 
 
 def test_stochastic_samplers_converge_along_the_path():
-    """The same seed on finer and finer grids tends to one sample: noise belongs to times, not to step numbers."""
+    """The same seed on finer and finer grids tends to one sample: noise belongs to times, not to step
+    numbers.
+    """
     model, x = Mixture.gaussian(2, 0.5).model(VP()), initial_noise(64, 2, dtype=torch.float64)
     ends = [sample(ddpm, model, x, grids.uniform(VP(), n), seed=3).x for n in (100, 200, 400, 800)]
     gaps = [float((a - b).square().mean().sqrt()) for a, b in zip(ends, ends[1:])]
@@ -235,14 +258,18 @@ def test_replayed_noise():
         sample(ddpm, model, x, times, seed=Replay(zs[:4]))
 
 
-# --- batches -----------------------------------------------------------------------------------------------------------
+# --- batches --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, options", [("ddim", {}), ("ddim", {"eta": 0.7}), ("ddpm", {}), ("ddpm", {"variance": "beta"})])
+@pytest.mark.parametrize(
+    "name, options", [("ddim", {}), ("ddim", {"eta": 0.7}), ("ddpm", {}), ("ddpm", {"variance": "beta"})]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_batch_split_gives_the_same_bits(name, options, dtype):
     x, times = initial_noise(7, (1, 4, 4), dtype=dtype), grids.uniform(VP(), 6)
-    run = lambda size: sample(REGISTRY[name], image_model(), x, times, seed=2, batch_size=size, keep_path=True, **options)
+    run = lambda size: sample(
+        REGISTRY[name], image_model(), x, times, seed=2, batch_size=size, keep_path=True, **options
+    )
     whole = run(None)
     for size in (1, 2, 3, 7, 100):
         part = run(size)
@@ -261,7 +288,7 @@ def test_an_empty_batch_is_a_batch():
         assert sample(loop, RING.model(VP()), torch.empty(0, 2), grids.uniform(VP(), 3)).x.shape == (0, 2)
 
 
-# --- precision and devices ---------------------------------------------------------------------------------------------
+# --- precision and devices ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "ddim_invert"])
@@ -280,7 +307,16 @@ def test_every_float_dtype(name, dtype):
 class NoSync(TorchDispatchMode):
     """Fail at any operation that makes the host wait for a value."""
 
-    forbidden = ("_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero", "masked_select", "_unique2", "unique_dim")
+    forbidden = (
+        "_local_scalar_dense",
+        "item",
+        "nonzero",
+        "equal",
+        "is_nonzero",
+        "masked_select",
+        "_unique2",
+        "unique_dim",
+    )
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function._schema.name.removeprefix("aten::")
@@ -342,12 +378,15 @@ def test_gpu_loop_agrees_with_cpu_and_never_syncs(name, options, dtype):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_noise_is_cpu_noise_up_to_rounding():
     times = grids.karras(VP(), 20).tolist()
-    cpu, gpu = (torch.stack(list(Brownian(3).normals(torch.empty(40, 6, device=d), times))).cpu() for d in ("cpu", "cuda"))
+    cpu, gpu = (
+        torch.stack(list(Brownian(3).normals(torch.empty(40, 6, device=d), times))).cpu()
+        for d in ("cpu", "cuda")
+    )
     assert torch.allclose(cpu, gpu, atol=1e-4)
     assert torch.allclose(initial_noise(40, 6), initial_noise(40, 6, device="cuda").cpu(), atol=1e-5)
 
 
-# --- the exact variance of a linear sampler ----------------------------------------------------------------------------
+# --- the exact variance of a linear sampler -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{"eta": 0.0}, {"eta": 0.5}, {"eta": 1.0}])
@@ -362,7 +401,7 @@ def test_exact_variance_agrees_with_sampling(options):
         assert abs(float(got) / want - 1) < 5 * math.sqrt(2 / 20_000)
 
 
-# --- bad input ---------------------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------------------------
 
 GRID = [1.0, 0.5, 0.1]
 X = torch.zeros(3, 2)

@@ -41,7 +41,9 @@ def test_g2_is_the_growth_of_the_variance_that_drift_does_not_explain(schedule):
     t = inner_times(schedule)
     h = 2e-3 * np.minimum(t, np.maximum(schedule.start - t, 1e-2))
     growth = derivative(lambda u: schedule.sigma(u) ** 2, t, h)
-    assert schedule.g2(t) == pytest.approx(growth - 2 * schedule.f(t) * schedule.sigma(t) ** 2, rel=1e-7, abs=1e-7)
+    assert schedule.g2(t) == pytest.approx(
+        growth - 2 * schedule.f(t) * schedule.sigma(t) ** 2, rel=1e-7, abs=1e-7
+    )
 
 
 @pytest.mark.parametrize("schedule", SMOOTH, ids=repr)
@@ -64,7 +66,9 @@ def test_lambda_is_half_the_log_snr_decreases_and_is_inverted(schedule):
     assert schedule.lam(schedule.t_of_lam(lam)) == pytest.approx(lam, abs=1e-11)
 
 
-@pytest.mark.parametrize("schedule", [s for s in SMOOTH + TABLES if isinstance(s, VARIANCE_PRESERVING)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [s for s in SMOOTH + TABLES if isinstance(s, VARIANCE_PRESERVING)], ids=repr
+)
 def test_variance_is_preserved(schedule):
     t = np.concatenate([[0.0], inner_times(schedule, 97)])
     assert schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2 == pytest.approx(1, abs=1e-14)
@@ -84,7 +88,9 @@ def test_definitions():
 
 
 def test_small_noise_levels_do_not_cancel():
-    """sigma at t = 1e-9 from the series sqrt(beta_min t), where 1 - alpha^2 in floats has lost seven digits."""
+    """sigma at t = 1e-9 from the series sqrt(beta_min t), where 1 - alpha^2 in floats has lost seven
+    digits.
+    """
     t = 1e-9
     assert VP().sigma(t) == pytest.approx(math.sqrt(0.1 * t), rel=1e-7)
     assert SubVP().sigma(t) == pytest.approx(0.1 * t, rel=1e-7)
@@ -145,7 +151,7 @@ def test_gradients_flow_through_tensors(schedule):
     assert torch.allclose(t.grad, f + g2 + 2 * f * sigma**2, rtol=1e-9, atol=1e-12)
 
 
-# --- tables ------------------------------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("T", [1, 10, 1000])
@@ -164,7 +170,9 @@ def test_a_table_is_the_product_of_its_steps(T):
 def test_named_tables_follow_their_definitions():
     assert Discrete.linear().betas == pytest.approx(np.linspace(1e-4, 0.02, 1000), rel=1e-14)
     assert Discrete.linear(100).betas == pytest.approx(np.linspace(1e-3, 0.2, 100), rel=1e-14)
-    assert np.sqrt(Discrete.quadratic().betas) == pytest.approx(np.linspace(0.01, math.sqrt(0.02), 1000), rel=1e-14)
+    assert np.sqrt(Discrete.quadratic().betas) == pytest.approx(
+        np.linspace(0.01, math.sqrt(0.02), 1000), rel=1e-14
+    )
     x = np.linspace(-6, 6, 1000)
     assert Discrete.sigmoid().betas == pytest.approx(1e-4 + 0.0199 / (1 + np.exp(-x)), rel=1e-13)
     bar = lambda u: math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -176,13 +184,20 @@ def test_named_tables_follow_their_definitions():
 
 def test_tables_are_those_of_diffusers():
     diffusers = pytest.importorskip("diffusers")
-    names = {"linear": "linear", "scaled_linear": "quadratic", "sigmoid": "sigmoid", "squaredcos_cap_v2": "cosine"}
+    names = {
+        "linear": "linear",
+        "scaled_linear": "quadratic",
+        "sigmoid": "sigmoid",
+        "squaredcos_cap_v2": "cosine",
+    }
     for theirs, ours in names.items():
         table = diffusers.DDPMScheduler(beta_schedule=theirs, beta_start=1e-4, beta_end=0.02)
         schedule = getattr(Discrete, ours)()
         # their tables are float32, and so is their cumulative product
         assert schedule.betas == pytest.approx(table.betas.double().numpy(), rel=1e-4)
-        assert schedule.alpha_bar[1:] == pytest.approx(table.alphas_cumprod.double().numpy(), rel=1e-3, abs=1e-7)
+        assert schedule.alpha_bar[1:] == pytest.approx(
+            table.alphas_cumprod.double().numpy(), rel=1e-3, abs=1e-7
+        )
 
 
 def test_a_table_between_its_steps_is_linear_in_log_alpha():
@@ -194,10 +209,12 @@ def test_a_table_between_its_steps_is_linear_in_log_alpha():
         assert between == pytest.approx((1 - share) * logs[:-1] + share * logs[1:], rel=1e-12)
     middles = ends[:-1] + 0.05
     assert schedule.f(middles) == pytest.approx(np.diff(np.log(schedule.alpha_bar)) / 2 * 10, rel=1e-12)
-    assert schedule.f(ends[1:]) == pytest.approx(schedule.f(middles), rel=1e-12)  # a knot belongs to the cell before it
+    assert schedule.f(ends[1:]) == pytest.approx(
+        schedule.f(middles), rel=1e-12
+    )  # a knot belongs to the cell before it
 
 
-# --- notation ----------------------------------------------------------------------------------------------------------
+# --- notation -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("have", NOTATIONS)

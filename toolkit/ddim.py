@@ -32,8 +32,8 @@ def ddim_coefficients(schedule, times, eta=0.0):
     times: decreasing list of n + 1 times; each list has n entries.  ValueError if alpha is 0 where x0 must be formed, or eta is
     negative or so large that the noise would exceed sigma_s.
     """
-    if eta < 0:
-        raise ValueError(f"eta must not be negative, got {eta}")
+    if not eta >= 0:
+        raise ValueError(f"eta must be a number and not negative, got {eta}")
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
     alpha_t, sigma_t, alpha_s, sigma_s = (g(u) for u in (t, s) for g in (schedule.alpha, schedule.sigma))
     if not (alpha_t > 0).all():
@@ -120,6 +120,8 @@ def ddim_invert(model, x, times, iterations=0):
     the usual approximation, eps(x_s, t) in place of eps(x_t, t) (Song, Meng & Ermon 2021, sec. 4.3 and 5.4), off by O(h) in all; each
     fixed-point iteration costs one call a step and repairs it (Pan et al. 2023), to round-off when enough are made.
     """
+    if iterations < 0:
+        raise ValueError(f"iterations must not be negative, got {iterations}")
     a, b, _ = ddim_coefficients(model.schedule, times)
     yield times[-1], x
     for i in reversed(range(len(times) - 1)):
