@@ -63,7 +63,7 @@ def _check_times(times):
 # --- noise -------------------------------------------------------------------------------------------------------------
 
 _UNITS, _FINE = 1000, 2**14  # the lattice of times on which a Brownian path is known: 1000 x 2^14 cells
-_BLOCK = 2**20  # numbers drawn at once
+_BLOCK = 2**20  # numbers of a path held at once
 
 
 class Brownian:
@@ -174,7 +174,10 @@ def _split(z, xi, share):
     Not fused into addcmul: one rounding an operation gives the same bits whatever the batch.
     """
     cos, sin = (root.sqrt().to(z.dtype)[:, None, None] for root in (share, 1 - share))
-    return torch.stack([cos * z + sin * xi, sin * z - cos * xi], dim=1)
+    halves = z.new_empty(len(z), 2, *z.shape[1:])
+    torch.mul(z, cos, out=halves[:, 0]).add_(xi * sin)
+    torch.mul(z, sin, out=halves[:, 1]).sub_(xi.mul_(cos))
+    return halves
 
 
 @lru_cache(maxsize=4096)
@@ -229,9 +232,12 @@ def _hashed_normal(seed, keys, samples, d, dtype):
     base = _mix(base + keys * _GOLDEN)[:, None, None]
     base = _mix(base + samples[None, :, None] * _GOLDEN)
     bits = _mix(base + torch.arange(half, device=keys.device) * _GOLDEN)
-    radius = ((bits >> 32) & 0xFFFFFFFF).to(dtype).add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
-    angle = (bits & 0xFFFFFFFF).to(dtype).mul_(2 * math.pi * 2.0**-32)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)[..., :d]
+    radius = (bits >> 32).bitwise_and_(0xFFFFFFFF).to(dtype).add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+    angle = bits.bitwise_and_(0xFFFFFFFF).to(dtype).mul_(2 * math.pi * 2.0**-32)
+    normals = torch.empty(*bits.shape[:-1], 2 * half, dtype=dtype, device=keys.device)
+    torch.mul(radius, angle.cos(), out=normals[..., :half])
+    torch.mul(radius, angle.sin_(), out=normals[..., half:])
+    return normals[..., :d]
 
 
 def noise_of(rng, x, times):
