@@ -1,7 +1,7 @@
 """Step for step the same as diffusers, given the same noise.
 
-Ours are built from its betas.  Its tables are float32, in which 1 - alpha-bar has lost three digits where there
-is little noise: to compare the algorithms it is given the same products in float64 (states are in the
+Ours are built from its betas.  Its tables are float32, in which 1 - alpha-bar has lost three digits where
+there is little noise: to compare the algorithms it is given the same products in float64 (states are in the
 dtype under test), and one more test measures what its own tables cost.  Its step number t in 0..T-1 is our
 n = t + 1: after its step 0 nothing is left of the noise, as at our n = 0.
 """
