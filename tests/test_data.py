@@ -12,8 +12,8 @@ from toolkit import data
 def test_toy_sets_are_standardised_seeded_and_float32(name):
     points = data.toy(name, 200_000, seed=3)
     assert points.shape == (200_000, 2) and points.dtype == torch.float32
-    assert points.double().mean(0).abs().max() < 0.01                       # standard error .002
-    assert abs(points.double().var(0).mean() - 1) < 0.015                   # noise of .07 adds .005
+    assert points.double().mean(0).abs().max() < 0.01  # standard error .002
+    assert abs(points.double().var(0).mean() - 1) < 0.015  # noise of .07 adds .005
     assert torch.equal(data.toy(name, 50, seed=7), data.toy(name, 50, seed=np.random.default_rng(7)))
     assert not torch.equal(data.toy(name, 50, seed=7), data.toy(name, 50, seed=8))
 
@@ -36,7 +36,7 @@ def test_checkerboard_has_points_on_dark_squares_only():
 def test_spiral_without_noise_lies_on_its_arms():
     points = data.spiral(1000, seed=0, noise=0.0).double().numpy()
     radius, angle = np.hypot(*points.T), np.arctan2(points[:, 1], points[:, 0])
-    turns = (angle - 1.5 * np.pi * radius) / np.pi                          # whole numbers: two arms, pi apart
+    turns = (angle - 1.5 * np.pi * radius) / np.pi  # whole numbers: two arms, pi apart
     np.testing.assert_allclose(turns, np.round(turns), atol=1e-4)
 
 
@@ -47,13 +47,13 @@ def test_digits_and_their_split():
     (train, of_train), (test, of_test) = data.digits("train"), data.digits("test")
     assert (len(train), len(test)) == (1437, 360)
     both = torch.cat([train, test]).flatten(1)
-    assert torch.equal(both.sum(0), images.flatten(1).sum(0))              # sums of multiples of 1/8 are exact
+    assert torch.equal(both.sum(0), images.flatten(1).sum(0))  # sums of multiples of 1/8 are exact
     share = torch.bincount(labels) / len(labels)
-    for part in (of_train, of_test):                                        # stratified: within one digit a class
+    for part in (of_train, of_test):  # stratified: within one digit a class
         assert (torch.bincount(part) - share * len(part)).abs().max() < 1
     assert of_test[:8].tolist() == data.digits("test")[1][:8].tolist()
     train.zero_()
-    assert data.digits("train")[0].abs().sum() > 0                          # callers get their own copy
+    assert data.digits("train")[0].abs().sum() > 0  # callers get their own copy
 
 
 def test_digit_labels_keep_the_proportions():
@@ -79,7 +79,7 @@ def test_image_folder_reads_classes_crops_and_scales(tmp_path):
 
 def test_image_folder_keeps_the_centre(tmp_path):
     wide = np.zeros((8, 24), dtype=np.uint8)
-    wide[:, 8:16] = 255                                                     # only the central square is white
+    wide[:, 8:16] = 255  # only the central square is white
     Image.fromarray(wide).save(tmp_path / "a.png")
     assert (data.image_folder(tmp_path, 8, grey=True)[0] == 1).all()
 
@@ -124,4 +124,6 @@ def test_openml_with_a_stand_in_for_the_network(monkeypatch):
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", offline)
     with pytest.raises(ValueError) as error:
         data.openml("mnist_784")
-    assert "mnist_784" in str(error.value) and "unreachable" in str(error.value) and "\n" not in str(error.value)
+    assert (
+        "mnist_784" in str(error.value) and "unreachable" in str(error.value) and "\n" not in str(error.value)
+    )

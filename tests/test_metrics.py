@@ -31,21 +31,25 @@ def test_gaussian_w2_of_a_linear_map_is_the_cost_of_that_map():
     cov, a = _covariance(rng, 5), _covariance(rng, 5)
     change = a - np.eye(5)
     expected = np.trace(change @ cov @ change)
-    assert m.gaussian_w2_squared(np.zeros(5), cov, np.zeros(5), a @ cov @ a) == pytest.approx(expected, rel=1e-10)
+    assert m.gaussian_w2_squared(np.zeros(5), cov, np.zeros(5), a @ cov @ a) == pytest.approx(
+        expected, rel=1e-10
+    )
 
 
 def test_gaussian_w2_survives_singular_covariances():
     flat = np.zeros((4, 4))
     flat[0, 0] = 2.0
     assert m.gaussian_w2_squared(np.zeros(4), flat, np.zeros(4), flat) == pytest.approx(0, abs=1e-12)
-    line = np.ones((4, 4))                                                  # rank one, eigenvalue 4
-    assert m.gaussian_w2_squared(np.zeros(4), line, np.zeros(4), np.zeros((4, 4))) == pytest.approx(4, rel=1e-12)
+    line = np.ones((4, 4))  # rank one, eigenvalue 4
+    assert m.gaussian_w2_squared(np.zeros(4), line, np.zeros(4), np.zeros((4, 4))) == pytest.approx(
+        4, rel=1e-12
+    )
 
 
 def test_frechet_from_features_of_an_affine_image():
     x = np.random.default_rng(1).standard_normal((300, 6))
     assert m.frechet_from_features(x, x) == pytest.approx(0, abs=1e-10)
-    expected = 6 * 0.5**2 + np.trace(np.cov(x.T))                           # 2 x + .5 doubles every deviation
+    expected = 6 * 0.5**2 + np.trace(np.cov(x.T))  # 2 x + .5 doubles every deviation
     assert m.frechet_from_features(x, 2 * x + 0.5 - x.mean(0)) == pytest.approx(expected, rel=1e-10)
 
 
@@ -53,7 +57,7 @@ def test_frechet_distance_falls_with_the_number_of_samples():
     rng = np.random.default_rng(2)
     data = rng.standard_normal((20_000, 16))
     few, many = (m.frechet_from_features(rng.standard_normal((n, 16)), data) for n in (200, 5000))
-    assert few > 4 * many                                                   # 25 times more samples, bias about 1/n
+    assert few > 4 * many  # 25 times more samples, bias about 1/n
 
 
 def test_digit_distances_have_the_documented_scale():
@@ -90,7 +94,7 @@ def test_wasserstein2_in_one_dimension_pairs_sorted_values():
 def test_sliced_wasserstein_of_a_shift():
     x = np.random.default_rng(5).standard_normal((50, 4))
     shift = np.array([1.0, -2.0, 0.0, 2.0])
-    directions = 20_000                                                     # the mean of <s, u>^2 is |s|^2 / d = 9 / 4
+    directions = 20_000  # the mean of <s, u>^2 is |s|^2 / d = 9 / 4
     assert m.sliced_wasserstein(x, x + shift, directions) == pytest.approx(1.5, rel=0.03)
     assert m.sliced_wasserstein(x, x) == 0
 
@@ -118,7 +122,7 @@ def test_precision_and_recall():
     x = rng.standard_normal((400, 2))
     assert m.precision_recall(x, x) == (1.0, 1.0)
     assert m.precision_recall(x, x + 100) == (0.0, 0.0)
-    left = x[x[:, 0] < 0]                                                   # half the data: precise, and misses a half
+    left = x[x[:, 0] < 0]  # half the data: precise, and misses a half
     precision, recall = m.precision_recall(left, x)
     assert precision == 1.0 and 0.45 < recall < 0.65
 
@@ -139,17 +143,20 @@ def test_nearest_neighbour_ratio():
     assert 0.9 < np.median(m.nearest_neighbour_ratio(test, train)) < 1.2
 
 
-@pytest.mark.parametrize("call, part", [
-    (lambda: m.wasserstein2(np.zeros((3, 2)), np.zeros((4, 2))), "same size, got 3 and 4"),
-    (lambda: m.energy_distance(np.zeros((3, 2)), np.zeros((3, 3))), "got 2 and 3 coordinates"),
-    (lambda: m.sliced_wasserstein(np.full((3, 2), np.nan), np.zeros((3, 2))), "x holds NaN"),
-    (lambda: m.frechet_from_features(np.zeros((1, 2)), np.zeros((3, 2))), "at least 2 samples"),
-    (lambda: m.precision_recall(np.zeros((3, 2)), np.zeros((9, 2))), "more than k = 3 points"),
-    (lambda: m.frechet_distance(torch.zeros(4, 1, 28, 28)), "(batch, 1, 8, 8)"),
-    (lambda: m.frechet_distance(torch.full((4, 1, 8, 8), math.nan)), "NaN"),
-    (lambda: m.class_accuracy(torch.zeros(4, 1, 8, 8), [1, 2]), "got 4 and 2"),
-    (lambda: m.wasserstein2(np.zeros((0, 2)), np.zeros((0, 2))), "(0, 2)"),
-])
+@pytest.mark.parametrize(
+    "call, part",
+    [
+        (lambda: m.wasserstein2(np.zeros((3, 2)), np.zeros((4, 2))), "same size, got 3 and 4"),
+        (lambda: m.energy_distance(np.zeros((3, 2)), np.zeros((3, 3))), "got 2 and 3 coordinates"),
+        (lambda: m.sliced_wasserstein(np.full((3, 2), np.nan), np.zeros((3, 2))), "x holds NaN"),
+        (lambda: m.frechet_from_features(np.zeros((1, 2)), np.zeros((3, 2))), "at least 2 samples"),
+        (lambda: m.precision_recall(np.zeros((3, 2)), np.zeros((9, 2))), "more than k = 3 points"),
+        (lambda: m.frechet_distance(torch.zeros(4, 1, 28, 28)), "(batch, 1, 8, 8)"),
+        (lambda: m.frechet_distance(torch.full((4, 1, 8, 8), math.nan)), "NaN"),
+        (lambda: m.class_accuracy(torch.zeros(4, 1, 8, 8), [1, 2]), "got 4 and 2"),
+        (lambda: m.wasserstein2(np.zeros((0, 2)), np.zeros((0, 2))), "(0, 2)"),
+    ],
+)
 def test_errors_are_sentences(call, part):
     with pytest.raises(ValueError) as error:
         call()

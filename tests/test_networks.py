@@ -12,7 +12,16 @@ from toolkit.data import digit_labels, digits
 from toolkit.ddim import ddim
 from toolkit.metrics import class_accuracy, frechet_distance, nearest_neighbour_ratio
 from toolkit.networks import (
-    WEIGHTS, DigitClassifier, DigitsMLP, MLP, ToyMLP, UNet, digits_model, load_weights, pretrained, save_weights,
+    MLP,
+    WEIGHTS,
+    DigitClassifier,
+    DigitsMLP,
+    ToyMLP,
+    UNet,
+    digits_model,
+    load_weights,
+    pretrained,
+    save_weights,
 )
 
 SHIPPED = ["digits", "digits-unet"]
@@ -95,17 +104,23 @@ def test_models_can_be_built_for_any_schedule():
     torch.testing.assert_close(on_edm.x0(x, level), on_vp.x0(vp.alpha(t) * x, t), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("call, part", [
-    (lambda: DigitsMLP()(torch.zeros(2, 64), torch.zeros(2)), "(batch, 1, 8, 8), got (2, 64)"),
-    (lambda: DigitsMLP()(torch.zeros(2, 1, 8, 8), torch.zeros(3)), "shape (2,)"),
-    (lambda: DigitsMLP()(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.tensor([1])), "label must have shape (2,)"),
-    (lambda: DigitsMLP()(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.tensor([1, 11])), "from 0 to 10"),
-    (lambda: UNet((1, 10, 10)), "divide by 4"),
-    (lambda: UNet(channels=(10, 20)), "multiples of 8"),
-    (lambda: DigitClassifier()(torch.zeros(2, 64)), "(batch, 1, 8, 8)"),
-    (lambda: pretrained("cats"), "there are no shipped weights 'cats'"),
-    (lambda: load_weights("nowhere.safetensors"), "no weights file"),
-])
+@pytest.mark.parametrize(
+    "call, part",
+    [
+        (lambda: DigitsMLP()(torch.zeros(2, 64), torch.zeros(2)), "(batch, 1, 8, 8), got (2, 64)"),
+        (lambda: DigitsMLP()(torch.zeros(2, 1, 8, 8), torch.zeros(3)), "shape (2,)"),
+        (
+            lambda: DigitsMLP()(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.tensor([1])),
+            "label must have shape (2,)",
+        ),
+        (lambda: DigitsMLP()(torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.tensor([1, 11])), "from 0 to 10"),
+        (lambda: UNet((1, 10, 10)), "divide by 4"),
+        (lambda: UNet(channels=(10, 20)), "multiples of 8"),
+        (lambda: DigitClassifier()(torch.zeros(2, 64)), "(batch, 1, 8, 8)"),
+        (lambda: pretrained("cats"), "there are no shipped weights 'cats'"),
+        (lambda: load_weights("nowhere.safetensors"), "no weights file"),
+    ],
+)
 def test_errors_are_sentences(call, part):
     with pytest.raises(ValueError) as error:
         call()
@@ -119,7 +134,13 @@ def test_weights_survive_the_disk(tmp_path):
     net = scrambled(UNet(channels=(8, 16), condition=16))
     save_weights(net, tmp_path / "net.safetensors", seed=5)
     again = load_weights(tmp_path / "net.safetensors")
-    assert again.notes == {"seed": 5} and not again.training and not any(p.requires_grad for p in again.parameters())
+    save_weights(again, tmp_path / "again.safetensors", seed=5)
+    assert (tmp_path / "net.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    assert (
+        again.notes == {"seed": 5}
+        and not again.training
+        and not any(p.requires_grad for p in again.parameters())
+    )
     for key, value in net.state_dict().items():
         assert torch.equal(again.state_dict()[key], value.half().float())
 
@@ -144,7 +165,7 @@ def test_shipped_files_are_small_and_say_how_they_were_made(name):
     path = WEIGHTS / entry["file"]
     assert path.stat().st_size <= 2_000_000
     with safe_open(path, framework="pt") as file:
-        assert {"architecture", "config", "settings", "script"} <= set(file.metadata())
+        assert list(file.metadata()) == ["toolkit"]  # one key, so that the bytes are reproducible
         assert all(file.get_tensor(key).dtype == torch.float16 for key in file.keys())
     net = pretrained(name)
     assert net.notes["settings"]["seed"] == 0 and (WEIGHTS / net.notes["script"]).is_file()

@@ -1,13 +1,14 @@
 """Data: two-dimensional toy sets, scikit-learn's digits, and the reader's own images.
 
-Nothing here is fetched, except by `openml`, which says so. Images are float32 tensors (n, channels, height, width)
-in [-1, 1] with int64 labels (n,); toy sets are float32 tensors (n, 2).
+Nothing here is fetched, except by `openml`, which says so. Images are float32 tensors (n, channels, height,
+width) in [-1, 1] with int64 labels (n,); toy sets are float32 tensors (n, 2).
 
-Every toy set is centred and scaled by constants that belong to the set, not to the sample, so that, before noise
-is added, each coordinate has mean 0 and the two variances average 1. `TOY` maps the names to the functions.
+Every toy set is centred and scaled by constants that belong to the set, not to the sample, so that, before
+noise is added, each coordinate has mean 0 and the two variances average 1. `TOY` maps the names to the
+functions.
 """
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,8 @@ def _count(n):
 def swiss_roll(n, seed=0, noise=0.05):
     """n points (n, 2) of the swiss roll's cross-section: radius t and angle t, t uniform in [1.5 pi, 4.5 pi].
 
-    `seed` is an integer or a numpy Generator; `noise` is the standard deviation added, in the standardised scale."""
+    `seed` is an integer or a numpy Generator; `noise` is the standard deviation added, in the standardised
+    scale."""
     rng, n = _generator(seed), _count(n)
     t = 1.5 * np.pi * (1 + 2 * rng.random(n))
     points = np.stack([t * np.cos(t), t * np.sin(t)], 1) / 3
@@ -56,7 +58,8 @@ def swiss_roll(n, seed=0, noise=0.05):
 def two_moons(n, seed=0, noise=0.07):
     """n points (n, 2) on two half circles of radius 1 that interlock, each with probability 1/2.
 
-    `seed` is an integer or a numpy Generator; `noise` is the standard deviation added, in the standardised scale."""
+    `seed` is an integer or a numpy Generator; `noise` is the standard deviation added, in the standardised
+    scale."""
     rng, n = _generator(seed), _count(n)
     angle, lower = np.pi * rng.random(n), rng.random(n) < 0.5
     points = np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -65,7 +68,8 @@ def two_moons(n, seed=0, noise=0.07):
 
 
 def checkerboard(n, seed=0):
-    """n points (n, 2), uniform on the dark squares of a 4 x 4 board. `seed` is an integer or a numpy Generator."""
+    """n points (n, 2), uniform on the dark squares of a 4 x 4 board. `seed` is an integer or a numpy
+    Generator."""
     rng, n = _generator(seed), _count(n)
     column = rng.integers(0, 4, n)
     row = 2 * rng.integers(0, 2, n) + column % 2
@@ -75,16 +79,18 @@ def checkerboard(n, seed=0):
 def spiral(n, seed=0, arms=2, noise=0.04):
     """n points (n, 2) on `arms` Archimedean spirals of 1.5 turns, spread evenly along the arm's area.
 
-    `seed` is an integer or a numpy Generator; `noise` is the standard deviation added, in the standardised scale."""
+    `seed` is an integer or a numpy Generator; `noise` is the standard deviation added, in the standardised
+    scale."""
     rng, n = _generator(seed), _count(n)
-    radius = 2 * np.sqrt(rng.random(n))                     # E[radius^2] = 2, so that the two variances average 1
+    radius = 2 * np.sqrt(rng.random(n))  # E[radius^2] = 2, so that the two variances average 1
     angle = 1.5 * np.pi * radius + 2 * np.pi * rng.integers(0, arms, n) / arms
     points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     return _finish("spiral", points + noise * rng.standard_normal((n, 2)))
 
 
 def pinwheel(n, seed=0, arms=5):
-    """n points (n, 2) in `arms` curved blades: a Gaussian along each radius, sheared by an angle that grows with it.
+    """n points (n, 2) in `arms` curved blades: a Gaussian along each radius, sheared by an angle that grows
+    with it.
 
     `seed` is an integer or a numpy Generator."""
     rng, n = _generator(seed), _count(n)
@@ -107,7 +113,7 @@ def toy(name, n, seed=0, **options):
 # --------------------------------------------------------------------------------------------- digits
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digits():
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -115,14 +121,18 @@ def _digits():
     data = load_digits()
     images = torch.from_numpy((data.images / 8 - 1).astype(np.float32))[:, None]
     labels = torch.from_numpy(data.target.astype(np.int64))
-    train, test = train_test_split(np.arange(len(labels)), test_size=360, stratify=data.target, random_state=0)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=360, stratify=data.target, random_state=0
+    )
     return images, labels, {"all": np.arange(len(labels)), "train": np.sort(train), "test": np.sort(test)}
 
 
 def digits(split="all"):
-    """Handwritten digits of 8 x 8 pixels that scikit-learn carries: images (n, 1, 8, 8) float32 in [-1, 1], labels (n,).
+    """Handwritten digits of 8 x 8 pixels that scikit-learn carries: images (n, 1, 8, 8) float32 in [-1, 1],
+    labels (n,).
 
-    `split` is "all" (1797), "train" (1437) or "test" (360); the split is stratified by class and never changes."""
+    `split` is "all" (1797), "train" (1437) or "test" (360); the split is stratified by class and never
+    changes."""
     images, labels, rows = _digits()
     if split not in rows:
         raise ValueError(f"split must be 'all', 'train' or 'test', got {split!r}.")
@@ -146,8 +156,9 @@ def digit_labels(n, seed=0):
 def image_folder(path, size, grey=False):
     """Every image under `path`, cut to the central square and resized to `size` pixels.
 
-    Returns images (n, 1 or 3, size, size) float32 in [-1, 1], labels (n,) int64 and the list of class names: the
-    folder's sub-folders in alphabetical order, or one class, named after the folder, where there are none."""
+    Returns images (n, 1 or 3, size, size) float32 in [-1, 1], labels (n,) int64 and the list of class names:
+    the folder's sub-folders in alphabetical order, or one class, named after the folder, where there are
+    none."""
     root = Path(path)
     if not root.is_dir():
         raise ValueError(f"image_folder needs a folder of images, and {str(root)!r} is not a folder.")
@@ -162,7 +173,9 @@ def image_folder(path, size, grey=False):
             names.append(folder.name)
             images += [_read_image(p, int(size), grey) for p in files]
     if not images:
-        raise ValueError(f"there is no image under {str(root)!r} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise ValueError(
+            f"there is no image under {str(root)!r} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
+        )
     return torch.from_numpy(np.stack(images)), torch.tensor(labels), names
 
 
@@ -180,18 +193,22 @@ def _read_image(path, size, grey):
 
 
 def openml(name, version=1, shape=None, limit=None, cache=None):
-    """Images from OpenML by name, such as "mnist_784" or "Fashion-MNIST". **This one uses the network**, once.
+    """Images from OpenML by name, such as "mnist_784" or "Fashion-MNIST". **This one uses the network**,
+    once.
 
-    `shape` is (channels, height, width), guessed as a grey or RGB square when None; `limit` keeps the first rows;
-    `cache` is the folder for the download (scikit-learn's when None). Pixels are taken to run from 0 to the set's
-    largest value. Returns images in [-1, 1] and labels, numbered in the sorted order of the classes."""
+    `shape` is (channels, height, width), guessed as a grey or RGB square when None; `limit` keeps the first
+    rows; `cache` is the folder for the download (scikit-learn's when None). Pixels are taken to run from 0 to
+    the set's largest value. Returns images in [-1, 1] and labels, numbered in the sorted order of the
+    classes."""
     from sklearn.datasets import fetch_openml
 
     try:
         table = fetch_openml(name, version=version, as_frame=False, data_home=cache, parser="liac-arff")
-    except Exception as error:                              # scikit-learn lets through whatever the network raised
+    except Exception as error:  # scikit-learn lets through whatever the network raised
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"OpenML's set {name!r} (version {version}) could not be fetched: {reason}") from None
+        raise ValueError(
+            f"OpenML's set {name!r} (version {version}) could not be fetched: {reason}"
+        ) from None
     return _as_images(table.data, table.target, name, shape, limit)
 
 
@@ -199,7 +216,9 @@ def _as_images(rows, target, name, shape, limit):
     rows = np.asarray(rows, dtype=np.float32)
     shape = tuple(shape) if shape is not None else _square(rows.shape[1], name)
     if np.prod(shape) != rows.shape[1]:
-        raise ValueError(f"shape {shape} has {int(np.prod(shape))} pixels, but the rows of {name!r} have {rows.shape[1]}.")
+        raise ValueError(
+            f"shape {shape} has {int(np.prod(shape))} pixels, but the rows of {name!r} have {rows.shape[1]}."
+        )
     labels = np.unique(np.asarray(target), return_inverse=True)[1]
     images = torch.from_numpy(rows[:limit] / (rows.max() / 2) - 1).reshape(-1, *shape)
     return images, torch.from_numpy(labels[:limit].astype(np.int64))
@@ -210,4 +229,6 @@ def _square(pixels, name):
         side = round((pixels / channels) ** 0.5)
         if channels * side * side == pixels:
             return channels, side, side
-    raise ValueError(f"the {pixels} columns of {name!r} are not a square image; give shape=(channels, height, width).")
+    raise ValueError(
+        f"the {pixels} columns of {name!r} are not a square image; give shape=(channels, height, width)."
+    )

@@ -1,14 +1,15 @@
 """Metrics: how far a set of samples is from a set of data.
 
-Sets are tensors or arrays (n, ...); everything but the first axis is flattened, arithmetic is float64 and results are
-Python floats.  Metrics with `images` read digits (n, 1, 8, 8) in [-1, 1] through the shipped classifier.
+Sets are tensors or arrays (n, ...); everything but the first axis is flattened, arithmetic is float64 and
+results are Python floats.  Metrics with `images` read digits (n, 1, 8, 8) in [-1, 1] through the shipped
+classifier.
 
-**A Fréchet distance depends on the number of samples**: an estimated covariance is biased, and the bias shrinks like
-1/n.  Compare only distances taken at the same n, and print n beside them.
+**A Fréchet distance depends on the number of samples**: an estimated covariance is biased, and the bias
+shrinks like 1/n.  Compare only distances taken at the same n, and print n beside them.
 """
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch
 from toolkit.data import digits
 from toolkit.networks import pretrained
 
-FEATURE_VARIANCE = 64.0                                     # total variance of the digits' features once scaled
+FEATURE_VARIANCE = 64.0  # total variance of the digits' features once scaled
 
 
 def _points(values, name="x"):
@@ -26,14 +27,18 @@ def _points(values, name="x"):
         raise ValueError(f"{name} must be a set of points of shape (n, ...), got shape {values.shape}.")
     points = values.astype(np.float64).reshape(len(values), -1)
     if not np.isfinite(points).all():
-        raise ValueError(f"{name} holds NaN or infinite values in {(~np.isfinite(points)).any(1).sum()} of its rows.")
+        raise ValueError(
+            f"{name} holds NaN or infinite values in {(~np.isfinite(points)).any(1).sum()} of its rows."
+        )
     return points
 
 
 def _pair(x, y):
     x, y = _points(x, "x"), _points(y, "y")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"x and y must have points of the same size, got {x.shape[1]} and {y.shape[1]} coordinates.")
+        raise ValueError(
+            f"x and y must have points of the same size, got {x.shape[1]} and {y.shape[1]} coordinates."
+        )
     return x, y
 
 
@@ -41,7 +46,8 @@ def _pair(x, y):
 
 
 def _root(matrix):
-    """Symmetric square root of a positive semi-definite matrix; eigenvalues that rounding made negative count as 0."""
+    """Symmetric square root of a positive semi-definite matrix; eigenvalues that rounding made negative count
+    as 0."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
@@ -55,8 +61,8 @@ def gaussian_w2_squared(mean1, cov1, mean2, cov2):
 
 
 def frechet_from_features(x, y):
-    """Fréchet distance of two sets of features (n, d) and (m, d): `gaussian_w2_squared` of their moments, the "FID"
-    of Heusel et al. 2017 (no square root). Each set needs at least 2 rows."""
+    """Fréchet distance of two sets of features (n, d) and (m, d): `gaussian_w2_squared` of their moments, the
+    "FID" of Heusel et al. 2017 (no square root). Each set needs at least 2 rows."""
     x, y = _pair(x, y)
     if min(len(x), len(y)) < 2:
         raise ValueError(f"a covariance needs at least 2 samples, got {len(x)} and {len(y)}.")
@@ -85,12 +91,12 @@ def _feature_scale():
 
 
 def digit_features(images):
-    """64 features (n, 64) of digit images in the shipped classifier, scaled so that those of all 1797 digits have
-    total variance 64 (one unit a feature on average)."""
+    """64 features (n, 64) of digit images in the shipped classifier, scaled so that those of all 1797 digits
+    have total variance 64 (one unit a feature on average)."""
     return _classify(images, _classifier().features) * _feature_scale()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digit_features(split):
     return digit_features(digits(split)[0])
 
@@ -104,7 +110,8 @@ def frechet_distance(images, reference=None):
 
 
 def frechet_floor():
-    """The distance between the 1437 digits for training and the 360 for testing: two samples of one distribution.
+    """The distance between the 1437 digits for training and the 360 for testing: two samples of one
+    distribution.
 
     Samples that come closer to the data than this do so because they resemble the training set."""
     return frechet_from_features(_digit_features("train"), _digit_features("test"))
@@ -123,8 +130,8 @@ def class_accuracy(images, labels):
 
 
 def wasserstein2(x, y):
-    """Exact 2-Wasserstein distance of two sets of n points each, by optimal assignment; cost n^3, so n of a few
-    thousand. `sliced_wasserstein` takes larger sets, and sets of two sizes."""
+    """Exact 2-Wasserstein distance of two sets of n points each, by optimal assignment; cost n^3, so n of a
+    few thousand. `sliced_wasserstein` takes larger sets, and sets of two sizes."""
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
@@ -145,7 +152,7 @@ def sliced_wasserstein(x, y, directions=256, seed=0):
     axes = rng.standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
     x, y = np.sort(x @ axes, axis=0), np.sort(y @ axes, axis=0)
-    # the quantile functions are constant between the multiples of 1/n and of 1/m; in units of 1/(n m) all are integers
+    # quantile functions are constant between the multiples of 1/n and of 1/m: integers in units of 1/(n m)
     n, m = len(x), len(y)
     knots = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
     gap = x[knots[:-1] // m] - y[knots[:-1] // n]
@@ -177,9 +184,9 @@ def _nearest(points, queries, k):
 
 
 def precision_recall(samples, data, k=3):
-    """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 1-3): the share of samples that fall inside the
-    union of balls around the data, and of data inside the balls around the samples. A ball reaches to its centre's
-    k-th nearest neighbour in its own set. Give features, or points of few dimensions."""
+    """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 1-3): the share of samples that fall
+    inside the union of balls around the data, and of data inside the balls around the samples. A ball reaches
+    to its centre's k-th nearest neighbour in its own set. Give features, or points of few dimensions."""
     samples, data = _pair(samples, data)
     if min(len(samples), len(data)) <= k:
         raise ValueError(f"both sets need more than k = {k} points, got {len(samples)} and {len(data)}.")
@@ -189,7 +196,9 @@ def precision_recall(samples, data, k=3):
 def _covered(queries, centres, k, rows=1024):
     from scipy.spatial.distance import cdist
 
-    radius = np.concatenate([np.partition(cdist(part, centres), k, axis=1)[:, k] for part in _parts(centres, rows)])
+    radius = np.concatenate(
+        [np.partition(cdist(part, centres), k, axis=1)[:, k] for part in _parts(centres, rows)]
+    )
     inside = [(cdist(part, centres) <= radius).any(1) for part in _parts(queries, rows)]
     return float(np.concatenate(inside).mean())
 
@@ -199,8 +208,8 @@ def _parts(points, rows):
 
 
 def nearest_neighbour_ratio(samples, training):
-    """For each sample, its distance to the nearest training point over that point's distance to its own nearest
-    neighbour in the training set: an array (n,). Fresh data give about 1; well below 1/2 is a copy."""
+    """For each sample, its distance to the nearest training point over that point's distance to its own
+    nearest neighbour in the training set: (n,). Fresh data give about 1; well below 1/2 is a copy."""
     samples, training = _pair(samples, training)
     if len(training) < 2:
         raise ValueError("the training set needs at least 2 points.")

@@ -1,16 +1,18 @@
-"""Networks: a small class-conditional U-Net, MLPs for digits and for points, a classifier, and the shipped weights.
+"""Networks: a small class-conditional U-Net, MLPs for digits and for points, a classifier, and the shipped
+weights.
 
 All denoisers have one face, the one that `Network` calls:
 
     net(x, c, label=None) -> like x        net.features(x, c, label=None) -> (B, net.feature_size)
 
 x is (B, *net.shape); c (B,) says how noisy x is, in any unit of order one (the shipped weights use EDM's
-c_noise = log(sigma/alpha) / 4); label (B,) holds classes 0 ... n_classes - 1, or n_classes for "no class" (the null
-label of classifier-free guidance), which is also what a missing label means.  `net.forward_with_features` gives both
-in one call, so reading the bottleneck costs no second evaluation (AMED's predictor reads it: Zhou et al. 2024, sec. 3).
+c_noise = log(sigma/alpha) / 4); label (B,) holds classes 0 ... n_classes - 1, or n_classes for "no class"
+(the null label of classifier-free guidance), which is also what a missing label means.
+`net.forward_with_features` gives both in one call, so reading the bottleneck costs no second evaluation
+(AMED's predictor reads it: Zhou et al. 2024, sec. 3).
 
-When c is one number expanded to the batch (stride 0, as `Network` builds it for a Python float t), the conditioning is
-worked out once for each class instead of once for each sample: that is half the cost of the MLPs.
+When c is one number expanded to the batch (stride 0, as `Network` builds it for a Python float t), the
+conditioning is worked out once for each class instead of once for each sample: half the cost of the MLPs.
 """
 
 import hashlib
@@ -23,7 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 WEIGHTS = Path(__file__).parent / "weights"
-DIGITS_SIGMA_DATA = 0.85                                    # root mean square of the digits' pixels in [-1, 1]
+DIGITS_SIGMA_DATA = 0.85  # root mean square of the digits' pixels in [-1, 1]
 
 
 # ----------------------------------------------------------------------------------------- conditioning
@@ -45,7 +47,8 @@ class Conditioning(nn.Module):
         return F.silu(level + self.classes(label))
 
     def rows(self, c, label):
-        """The conditioning as (table, rows): the vector of sample i is table[rows[i]], or table[i] if rows is None."""
+        """The conditioning as (table, rows): the vector of sample i is table[rows[i]], or table[i] if rows is
+        None."""
         if c.numel() > self.n_classes + 1 and c.stride(0) == 0:
             classes = torch.arange(self.n_classes + 1, device=c.device)
             return self(c[:1].expand(len(classes)), classes), label
@@ -61,8 +64,9 @@ def _modulate(layer, table, rows):
 class Denoiser(nn.Module):
     """What the denoisers share: the checks of shapes and labels, and the three ways to call one.
 
-    A subclass sets `shape`, `n_classes` and `feature_size` and gives `encode(x, table, rows) -> (hidden, features,
-    rest)` and `decode(hidden, rest, table, rows) -> output`, the two halves on either side of the bottleneck."""
+    A subclass sets `shape`, `n_classes` and `feature_size` and gives `encode(x, table, rows) -> (hidden,
+    features, rest)` and `decode(hidden, rest, table, rows) -> output`, the two halves on either side of the
+    bottleneck."""
 
     def forward(self, x, c, label=None):
         """x (B, *shape), c (B,), label (B,) int64 or None -> a tensor like x."""
@@ -81,15 +85,25 @@ class Denoiser(nn.Module):
 
     def condition(self, x, c, label):
         if tuple(x.shape[1:]) != self.shape:
-            raise ValueError(f"x must have shape (batch, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}.")
+            raise ValueError(
+                f"x must have shape (batch, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}."
+            )
         if c.shape != x.shape[:1]:
-            raise ValueError(f"c must have shape ({len(x)},), one value for each row of x, got {tuple(c.shape)}.")
+            raise ValueError(
+                f"c must have shape ({len(x)},), one value for each row of x, got {tuple(c.shape)}."
+            )
         if label is None:
             label = torch.full((len(x),), self.n_classes, dtype=torch.int64, device=x.device)
         elif label.shape != x.shape[:1]:
             raise ValueError(f"label must have shape ({len(x)},), got {tuple(label.shape)}.")
-        elif label.device.type == "cpu" and len(label) and not 0 <= int(label.min()) <= int(label.max()) <= self.n_classes:
-            raise ValueError(f"labels run from 0 to {self.n_classes} (no class), got {sorted(set(label.tolist()))}.")
+        elif (
+            label.device.type == "cpu"
+            and len(label)
+            and not 0 <= int(label.min()) <= int(label.max()) <= self.n_classes
+        ):
+            raise ValueError(
+                f"labels run from 0 to {self.n_classes} (no class), got {sorted(set(label.tolist()))}."
+            )
         return self.conditioning.rows(c, label)
 
 
@@ -97,8 +111,8 @@ class Denoiser(nn.Module):
 
 
 class FilmBlock(nn.Module):
-    """h + W2 silu(W1 film(norm(h))): a residual block whose normalised input is scaled and shifted by the condition
-    (FiLM: Perez et al. 2018)."""
+    """h + W2 silu(W1 film(norm(h))): a residual block whose normalised input is scaled and shifted by the
+    condition (FiLM: Perez et al. 2018)."""
 
     def __init__(self, width, condition):
         super().__init__()
@@ -121,7 +135,9 @@ class MLP(Denoiser):
     def __init__(self, shape, n_classes=0, width=128, blocks=4, condition=None):
         super().__init__()
         condition = condition or width
-        self.config = dict(shape=list(shape), n_classes=n_classes, width=width, blocks=blocks, condition=condition)
+        self.config = dict(
+            shape=list(shape), n_classes=n_classes, width=width, blocks=blocks, condition=condition
+        )
         self.shape, self.n_classes, self.feature_size = tuple(shape), n_classes, width
         size = math.prod(shape)
         self.conditioning = Conditioning(condition, n_classes)
@@ -142,7 +158,8 @@ class MLP(Denoiser):
 
 
 class DigitsMLP(MLP):
-    """The MLP for digits: 1 x 8 x 8, ten classes, four blocks. `pretrained("digits")` has these hyper-parameters."""
+    """The MLP for digits: 1 x 8 x 8, ten classes, four blocks. `pretrained("digits")` has these
+    hyper-parameters."""
 
     def __init__(self, shape=(1, 8, 8), n_classes=10, width=160, blocks=4, condition=96):
         super().__init__(shape, n_classes, width, blocks, condition)
@@ -159,13 +176,17 @@ class ToyMLP(MLP):
 
 
 class ConvBlock(nn.Module):
-    """A residual block of two 3 x 3 convolutions, the second one's normalised input modulated by the condition."""
+    """A residual block of two 3 x 3 convolutions, the second one's normalised input modulated by the
+    condition."""
 
     def __init__(self, inside, outside, condition):
         super().__init__()
         self.norm1, self.conv1 = nn.GroupNorm(8, inside), nn.Conv2d(inside, outside, 3, padding=1)
         self.film = nn.Linear(condition, 2 * outside)
-        self.norm2, self.conv2 = nn.GroupNorm(8, outside, affine=False), nn.Conv2d(outside, outside, 3, padding=1)
+        self.norm2, self.conv2 = (
+            nn.GroupNorm(8, outside, affine=False),
+            nn.Conv2d(outside, outside, 3, padding=1),
+        )
         self.skip = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)
@@ -179,17 +200,21 @@ class ConvBlock(nn.Module):
 class UNet(Denoiser):
     """A U-Net (Ronneberger et al. 2015) with one residual block a level on each side and one at the bottom.
 
-    `channels` gives the width of each level, multiples of 8; height and width must divide by 2^(levels - 1). The
-    bottleneck is the bottom block's output, averaged over its pixels. Feature size: channels[-1]."""
+    `channels` gives the width of each level, multiples of 8; height and width must divide by 2^(levels - 1).
+    The bottleneck is the bottom block's output, averaged over its pixels. Feature size: channels[-1]."""
 
     def __init__(self, shape=(1, 8, 8), n_classes=10, channels=(24, 48, 96), condition=96):
         super().__init__()
         factor = 2 ** (len(channels) - 1)
         if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
-            raise ValueError(f"shape must be (channels, height, width) with sides that divide by {factor}, got {shape}.")
+            raise ValueError(
+                f"shape must be (channels, height, width) with sides that divide by {factor}, got {shape}."
+            )
         if any(c % 8 for c in channels):
             raise ValueError(f"channels must be multiples of 8, got {tuple(channels)}.")
-        self.config = dict(shape=list(shape), n_classes=n_classes, channels=list(channels), condition=condition)
+        self.config = dict(
+            shape=list(shape), n_classes=n_classes, channels=list(channels), condition=condition
+        )
         self.shape, self.n_classes, self.feature_size = tuple(shape), n_classes, channels[-1]
         self.conditioning = Conditioning(condition, n_classes)
         self.inlet = nn.Conv2d(shape[0], channels[0], 3, padding=1)
@@ -228,8 +253,17 @@ class DigitClassifier(nn.Module):
         super().__init__()
         self.config = {}
         self.body = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 64, 3, padding=1), nn.SiLU(), nn.MaxPool2d(2),
-            nn.Conv2d(64, 64, 3, padding=1), nn.SiLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 64), nn.SiLU(),
+            nn.Conv2d(1, 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.SiLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.SiLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(256, 64),
+            nn.SiLU(),
         )
         self.head = nn.Linear(64, 10)
 
@@ -249,44 +283,51 @@ ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ToyMLP, UNet, Dig
 
 
 def save_weights(net, path, **notes):
-    """Write `net` to a safetensors file: weights in float16, the class, its hyper-parameters and `notes` as metadata."""
+    """Write `net` to a safetensors file: weights in float16, the class, its hyper-parameters and `notes` as
+    metadata."""
     from safetensors.torch import save_file
 
-    metadata = {"architecture": type(net).__name__, "config": json.dumps(net.config)}
-    metadata.update({key: json.dumps(value) for key, value in notes.items()})
-    save_file({k: v.detach().cpu().half().contiguous() for k, v in net.state_dict().items()}, path, metadata)
+    # one key: safetensors writes several in an order that changes from run to run, and the hash with it
+    about = {"architecture": type(net).__name__, "config": net.config, "notes": notes}
+    state = {key: value.detach().cpu().half().contiguous() for key, value in net.state_dict().items()}
+    save_file(state, path, {"toolkit": json.dumps(about, sort_keys=True)})
 
 
 def load_weights(path, sha256=None):
     """Build the network that `save_weights` wrote to `path`: float32, evaluation mode, gradients off.
 
-    Its `notes` attribute holds what the training script recorded. ValueError where the file is not such a file, or
-    its SHA-256 is not the one given."""
+    Its `notes` attribute holds what the training script recorded. ValueError where the file is not such a
+    file, or its SHA-256 is not the one given."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no weights file {str(path)!r}.")
     if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise ValueError(f"{str(path)!r} is not the file that was shipped (its SHA-256 differs); restore it with git.")
+        raise ValueError(
+            f"{str(path)!r} is not the file that was shipped (its SHA-256 differs); restore it with git."
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {})["toolkit"])
             state = {key: file.get_tensor(key).float() for key in file.keys()}
-        net = ARCHITECTURES[metadata.pop("architecture")](**json.loads(metadata.pop("config")))
+        net = ARCHITECTURES[about["architecture"]](**about["config"])
         net.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError, TypeError, json.JSONDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{str(path)!r} does not hold the weights of one of our networks ({reason}).") from None
-    net.notes = {key: json.loads(value) for key, value in metadata.items()}
+        raise ValueError(
+            f"{str(path)!r} does not hold the weights of one of our networks ({reason})."
+        ) from None
+    net.notes = about["notes"]
     return net.eval().requires_grad_(False)
 
 
 def pretrained(name="digits"):
     """A shipped network, in evaluation mode: "digits" (an MLP), "digits-unet" or "classifier".
 
-    The denoisers are EDM's raw network F of c_noise, with sigma_data = `DIGITS_SIGMA_DATA`; `digits_model` wraps
-    them. Files and hashes are listed in toolkit/weights/manifest.json. Each call reads the file anew."""
+    The denoisers are EDM's raw network F of c_noise, with sigma_data = `DIGITS_SIGMA_DATA`; `digits_model`
+    wraps them. Files and hashes are listed in toolkit/weights/manifest.json. Each call reads the file
+    anew."""
     manifest = json.loads((WEIGHTS / "manifest.json").read_text())
     if name not in manifest:
         raise ValueError(f"there are no shipped weights {name!r}; there are {', '.join(manifest)}.")
@@ -294,7 +335,8 @@ def pretrained(name="digits"):
 
 
 def digits_model(schedule, label=None, name="digits"):
-    """The shipped digits network as a model on any `schedule`; `label` (n,) or None for unconditional sampling."""
+    """The shipped digits network as a model on any `schedule`; `label` (n,) or None for unconditional
+    sampling."""
     from toolkit.models import Network
 
     return Network(pretrained(name), schedule, predicts="edm", label=label, sigma_data=DIGITS_SIGMA_DATA)

@@ -3,8 +3,9 @@
     run = train(ToyMLP(), two_moons(20_000), VP(), predicts="eps", steps=2000)
     model = Network(run.net, VP(), predicts="eps")
 
-One step draws a batch x_0 and times t, forms x_t = alpha x_0 + sigma eps and descends on the squared error of what the
-network predicts.  Each piece is a function of its own: `target`, `draw_times`, `noise_error_factor`, `loss`.
+One step draws a batch x_0 and times t, forms x_t = alpha x_0 + sigma eps and descends on the squared error of
+what the network predicts.  Each piece is a function of its own: `target`, `draw_times`, `noise_error_factor`,
+`loss`.
 """
 
 import copy
@@ -22,7 +23,7 @@ from torch import nn
 from toolkit.models import Network, view_coefficients
 from toolkit.schedules import Discrete
 
-LOSS_CHECK_EVERY = 100                                      # steps between looks at the loss, each of which waits for the device
+LOSS_CHECK_EVERY = 100  # steps between looks at the loss, each of which waits for the device
 
 
 # ------------------------------------------------------------------------------------------ the maths
@@ -31,8 +32,9 @@ LOSS_CHECK_EVERY = 100                                      # steps between look
 def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
     """What the network should return at x_t = alpha x0 + sigma eps; all arguments broadcast.
 
-    "eps", "x0", "v" = alpha eps - sigma x0 (Salimans & Ho 2022), "score" = -eps / sigma, and for "edm" the raw output
-    F = (s x0 / d - d eps) / sqrt(s^2 + d^2), s = sigma / alpha, d = sigma_data (Karras et al. 2022, eq. 8, simplified)."""
+    "eps", "x0", "v" = alpha eps - sigma x0 (Salimans & Ho 2022), "score" = -eps / sigma, and for "edm" the
+    raw output F = (s x0 / d - d eps) / sqrt(s^2 + d^2), s = sigma / alpha, d = sigma_data (Karras et al.
+    2022, eq. 8, simplified)."""
     if predicts == "eps":
         return eps
     if predicts == "x0":
@@ -48,16 +50,19 @@ def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
 
 
 def noise_error_factor(predicts, alpha, sigma, sigma_data=0.5):
-    """The factor that turns the squared error of a prediction into the squared error of eps at the same x_t."""
+    """The factor that turns the squared error of a prediction into the squared error of eps at the same
+    x_t."""
     return view_coefficients(predicts, "eps", alpha, sigma, sigma_data)[1] ** 2
 
 
 def draw_times(t_sampler, schedule, n, generator, device="cpu"):
-    """n times t (n,) float64, spread by the low-discrepancy rule u_i = (u_0 + i/n) mod 1 (Kingma et al. 2021, app. I.1).
+    """n times t (n,) float64, spread by the low-discrepancy rule u_i = (u_0 + i/n) mod 1 (Kingma et al. 2021,
+    app. I.1).
 
-    `t_sampler` turns u into t. "uniform": uniform on [schedule.end, schedule.start], or on n/T, n = 1 ... T of a
-    Discrete schedule. "lognormal", or ("lognormal", mean, std): log(sigma/alpha) ~ N(-1.2, 1.2^2) (Karras et al.
-    2022, table 1). Or a function (schedule, u) -> t, the inverse of the distribution function that you want."""
+    `t_sampler` turns u into t. "uniform": uniform on [schedule.end, schedule.start], or on n/T, n = 1 ... T
+    of a Discrete schedule. "lognormal", or ("lognormal", mean, std): log(sigma/alpha) ~ N(-1.2, 1.2^2)
+    (Karras et al. 2022, table 1). Or a function (schedule, u) -> t, the inverse of the distribution function
+    that you want."""
     u = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
     u = (u + torch.arange(n, device=device, dtype=torch.float64) / n) % 1.0
     if callable(t_sampler):
@@ -68,7 +73,9 @@ def draw_times(t_sampler, schedule, n, generator, device="cpu"):
         return schedule.end + (schedule.start - schedule.end) * u
     name, mean, std = t_sampler if isinstance(t_sampler, tuple) else (t_sampler, -1.2, 1.2)
     if name != "lognormal":
-        raise ValueError(f"t_sampler must be 'uniform', 'lognormal' or a function (schedule, u) -> t, got {t_sampler!r}.")
+        raise ValueError(
+            f"t_sampler must be 'uniform', 'lognormal' or a function (schedule, u) -> t, got {t_sampler!r}."
+        )
     lam = -(mean + std * torch.special.ndtri(u.clamp(1e-9, 1 - 1e-9)))
     return schedule.t_of_lam(lam.clamp(schedule.lam(schedule.start), schedule.lam(schedule.end)))
 
@@ -76,23 +83,29 @@ def draw_times(t_sampler, schedule, n, generator, device="cpu"):
 def loss(model, x0, eps, t, weighting="simple"):
     """Mean squared error of the `Network` model at x_t = alpha x0 + sigma eps; x0, eps (B, ...), t (B,).
 
-    "simple" weighs all times alike in the network's own target: L_simple of Ho et al. 2020, eq. 14 for eps, EDM's
-    weight for "edm"; a score is multiplied by sigma^2 first. A function weighting(schedule, t) -> (B,) weighs the
-    squared error of eps instead, whatever the network predicts, so the same weight means the same loss for all."""
+    "simple" weighs all times alike in the network's own target: L_simple of Ho et al. 2020, eq. 14 for eps,
+    EDM's weight for "edm"; a score is multiplied by sigma^2 first. A function weighting(schedule, t) -> (B,)
+    weighs the squared error of eps instead, whatever the network predicts, so the same weight means the same
+    loss for all."""
     shape = (-1,) + (1,) * (x0.ndim - 1)
-    alpha, sigma = (level.to(x0.dtype).reshape(shape) for level in (model.schedule.alpha(t), model.schedule.sigma(t)))
+    alpha, sigma = (
+        level.to(x0.dtype).reshape(shape) for level in (model.schedule.alpha(t), model.schedule.sigma(t))
+    )
     prediction = model.prediction(alpha * x0 + sigma * eps, t)
-    error = (prediction.float() - target(model.predicts, x0, eps, alpha, sigma, model.sigma_data)) ** 2
+    error = (prediction.to(x0.dtype) - target(model.predicts, x0, eps, alpha, sigma, model.sigma_data)) ** 2
     if callable(weighting):
         weight = weighting(model.schedule, t).to(x0.dtype).reshape(shape)
         return (weight * noise_error_factor(model.predicts, alpha, sigma, model.sigma_data) * error).mean()
     if weighting != "simple":
-        raise ValueError(f"weighting must be 'simple' or a function (schedule, t) -> weights, got {weighting!r}.")
+        raise ValueError(
+            f"weighting must be 'simple' or a function (schedule, t) -> weights, got {weighting!r}."
+        )
     return ((sigma**2 * error) if model.predicts == "score" else error).mean()
 
 
 def learning_rate(step, steps, peak, warmup, floor=0.02):
-    """Linear warm-up over `warmup` steps, then a cosine from `peak` down to `floor` * peak at the last step."""
+    """Linear warm-up over `warmup` steps, then a cosine from `peak` down to `floor` * peak at the last
+    step."""
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup - 1)
@@ -104,8 +117,9 @@ def learning_rate(step, steps, peak, warmup, floor=0.02):
 
 @dataclass
 class Training:
-    """What `train` returns: `net`, a copy with the averaged weights in evaluation mode; `losses` (steps,) float32 on
-    the CPU; `seconds` spent in this call; `resumed_at`, the step of the checkpoint it went on from, or 0."""
+    """What `train` returns: `net`, a copy with the averaged weights in evaluation mode; `losses` (steps,)
+    float32 on the CPU; `seconds` spent in this call; `resumed_at`, the step of the checkpoint it went on
+    from, or 0."""
 
     net: nn.Module
     losses: torch.Tensor
@@ -113,32 +127,56 @@ class Training:
     resumed_at: int
 
 
-def train(net, data, schedule, *, predicts="eps", steps=4000, batch=256, labels=None, p_uncond=0.1, lr=2e-3,
-          betas=(0.9, 0.99), warmup=100, ema=0.999, weighting="simple", t_sampler=None, sigma_data=0.5, clock=None,
-          amp=False, seed=0, progress=False, checkpoint=None, checkpoint_every=500, resume=True, callback=None):
+def train(
+    net,
+    data,
+    schedule,
+    *,
+    predicts="eps",
+    steps=4000,
+    batch=256,
+    labels=None,
+    p_uncond=0.1,
+    lr=2e-3,
+    betas=(0.9, 0.99),
+    warmup=100,
+    ema=0.999,
+    weighting="simple",
+    t_sampler=None,
+    sigma_data=0.5,
+    clock=None,
+    amp=False,
+    seed=0,
+    progress=False,
+    checkpoint=None,
+    checkpoint_every=500,
+    resume=True,
+    callback=None,
+):
     """Train `net` in place on `data` (n, ...) and return a `Training` with its moving average.
 
     predicts, clock, sigma_data: as in `Network`, which is how the network is called here too.
-    labels: classes (n,) int64 or None; each is replaced by the null label with probability `p_uncond`, so that the
-        network also learns the unconditional model (Ho & Salimans 2022, alg. 1).
-    lr, betas, warmup, ema: AdamW with `learning_rate`, gradients clipped to norm 1, and a moving average of decay
-        min(ema, (1 + step) / (10 + step)), so that short runs are not dominated by their first weights.
+    labels: classes (n,) int64 or None; each is replaced by the null label with probability `p_uncond`, so
+        that the network also learns the unconditional model (Ho & Salimans 2022, alg. 1).
+    lr, betas, warmup, ema: AdamW with `learning_rate`, gradients clipped to norm 1, and a moving average of
+        decay min(ema, (1 + step) / (10 + step)), so that short runs are not dominated by their first weights.
     weighting: see `loss`. t_sampler: see `draw_times`; "lognormal" for predicts="edm", else "uniform".
-    amp: False, "bf16", "fp16", or "auto" for what the device runs fast (nothing on a CPU). Weights stay float32.
-    checkpoint: a file, written every `checkpoint_every` steps. With `resume` a run goes on from it where it exists and
-        ends in the very weights of an uninterrupted run; the settings and data must be the same.
+    amp: False, "bf16", "fp16", or "auto" for what the device runs fast (nothing on a CPU). Weights stay
+        float32.
+    checkpoint: a file, written every `checkpoint_every` steps. With `resume` a run goes on from it where it
+        exists and ends in the very weights of an uninterrupted run; the settings and data must be the same.
     callback(step, loss): called after each step with a tensor loss; an exception in it stops training.
 
-    Batches, times, noise and dropout come from `seed` alone; the global random state is left as it was. The device is
-    that of the network's weights. ValueError for data that are not finite, labels that do not fit, a checkpoint that is
-    damaged or of other settings, and a loss that is not finite."""
+    Batches, times, noise and dropout come from `seed` alone; the global random state is left as it was. The
+    device is that of the network's weights. ValueError for data that are not finite, labels that do not fit,
+    a checkpoint that is damaged or of other settings, and a loss that is not finite."""
     began = time.perf_counter()
     device = next(net.parameters()).device
     data, labels = _check_data(net, data, labels, device)
     t_sampler = t_sampler or ("lognormal" if predicts == "edm" else "uniform")
     model = Network(net, schedule, predicts, clock=clock, sigma_data=sigma_data)
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):                       # dropout layers draw from the global state
+    with torch.random.fork_rng(cuda):  # dropout layers draw from the global state
         torch.manual_seed(seed)
         state = _State(net, steps, lr, betas, _amp_dtype(amp, device), seed)
         settings = _settings(locals())
@@ -188,15 +226,19 @@ class _Labels:
 def _check_data(net, data, labels, device):
     data = torch.as_tensor(data).to(device, torch.float32)
     if not len(data) or not torch.isfinite(data).all():
-        raise ValueError(f"data must be finite and not empty, got shape {tuple(data.shape)} with "
-                         f"{int((~torch.isfinite(data)).sum())} values that are NaN or infinite.")
+        raise ValueError(
+            f"data must be finite and not empty, got shape {tuple(data.shape)} with "
+            f"{int((~torch.isfinite(data)).sum())} values that are NaN or infinite."
+        )
     if labels is None:
         return data, None
     values = torch.as_tensor(labels).to(device, torch.int64)
     null = getattr(net, "n_classes", int(values.max()) + 1)
     if values.shape != data.shape[:1] or int(values.min()) < 0 or int(values.max()) >= null:
-        raise ValueError(f"labels must be {len(data)} whole numbers from 0 to {null - 1}, got shape "
-                         f"{tuple(values.shape)} from {int(values.min())} to {int(values.max())}.")
+        raise ValueError(
+            f"labels must be {len(data)} whole numbers from 0 to {null - 1}, got shape "
+            f"{tuple(values.shape)} from {int(values.min())} to {int(values.max())}."
+        )
     return data, _Labels(values, null)
 
 
@@ -219,9 +261,9 @@ def _amp_dtype(amp, device):
 
 def _settings(scope):
     """What must be equal for a resumed run to be the same run, as a dictionary of strings."""
-    names = ("predicts", "steps", "batch", "p_uncond", "lr", "betas", "warmup", "ema", "weighting", "t_sampler",
-             "sigma_data", "clock", "amp", "seed", "schedule")
-    settings = {name: getattr(scope[name], "__qualname__", None) or repr(scope[name]) for name in names}
+    names = "predicts steps batch p_uncond lr betas warmup ema weighting t_sampler sigma_data clock amp seed"
+    values = {name: scope[name] for name in [*names.split(), "schedule"]}
+    settings = {name: getattr(value, "__qualname__", None) or repr(value) for name, value in values.items()}
     labels = scope["labels"]
     for name, tensor in (("data", scope["data"]), ("labels", None if labels is None else labels.values)):
         content = b"" if tensor is None else tensor.cpu().numpy().tobytes()
@@ -236,7 +278,9 @@ class _State:
     def __init__(self, net, steps, lr, betas, amp_dtype, seed):
         self.net, self.average = net, copy.deepcopy(net).requires_grad_(False)
         self.device, self.amp_dtype, self.step = next(net.parameters()).device, amp_dtype, 0
-        self.optimizer = torch.optim.AdamW(net.parameters(), lr=lr, betas=betas, fused=self.device.type in ("cpu", "cuda"))
+        self.optimizer = torch.optim.AdamW(
+            net.parameters(), lr=lr, betas=betas, fused=self.device.type in ("cpu", "cuda")
+        )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp_dtype is torch.float16)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.losses = torch.full((steps,), math.nan, device=self.device)
@@ -262,13 +306,25 @@ class _State:
     def check_losses(self):
         bad = ~torch.isfinite(self.losses[: self.step])
         if bad.any():
-            raise ValueError(f"the loss became NaN or infinite at step {int(bad.nonzero()[0])}; try a smaller lr.")
+            raise ValueError(
+                f"the loss became NaN or infinite at step {int(bad.nonzero()[0])}; try a smaller lr."
+            )
 
     def save(self, path, settings):
-        """Write a checkpoint: digest, then content, to a file beside `path` that then takes its name in one move."""
+        """Write a checkpoint: digest, then content, to a file beside `path` that then takes its name in one
+        move."""
         content = io.BytesIO()
-        torch.save(dict(settings=settings, step=self.step, losses=self.losses, generator=self.generator.get_state(),
-                        random=self._random(), **{key: part.state_dict() for key, part in self._parts()}), content)
+        torch.save(
+            dict(
+                settings=settings,
+                step=self.step,
+                losses=self.losses,
+                generator=self.generator.get_state(),
+                random=self._random(),
+                **{key: part.state_dict() for key, part in self._parts()},
+            ),
+            content,
+        )
         content = content.getvalue()
         partial = Path(f"{path}.{os.getpid()}.partial")
         with open(partial, "wb") as file:
@@ -278,15 +334,18 @@ class _State:
         os.replace(partial, path)
 
     def load(self, path, settings):
-        """Take up the state that `save` wrote; ValueError if the file is damaged or belongs to another run."""
+        """Take up the state that `save` wrote; ValueError if the file is damaged or belongs to another
+        run."""
         raw = Path(path).read_bytes()
         if hashlib.sha256(raw[32:]).digest() != raw[:32]:
             raise ValueError(f"the checkpoint {str(path)!r} is damaged; delete it to start again.")
         saved = torch.load(io.BytesIO(raw[32:]), map_location="cpu", weights_only=True)
         other = sorted(name for name in settings if saved["settings"].get(name) != settings[name])
         if other:
-            raise ValueError(f"the checkpoint {str(path)!r} is of a run with another {', '.join(other)}; "
-                             "delete it, or pass resume=False.")
+            raise ValueError(
+                f"the checkpoint {str(path)!r} is of a run with another {', '.join(other)}; "
+                "delete it, or pass resume=False."
+            )
         for key, part in self._parts():
             part.load_state_dict(saved[key])
         self.step, self.losses = saved["step"], saved["losses"].to(self.device)

@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 
 
 def ship(name, net, folder=HERE, **notes):
-    """Save `net` as `name`.safetensors in `folder` and enter its SHA-256 in the manifest there. Returns the hash."""
+    """Save `net` as `name`.safetensors in `folder` and enter its SHA-256 in the manifest there. Returns the
+    hash."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path, manifest = folder / f"{name}.safetensors", folder / "manifest.json"

@@ -1,4 +1,5 @@
-"""Train the digit classifier whose features measure Fréchet distances:  python -m toolkit.weights.train_classifier
+"""Train the digit classifier whose features measure Fréchet distances:  python -m
+toolkit.weights.train_classifier
 
 Half a minute on one core.  It sees only the 1437 training digits, moved and scaled by a little each time."""
 
@@ -17,7 +18,8 @@ SETTINGS = dict(seed=0, steps=2500, batch=128, lr=3e-3, weight_decay=0.05, dropo
 
 
 def augmented(images, generator, shift, zoom):
-    """Images (B, 1, 8, 8) moved by up to `shift` (in half widths) and scaled by up to `zoom`, background -1."""
+    """Images (B, 1, 8, 8) moved by up to `shift` (in half widths) and scaled by up to `zoom`, background
+    -1."""
     n = len(images)
     move = (2 * torch.rand(n, 2, generator=generator) - 1) * shift
     scale = 1 + (2 * torch.rand(n, generator=generator) - 1) * zoom
@@ -40,7 +42,7 @@ def main(folder: Path = HERE, seed: int = SETTINGS["seed"]):
     for _ in range(s["steps"]):
         rows = torch.randint(len(images), (s["batch"],), generator=generator)
         features = net.features(augmented(images[rows], generator, s["shift"], s["zoom"]))
-        # dropout spreads what the classifier knows over all 64 features; without it the distance rests on a handful
+        # dropout spreads what the classifier knows over all 64 features; without it a handful carry it
         loss = F.cross_entropy(net.head(F.dropout(features, s["dropout"])), labels[rows])
         optimizer.zero_grad()
         loss.backward()

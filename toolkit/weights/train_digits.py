@@ -1,8 +1,8 @@
 """Train the shipped digits networks:  python -m toolkit.weights.train_digits [digits | digits-unet]
 
-One to four minutes on one core.  The recipe is EDM's (Karras et al. 2022, table 1) with a tenth of the labels dropped,
-and it **stops early on purpose**: past this point the Fréchet distance still falls, because samples move on to the
-training images.  `measure` prints the three numbers that have to be looked at together."""
+One to four minutes on one core.  The recipe is EDM's (Karras et al. 2022, table 1) with a tenth of the labels
+dropped, and it **stops early on purpose**: past this point the Fréchet distance still falls, because samples
+move on to the training images.  `measure` prints the three numbers that have to be looked at together."""
 
 import json
 from pathlib import Path
@@ -21,8 +21,17 @@ from toolkit.schedules import EDM
 from toolkit.training import train
 from toolkit.weights import HERE, ship
 
-SHARED = dict(predicts="edm", sigma_data=DIGITS_SIGMA_DATA, t_sampler=("lognormal", -1.2, 1.2), p_uncond=0.1, lr=2e-3,
-              betas=(0.9, 0.99), warmup=100, ema=0.999, seed=0)
+SHARED = dict(
+    predicts="edm",
+    sigma_data=DIGITS_SIGMA_DATA,
+    t_sampler=("lognormal", -1.2, 1.2),
+    p_uncond=0.1,
+    lr=2e-3,
+    betas=(0.9, 0.99),
+    warmup=100,
+    ema=0.999,
+    seed=0,
+)
 RECIPES = {
     "digits": (DigitsMLP, dict(steps=5000, batch=256)),
     "digits-unet": (UNet, dict(steps=2500, batch=128)),
@@ -36,8 +45,12 @@ def measure(net, n=2000, steps=100, seed=0):
     times = karras(EDM(), steps)
     images = sample(ddim, model, initial_noise(n, net.shape, seed) * times[0], times).x
     ratio = nearest_neighbour_ratio(images, digits("train")[0])
-    return dict(frechet=round(frechet_distance(images), 3), accuracy=round(class_accuracy(images, labels), 4),
-                copies=float((ratio < 0.5).mean()), n=n)
+    return dict(
+        frechet=round(frechet_distance(images), 3),
+        accuracy=round(class_accuracy(images, labels), 4),
+        copies=float((ratio < 0.5).mean()),
+        n=n,
+    )
 
 
 def main(name: str = "digits", folder: Path = HERE):
@@ -53,7 +66,10 @@ def main(name: str = "digits", folder: Path = HERE):
     digest = ship(name, run.net, folder, settings=settings, schedule=repr(EDM()), script="train_digits.py")
     print(f"{name}: {run.seconds:.0f} s, sha256 {digest}")
     for seed in range(3):
-        print(f"seed {seed}:", json.dumps(measure(load_weights(Path(folder) / f"{name}.safetensors"), seed=seed)))
+        print(
+            f"seed {seed}:",
+            json.dumps(measure(load_weights(Path(folder) / f"{name}.safetensors"), seed=seed)),
+        )
 
 
 if __name__ == "__main__":
