@@ -274,8 +274,8 @@ EPS_FORM = Task(
     id="1.3",
     title="The posterior mean, said with ε",
     kind="coefficient",
-    difficulty=2,
-    minutes=12,
+    difficulty=1,
+    minutes=10,
     points=2,
     ids=("S08", "C02", "S05", "BS7"),
     probe=expression_probe("b", r=(0.5, 0.95), sigma_t=(0.6, 1.0), sigma_s=(0.1, 0.5)),
@@ -1022,6 +1022,9 @@ ELBO = Task(
 # 1.9: test a claim: which weight is the bound's -------------------------------------------------------------
 
 
+COSINE_TABLE = Discrete.cosine()
+
+
 def weight(bar, bar_before):
     return 0.5 * (bar_before / (1 - bar_before) * (1 - bar) / bar - 1)
 
@@ -1029,18 +1032,18 @@ def weight(bar, bar_before):
 def _correlation(true):
     from scipy.stats import spearmanr
 
-    bar = LINEAR.alpha_bar
+    bar = COSINE_TABLE.alpha_bar
     return float(spearmanr(true(bar[2:], bar[1:-1]), 1 - bar[2:])[0])
 
 
 def _pearson():
-    bar = LINEAR.alpha_bar
+    bar = COSINE_TABLE.alpha_bar
     return float(np.corrcoef(weight(bar[2:], bar[1:-1]), 1 - bar[2:])[0, 1])
 
 
 def probe_weight(answer, seed):
     """Correlation and verdict are held against the answer's own weights, so that one slip is not three."""
-    n = np.array([2, 10, 100, 1000 - seed])
+    n = np.array([2, 10, 500, 1000 - seed])
     verdict = answer.verdict
     if not isinstance(verdict, str) or verdict.strip().lower() not in ("holds", "fails"):
         raise Say("The verdict is one of two words, 'holds' or 'fails'.")
@@ -1048,12 +1051,12 @@ def probe_weight(answer, seed):
         correlation = float(answer.correlation)
     except (TypeError, ValueError):
         raise Say("The correlation is one number between -1 and 1.") from None
-    bar = LINEAR.alpha_bar
+    bar = COSINE_TABLE.alpha_bar
     weights = answer.weight(bar[n], bar[n - 1])
     own = _correlation(answer.weight)
     fits = (verdict.strip().lower() == "holds") == (own > 0.99)
     return {
-        f"weight at n = 2, 10, 100, {n[-1]}": weights,
+        f"weight at n = 2, 10, 500, {n[-1]}": weights,
         "rank correlation with σ²": "that of your weights"
         if abs(correlation - own) < 1e-3
         else f"{correlation:.2f}",
@@ -1118,8 +1121,13 @@ WEIGHT = Task(
         ),
         Mistake(
             {"correlation": Made(_pearson)},
-            "This is Pearson's correlation of the values, ruled by the few enormous weights at small n. "
+            "This is Pearson's correlation of the values, ruled by a few enormous weights. "
             "The exercise asks about the order: what are the values to be replaced by first?",
+        ),
+        Mistake(
+            {"correlation": 0.2039},
+            "This is the chapter's figure, for the linear table. Here the cosine table is asked for: from "
+            "which table does your `bar` come?",
         ),
         Mistake(
             {"correlation": Made(lambda: -_correlation(weight))},
