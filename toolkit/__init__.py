@@ -1,8 +1,8 @@
 """Fast sampling of diffusion models, in a form short enough to read.
 
 The package re-exports its nouns (schedules, models, grids, `sample`); each sampler lives in the module of the
-chapter that derives it (`toolkit.ddpm`, `toolkit.ddim`, …).  Names are loaded on first use, so that the command line
-and the pytest plugin do not pay for torch.
+chapter that derives it (`toolkit.ddpm`, `toolkit.ddim`, …).  Names are loaded on first use, so that the
+command line and the pytest plugin do not pay for torch.
 """
 
 from importlib import import_module
@@ -13,7 +13,9 @@ _HOME = {
     **dict.fromkeys(["VP", "VPCosine", "VE", "SubVP", "EDM", "Flow", "Discrete", "Schedule"], "schedules"),
     **dict.fromkeys(["Model", "Network", "Guided", "Thresholded", "AFS"], "models"),
     **dict.fromkeys(["Mixture", "GaussianFlow", "QuantileFlow"], "mixtures"),
-    **dict.fromkeys(["sample", "sampler", "REGISTRY", "Brownian", "initial_noise", "exact_variance"], "sampling"),
+    **dict.fromkeys(
+        ["sample", "sampler", "REGISTRY", "Brownian", "initial_noise", "exact_variance"], "sampling"
+    ),
 }
 _MODULES = {"grids", "schedules", "models", "mixtures", "sampling"}
 

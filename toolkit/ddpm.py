@@ -1,14 +1,16 @@
 """Chapter 1: denoising diffusion probabilistic models (Ho, Jain & Abbeel, NeurIPS 2020; arXiv 2006.11239).
 
-In this book's notation (their sqrt(alpha-bar_t) is alpha_t, their sqrt(1 - alpha-bar_t) is sigma_t), and for any two times s < t, so that the
-same functions serve a strided sub-sequence, with ratio = alpha_t / alpha_s and beta = sigma_t^2 - ratio^2 sigma_s^2:
+In this book's notation (their sqrt(alpha-bar_t) is alpha_t, their sqrt(1 - alpha-bar_t) is sigma_t), and for
+any two times s < t, so that the same functions serve a strided sub-sequence, with ratio = alpha_t / alpha_s
+and beta = sigma_t^2 - ratio^2 sigma_s^2:
 
     q(x_t | x_0) = N(alpha_t x_0, sigma_t^2)                     their eq. 4       `diffuse`
     q(x_t | x_s) = N(ratio x_s, beta)                            eq. 2             `transition`
     q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, beta-tilde)         eq. 6, 7          `posterior`
     p(x_s | x_t) = N(posterior mean at the predicted x_0, v)     eq. 11            `ddpm`
 
-Improved DDPM is Nichol & Dhariwal, ICML 2021 (arXiv 2102.09672); Analytic-DPM is Bao et al., ICLR 2022 (arXiv 2201.06503).
+Improved DDPM is Nichol & Dhariwal, ICML 2021 (arXiv 2102.09672); Analytic-DPM is Bao et al., ICLR 2022 (arXiv
+2201.06503).
 """
 
 import math
@@ -22,7 +24,7 @@ from toolkit.sampling import noise_of, sampler
 
 VARIANCES = ("posterior", "beta", "learned", "analytic")
 
-# --- the forward process -----------------------------------------------------------------------------------------------
+# --- the forward process --------------------------------------------------------------------------------
 
 
 def diffuse(schedule, x0, t, noise):
@@ -39,7 +41,8 @@ def diffuse(schedule, x0, t, noise):
 def transition(schedule, s, t):
     """(ratio, beta) of q(x_t | x_s) = N(ratio x_s, beta), s < t (eq. 2, for any two times).
 
-    beta = sigma_t^2 - ratio^2 sigma_s^2, written as -sigma_t^2 expm1(2 (lambda_t - lambda_s)), which does not cancel.
+    beta = sigma_t^2 - ratio^2 sigma_s^2, written as -sigma_t^2 expm1(2 (lambda_t - lambda_s)), which does not
+    cancel.
     s, t: floats or float64 arrays.
     """
     ratio = np.exp(schedule.log_alpha(t) - schedule.log_alpha(s))
@@ -47,22 +50,26 @@ def transition(schedule, s, t):
 
 
 def posterior(schedule, t, s):
-    """(c_0, c_t, beta-tilde) of q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, beta-tilde), s < t (eq. 6, 7, for any two times).
+    """(c_0, c_t, beta-tilde) of q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, beta-tilde), s < t (eq. 6, 7, for
+    any two times).
 
-    t, s: floats or float64 arrays.  At sigma_s = 0 the posterior is the point x_0 itself: (1, 0, 0) times alpha_s.
+    t, s: floats or float64 arrays.  At sigma_s = 0 the posterior is the point x_0 itself: (1, 0, 0) times
+    alpha_s.
     """
     ratio, beta = transition(schedule, s, t)
     var_t, var_s = schedule.sigma(t) ** 2, schedule.sigma(s) ** 2
     return schedule.alpha(s) * beta / var_t, ratio * var_s / var_t, beta * var_s / var_t
 
 
-# --- sampling ----------------------------------------------------------------------------------------------------------
+# --- sampling -------------------------------------------------------------------------------------------
 
 
 def optimal_variance(schedule, t, s, gamma):
-    """The variance of p(x_s | x_t) that maximises the ELBO, given gamma(t) = E|eps(x_t, t)|^2 / d  (Analytic-DPM, eq. 8).
+    """The variance of p(x_s | x_t) that maximises the ELBO, given gamma(t) = E|eps(x_t, t)|^2 / d
+    (Analytic-DPM, eq. 8).
 
-    beta-tilde + c_0^2 sigma_t^2 / alpha_t^2 (1 - gamma): what the posterior leaves open, plus what x_t leaves open about x_0.
+    beta-tilde + c_0^2 sigma_t^2 / alpha_t^2 (1 - gamma): what the posterior leaves open, plus what x_t leaves
+    open about x_0.
     gamma: float or array, in [0, 1] for an exact model; clipped there.
     """
     c_0, _, tilde = posterior(schedule, t, s)
@@ -70,20 +77,25 @@ def optimal_variance(schedule, t, s, gamma):
 
 
 def mean_square_eps(model, data, times, seed=0):
-    """gamma(t) = E|eps(x_t, t)|^2 / d at each of times[:-1], estimated on `data` (n, ...): a list of floats for `optimal_variance`."""
+    """gamma(t) = E|eps(x_t, t)|^2 / d at each of times[:-1], estimated on `data` (n, ...): a list of floats
+    for `optimal_variance`.
+    """
     generator = torch.Generator().manual_seed(seed)
     gammas = []
     with torch.no_grad():
         for t in np.asarray(times, dtype=float)[:-1]:
             noise = torch.randn(data.shape, generator=generator, dtype=data.dtype).to(data.device)
-            gammas.append(float(model.eps(diffuse(model.schedule, data, float(t), noise), float(t)).square().mean()))
+            gammas.append(
+                float(model.eps(diffuse(model.schedule, data, float(t), noise), float(t)).square().mean())
+            )
     return gammas
 
 
 def step_variances(schedule, times, variance="posterior", gamma=None):
     """Variance of p(x_s | x_t) at each step of `times`, float64 (n,).
 
-    "posterior": beta-tilde, the lower bound, right for one known x_0.  "beta": the upper bound, right for unit Gaussian data (sec. 3.2).
+    "posterior": beta-tilde, the lower bound, right for one known x_0.  "beta": the upper bound, right for
+    unit Gaussian data (sec. 3.2).
     "analytic": `optimal_variance`, with gamma (n,).
     """
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
@@ -93,7 +105,10 @@ def step_variances(schedule, times, variance="posterior", gamma=None):
         return posterior(schedule, t, s)[2]
     if variance == "analytic":
         if gamma is None or len(gamma) != len(t):
-            raise ValueError(f"variance='analytic' needs gamma, one number for each of the {len(t)} steps: see mean_square_eps")
+            raise ValueError(
+                f"variance='analytic' needs gamma, one number for each of the {len(t)} steps: "
+                "see mean_square_eps"
+            )
         return optimal_variance(schedule, t, s, np.asarray(gamma, dtype=float))
     raise ValueError(f"variance must be one of {', '.join(VARIANCES)}; got {variance!r}")
 
@@ -103,7 +118,10 @@ def ddpm_coefficients(schedule, times):
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
     alpha = schedule.alpha(t)
     if not (alpha > 0).all():
-        raise ValueError(f"alpha is 0 at t = {t[0]:g} (lambda is -inf), where eps tells nothing of x0: start the grid a little later")
+        raise ValueError(
+            f"alpha is 0 at t = {t[0]:g} (lambda is -inf), where eps tells nothing of x0: "
+            "start the grid a little later"
+        )
     c_0, c_t, _ = posterior(schedule, t, s)
     return (c_t + c_0 / alpha).tolist(), (-c_0 * schedule.sigma(t) / alpha).tolist()
 
@@ -112,9 +130,10 @@ def ddpm_coefficients(schedule, times):
 def ddpm(model, x, times, variance="posterior", gamma=None, rng=0):
     """Ancestral sampling (Algorithm 2 of the paper) along `times`, all steps of a table or any sub-sequence.
 
-    x: (B, ...) at times[0].  variance: "posterior" (beta-tilde), "beta", "learned" (Improved DDPM, needs a Network with learned_variance) or
-    "analytic" (needs gamma).  A step that ends at sigma = 0 returns the mean, as Algorithm 2 does; "analytic" adds there the noise that
-    remains in x_0 given x_t, without which its variance would not be optimal.  rng: int seed, generator or Brownian.
+    x: (B, ...) at times[0].  variance: "posterior" (beta-tilde), "beta", "learned" (Improved DDPM, needs a
+    Network with learned_variance) or "analytic" (needs gamma).  A step that ends at sigma = 0 returns the
+    mean, as Algorithm 2 does; "analytic" adds there the noise that remains in x_0 given x_t, without which
+    its variance would not be optimal.  rng: int seed, generator or Brownian.
     """
     if variance == "learned":
         yield from _ddpm_learned(model, x, times, rng)
@@ -146,7 +165,8 @@ def _ddpm_learned(model, x, times, rng):
 
 
 def log_variance_bounds(schedule, times):
-    """(log beta, log beta-tilde) at each step, lists of floats; where the last beta-tilde is 0 that of the step before stands in, as in
+    """(log beta, log beta-tilde) at each step, lists of floats; where the last beta-tilde is 0 that of the
+    step before stands in, as in
     Nichol & Dhariwal's code."""
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
     beta, tilde = transition(schedule, s, t)[1], posterior(schedule, t, s)[2]
@@ -160,8 +180,9 @@ def learned_deviation(fraction, log_beta: float, log_tilde: float):
     return torch.exp(0.5 * (fraction * log_beta + (1 - fraction) * log_tilde))
 
 
-# --- losses ------------------------------------------------------------------------------------------------------------
-# All weights multiply |eps - eps_model|^2.  In x0 the same loss carries the weight times alpha^2 / sigma^2, in the score times sigma^2.
+# --- losses ---------------------------------------------------------------------------------------------
+# All weights multiply |eps - eps_model|^2.  In x0 the same loss carries the weight times alpha^2 / sigma^2,
+# in the score times sigma^2.
 
 
 def snr(schedule, t):
@@ -170,23 +191,30 @@ def snr(schedule, t):
 
 
 def vlb_weight(schedule, t, s):
-    """Weight of step t -> s in the ELBO with variance beta-tilde: (SNR(s) / SNR(t) - 1) / 2  (Kingma et al. 2021, eq. 14; cf. Ho et al. eq. 12)."""
+    """Weight of step t -> s in the ELBO with variance beta-tilde: (SNR(s) / SNR(t) - 1) / 2  (Kingma et al.
+    2021, eq. 14; cf. Ho et al. eq. 12).
+    """
     return 0.5 * (snr(schedule, s) / snr(schedule, t) - 1)
 
 
 def vlb_weight_beta(schedule, t, s):
-    """The same with variance beta: beta / (2 ratio^2 sigma_t^2)  (Ho et al. eq. 12 with sigma_t^2 = beta_t, strided)."""
+    """The same with variance beta: beta / (2 ratio^2 sigma_t^2)  (Ho et al. eq. 12 with sigma_t^2 = beta_t,
+    strided).
+    """
     ratio, beta = transition(schedule, s, t)
     return 0.5 * beta / (ratio**2 * schedule.sigma(t) ** 2)
 
 
 def continuous_weight(schedule, t):
-    """Weight of the continuous-time bound, g^2 / (2 sigma^2) = -dlambda/dt  (Song, Durkan et al. 2021, theorem 1; Kingma et al. 2021, eq. 17)."""
+    """Weight of the continuous-time bound, g^2 / (2 sigma^2) = -dlambda/dt  (Song, Durkan et al. 2021,
+    theorem 1; Kingma et al. 2021, eq. 17).
+    """
     return 0.5 * schedule.g2(t) / schedule.sigma(t) ** 2
 
 
 def snr_weight(schedule, t, gamma: float):
-    """SNR^gamma: gamma = 0 is L_simple, gamma = -1 the plain error in x0; positive gamma favours low noise."""
+    """SNR^gamma: gamma = 0 is L_simple, gamma = -1 the plain error in x0; positive gamma favours low noise.
+    """
     return snr(schedule, t) ** gamma
 
 
@@ -211,7 +239,8 @@ def noise_loss(model, x0, t, noise, weight=None):
 
 
 def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3):
-    """L_simple + vlb_share L_vlb for a network with learned variance; L_vlb trains the variance only (Improved DDPM, eq. 16).
+    """L_simple + vlb_share L_vlb for a network with learned variance; L_vlb trains the variance only
+    (Improved DDPM, eq. 16).
 
     t, s: (B,) times of one step each, sigma(s) > 0.  Returns a 0-d tensor.
     """
@@ -237,7 +266,8 @@ def gaussian_kl(gap, variance, log_v):
 
 
 class LossAwareTimes:
-    """Importance sampling of t: steps drawn with probability proportional to sqrt(E[L_t^2])  (Improved DDPM, eq. 18).
+    """Importance sampling of t: steps drawn with probability proportional to sqrt(E[L_t^2])  (Improved DDPM,
+    eq. 18).
 
     T: number of steps, numbered 1..T.  history: losses remembered for each; until all are full, t is uniform.
     floor: share of probability kept uniform, so that no step starves.
@@ -245,7 +275,10 @@ class LossAwareTimes:
 
     def __init__(self, T: int, history: int = 10, floor: float = 1e-3):
         self.T, self.floor = T, floor
-        self._losses, self._count = torch.zeros(T, history, dtype=torch.float64), torch.zeros(T, dtype=torch.int64)
+        self._losses, self._count = (
+            torch.zeros(T, history, dtype=torch.float64),
+            torch.zeros(T, dtype=torch.int64),
+        )
 
     def probabilities(self):
         """(T,) probabilities of the steps 1..T."""
@@ -267,13 +300,14 @@ class LossAwareTimes:
             self._count[n] += 1
 
 
-# --- the bound on the likelihood ---------------------------------------------------------------------------------------
+# --- the bound on the likelihood ------------------------------------------------------------------------
 
 
 @dataclass
 class Elbo:
-    """The negative ELBO of one batch, term by term, in nats a sample: prior = L_T; steps[i] = the KL of step i of the grid,
-    from noise to data; decoder = L_0 (eq. 5).  `dims` is the number of elements of a sample."""
+    """The negative ELBO of one batch, term by term, in nats a sample: prior = L_T; steps[i] = the KL of step
+    i of the grid, from noise to data; decoder = L_0 (eq. 5).  `dims` is the number of elements of a sample.
+    """
 
     prior: float
     steps: np.ndarray
@@ -292,15 +326,22 @@ class Elbo:
 
 
 def elbo(model, x0, times, variance="posterior", gamma=None, bins=None, seed=0) -> Elbo:
-    """Negative evidence lower bound of x0 under the DDPM that steps along `times` (eq. 5), averaged over the batch.
+    """Negative evidence lower bound of x0 under the DDPM that steps along `times` (eq. 5), averaged over the
+    batch.
 
-    x0: (B, ...).  times: a decreasing grid that ends at sigma = 0.  variance, gamma: as in `ddpm`, "learned" included.
-    bins: None for densities; or the number of grey levels of data in [-1, 1], for the discretised decoder (eq. 13).
-    The last step's beta-tilde is 0, so with "posterior" the decoder borrows `log_variance_bounds`.  One model call a step; noise from `seed`.
+    x0: (B, ...).  times: a decreasing grid that ends at sigma = 0.  variance, gamma: as in `ddpm`, "learned"
+    included.
+    bins: None for densities; or the number of grey levels of data in [-1, 1], for the discretised decoder
+    (eq. 13).
+    The last step's beta-tilde is 0, so with "posterior" the decoder borrows `log_variance_bounds`.  One model
+    call a step; noise from `seed`.
     """
     schedule, times = model.schedule, np.asarray(times, dtype=float)
     if schedule.sigma(times[-1]) != 0:
-        raise ValueError(f"the grid must end where sigma = 0, so that the last step is the decoder; it ends at t = {times[-1]:g}")
+        raise ValueError(
+            "the grid must end where sigma = 0, so that the last step is the decoder; "
+            f"it ends at t = {times[-1]:g}"
+        )
     generator = torch.Generator().manual_seed(seed)
     log_beta, log_tilde = log_variance_bounds(schedule, times)
     if variance != "learned":
@@ -311,7 +352,9 @@ def elbo(model, x0, times, variance="posterior", gamma=None, bins=None, seed=0) 
     terms = []
     with torch.no_grad():
         for i, (t, s) in enumerate(zip(times[:-1].tolist(), times[1:].tolist())):
-            x_t = diffuse(schedule, x0, t, torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device))
+            x_t = diffuse(
+                schedule, x0, t, torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device)
+            )
             if variance == "learned":
                 eps, fraction = model.eps_and_fraction(x_t, t)
                 log_var = fraction * log_beta[i] + (1 - fraction) * log_tilde[i]

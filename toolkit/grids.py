@@ -1,7 +1,8 @@
-"""Where to step: every grid is NAME(schedule, steps, start=None, end=None) and returns steps + 1 decreasing float64 times.
+"""Where to step: every grid is NAME(schedule, steps, start=None, end=None) and returns steps + 1 decreasing
+float64 times.
 
-The first entry is `start`, the last `end`; both default to the schedule's own.  The names say in which variable the
-steps are equal.
+The first entry is `start`, the last `end`; both default to the schedule's own.  The names say in which
+variable the steps are equal.
 """
 
 import math
@@ -16,7 +17,9 @@ def _ends(schedule, steps, start, end):
     if not (isinstance(steps, numbers.Real) and steps >= 1 and steps == math.floor(steps)):
         raise ValueError(f"steps must be a whole number of at least 1, got {steps}")
     if not math.inf > start > end >= 0:
-        raise ValueError(f"a grid runs from a finite start down to end >= 0, got start = {start:g}, end = {end:g}")
+        raise ValueError(
+            f"a grid runs from a finite start down to end >= 0, got start = {start:g}, end = {end:g}"
+        )
     return int(steps), start, end
 
 
@@ -38,7 +41,9 @@ def uniform(schedule, steps, start=None, end=None):
 
 
 def quadratic(schedule, steps, start=None, end=None):
-    """Equal steps in sqrt(t), so that steps shrink towards the data (Song, Meng & Ermon 2021, app. D.2: 'quadratic')."""
+    """Equal steps in sqrt(t), so that steps shrink towards the data (Song, Meng & Ermon 2021, app. D.2:
+    'quadratic').
+    """
     steps, start, end = _ends(schedule, steps, start, end)
     return _grid((math.sqrt(start) + _ramp(steps) * (math.sqrt(end) - math.sqrt(start))) ** 2, start, end)
 
@@ -46,19 +51,26 @@ def quadratic(schedule, steps, start=None, end=None):
 def _finite_lam(schedule, name, t):
     lam = schedule.lam(t)
     if not math.isfinite(lam):
-        raise ValueError(f"{name} = {t:g} has lambda = {lam:g}; this grid needs a finite lambda: choose {name} inside the interval")
+        raise ValueError(
+            f"{name} = {t:g} has lambda = {lam:g}; this grid needs a finite lambda: "
+            f"choose {name} inside the interval"
+        )
     return lam
 
 
 def uniform_lambda(schedule, steps, start=None, end=None):
-    """Equal steps in lambda, half the log-SNR (Lu et al. 2022, sec. 3.4).  ValueError where lambda is infinite."""
+    """Equal steps in lambda, half the log-SNR (Lu et al. 2022, sec. 3.4).  ValueError where lambda is
+    infinite.
+    """
     steps, start, end = _ends(schedule, steps, start, end)
     first, last = _finite_lam(schedule, "start", start), _finite_lam(schedule, "end", end)
     return _grid(schedule.t_of_lam(first + _ramp(steps) * (last - first)), start, end)
 
 
 def karras(schedule, steps, start=None, end=None, rho: float = 7.0):
-    """Equal steps in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5); rho = 7 is theirs, rho -> inf is uniform_lambda."""
+    """Equal steps in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5); rho = 7 is theirs, rho -> inf is
+    uniform_lambda.
+    """
     steps, start, end = _ends(schedule, steps, start, end)
     first = math.exp(-_finite_lam(schedule, "start", start) / rho)
     last = math.exp(-_finite_lam(schedule, "end", end) / rho)
@@ -66,10 +78,11 @@ def karras(schedule, steps, start=None, end=None, rho: float = 7.0):
 
 
 def truncated(schedule, steps, start=None, end=None, snr_start: float = 1e-3, snr_end: float = 1e4):
-    """uniform_lambda over the part that matters: from signal-to-noise alpha^2 / sigma^2 = snr_start up to snr_end.
+    """uniform_lambda over the part that matters: from signal-to-noise alpha^2 / sigma^2 = snr_start up to
+    snr_end.
 
-    A given `start` or `end` replaces that end; neither reaches beyond the schedule's own.  What is skipped at the
-    start holds almost no signal, at the end almost no noise.
+    A given `start` or `end` replaces that end; neither reaches beyond the schedule's own.  What is skipped at
+    the start holds almost no signal, at the end almost no noise.
     """
     if start is None:
         start = min(schedule.start, schedule.t_of_lam(0.5 * math.log(snr_start)))
@@ -79,9 +92,11 @@ def truncated(schedule, steps, start=None, end=None, snr_start: float = 1e-3, sn
 
 
 def strided(schedule, steps, start=None, end=None):
-    """A sub-sequence of a Discrete schedule's steps: times n / T for whole n, from T down to 0 as evenly as can be.
+    """A sub-sequence of a Discrete schedule's steps: times n / T for whole n, from T down to 0 as evenly as
+    can be.
 
-    The last step ends at n = 0, where alpha-bar = 1 (Song, Meng & Ermon 2021, sec. 4.2, with the ends included).
+    The last step ends at n = 0, where alpha-bar = 1 (Song, Meng & Ermon 2021, sec. 4.2, with the ends
+    included).
     ValueError for a schedule without T, or for more steps than it has.
     """
     if not hasattr(schedule, "T"):
@@ -89,7 +104,9 @@ def strided(schedule, steps, start=None, end=None):
     steps, start, end = _ends(schedule, steps, start, end)
     first, last = round(start * schedule.T), round(end * schedule.T)
     if steps > first - last:
-        raise ValueError(f"steps must be at most {first - last}, the steps that the schedule has here; got {steps}")
+        raise ValueError(
+            f"steps must be at most {first - last}, the steps that the schedule has here; got {steps}"
+        )
     return torch.round(first + _ramp(steps) * (last - first)) / schedule.T
 
 

@@ -1,8 +1,9 @@
 """Exact models: data whose every noisy marginal is known in closed form.
 
 If x_0 follows a Gaussian mixture, so does x_t = alpha x_0 + sigma eps, with means alpha mu_k and covariances
-alpha^2 C_k + sigma^2 I; hence eps, x0, score and v need no network.  For a single Gaussian, and for any data in one
-dimension, the whole probability-flow ODE is solved in closed form as well: `GaussianFlow`, `QuantileFlow`.
+alpha^2 C_k + sigma^2 I; hence eps, x0, score and v need no network.  For a single Gaussian, and for any data
+in one dimension, the whole probability-flow ODE is solved in closed form as well: `GaussianFlow`,
+`QuantileFlow`.
 These are the yardsticks of this book.
 """
 
@@ -17,15 +18,19 @@ from toolkit.models import _clock_dtype, _Labelled, _levels
 class Mixture:
     """A Gaussian mixture in d dimensions, sum_k w_k N(mu_k, C_k).
 
-    weights: (K,), positive, scaled to sum 1.  means: (K, d).  stds: (K,), for C_k = stds_k^2 I (0 gives a point mass, so that
-    Mixture on data points is the empirical distribution).  Or covariances: (K, d, d).  labels: (K,) ints, the class of each
-    component, for conditional models (default: its index).  Stored in float64.  ValueError for shapes that disagree.
+    weights: (K,), positive, scaled to sum 1.  means: (K, d).  stds: (K,), for C_k = stds_k^2 I (0 gives a
+    point mass, so that Mixture on data points is the empirical distribution).  Or covariances: (K, d, d).
+    labels: (K,) ints, the class of each component, for conditional models (default: its index).  Stored in
+    float64.  ValueError for shapes that disagree.
     """
 
     def __init__(self, weights, means, stds=None, covariances=None, labels=None):
         self.weights, self.means = _f64(weights), _f64(means)
         if self.means.ndim != 2 or self.weights.shape != self.means.shape[:1] or len(self.weights) == 0:
-            raise ValueError(f"weights (K,) and means (K, d) disagree: {tuple(self.weights.shape)}, {tuple(self.means.shape)}")
+            raise ValueError(
+                "weights (K,) and means (K, d) disagree: "
+                f"{tuple(self.weights.shape)}, {tuple(self.means.shape)}"
+            )
         if not ((self.weights > 0) & self.weights.isfinite()).all() or not self.means.isfinite().all():
             raise ValueError("weights must be positive, and weights and means finite")
         if (stds is None) == (covariances is None):
@@ -49,7 +54,9 @@ class Mixture:
         self._copies = {}
 
     def _on(self, x):
-        """The parameters in x's dtype and on its device, copied once: (weights, means, stds), or (…, spectrum, basis)."""
+        """The parameters in x's dtype and on its device, copied once: (weights, means, stds), or (…,
+        spectrum, basis).
+        """
         key = (x.dtype, x.device)
         if key not in self._copies:
             shape = (self.stds,) if self.stds is not None else (self._spectrum, self._basis)
@@ -90,7 +97,11 @@ class Mixture:
 
     def covariance(self):
         """Covariance of the mixture, (d, d)."""
-        within = self.covariances if self.stds is None else self.stds[:, None, None] ** 2 * torch.eye(self.d).double()
+        within = (
+            self.covariances
+            if self.stds is None
+            else self.stds[:, None, None] ** 2 * torch.eye(self.d).double()
+        )
         centred = self.means - self.mean()
         return torch.einsum("k,kij->ij", self.weights, within + centred[:, :, None] * centred[:, None, :])
 
@@ -105,7 +116,8 @@ class Mixture:
         return self.means[component] + torch.einsum("nij,nj->ni", self._basis[component], scaled)
 
     def log_prob(self, x, alpha=1.0, sigma=0.0):
-        """log density (B,) of alpha x_0 + sigma eps at x (B, d); alpha and sigma numbers or (B, 1) tensors."""
+        """log density (B,) of alpha x_0 + sigma eps at x (B, d); alpha and sigma numbers or (B, 1) tensors.
+        """
         log_joint, _, _ = self._posterior(x, alpha, sigma)
         return torch.logsumexp(log_joint, dim=1)
 
@@ -114,7 +126,8 @@ class Mixture:
         return MixtureModel(self, schedule)
 
     def _posterior(self, x, alpha, sigma):
-        """log w_k p_k(x) (B, K), and the functions that give score and x0 from the responsibilities (B, K)."""
+        """log w_k p_k(x) (B, K), and the functions that give score and x0 from the responsibilities (B, K).
+        """
         pick = self._isotropic if self.stds is not None else self._full
         return pick(x, alpha, sigma)
 
@@ -155,7 +168,9 @@ class Mixture:
 
 
 class MixtureModel(_Labelled):
-    """Exact eps, x0, score and v of a Mixture under a schedule; x is (B, d) or (B, ...) with d elements a sample."""
+    """Exact eps, x0, score and v of a Mixture under a schedule; x is (B, d) or (B, ...) with d elements a
+    sample.
+    """
 
     def __init__(self, mixture, schedule, label=None):
         self.mixture, self.schedule, self._calls = mixture, schedule, [0]
@@ -164,7 +179,9 @@ class MixtureModel(_Labelled):
     def with_label(self, label):
         known = self.mixture.labels
         if label is not None and not torch.isin(torch.as_tensor(label).cpu(), known).all():
-            raise ValueError(f"label must be among the mixture's labels {known.unique().tolist()}, got {label}")
+            raise ValueError(
+                f"label must be among the mixture's labels {known.unique().tolist()}, got {label}"
+            )
         return super().with_label(label)
 
     def log_prob(self, x, t):
@@ -174,9 +191,12 @@ class MixtureModel(_Labelled):
         return torch.logsumexp(self._given_label(flat, log_joint), dim=1)
 
     def _rows_of(self, x):
-        """x as (B, d), in single precision at least: half precision has too little range for log densities."""
+        """x as (B, d), in single precision at least: half precision has too little range for log densities.
+        """
         if x.ndim < 2 or math.prod(x.shape[1:]) != self.mixture.d:
-            raise ValueError(f"x must be (B, ...) with {self.mixture.d} elements a sample, got shape {tuple(x.shape)}")
+            raise ValueError(
+                f"x must be (B, ...) with {self.mixture.d} elements a sample, got shape {tuple(x.shape)}"
+            )
         return x.flatten(1).to(_clock_dtype(x))
 
     def _given_label(self, x, log_joint):
@@ -205,8 +225,8 @@ class MixtureModel(_Labelled):
 
 
 class GaussianFlow:
-    """The probability-flow ODE of one Gaussian N(mean, C), solved: along each principal axis (x - alpha m) / sqrt(alpha^2 c + sigma^2) is
-    constant (Song et al. 2021, eq. 13, integrated for linear drift and score).
+    """The probability-flow ODE of one Gaussian N(mean, C), solved: along each principal axis (x - alpha m) /
+    sqrt(alpha^2 c + sigma^2) is constant (Song et al. 2021, eq. 13, integrated for linear drift and score).
 
     mean: number or (d,).  std: number, for C = std^2 I; or covariance: (d, d).
     """
@@ -215,7 +235,9 @@ class GaussianFlow:
         if (std is None) == (covariance is None):
             raise ValueError("give either std or covariance")
         self.schedule, self.mean, self.std = schedule, torch.as_tensor(mean, dtype=torch.float64), std
-        self.spectrum, self.basis = (None, None) if covariance is None else torch.linalg.eigh(_f64(covariance))
+        self.spectrum, self.basis = (
+            (None, None) if covariance is None else torch.linalg.eigh(_f64(covariance))
+        )
 
     def map(self, x, t: float, s: float):
         """Carry x (B, d) from time t to time s along the exact flow."""
@@ -223,7 +245,9 @@ class GaussianFlow:
         alpha_s, sigma_s = self.schedule.alpha(s), self.schedule.sigma(s)
         mean = self.mean.to(x)
         if self.basis is None:
-            gain = math.sqrt((alpha_s**2 * self.std**2 + sigma_s**2) / (alpha_t**2 * self.std**2 + sigma_t**2))
+            gain = math.sqrt(
+                (alpha_s**2 * self.std**2 + sigma_s**2) / (alpha_t**2 * self.std**2 + sigma_t**2)
+            )
             return alpha_s * mean + gain * (x - alpha_t * mean)
         c, basis = self.spectrum.to(x), self.basis.to(x)
         gain = ((alpha_s**2 * c + sigma_s**2) / (alpha_t**2 * c + sigma_t**2)).sqrt()
@@ -231,8 +255,8 @@ class GaussianFlow:
 
 
 class QuantileFlow:
-    """The probability-flow ODE of any one-dimensional Mixture, solved: in one dimension trajectories cannot cross, so the flow keeps
-    quantiles, F_s(x_s) = F_t(x_t).  Point masses are allowed wherever sigma > 0.
+    """The probability-flow ODE of any one-dimensional Mixture, solved: in one dimension trajectories cannot
+    cross, so the flow keeps quantiles, F_s(x_s) = F_t(x_t).  Point masses are allowed wherever sigma > 0.
     """
 
     def __init__(self, schedule, mixture):
@@ -284,5 +308,3 @@ def _f64(values):
     if isinstance(values, torch.Tensor):
         return values.detach().cpu().double()
     return torch.as_tensor(values, dtype=torch.float64)
-
-

@@ -1,17 +1,17 @@
 """One model, four views.
 
-A denoising model answers one question, "what is in this noisy x_t?", and the literature asks it in four ways.  With
-x_t = alpha x_0 + sigma eps they are linear in one another (Salimans & Ho 2022, sec. 4; Song et al. 2021, sec. 3):
+A denoising model answers one question, "what is in this noisy x_t?", and the literature asks it in four ways.
+With x_t = alpha x_0 + sigma eps they are linear in one another (Salimans & Ho 2022, sec. 4; Song et al. 2021,
+sec. 3):
 
     eps(x, t)    the noise, E[eps | x_t]             score(x, t) = -eps / sigma, the gradient of log p_t
     x0(x, t)     the data, E[x_0 | x_t]              v(x, t)     = alpha eps - sigma x0
 
-Whatever one a network predicts, every model here has all four, plus `schedule` and `nfe`, the number of times that the
-network itself was called.  x has shape (B, ...); t is a number, or a tensor of shape () or (B,).
+Whatever one a network predicts, every model here has all four, plus `schedule` and `nfe`, the number of times
+that the network itself was called.  x has shape (B, ...); t is a number, or a tensor of shape () or (B,).
 """
 
 import copy
-import math
 
 import torch
 
@@ -19,11 +19,14 @@ VIEWS = ("eps", "x0", "score", "v")
 
 
 def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.5):
-    """(A, B) such that  want = A x + B have,  for any two of eps, x0, score, v and EDM's raw network output "edm".
+    """(A, B) such that  want = A x + B have,  for any two of eps, x0, score, v and EDM's raw network output
+    "edm".
 
-    Each prediction obeys m have = p x0 + q eps (+ r x for "edm": Karras et al. 2022, eq. 7 and table 1, at noise level
-    sigma / alpha); with x = alpha x0 + sigma eps that is a 2 x 2 linear system, solved here by Cramer's rule.
-    alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where alpha = 0, and so on).
+    Each prediction obeys m have = p x0 + q eps (+ r x for "edm": Karras et al. 2022, eq. 7 and table 1, at
+    noise level sigma / alpha); with x = alpha x0 + sigma eps that is a 2 x 2 linear system, solved here by
+    Cramer's rule.
+    alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where alpha = 0, and
+    so on).
     """
     m, p, q, r = _composition(have, alpha, sigma, sigma_data)
     if have in ("x0", "edm") and want == "x0":
@@ -31,7 +34,9 @@ def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.
     n, u, w, y = _composition(want, alpha, sigma, sigma_data)
     determinant = n * (alpha * q - sigma * p)
     if isinstance(determinant, float) and determinant == 0:
-        raise ValueError(f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}")
+        raise ValueError(
+            f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}"
+        )
     slope = (w * alpha - u * sigma) / determinant
     return (u * q - w * p) / determinant + y / n - slope * r, m * slope
 
@@ -53,14 +58,18 @@ def _composition(name, alpha, sigma, sigma_data):
 
 
 class Model:
-    """The common face.  A subclass gives `_view(want, x, t)`, and `_calls`, a one-element list shared by its relatives."""
+    """The common face.  A subclass gives `_view(want, x, t)`, and `_calls`, a one-element list shared by its
+    relatives.
+    """
 
     schedule = None
     _calls = None
 
     @property
     def nfe(self) -> int:
-        """Number of function evaluations so far: how often the network was called (any batch size counts once)."""
+        """Number of function evaluations so far: how often the network was called (any batch size counts
+        once).
+        """
         return self._calls[0]
 
     def eps(self, x, t):
@@ -80,8 +89,13 @@ class Model:
         return self._view("v", x, t)
 
     def eps_and_fraction(self, x, t):
-        """eps and the share of a learned variance, for networks that predict one: see `Network.eps_and_fraction`."""
-        raise ValueError(f"{type(self).__name__} predicts no variance; variance='learned' needs Network(..., learned_variance=True)")
+        """eps and the share of a learned variance, for networks that predict one: see
+        `Network.eps_and_fraction`.
+        """
+        raise ValueError(
+            f"{type(self).__name__} predicts no variance; "
+            "variance='learned' needs Network(..., learned_variance=True)"
+        )
 
     def begin(self):
         """Called by `sample` before each run; wrappers that remember something forget it here."""
@@ -120,7 +134,9 @@ class _Labelled(Model):
         if self.label.device != x.device:
             self.label = self.label.to(x.device)  # once, not at every call
         if self.label.ndim and len(self.label) != len(x):
-            raise ValueError(f"label must be one number or have one entry per sample: got {len(self.label)} for {len(x)}")
+            raise ValueError(
+                f"label must be one number or have one entry per sample: got {len(self.label)} for {len(x)}"
+            )
         return self.label.expand(len(x))
 
 
@@ -131,24 +147,39 @@ def _as_label(label):
 class Network(_Labelled):
     """A network with the face of a model.
 
-    network: called as network(x, c), or network(x, c, label) when a label is set; c has shape (B,), x's device, and
-        float32 (float64 when x is float64).  It returns a tensor shaped like x (twice the channels with learned_variance).
-    predicts: what it returns: "eps", "x0", "v", "score", or "edm", the raw output F of EDM's preconditioned network
-        D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x / alpha and at noise level sigma / alpha.
-    clock: what c is: "t"; "lam", half the log-SNR; "index", t T of a Discrete schedule, from 1 at the least noise to T (a network
-        that counts from 0, as diffusers' do, wants one less); "sigma", sigma / alpha; "c_noise", log(sigma / alpha) / 4.
+    network: called as network(x, c), or network(x, c, label) when a label is set; c has shape (B,), x's
+        device, and float32 (float64 when x is float64).  It returns a tensor shaped like x (twice the
+        channels with learned_variance).
+    predicts: what it returns: "eps", "x0", "v", "score", or "edm", the raw output F of EDM's preconditioned
+        network D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x / alpha and at
+        noise level sigma / alpha.
+    clock: what c is: "t"; "lam", half the log-SNR; "index", t T of a Discrete schedule, from 1 at the least
+        noise to T (a network that counts from 0, as diffusers' do, wants one less); "sigma", sigma / alpha;
+        "c_noise", log(sigma / alpha) / 4.
         Default "t", and "c_noise" for predicts="edm".
     ValueError for an unknown `predicts` or `clock`, and for an output of the wrong shape.
     """
 
-    def __init__(self, network, schedule, predicts="eps", label=None, clock=None, sigma_data=0.5, learned_variance=False):
+    def __init__(
+        self,
+        network,
+        schedule,
+        predicts="eps",
+        label=None,
+        clock=None,
+        sigma_data=0.5,
+        learned_variance=False,
+    ):
         if predicts not in (*VIEWS, "edm"):
             raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}")
         clock = clock or ("c_noise" if predicts == "edm" else "t")
         if clock not in _CLOCKS:
             raise ValueError(f"clock must be one of {', '.join(_CLOCKS)}; got {clock!r}")
         if clock == "index" and not hasattr(schedule, "T"):
-            raise ValueError(f"clock='index' needs a Discrete schedule, whose steps are numbered; got {type(schedule).__name__}")
+            raise ValueError(
+                "clock='index' needs a Discrete schedule, whose steps are numbered; "
+                f"got {type(schedule).__name__}"
+            )
         self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
         self.clock, self._clock, self.learned_variance = clock, _CLOCKS[clock], learned_variance
         self.label, self._calls = _as_label(label), [0]
@@ -166,17 +197,27 @@ class Network(_Labelled):
         (Nichol & Dhariwal 2021, eq. 15; the network's output in [-1, 1] is mapped to [0, 1]).
         """
         if not self.learned_variance:
-            raise ValueError("this network predicts no variance; build it with Network(..., learned_variance=True)")
+            raise ValueError(
+                "this network predicts no variance; build it with Network(..., learned_variance=True)"
+            )
         prediction, fraction = self.prediction(x, t).chunk(2, dim=1)
         return self._convert("eps", prediction, x, t), (fraction + 1) / 2
 
     def prediction(self, x, t):
-        """What the network itself returns at x (B, ...) and t, in the view `predicts`; counted as one call."""
+        """What the network itself returns at x (B, ...) and t, in the view `predicts`; counted as one call.
+        """
         self._calls[0] += 1
         if isinstance(t, torch.Tensor):
-            c = self._clock(self.schedule, _check_t(t, x).double()).to(_clock_dtype(x)).to(x.device).expand(len(x))
+            c = (
+                self._clock(self.schedule, _check_t(t, x).double())
+                .to(_clock_dtype(x))
+                .to(x.device)
+                .expand(len(x))
+            )
         else:
-            c = torch.full((1,), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device).expand(len(x))
+            c = torch.full(
+                (1,), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device
+            ).expand(len(x))
         out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         if self.predicts == "edm":
             x = x * self._edm_scale(x, t)
@@ -213,7 +254,10 @@ def _levels(schedule, x, t):
 
 def _check_t(t, x):
     if t.ndim > 1 or (t.ndim and len(t) not in (1, len(x))):
-        raise ValueError(f"t must be a number or a tensor of shape ({len(x)},), one time a sample; got shape {tuple(t.shape)}")
+        raise ValueError(
+            f"t must be a number or a tensor of shape ({len(x)},), one time a sample; "
+            f"got shape {tuple(t.shape)}"
+        )
     return t
 
 
@@ -262,7 +306,8 @@ class _Wrapper(Model):
 
 
 class Guided(_Wrapper):
-    """Classifier-free guidance: eps = eps_null + scale (eps_label - eps_null), two calls each (Ho & Salimans 2022, eq. 6).
+    """Classifier-free guidance: eps = eps_null + scale (eps_label - eps_null), two calls each (Ho & Salimans
+    2022, eq. 6).
 
     scale = 1 is the plain conditional model, 0 the unconditional one; Ho & Salimans' w is scale - 1.
     """
@@ -295,7 +340,8 @@ class Thresholded(_Wrapper):
     """Clip the predicted x0: dynamic thresholding (Saharia et al. 2022, sec. 2.3).
 
     s = max(limit, the `quantile` of |x0| over each sample); x0 is clipped to [-s, s] and scaled by limit / s.
-    quantile=None gives static thresholding, a plain clip to [-limit, limit].  Meant for data in [-limit, limit] only.
+    quantile=None gives static thresholding, a plain clip to [-limit, limit].  Meant for data in [-limit,
+    limit] only.
     """
 
     def __init__(self, model, quantile: float | None = 0.995, limit: float = 1.0):
@@ -320,9 +366,11 @@ class Thresholded(_Wrapper):
 
 
 class AFS(_Wrapper):
-    """Analytic first step: answer the first call of a run in closed form, uncounted (Dockhorn et al. 2022, sec. 3.3).
+    """Analytic first step: answer the first call of a run in closed form, uncounted (Dockhorn et al. 2022,
+    sec. 3.3).
 
-    At the start x_t is nearly Gaussian whatever the data, so eps = sigma (x - alpha mean) / (alpha^2 std^2 + sigma^2), exact for
+    At the start x_t is nearly Gaussian whatever the data, so eps = sigma (x - alpha mean) / (alpha^2 std^2 +
+    sigma^2), exact for
     Gaussian data of that mean and standard deviation (numbers or tensors that broadcast against a sample).
     """
 

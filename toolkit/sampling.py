@@ -1,20 +1,20 @@
 """Running a sampler: `sample`, the registry of samplers, and noise that belongs to a path.
 
-A sampler is a generator, `sampler(model, x, times, **options)`, that yields (t, x), the start first.  It evaluates its
-schedule once, on the host in float64, and its loop is the algorithm box.  Everything else is the consumer's: path,
-progress, batches, early stop.
+A sampler is a generator, `sampler(model, x, times, **options)`, that yields (t, x), the start first.  It
+evaluates its schedule once, on the host in float64, and its loop is the algorithm box.  Everything else is
+the consumer's: path, progress, batches, early stop.
 """
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Callable
 
 import numpy as np
 import torch
 
-# --- the registry ------------------------------------------------------------------------------------------------------
+# --- the registry ---------------------------------------------------------------------------------------
 
 REGISTRY: dict[str, Callable] = {}
 
@@ -22,9 +22,9 @@ REGISTRY: dict[str, Callable] = {}
 def sampler(*, order: int, nfe: Callable[[int], int] | None, kind: str):
     """Declare what a sampler promises, check its arguments, and register it under its name.
 
-    order: order of convergence as the steps are refined (weak order for kind="sde").  nfe: steps -> model calls, None if the sampler
-    chooses its own steps.  kind: "ode" or "sde" (sampling), "inversion" (from data to noise).  The decorated generator
-    receives `times` as a list of floats.
+    order: order of convergence as the steps are refined (weak order for kind="sde").  nfe: steps -> model
+    calls, None if the sampler chooses its own steps.  kind: "ode" or "sde" (sampling), "inversion" (from data
+    to noise).  The decorated generator receives `times` as a list of floats.
     """
 
     def decorate(loop):
@@ -50,17 +50,22 @@ def _check_state(x):
 def _check_times(times):
     values = torch.as_tensor(times, dtype=torch.float64)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"times must be a list of at least two times, the start and the end; got shape {tuple(values.shape)}")
+        raise ValueError(
+            "times must be a list of at least two times, the start and the end; "
+            f"got shape {tuple(values.shape)}"
+        )
     values = values.tolist()
     if not all(math.isfinite(t) for t in values):
         raise ValueError("times must be finite")
     for i, (t, s) in enumerate(zip(values, values[1:])):
         if not t > s:
-            raise ValueError(f"times must decrease, from noise to data: times[{i}] = {t:g}, times[{i + 1}] = {s:g}")
+            raise ValueError(
+                f"times must decrease, from noise to data: times[{i}] = {t:g}, times[{i + 1}] = {s:g}"
+            )
     return values
 
 
-# --- noise -------------------------------------------------------------------------------------------------------------
+# --- noise ----------------------------------------------------------------------------------------------
 
 _UNITS, _FINE = 1000, 2**14  # the lattice of times on which a Brownian path is known: 1000 x 2^14 cells
 _BLOCK = 2**20  # numbers of a path held at once
@@ -69,11 +74,11 @@ _BLOCK = 2**20  # numbers of a path held at once
 class Brownian:
     """Brownian paths, one a sample, each a function of (seed, sample, time) and of nothing else.
 
-    `normals(x, times)` gives for each step of the grid a standard normal shaped like x: the path's increment over that
-    step, scaled to unit variance.  So the same samples come out however a batch is cut (`first` is the number of the
-    first row), and a finer grid with the same ends sees the same path.  Times are rounded to 1/16,384,000 of the grid's
-    length.  The path is built by bisection (Lévy's construction) from a counter-based generator, on x's device, without a
-    host sync; CPU and GPU agree up to rounding.
+    `normals(x, times)` gives for each step of the grid a standard normal shaped like x: the path's increment
+    over that step, scaled to unit variance.  So the same samples come out however a batch is cut (`first` is
+    the number of the first row), and a finer grid with the same ends sees the same path.  Times are rounded
+    to 1/16,384,000 of the grid's length.  The path is built by bisection (Lévy's construction) from a
+    counter-based generator, on x's device, without a host sync; CPU and GPU agree up to rounding.
     """
 
     def __init__(self, seed: int = 0, first: int = 0):
@@ -88,7 +93,10 @@ class Brownian:
         u = (times[0] - np.asarray(times)) / (times[0] - times[-1])
         points = tuple(np.rint(u * (_UNITS * _FINE)).astype(np.int64).tolist())
         if any(b <= a for a, b in zip(points, points[1:])):
-            raise ValueError("times lie too close together for a Brownian path: two of them differ by less than 6e-8 of the grid")
+            raise ValueError(
+                "times lie too close together for a Brownian path: "
+                "two of them differ by less than 6e-8 of the grid"
+            )
         rows, d = len(x), math.prod(x.shape[1:])
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         samples = torch.arange(self.first, self.first + rows, device=x.device)
@@ -102,7 +110,8 @@ class Brownian:
 
 
 def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu", first: int = 0):
-    """Standard normal (n, *shape); row i is a function of (seed, first + i) only.  shape: an int or a tuple."""
+    """Standard normal (n, *shape); row i is a function of (seed, first + i) only.  shape: an int or a tuple.
+    """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     samples = torch.arange(first, first + n, device=device)
     key = torch.full((1,), -1, dtype=torch.int64, device=device)
@@ -111,7 +120,9 @@ def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu
 
 
 def _gather(cells, points):
-    """Join the cells (length, z), which come in order, into one unit-variance increment for each step of the grid."""
+    """Join the cells (length, z), which come in order, into one unit-variance increment for each step of the
+    grid.
+    """
     at, total = 0, None
     steps = iter(zip(points, points[1:]))
     a, b = next(steps)
@@ -135,8 +146,10 @@ def _middle(a, b):
 
 
 def _program(a, b, points, size, device):
-    """How to split the cell [a, b) down to the grid: nested ("split", key, share, left, right), ("block", levels, lengths) and
-    ("cell", length), with all it needs on the device before the sampler's loop begins.  size: elements of a state."""
+    """How to split the cell [a, b) down to the grid: nested ("split", key, share, left, right), ("block",
+    levels, lengths) and ("cell", length), with all it needs on the device before the sampler's loop begins.
+    size: elements of a state.
+    """
     inside = _inside(points, a, b)
     if not inside:
         return "cell", b - a
@@ -150,7 +163,9 @@ def _program(a, b, points, size, device):
 
 
 def _walk(program, z, draw):
-    """Carry out a program on the increment z (1, B, d) of its cell; yield (length, increment) in order of time."""
+    """Carry out a program on the increment z (1, B, d) of its cell; yield (length, increment) in order of
+    time.
+    """
     kind, *rest = program
     if kind == "cell":
         yield rest[0], z[0]
@@ -169,7 +184,8 @@ def _inside(points, a, b):
 
 
 def _split(z, xi, share):
-    """Both halves (n, 2, B, d) of the increments z (n, B, d), given fresh noise xi: a rotation, so that they are standard normal.
+    """Both halves (n, 2, B, d) of the increments z (n, B, d), given fresh noise xi: a rotation, so that they
+    are standard normal.
 
     Not fused into addcmul: one rounding an operation gives the same bits whatever the batch.
     """
@@ -182,7 +198,9 @@ def _split(z, xi, share):
 
 @lru_cache(maxsize=4096)
 def _plan(inside, a, b):
-    """The levels of the bisection of [a, b) that separates the points inside, and the lengths of the final cells."""
+    """The levels of the bisection of [a, b) that separates the points inside, and the lengths of the final
+    cells.
+    """
     inside = np.asarray(inside)
     left, right, levels = np.array([a]), np.array([b]), []
     while True:
@@ -197,7 +215,10 @@ def _plan(inside, a, b):
         levels.append([torch.from_numpy(v) for v in (parents, whole, share, middle[parents], order)])
         ends = np.insert(right[parents], np.arange(len(parents)), middle[parents])
         begins = np.insert(middle[parents], np.arange(len(parents)), left[parents])
-        left, right = np.concatenate([begins, left[whole]])[order], np.concatenate([ends, right[whole]])[order]
+        left, right = (
+            np.concatenate([begins, left[whole]])[order],
+            np.concatenate([ends, right[whole]])[order],
+        )
 
 
 def _breadth_first(z, levels, lengths, draw):
@@ -217,7 +238,9 @@ _GOLDEN, _MIX1, _MIX2 = (_signed(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4
 
 
 def _mix(z):
-    """SplitMix64's finaliser (Steele, Lea & Flood 2014), in place on int64; the masks make >> a logical shift."""
+    """SplitMix64's finaliser (Steele, Lea & Flood 2014), in place on int64; the masks make >> a logical
+    shift.
+    """
     for shift, factor in ((30, _MIX1), (27, _MIX2), (31, None)):
         z.bitwise_xor_((z >> shift).bitwise_and_(2 ** (64 - shift) - 1))
         if factor:
@@ -226,7 +249,9 @@ def _mix(z):
 
 
 def _hashed_normal(seed, keys, samples, d, dtype):
-    """Standard normals (len(keys), len(samples), d), each a function of (seed, key, sample, element): hash, then Box-Muller."""
+    """Standard normals (len(keys), len(samples), d), each a function of (seed, key, sample, element): hash,
+    then Box-Muller.
+    """
     half = (d + 1) // 2
     base = _mix(torch.full_like(keys, _signed(seed * 0x9E3779B97F4A7C15 + 1)))
     base = _mix(base + keys * _GOLDEN)[:, None, None]
@@ -241,8 +266,8 @@ def _hashed_normal(seed, keys, samples, d, dtype):
 
 
 def noise_of(rng, x, times):
-    """The noise that a sampler's `rng` option stands for: an int seed, a torch.Generator (its next draw is the seed), or an object
-    with `normals(x, times)`, such as Brownian or Replay."""
+    """The noise that a sampler's `rng` option stands for: an int seed, a torch.Generator (its next draw is
+    the seed), or an object with `normals(x, times)`, such as Brownian or Replay."""
     if isinstance(rng, torch.Generator):
         rng = _drawn_seed(rng)
     if isinstance(rng, (int, np.integer)):
@@ -257,7 +282,9 @@ def _drawn_seed(generator):
 
 
 class Replay:
-    """Noise given in advance: one tensor a step.  For comparing samplers, ours and others', on the same draws."""
+    """Noise given in advance: one tensor a step.  For comparing samplers, ours and others', on the same
+    draws.
+    """
 
     def __init__(self, tensors):
         self.tensors = list(tensors)
@@ -273,12 +300,14 @@ class Replay:
         return iter(self.tensors)
 
 
-# --- running -----------------------------------------------------------------------------------------------------------
+# --- running --------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Run:
-    """What `sample` returns: final state x (B, ...), path (len(times), B, ...) or None, times, and the model calls made for each sample."""
+    """What `sample` returns: final state x (B, ...), path (len(times), B, ...) or None, times, and the model
+    calls made for each sample.
+    """
 
     x: torch.Tensor
     path: torch.Tensor | None
@@ -286,17 +315,34 @@ class Run:
     nfe: int
 
 
-def sample(sampler, model, noise, times, *, seed=0, generator=None, keep_path=False, progress=False, batch_size=None, **options) -> Run:
+def sample(
+    sampler,
+    model,
+    noise,
+    times,
+    *,
+    seed=0,
+    generator=None,
+    keep_path=False,
+    progress=False,
+    batch_size=None,
+    **options,
+) -> Run:
     """Run `sampler` from `noise`, the state at times[0], along `times`.
 
-    noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise, an int or an object with
-    `normals`, such as Brownian (and with `rows`, for batches); or give generator, a torch.Generator whose next draw is the
-    seed.  keep_path: keep every state.  batch_size: rows at once; the result does not depend on it.
-    Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not finite.
+    noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise,
+    an int or an object with
+    `normals`, such as Brownian (and with `rows`, for batches); or give generator, a torch.Generator whose
+    next draw is the seed.  keep_path: keep every state.  batch_size: rows at once; the result does not depend
+    on it.
+    Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not
+    finite.
     """
     _check_state(noise)
     if "rng" in options:
-        raise ValueError("give sample the noise as seed= or generator=, not rng=, which is the sampler's own option")
+        raise ValueError(
+            "give sample the noise as seed= or generator=, not rng=, which is the sampler's own option"
+        )
     if generator is not None or isinstance(seed, torch.Generator):
         seed = _drawn_seed(generator or seed)
     noises = Brownian(seed) if isinstance(seed, (int, np.integer)) else seed
@@ -342,14 +388,17 @@ def _check_finite(x, path, visited):
     if path is not None:
         bad = ~torch.isfinite(path).flatten(1).all(dim=1)
         where = f", first at t = {visited[int(bad.nonzero()[0])]:g}"
-    raise ValueError(f"the sample is not finite (NaN or inf){where}: check the model's output and the ends of the grid")
+    raise ValueError(
+        f"the sample is not finite (NaN or inf){where}: check the model's output and the ends of the grid"
+    )
 
 
 def exact_variance(sampler, schedule, times, std: float = 0.5, **options):
     """The exact variance of a sampler's output when the data are N(0, std^2), without Monte Carlo.
 
-    For Gaussian data every sampler here is linear in its start and its noises, so one run on the basis vectors gives all gains;
-    the variance is sum_j gain_j^2, the start counted with the exact variance alpha^2 std^2 + sigma^2 of x at times[0].
+    For Gaussian data every sampler here is linear in its start and its noises, so one run on the basis
+    vectors gives all gains; the variance is sum_j gain_j^2, the start counted with the exact variance alpha^2
+    std^2 + sigma^2 of x at times[0].
     Returns a float.  Needs a sampler whose steps do not depend on x.
     """
     from toolkit.mixtures import Mixture

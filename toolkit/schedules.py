@@ -1,20 +1,22 @@
 """Noise schedules: how much signal alpha(t) and how much noise sigma(t) a noisy sample holds at time t.
 
-Every schedule describes the same family of marginals, x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, I), and gives
+Every schedule describes the same family of marginals, x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, I),
+and gives
 
     alpha(t), sigma(t)     signal and noise level                lam(t) = log(alpha/sigma)    half the log-SNR
     f(t) = dlog(alpha)/dt  drift of  dx = f x dt + g dw          g2(t) = d(sigma^2)/dt - 2 f sigma^2
     beta(t) = -2 f(t)      the VP rate                           t_of_lam(lam)                inverse of lam
 
-(Kingma et al. 2021, eq. 1; Lu et al. 2022, eq. 2.3 for f and g^2.)  All of them take a Python number, a NumPy array or
-a torch tensor of any shape and return the same kind (tensors in their own dtype); the arithmetic is float64.
+(Kingma et al. 2021, eq. 1; Lu et al. 2022, eq. 2.3 for f and g^2.)  All of them take a Python number, a NumPy
+array or a torch tensor of any shape and return the same kind (tensors in their own dtype); the arithmetic is
+float64.
 `start` and `end` are the times at which grids begin and stop unless told otherwise.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Callable
 
 import numpy as np
 import torch
@@ -26,7 +28,9 @@ def _elementwise(method):
     @wraps(method)
     def wrapper(self, value):
         if isinstance(value, torch.Tensor):
-            return method(self, value.double(), torch).to(value.dtype if value.is_floating_point() else torch.float64)
+            return method(self, value.double(), torch).to(
+                value.dtype if value.is_floating_point() else torch.float64
+            )
         if isinstance(value, (int, float)):
             with np.errstate(divide="ignore", over="ignore"):
                 return float(method(self, np.float64(value), np))
@@ -37,7 +41,9 @@ def _elementwise(method):
 
 
 class Schedule:
-    """What all schedules share.  A subclass gives `_log_alpha`, `_sigma`, `_f`, `_g2` and `_t_of_lam` of (value, xp)."""
+    """What all schedules share.  A subclass gives `_log_alpha`, `_sigma`, `_f`, `_g2` and `_t_of_lam` of
+    (value, xp).
+    """
 
     start: float = 1.0
     end: float = 1e-3
@@ -59,7 +65,9 @@ class Schedule:
 
     @_elementwise
     def lam(self, t, xp):
-        """Half the log signal-to-noise ratio, lam(t) = log(alpha(t) / sigma(t)); infinite where sigma or alpha is 0."""
+        """Half the log signal-to-noise ratio, lam(t) = log(alpha(t) / sigma(t)); infinite where sigma or
+        alpha is 0.
+        """
         return self._log_alpha(t, xp) - xp.log(self._sigma(t, xp))
 
     @_elementwise
@@ -92,7 +100,9 @@ class _VarianceRate(Schedule):
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
         if not 0 < beta_min < beta_max:
-            raise ValueError(f"beta_min and beta_max must satisfy 0 < beta_min < beta_max, got {beta_min} and {beta_max}")
+            raise ValueError(
+                f"beta_min and beta_max must satisfy 0 < beta_min < beta_max, got {beta_min} and {beta_max}"
+            )
         self.beta_min, self.beta_max = float(beta_min), float(beta_max)
 
     def _log_alpha(self, t, xp):
@@ -108,7 +118,9 @@ class _VarianceRate(Schedule):
 
 
 class VP(_VarianceRate):
-    """Variance preserving, linear beta(t) = beta_min + t (beta_max - beta_min), t in [0, 1] (Song et al. 2021, eq. 11, 33)."""
+    """Variance preserving, linear beta(t) = beta_min + t (beta_max - beta_min), t in [0, 1] (Song et al.
+    2021, eq. 11, 33).
+    """
 
     def _sigma(self, t, xp):
         return xp.sqrt(-xp.expm1(2 * self._log_alpha(t, xp)))
@@ -130,12 +142,13 @@ class SubVP(_VarianceRate):
         return 2 * self._f(t, xp) * xp.expm1(4 * self._log_alpha(t, xp))
 
     def _t_of_lam(self, lam, xp):
-        # alpha / (1 - alpha^2) = e^lam, solved for alpha: 2 / (e^-lam + sqrt(e^-2lam + 4)) = exp(-asinh(e^-lam / 2))
+        # alpha / (1 - alpha^2) = e^lam, solved: 2 / (e^-lam + sqrt(e^-2lam + 4)) = exp(-asinh(e^-lam / 2))
         return self._t_of_log_alpha(-xp.arcsinh(0.5 * xp.exp(-lam)), xp)
 
 
 class VPCosine(Schedule):
-    """Cosine VP, alpha(t) = cos(u(t)) / cos(u(0)), u(t) = (t + s) / (1 + s) * pi / 2 (Nichol & Dhariwal 2021, eq. 17).
+    """Cosine VP, alpha(t) = cos(u(t)) / cos(u(0)), u(t) = (t + s) / (1 + s) * pi / 2 (Nichol & Dhariwal 2021,
+    eq. 17).
 
     alpha(1) = 0, so `start` stays below 1; Lu et al. 2022 (app. D) start at 0.9946 too.
     """
@@ -151,7 +164,9 @@ class VPCosine(Schedule):
         return (t + self.s) / (1 + self.s) * (math.pi / 2)
 
     def _rest(self, t):
-        return (1 - t) / (1 + self.s) * (math.pi / 2)  # pi/2 - u: exactly 0 at t = 1, where cos(u) is only nearly so
+        return (
+            (1 - t) / (1 + self.s) * (math.pi / 2)
+        )  # pi/2 - u: exactly 0 at t = 1, where cos(u) is only nearly so
 
     def _log_alpha(self, t, xp):
         return xp.log(xp.sin(self._rest(t))) - math.log(math.cos(self._angle(0.0)))
@@ -176,13 +191,17 @@ class VPCosine(Schedule):
 
 
 class VE(Schedule):
-    """Variance exploding: alpha = 1, sigma(t) = sigma_min (sigma_max / sigma_min)^t, t in [0, 1] (Song et al. 2021, eq. 9)."""
+    """Variance exploding: alpha = 1, sigma(t) = sigma_min (sigma_max / sigma_min)^t, t in [0, 1] (Song et al.
+    2021, eq. 9).
+    """
 
     end = 0.0
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
         if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}")
+            raise ValueError(
+                f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}"
+            )
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
 
     def _log_alpha(self, t, xp):
@@ -202,11 +221,15 @@ class VE(Schedule):
 
 
 class EDM(Schedule):
-    """EDM's convention: alpha = 1 and time is the noise level itself, sigma(t) = t (Karras et al. 2022, sec. 4)."""
+    """EDM's convention: alpha = 1 and time is the noise level itself, sigma(t) = t (Karras et al. 2022, sec.
+    4).
+    """
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
         if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}")
+            raise ValueError(
+                f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}"
+            )
         self.start, self.end = float(sigma_max), float(sigma_min)
 
     def _log_alpha(self, t, xp):
@@ -226,7 +249,8 @@ class EDM(Schedule):
 
 
 class Flow(Schedule):
-    """Linear interpolation of flow matching and rectified flow: alpha = 1 - t, sigma = t (Lipman et al. 2023; Liu et al. 2023).
+    """Linear interpolation of flow matching and rectified flow: alpha = 1 - t, sigma = t (Lipman et al. 2023;
+    Liu et al. 2023).
 
     alpha(1) = 0, so `start` stays just below 1.
     """
@@ -250,10 +274,12 @@ class Flow(Schedule):
 
 
 class Discrete(Schedule):
-    """A table of T betas, as DDPM has it: alpha_bar_n = prod_{k<=n} (1 - beta_k), n = 0..T (Ho et al. 2020, eq. 4).
+    """A table of T betas, as DDPM has it: alpha_bar_n = prod_{k<=n} (1 - beta_k), n = 0..T (Ho et al. 2020,
+    eq. 4).
 
-    Step n is time t = n / T.  Between the steps log(alpha) is interpolated linearly (Lu et al. 2022, app. D.2), so that a
-    continuous solver can use the table.  `T`, `betas` (T,) and `alpha_bar` (T + 1,), alpha_bar[0] = 1, are NumPy float64.
+    Step n is time t = n / T.  Between the steps log(alpha) is interpolated linearly (Lu et al. 2022, app.
+    D.2), so that a continuous solver can use the table.  `T`, `betas` (T,) and `alpha_bar` (T + 1,),
+    alpha_bar[0] = 1, are NumPy float64.
     """
 
     end = 0.0
@@ -263,8 +289,8 @@ class Discrete(Schedule):
         if betas.ndim != 1 or len(betas) == 0 or not ((betas > 0) & (betas < 1)).all():
             span = f", from {betas.min():g} to {betas.max():g}" if betas.size else ""
             raise ValueError(
-                "betas must be a list of numbers, each strictly between 0 and 1 (the tables scaled by 1000 / T need T > 20); "
-                f"got shape {betas.shape}{span}"
+                "betas must be a list of numbers, each strictly between 0 and 1 "
+                f"(the tables scaled by 1000 / T need T > 20); got shape {betas.shape}{span}"
             )
         self.betas, self.T = betas, len(betas)
         self._knots = np.arange(self.T + 1) / self.T
@@ -334,12 +360,14 @@ def _interpolate(x, knots, values, xp):
     return values[index] * (1 - share) + values[index + 1] * share
 
 
-# --- one notation, and its relatives -------------------------------------------------------------------------------
+# --- one notation, and its relatives ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How one author writes (alpha, sigma).  `to(alpha, sigma)` gives the author's symbols, `back(*symbols)` undoes it."""
+    """How one author writes (alpha, sigma).  `to(alpha, sigma)` gives the author's symbols, `back(*symbols)`
+    undoes it.
+    """
 
     name: str
     source: str
@@ -357,7 +385,8 @@ NOTATIONS = {
     n.name: n
     for n in [
         Notation("this book", "x_t = α x_0 + σ ε", ("α", "σ"), lambda a, s: (a, s), lambda a, s: (a, s)),
-        Notation("DDPM", "Ho et al. 2020", ("ᾱ",), lambda a, s: (a**2,), lambda b: (b**0.5, _root1m(b)), True),
+        Notation("DDPM", "Ho et al. 2020", ("ᾱ",), lambda a, s: (a**2,),
+                 lambda b: (b**0.5, _root1m(b)), True),
         Notation("Su's blog", "Su 2022 (its ᾱ is the square root of DDPM's)", ("ᾱ", "β̄"), lambda a, s: (a, s),
                  lambda a, b: (a, b)),
         Notation("DDIM", "Song, Meng & Ermon 2021 (its α is DDPM's ᾱ)", ("α",), lambda a, s: (a**2,),
@@ -367,7 +396,7 @@ NOTATIONS = {
                  lambda scale, t: (scale * (1 - t), scale * t)),
         Notation("half log-SNR", "Lu et al. 2022", ("norm", "λ"),
                  lambda a, s: ((a * a + s * s) ** 0.5, np.log(a / s)),
-                 lambda norm, lam: (norm / (1 + np.exp(-2 * lam)) ** 0.5, norm / (1 + np.exp(2 * lam)) ** 0.5)),
+                 lambda n, lam: (n / (1 + np.exp(-2 * lam)) ** 0.5, n / (1 + np.exp(2 * lam)) ** 0.5)),
     ]
 }  # fmt: skip
 
@@ -375,8 +404,10 @@ NOTATIONS = {
 def convert(values, have: str, want: str):
     """Translate the symbols of notation `have` into those of `want` (both keys of NOTATIONS).
 
-    values: a tuple of floats or NumPy arrays, in the order of NOTATIONS[have].symbols.  Returns a tuple likewise.
-    ValueError if a name is unknown, or if a variance-preserving notation is asked of a pair with alpha^2 + sigma^2 != 1.
+    values: a tuple of floats or NumPy arrays, in the order of NOTATIONS[have].symbols.  Returns a tuple
+    likewise.
+    ValueError if a name is unknown, or if a variance-preserving notation is asked of a pair with alpha^2 +
+    sigma^2 != 1.
     """
     for name in (have, want):
         if name not in NOTATIONS:
@@ -388,9 +419,11 @@ def convert(values, have: str, want: str):
 
 
 def levels_from_sde(f, g2, t: float, sigma0: float = 0.0):
-    """(alpha, sigma) at time t of dx = f(t) x dt + g(t) dw, by quadrature (Kingma et al. 2021; Karras et al. 2022, eq. 108).
+    """(alpha, sigma) at time t of dx = f(t) x dt + g(t) dw, by quadrature (Kingma et al. 2021; Karras et al.
+    2022, eq. 108).
 
-    alpha = exp(int_0^t f), sigma^2 = alpha^2 (sigma0^2 + int_0^t g^2 / alpha^2), where sigma0 is the noise already present at t = 0.
+    alpha = exp(int_0^t f), sigma^2 = alpha^2 (sigma0^2 + int_0^t g^2 / alpha^2), where sigma0 is the noise
+    already present at t = 0.
     """
     from scipy.integrate import quad
 
