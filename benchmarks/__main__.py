@@ -102,9 +102,9 @@ def page(results: dict) -> str:
         "A model that returns a constant tensor; states of 1x8x8 float32; loops run in turn, "
         f"{results['rounds']} rounds; what a run prepares before its first step is shared out over its "
         "steps. The floor is the same arithmetic written out over floats computed beforehand, with "
-        f"`torch.randn` at each step for DDPM. Target: at most {loops.TARGET} times the floor. Our DDPM's noise "
-        "is a Brownian path (the same whatever the batch split, and on finer grids): with fewer steps than the "
-        "table has, it costs several draws a step.",
+        f"`torch.randn` at each step for DDPM. Target: at most {loops.TARGET} times the floor. Our DDPM's "
+        "noise is a Brownian path (the same whatever the batch split, and on finer grids): with fewer steps "
+        "than the table has, it costs several draws a step.",
         "",
         "| family | loop | steps | batch | best, µs | median, µs | best / floor | median / floor |",
         "|---|---|---|---|---|---|---|---|",
