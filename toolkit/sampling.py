@@ -362,6 +362,10 @@ def sample(
         states.append(x)
         paths.append(path)
     x = torch.cat(states)
+    if keep_path and len({len(part) for part in paths}) > 1:
+        raise ValueError(
+            "this sampler chose other steps for each batch, so there is no common path: leave batch_size out"
+        )
     path = torch.cat(paths, dim=1) if keep_path else None
     _check_finite(x, path, visited)
     return Run(x, path, visited, nfe)

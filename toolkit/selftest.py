@@ -4,15 +4,18 @@ import importlib
 import os
 import sys
 
+OLDEST = (3, 11)
+PACKAGES = "torch numpy scipy sklearn matplotlib ipywidgets nbval nbformat safetensors".split()
+
 
 def _python():
-    if sys.version_info < (3, 11):
+    if sys.version_info[:2] < OLDEST:
         raise RuntimeError(f"Python {sys.version.split()[0]} is too old; 3.11 or newer is needed")
 
 
 def _packages():
     missing = []
-    for name in ("torch", "numpy", "scipy", "sklearn", "matplotlib", "ipywidgets", "nbval", "nbformat", "safetensors"):
+    for name in PACKAGES:
         try:
             importlib.import_module(name)
         except ImportError:
@@ -30,7 +33,7 @@ def _exact_sampler():
     run = sample(ddim, model, initial_noise(64, 2, seed=0), grids.uniform_lambda(schedule, 20))
     radius = float(run.x.norm(dim=1).mean())
     if run.nfe != 20 or not 0.8 < radius < 1.2:
-        raise RuntimeError(f"20 steps of DDIM made {run.nfe} calls and ended at radius {radius:.2f} instead of 1")
+        raise RuntimeError(f"20 steps of DDIM made {run.nfe} calls and ended at radius {radius:.2f}, not 1")
 
 
 def _weights():

@@ -28,7 +28,8 @@ def marginal():
 def half_log_snr():
     for schedule in SCHEDULES:
         t = schedule.t_of_lam(np.linspace(-2, 2, 9))
-        assert np.allclose(np.exp(2 * schedule.lam(t)), (schedule.alpha(t) / schedule.sigma(t)) ** 2, rtol=1e-12)
+        ratio = schedule.alpha(t) / schedule.sigma(t)
+        assert np.allclose(np.exp(2 * schedule.lam(t)), ratio**2, rtol=1e-12)
         assert np.allclose(schedule.lam(t), np.linspace(-2, 2, 9), atol=1e-12)
 
 
@@ -41,19 +42,21 @@ def views():
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         assert torch.allclose(model.x0(x, t), (x - sigma * model.eps(x, t)) / alpha, rtol=0, atol=1e-10)
         assert torch.allclose(model.score(x, t), -model.eps(x, t) / sigma, rtol=1e-12)
-        assert torch.allclose(model.v(x, t), alpha * model.eps(x, t) - sigma * model.x0(x, t), rtol=0, atol=1e-10)
+        v = alpha * model.eps(x, t) - sigma * model.x0(x, t)
+        assert torch.allclose(model.v(x, t), v, rtol=0, atol=1e-10)
 
 
 @equation("start.fg")
 def drift_and_diffusion():
-    """Symbolically, the moments of dx = f x dt + g dw are alpha and sigma; numerically, quadrature gives the levels back."""
+    """Symbolically, the moments of dx = f x dt + g dw are alpha and sigma; quadrature gives them back."""
     t = sympy.Symbol("t", positive=True)
     alpha, sigma = sympy.Function("alpha")(t), sympy.Function("sigma")(t)
     f = sympy.diff(sympy.log(alpha), t)
     g2 = sympy.diff(sigma**2, t) - 2 * f * sigma**2
     x0 = sympy.Symbol("x0")
     assert sympy.simplify(sympy.diff(alpha * x0, t) - f * alpha * x0) == 0  # d mean / dt = f mean
-    assert sympy.simplify(sympy.diff(sigma**2, t) - (2 * f * sigma**2 + g2)) == 0  # d variance / dt = 2 f variance + g^2
+    variance_rate = 2 * f * sigma**2 + g2
+    assert sympy.simplify(sympy.diff(sigma**2, t) - variance_rate) == 0
     for schedule in (VP(), SubVP(), VPCosine(), Flow(), EDM()):
         alpha_t, sigma_t = levels_from_sde(schedule.f, schedule.g2, 0.6)
         assert abs(alpha_t - schedule.alpha(0.6)) < 1e-12 and abs(sigma_t - schedule.sigma(0.6)) < 1e-11

@@ -10,8 +10,8 @@ from toolkit.schedules import NOTATIONS, convert
 def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, seed=3, label=None):
     """Rows for `plots.journey`: the same noise carried to digits in fewer and fewer steps.
 
-    1000 steps are DDPM's ancestral sampling, all others DDIM.  label: class of every sample, or None for any.  Returns a dict: row label -> (path (frames, 1, 8, 8),
-    results (samples - 1, 1, 8, 8)).
+    1000 steps are DDPM's ancestral sampling, all others DDIM.  label: class of every sample, or None for any.
+    Returns a dict: row label -> (path (frames, 1, 8, 8), results (samples - 1, 1, 8, 8)).
     """
     from toolkit import grids
     from toolkit.ddim import ddim
@@ -31,7 +31,7 @@ def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, see
 def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, alt=None):
     """One digit at the same half log-SNR under several schedules, each divided by sqrt(alpha^2 + sigma^2).
 
-    digit: (1, 8, 8).  schedules: dict label -> schedule.  The rows come out alike: a schedule is a clock and a scale.
+    digit: (1, 8, 8).  schedules: dict label -> schedule.  The rows come out alike.
     """
     noise = initial_noise(1, (1, 8, 8), seed=seed, dtype=digit.dtype)[0]
     rows = {}
@@ -44,15 +44,16 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
         rows[label] = np.stack(row)
     spread = max(np.abs(rows[a] - rows[b]).max() for a in rows for b in rows)
     alt = alt or (
-        f"The same digit at half log-SNR {listing([str(v) for v in lams], 9)}, a row for each of {listing(list(rows))}: from pure noise "
-        f"at the left to a clean digit at the right, and every row the same to {number(spread, 1)}."
+        f"The same digit at half log-SNR {listing([str(v) for v in lams], 9)}, a row for each of "
+        f"{listing(list(rows))}: from pure noise at the left to a clean digit at the right, and every row the "
+        f"same to {number(spread, 1)}."
     )
     return image_grid(rows, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], alt=alt)
 
 
 @style()
 def rosetta(digit, lam, seed=0):
-    """One noise level in everybody's symbols: the noisy digit at half log-SNR `lam`, and a table of what each author calls it.
+    """One noise level in all symbols: the noisy digit at half log-SNR `lam`, and its names.
 
     Variance preserving throughout (alpha^2 + sigma^2 = 1).  digit: (1, 8, 8).
     """
@@ -73,11 +74,15 @@ def rosetta(digit, lam, seed=0):
         right.text(0.36, i + 0.5, text.replace("-", "−"), va="center")
         right.axhline(i + 1.0, color=GREY, linewidth=0.4)
         told.append(f"{notation.name}: {text}")
-    return Picture(fig, f"A digit at half log-SNR {lam:.1f}, and that noise level in seven notations. {'; '.join(told)}.")
+    names = "; ".join(told)
+    return Picture(fig, f"A digit at half log-SNR {lam:.1f}, and that level in seven notations. {names}.")
 
 
 def variance_errors(schedule, steps=(5, 10, 20, 50, 100, 200, 500, 1000)):
-    """|variance - 0.25| of what DDIM and DDPM produce on data N(0, 0.25), exactly: dict label -> (steps, errors), for `loglog_convergence`."""
+    """|variance - 0.25| of what DDIM and DDPM produce on data N(0, 0.25), exactly.
+
+    Returns a dict label -> (steps, errors), for `loglog_convergence`.
+    """
     from toolkit import grids
     from toolkit.ddim import ddim
     from toolkit.ddpm import ddpm

@@ -4,6 +4,9 @@ import math
 
 from toolkit.lessons import Mistake, Task, normal, number_probe
 
+ALPHA_BAR = 1 / (1 + math.exp(2))
+LABEL = "DDPM's alpha-bar at lambda = -1"
+
 
 def recover_x0(x_t, eps, alpha, sigma):
     return (x_t - sigma * eps) / alpha
@@ -38,15 +41,17 @@ RECOVER = Task(
         ),
         Mistake(
             lambda x_t, eps, alpha, sigma: (x_t - sigma**2 * eps) / alpha,
-            "You took away σ² ε. In equation (0.1) the noise enters with σ, a standard deviation: which is it here?",
+            "You took away σ² ε. In equation (0.1) the noise enters with σ, a standard deviation: which "
+            "is it here?",
         ),
         Mistake(
             lambda x_t, eps, alpha, sigma: (x_t - eps) / (alpha * sigma),
-            "At alpha = 1 and sigma = 40, how large is the noise in x_t, and how much of it did you take away?",
+            "At alpha = 1 and sigma = 40, how large is the noise in x_t, and how much did you take away?",
         ),
         Mistake(
             lambda x_t, eps, alpha, sigma: (x_t - (1 - alpha**2) ** 0.5 * eps) / alpha,
-            "You worked sigma out from alpha. That holds when alpha² + sigma² = 1; the second probe has alpha = 1 and sigma = 40.",
+            "You worked sigma out from alpha. That holds when alpha² + sigma² = 1; what of "
+            "alpha = 1 and sigma = 40?",
         ),
     ),
     hints=(
@@ -56,6 +61,12 @@ RECOVER = Task(
     ),
 )
 
+def _probe_half(answer, seed):
+    """In words when it is right: the exercise is handed out with what a right answer prints."""
+    value = number_probe(LABEL)(answer, seed)[LABEL]
+    return {LABEL: "right" if abs(value - ALPHA_BAR) <= 5e-4 else f"{value:.4f}"}
+
+
 HALF = Task(
     id="0.2",
     title="One noise level, another name",
@@ -64,20 +75,30 @@ HALF = Task(
     minutes=5,
     points=1,
     ids=("BS8",),
-    probe=number_probe("DDPM's alpha-bar at lambda = -1"),
-    reference=1 / (1 + math.exp(2)),
-    tolerance=5e-4,
-    decimals=4,
+    probe=_probe_half,
+    reference=ALPHA_BAR,
     mistakes=(
-        Mistake((1 / (1 + math.exp(2))) ** 0.5, "That is alpha_t. DDPM's alpha-bar is not the factor in front of x_0 but …?"),
-        Mistake(1 / (1 + math.exp(1)), "λ is half the log of the signal-to-noise ratio. What is then log(α² / σ²) at λ = −1?"),
-        Mistake(1 / (1 + math.exp(-2)), "That is more signal than noise. At λ = −1, which of the two is larger?"),
-        Mistake(math.exp(-2), "That is the ratio α² / σ². To get α² alone, what else is known of α² + σ²?"),
+        Mistake(
+            ALPHA_BAR**0.5,
+            "That is alpha_t. DDPM's alpha-bar is not the factor in front of x_0 but …?",
+        ),
+        Mistake(
+            1 / (1 + math.exp(1)),
+            "λ is half the log of the signal-to-noise ratio. What is then log(α² / σ²) at λ = −1?",
+        ),
+        Mistake(
+            1 / (1 + math.exp(-2)),
+            "That is more signal than noise. At λ = −1, which of the two is larger?",
+        ),
+        Mistake(
+            math.exp(-2),
+            "That is the ratio α² / σ². To get α² alone, what else is known of α² + σ²?",
+        ),
     ),
     hints=(
         "Chapter 0 has a converter, and a table of who calls what alpha-bar.",
         "DDPM is variance preserving, so two equations hold for alpha squared and sigma squared.",
-        "The signal-to-noise ratio at λ = −1 is e to the power −2. Ratio and sum of two numbers determine both.",
+        "The signal-to-noise ratio at λ = −1 is e to the power −2. Ratio and sum of two numbers fix both.",
     ),
 )
 
