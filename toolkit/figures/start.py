@@ -45,7 +45,7 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
     spread = max(np.abs(rows[a] - rows[b]).max() for a in rows for b in rows)
     alt = alt or (
         f"The same digit at half log-SNR {listing([str(v) for v in lams], 9)}, a row for each of "
-        f"{listing(list(rows))}: from pure noise at the left to a clean digit at the right, and every row the "
+        f"{listing(list(rows))}: from pure noise at the left to a clean digit at the right, and each row the "
         f"same to {number(spread, 1)}."
     )
     return image_grid(rows, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], alt=alt)
