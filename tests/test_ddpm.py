@@ -403,6 +403,20 @@ def test_the_learned_variance_is_right_when_the_bound_is_least():
     assert values[1] < min(values[0], values[2])
 
 
+def test_the_bound_in_the_hybrid_loss_is_a_sum_over_steps():
+    """Its weight grows with the length of the chain, which a schedule without a table must be told."""
+    x0, noise, t = randn(4, 2, 3, 3), randn(4, 2, 3, 3, seed=1), torch.full((4,), 0.5, dtype=torch.float64)
+    net = lambda x, c: torch.zeros(len(x), 4, 3, 3, dtype=x.dtype)
+
+    def bound(**options):
+        model = Network(net, VP(), learned_variance=True)
+        return float(hybrid_loss(model, x0, t, t - 0.01, noise, 1.0, **options)) - float(noise.square().mean())
+
+    assert bound(steps=200) == pytest.approx(2 * bound(steps=100), rel=1e-10)
+    with pytest.raises(ValueError, match="steps"):
+        bound()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_importance_sampling_is_unbiased(seed):
     T, generator = 20, torch.Generator().manual_seed(seed)

@@ -94,8 +94,8 @@ def mean_square_eps(model, data, times, seed=0):
 def step_variances(schedule, times, variance="posterior", gamma=None):
     """Variance of p(x_s | x_t) at each step of `times`, float64 (n,).
 
-    "posterior": beta-tilde, the lower bound, right for one known x_0.  "beta": the upper bound, right for
-    unit Gaussian data (sec. 3.2).
+    "posterior": beta-tilde, right for one known x_0 and never too large.  "beta": right for unit Gaussian data,
+    and an upper bound for data of at most unit variance (sec. 3.2).
     "analytic": `optimal_variance`, with gamma (n,).
     """
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
@@ -114,7 +114,10 @@ def step_variances(schedule, times, variance="posterior", gamma=None):
 
 
 def ddpm_coefficients(schedule, times):
-    """(a, b), lists of floats: the mean of p(x_s | x_t) is a x_t + b eps (eq. 11, for any sub-sequence)."""
+    """(a, b), lists of floats: the mean of p(x_s | x_t) is a x_t + b eps (eq. 11, for any sub-sequence).
+
+    That is a = 1 / ratio and b = -beta / (ratio sigma_t), computed here from the posterior.
+    """
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
     alpha = schedule.alpha(t)
     if not (alpha > 0).all():
@@ -198,8 +201,8 @@ def vlb_weight(schedule, t, s):
 
 
 def vlb_weight_beta(schedule, t, s):
-    """The same with variance beta: beta / (2 ratio^2 sigma_t^2)  (Ho et al. eq. 12 with sigma_t^2 = beta_t,
-    strided).
+    """The same with variance beta: beta / (2 ratio^2 sigma_t^2), sigma_t our noise level  (Ho et al. eq. 12
+    with their step variance set to beta_t, strided).
     """
     ratio, beta = transition(schedule, s, t)
     return 0.5 * beta / (ratio**2 * schedule.sigma(t) ** 2)
@@ -238,13 +241,18 @@ def noise_loss(model, x0, t, noise, weight=None):
     return (error if weight is None else weight.to(error) * error).mean()
 
 
-def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3):
+def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3, steps: int | None = None):
     """L_simple + vlb_share L_vlb for a network with learned variance; L_vlb trains the variance only
     (Improved DDPM, eq. 16).
 
-    t, s: (B,) times of one step each, sigma(s) > 0.  Returns a 0-d tensor.
+    t, s: (B,) times of one step each, drawn uniformly, sigma(s) > 0.  steps: the length of the chain, by default
+    the schedule's T; L_vlb is a sum over its steps, so the batch's mean KL is multiplied by it.  In nats a
+    dimension, and without L_0, which has no t > s > 0.  Returns a 0-d tensor.
     """
     schedule = model.schedule
+    steps = steps or getattr(schedule, "T", None)
+    if steps is None:
+        raise ValueError("steps must be given, the length of the chain: this schedule has no table of steps")
     x_t = diffuse(schedule, x0, t, noise)
     eps, fraction = model.eps_and_fraction(x_t, t)
     column = (-1,) + (1,) * (x0.ndim - 1)
@@ -255,7 +263,7 @@ def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3):
     log_v = fraction * beta.log() + (1 - fraction) * tilde.log()
     gap = c_0 * (x0 - (x_t - sigma * eps.detach()) / alpha)
     divergence = gaussian_kl(gap, tilde, log_v)
-    return (noise - eps).square().mean() + vlb_share * divergence.flatten(1).mean(1).mean()
+    return (noise - eps).square().mean() + vlb_share * steps * divergence.mean()
 
 
 def gaussian_kl(gap, variance, log_v):
