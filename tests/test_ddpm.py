@@ -410,7 +410,8 @@ def test_the_bound_in_the_hybrid_loss_is_a_sum_over_steps():
 
     def bound(**options):
         model = Network(net, VP(), learned_variance=True)
-        return float(hybrid_loss(model, x0, t, t - 0.01, noise, 1.0, **options)) - float(noise.square().mean())
+        total = hybrid_loss(model, x0, t, t - 0.01, noise, 1.0, **options)
+        return float(total - noise.square().mean())
 
     assert bound(steps=200) == pytest.approx(2 * bound(steps=100), rel=1e-10)
     with pytest.raises(ValueError, match="steps"):

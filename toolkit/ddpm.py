@@ -94,8 +94,8 @@ def mean_square_eps(model, data, times, seed=0):
 def step_variances(schedule, times, variance="posterior", gamma=None):
     """Variance of p(x_s | x_t) at each step of `times`, float64 (n,).
 
-    "posterior": beta-tilde, right for one known x_0 and never too large.  "beta": right for unit Gaussian data,
-    and an upper bound for data of at most unit variance (sec. 3.2).
+    "posterior": beta-tilde, right for one known x_0 and never too large.  "beta": right for unit Gaussian
+    data, and an upper bound for data of at most unit variance (sec. 3.2).
     "analytic": `optimal_variance`, with gamma (n,).
     """
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
@@ -245,9 +245,9 @@ def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3, steps: int | No
     """L_simple + vlb_share L_vlb for a network with learned variance; L_vlb trains the variance only
     (Improved DDPM, eq. 16).
 
-    t, s: (B,) times of one step each, drawn uniformly, sigma(s) > 0.  steps: the length of the chain, by default
-    the schedule's T; L_vlb is a sum over its steps, so the batch's mean KL is multiplied by it.  In nats a
-    dimension, and without L_0, which has no t > s > 0.  Returns a 0-d tensor.
+    t, s: (B,) times of one step each, drawn uniformly, sigma(s) > 0.  steps: the length of the chain, by
+    default the schedule's T; L_vlb is a sum over its steps, so the batch's mean KL is multiplied by it.  In nats a
+    dimension, and without L_0, whose step ends at sigma = 0.  Returns a 0-d tensor.
     """
     schedule = model.schedule
     steps = steps or getattr(schedule, "T", None)
