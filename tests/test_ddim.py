@@ -175,7 +175,7 @@ def broken(change):
     """DDIM with one mistake in its coefficients (a, b, c) or its noise."""
 
     def loop(model, x, times, rng, eta):
-        from toolkit.sampling import noise_of
+        from toolkit.noise import noise_of
 
         t, s = np.array(times[:-1]), np.array(times[1:])
         a, b, c = (np.array(v) for v in ddim_coefficients(model.schedule, times, eta))

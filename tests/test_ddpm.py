@@ -259,7 +259,7 @@ def test_a_learned_variance_between_is_a_geometric_mean():
     model, exact = learned(0.25, schedule)
     x, noise = randn(4, 2, 2, 2), randn(4, 2, 2, 2, seed=1)
     t, s = 0.8, 0.75
-    from toolkit.sampling import Replay
+    from toolkit.noise import Replay
 
     got = sample(ddpm, model, x, [t, s], seed=Replay([noise]), variance="learned").x
     (a,), (b,) = ddpm_coefficients(schedule, [t, s])

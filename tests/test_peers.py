@@ -13,7 +13,7 @@ import torch
 from toolkit import Discrete, Network, Thresholded, grids, initial_noise, sample
 from toolkit.ddim import ddim
 from toolkit.ddpm import ddpm
-from toolkit.sampling import Replay
+from toolkit.noise import Replay
 
 diffusers = pytest.importorskip("diffusers")
 

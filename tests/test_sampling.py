@@ -22,7 +22,8 @@ from toolkit import (
 )
 from toolkit.ddim import ddim, ddim_invert
 from toolkit.ddpm import ddpm
-from toolkit.sampling import REGISTRY, Replay, sampler
+from toolkit.noise import Replay
+from toolkit.sampling import REGISTRY, sampler
 
 RING = Mixture.ring()
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

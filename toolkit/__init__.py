@@ -13,11 +13,10 @@ _HOME = {
     **dict.fromkeys(["VP", "VPCosine", "VE", "SubVP", "EDM", "Flow", "Discrete", "Schedule"], "schedules"),
     **dict.fromkeys(["Model", "Network", "Guided", "Thresholded", "AFS"], "models"),
     **dict.fromkeys(["Mixture", "GaussianFlow", "QuantileFlow"], "mixtures"),
-    **dict.fromkeys(
-        ["sample", "sampler", "REGISTRY", "Brownian", "initial_noise", "exact_variance"], "sampling"
-    ),
+    **dict.fromkeys(["Brownian", "initial_noise"], "noise"),
+    **dict.fromkeys(["sample", "sampler", "REGISTRY", "exact_variance"], "sampling"),
 }
-_MODULES = {"grids", "schedules", "models", "mixtures", "sampling"}
+_MODULES = {"grids", "schedules", "models", "mixtures", "noise", "sampling"}
 
 __all__ = sorted([*_HOME, "grids"])
 

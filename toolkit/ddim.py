@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from toolkit.ddpm import transition
-from toolkit.sampling import noise_of, sample_last, sampler
+from toolkit.noise import noise_of
+from toolkit.sampling import sample_last, sampler
 
 
 def ddim_sigma(schedule, t, s, eta=1.0):
@@ -29,9 +30,10 @@ def ddim_sigma(schedule, t, s, eta=1.0):
 
 
 def ddim_coefficients(schedule, times, eta=0.0):
-    """(a, b, c), lists of floats, such that a DDIM step is  x_s = a x_t + b eps + c z  (eq. 12, with x0 = (x
-    - sigma eps) / alpha).
+    """(a, b, c), lists of floats, such that a DDIM step is  x_s = a x_t + b eps + c z.
 
+    That is eq. 12 with x0 = (x_t - sigma_t eps) / alpha_t; its mean is eq. 7 at the predicted x0, and for
+    eta = 0, divided by alpha_s, it is eq. 14: x/alpha moves by eps times the change of sigma/alpha.
     times: decreasing list of n + 1 times; each list has n entries.  ValueError if alpha is 0 where x0 must be
     formed, or eta is negative or so large that the noise would exceed sigma_s.
     """
@@ -94,6 +96,7 @@ def ddim_adaptive(model, x, times, tol=0.01, extrapolate=False):
     if not math.isfinite(schedule.lam(t)):
         raise ValueError(f"lambda is {schedule.lam(t):g} at the start t = {t:g}: start a little later")
     yield t, x
+    # no slope is known before the second call; size = 1 stands in for it, since eps itself is of that size
     eps, slope, size, h = model.eps(x, t), torch.zeros_like(x), 1.0, math.inf
     while t > end:
         lam, kappa = schedule.lam(t), math.exp(-schedule.lam(t))

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from toolkit.models import _levels
-from toolkit.sampling import noise_of, sampler
+from toolkit.noise import noise_of
+from toolkit.sampling import sampler
 
 VARIANCES = ("posterior", "beta", "learned", "analytic")
 
@@ -246,8 +247,8 @@ def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3, steps: int | No
     (Improved DDPM, eq. 16).
 
     t, s: (B,) times of one step each, drawn uniformly, sigma(s) > 0.  steps: the length of the chain, by
-    default the schedule's T; L_vlb is a sum over its steps, so the batch's mean KL is multiplied by it.  In nats a
-    dimension, and without L_0, whose step ends at sigma = 0.  Returns a 0-d tensor.
+    default the schedule's T; L_vlb is a sum over its steps, so the batch's mean KL is multiplied by it.  In
+    nats a dimension, and without L_0, whose step ends at sigma = 0.  Returns a 0-d tensor.
     """
     schedule = model.schedule
     steps = steps or getattr(schedule, "T", None)

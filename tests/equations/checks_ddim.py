@@ -17,7 +17,7 @@ from toolkit.ddpm import (
     transition,
     vlb_weight,
 )
-from toolkit.sampling import Replay
+from toolkit.noise import Replay
 
 from . import equation
 

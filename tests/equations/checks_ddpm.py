@@ -9,7 +9,7 @@ import torch
 from toolkit import VP, Discrete, Mixture, VPCosine, initial_noise, sample
 from toolkit import ddpm as d
 from toolkit.claims import ddpm as experiments
-from toolkit.sampling import Replay
+from toolkit.noise import Replay
 
 from . import equation
 

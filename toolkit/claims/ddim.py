@@ -36,7 +36,7 @@ from toolkit.ddim import (
     slerp,
 )
 from toolkit.ddpm import ddpm, ddpm_coefficients, posterior, step_variances, transition, vlb_weight
-from toolkit.sampling import Brownian
+from toolkit.noise import Brownian
 
 from . import Claim, register
 from .ddpm import show  # noqa: F401 - the chapter prints with it

@@ -14,7 +14,8 @@ from toolkit import ddpm as d
 from toolkit.figures import ddpm as figures
 from toolkit.mixtures import Mixture
 from toolkit.models import Model, Network
-from toolkit.sampling import Replay, exact_variance, initial_noise, sample, sample_last
+from toolkit.noise import Replay, initial_noise
+from toolkit.sampling import exact_variance, sample, sample_last
 from toolkit.schedules import VP, Discrete
 
 from . import Claim, register

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from toolkit.noise import initial_noise
 from toolkit.plots import GREY, Picture, array, image_grid, listing, mosaic, new_figure, number, style
-from toolkit.sampling import exact_variance, initial_noise, sample
+from toolkit.sampling import exact_variance, sample
 from toolkit.schedules import NOTATIONS, convert
 
 

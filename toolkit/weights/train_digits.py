@@ -16,7 +16,8 @@ from toolkit.grids import karras
 from toolkit.metrics import class_accuracy, frechet_distance, nearest_neighbour_ratio
 from toolkit.models import Network
 from toolkit.networks import DIGITS_SIGMA_DATA, DigitsMLP, UNet, load_weights
-from toolkit.sampling import initial_noise, sample
+from toolkit.noise import initial_noise
+from toolkit.sampling import sample
 from toolkit.schedules import EDM
 from toolkit.training import train
 from toolkit.weights import HERE, ship
