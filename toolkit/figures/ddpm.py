@@ -293,6 +293,7 @@ def training(losses, times, network, exact, data, samples, window=25):
         axes[2].scatter(
             *array(points).T, s=5, color=colour, linewidths=0, alpha=0.7, rasterized=True, label=name
         )
+    axes[2].legend(loc="center", fontsize=8.5, markerscale=2.5, frameon=False)
     axes[2].set(title="data, samples", xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal")
     return Picture(
         fig,
@@ -360,9 +361,9 @@ def variances(found, truth=0.25):
     line.
     """
     names = {
-        "posterior": r"$\tilde\beta$: posterior",
-        "beta": r"$\beta$: forward",
-        "analytic": "analytic: optimal",
+        "posterior": r"posterior ($\tilde\beta$)",
+        "beta": r"beta ($\beta$)",
+        "analytic": r"analytic ($v^\star$)",
     }
     fig, ax = new_figure(height=3.0)
     ax.axhline(truth, color=GREY, linewidth=1, label="true variance")

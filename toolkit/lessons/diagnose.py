@@ -451,7 +451,8 @@ def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
         return "pattern", pattern
     far = ~np.isclose(a, b, rtol=task.tolerance, atol=task.tolerance)
     agree = len(theirs) - len(wrong)
-    also = f" {agree} of the {len(theirs)} things checked agree already." if agree else ""
+    verb = "agrees" if agree == 1 else "agree"
+    also = f" {agree} of the {len(theirs)} things checked {verb} already." if agree else ""
     return "value", f"What should {_at(label, far)} be? Yours gives {a[far].flat[0]:.6g}.{also}"
 
 

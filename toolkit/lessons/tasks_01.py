@@ -646,8 +646,8 @@ CONVERGENCE = Task(
         ),
         Mistake(
             Made(lambda: _convergence(of=lambda v: v - 0.25)),
-            "One of the two errors is negative (too little variance), and a logarithmic axis drops such "
-            "points without a word. Which line has disappeared from your figure?",
+            "One of the two errors is always negative (too little variance), the other one sometimes, and a "
+            "logarithmic axis drops such points without a word. Which line has disappeared from your figure?",
         ),
         Mistake(
             Made(lambda: _convergence(of=lambda v: abs(math.sqrt(v) - 0.5))),
@@ -673,7 +673,8 @@ CONVERGENCE = Task(
         "For each N there are two numbers to compute, and both are errors: how far is the variance from "
         "0.25?",
         "One plot call per setting of `variance`, with the label that the exercise names; the distance "
-        "is an absolute value, since one error is negative and the other positive.",
+        "is an absolute value. With `posterior` the variance is always too small; with `beta` the error "
+        "changes sign between 10 and 20 steps.",
         "An Axes is told its scales and labels by one call of set, with the keywords xscale, yscale, "
         "xlabel, ylabel.",
     ),
@@ -758,6 +759,11 @@ COSINE = Task(
             "have to be divided by?",
         ),
         Mistake(
+            _cosine_with(cumulative=True, clip=False),
+            "These are 1 - ᾱ_n, the noise of all n steps together. What remains of ᾱ_n when the n - 1 steps "
+            "before are divided out?",
+        ),
+        Mistake(
             _cosine_with(power=1),
             "Where is the square? The cosine gives the size of the signal, and ᾱ is a power (a squared "
             "size).",
@@ -787,8 +793,8 @@ COSINE = Task(
         "Compare the left-hand side of the equation with the name of what the listing fills.",
         "First make the T + 1 values of f at n = 0 … T; nothing in the listing does that. f(0) cancels "
         "in what follows.",
-        "ᾱ_n is ᾱ_{n-1} times 1 - β_n. So each beta is one minus the quotient of two neighbours in the "
-        "list of f; the last quotient is 0 and needs the limit.",
+        "By which factor does one step take ᾱ_{n-1} to ᾱ_n, said with β_n? Solve that for β_n; at n = T the "
+        "factor is 0, and `largest` comes in.",
     ),
 )
 
@@ -797,10 +803,15 @@ COSINE = Task(
 LOWEST = float(1 / (1 + (1 - LINEAR.alpha_bar[100]) / (0.25 * LINEAR.alpha_bar[100])))
 
 
+def _echo(number):
+    """Three decimals as asked for, two above 1: an answer that was rounded is still recognised."""
+    return f"{number:.{3 if abs(number) < 1 else 2}f}"
+
+
 def probe_floor(answer, seed):
     """In words when it is right: the exercise is handed out with what a right answer prints."""
     ((label, number),) = number_probe("the lowest loss at n = 100")(answer, seed).items()
-    return {label: "right" if abs(number - LOWEST) <= 2e-3 else f"{number:.2f}"}
+    return {label: "right" if abs(number - LOWEST) <= 2e-3 else _echo(number)}
 
 
 FLOOR = Task(
@@ -825,8 +836,13 @@ FLOOR = Task(
         ),
         Mistake(
             0.314702,
-            "This is E[ε*²], the size of the best prediction. By how much does ε, of variance 1, miss "
-            "it? (The two are uncorrelated.)",
+            "This is the share of x_n's variance that is noise, E[ε*²], the size of the best prediction. By "
+            "how much does ε, of variance 1, miss it? (What it misses by is uncorrelated with it.)",
+        ),
+        Mistake(
+            0.102982,
+            "This is σ², the variance of the noise in x_n. The loss is about ε itself, of variance 1: how "
+            "much of that can x_n not tell?",
         ),
         Mistake(0.827828, "This is the root of the mean square. The loss is the mean square itself."),
         Mistake(
@@ -1252,9 +1268,8 @@ IMPORTANCE = Task(
         "variance small.",
         "The mean is Σ p w E[L], and should be Σ E[L] / T: that settles w. The variance then depends on "
         "p through Σ E[L²]/p only.",
-        "By a Lagrange multiplier, E[L²]/p² is the same for all steps, so p follows a root, and the "
-        "square is taken inside the average, of the single losses. Each weight is the uniform "
-        "probability over the one used.",
+        "Minimise with a Lagrange multiplier for Σ p = 1, and solve for p. Mind the order: the square of an "
+        "average is not the average of the squares. For w, ask what uniform p must give.",
     ),
 )
 
