@@ -293,7 +293,7 @@ def training(losses, times, network, exact, data, samples, window=25):
         axes[2].scatter(
             *array(points).T, s=5, color=colour, linewidths=0, alpha=0.7, rasterized=True, label=name
         )
-    axes[2].legend(loc="center", fontsize=8.5, markerscale=2.5, frameon=False)
+    axes[2].legend(loc="center", fontsize=8, markerscale=2.5, frameon=False, handletextpad=0)
     axes[2].set(title="data, samples", xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal")
     return Picture(
         fig,
