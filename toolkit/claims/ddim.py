@@ -266,7 +266,7 @@ register(
 
 
 def weights_against_eta():
-    """gamma(eta) / gamma(1), the weight of the noise-prediction error in the bound, for a step of the
+    """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the
     1000-step table in the middle."""
     return {
         f"weight at eta {eta:g}, relative": bound_weight(LINEAR, 0.5, 0.499, eta)
@@ -587,6 +587,28 @@ register(
         "data: every sample the same blur.",
     )
 )
+
+
+def mode_spreads():
+    """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and eta
+    0 and 1."""
+    model, x, found = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
+    for steps in (5, 20):
+        for eta in (0.0, 1.0):
+            end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, seed=2).x
+            nearest = torch.cdist(end, RING.means).min(1).values
+            found[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
+    return found
+
+
+def bundle_counts(n=400):
+    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight modes: dict
+    eta -> list."""
+    start, found = initial_noise(1, 2, 4, **DOUBLE).expand(n, 2).clone(), {}
+    for eta in (0.0, 0.5, 1.0):
+        end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, seed=1).x
+        found[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
+    return found
 
 
 # ---- a solver ----------------------------------------------------------------------------------------------
@@ -1025,14 +1047,16 @@ SAMPLERS = {
 }
 
 
-def digits_at(steps, n=400, name="DDIM"):
+def digits_at(steps, n=400, name="DDIM", seed=0):
     """n digits of all classes in turn, by a sampler of `SAMPLERS` with `steps` steps of the 1000-step table,
-    from one seed: a Run."""
+    from one seed for x_T and the noise: a Run."""
     from toolkit.networks import digits_model
 
     loop, options = SAMPLERS[name]
     model = digits_model(LINEAR, label=torch.arange(n) % 10)
-    return sample(loop, model, initial_noise(n, (1, 8, 8), 0), grids.strided(LINEAR, steps), **options)
+    return sample(
+        loop, model, initial_noise(n, (1, 8, 8), seed), grids.strided(LINEAR, steps), seed=seed, **options
+    )
 
 
 @cache
@@ -1050,6 +1074,17 @@ def speed_and_quality(n=400, counts=COUNTS, names=tuple(SAMPLERS)):
             row = {"calls": run.nfe, "Fréchet distance": frechet_distance(run.x)}
             found[name].append(row | {"sliced Wasserstein": sliced_wasserstein(run.x, data)})
     return found
+
+
+def seed_spread(steps=100, seeds=(1, 2, 3)):
+    """Fréchet distance of 400 digits by each sampler, with one seed after the other: dict label -> number."""
+    from toolkit.metrics import frechet_distance
+
+    return {
+        f"{name}, seed {seed}": frechet_distance(digits_at(steps, name=name, seed=seed).x)
+        for name in SAMPLERS
+        for seed in seeds
+    }
 
 
 def distance_floors(n=400):

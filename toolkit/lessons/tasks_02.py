@@ -197,6 +197,16 @@ STEP = Task(
             _terms(noisy=lambda x, e, at, st, as_, ss, c, z: c**2 * z),
             "`noise` is a standard deviation already. What is the variance of noise² · z?",
         ),
+        Mistake(
+            _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss - c) ** 0.5 * e),
+            "Under your root stand standard deviations. A root turns a variance into a deviation: which two "
+            "variances belong under it?",
+        ),
+        Mistake(
+            _terms(data=lambda x, e, at, st, as_, ss, c, z: (x - st * e) / at),
+            "Your data term is the predicted x_0 itself, at full strength. How much signal does a state at "
+            "level s hold?",
+        ),
     ),
     hints=(
         "Imagine that eps is exactly the noise in x_t. Which x_0 is then in it?",
@@ -433,8 +443,8 @@ WALK = Task(
     mistakes=(
         Mistake(
             _walker(order=_up, data=_ratio),
-            "It returns NaN, even at eta = 0, as the listing does that was given. Where does a root get a "
-            "negative number? Look at the first step: which of its two times is the noisier one?",
+            "It returns NaN, even at eta = 0, as the listing does that was given, and so it does if only the "
+            "factor in front of x0 has been mended. Where does a root get a negative number? Look at the first step: which of its two times is the noisier one?",
             as_given=True,
         ),
         Mistake(
@@ -470,10 +480,11 @@ WALK = Task(
         ),
     ),
     hints=(
-        "Run one step by hand, with steps = 2, and write down the two times, the two values of alpha-bar "
+        "Run one step by hand, with steps = 2 and eta = 0, and write down the two times, the two values of alpha-bar "
         "and every radicand.",
-        "There are two mistakes, and either one alone gives a wrong gain. One is about time, the other "
-        "about the first term of the update: compare it with x_s = alpha_s x0 + … .",
+        "There are two mistakes. One is about time, and as long as it is there NaN comes out whatever you do "
+        "to the other. The other, left alone, gives a wrong gain. It is about the first term of the "
+        "update: compare it with x_s = alpha_s x0 + … .",
         "Sampling starts in noise, so each pair must go from the larger n to the smaller. And the predicted "
         "x0 is clean: it enters the new level with that level's own signal rate, whatever the old one was.",
     ),
