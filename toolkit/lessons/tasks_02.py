@@ -444,7 +444,8 @@ WALK = Task(
         Mistake(
             _walker(order=_up, data=_ratio),
             "It returns NaN, even at eta = 0, as the listing does that was given, and so it does if only the "
-            "factor in front of x0 has been mended. Where does a root get a negative number? Look at the first step: which of its two times is the noisier one?",
+            "factor in front of x0 has been mended. Where does a root get a negative number? "
+            "Look at the first step: which of its two times is the noisier one?",
             as_given=True,
         ),
         Mistake(
@@ -480,7 +481,8 @@ WALK = Task(
         ),
     ),
     hints=(
-        "Run one step by hand, with steps = 2 and eta = 0, and write down the two times, the two values of alpha-bar "
+        "Run one step by hand, with steps = 2 and eta = 0, and write down the two times, the "
+        "two values of alpha-bar "
         "and every radicand.",
         "There are two mistakes. One is about time, and as long as it is there NaN comes out whatever you do "
         "to the other. The other, left alone, gives a wrong gain. It is about the first term of the "
