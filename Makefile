@@ -22,7 +22,7 @@ QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.Neve
 .NOTPARALLEL:
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab $(ROOT) $(QUIET) $(LAB_FLAGS) chapters/00_start_here.ipynb
+	$(BIN)/jupyter lab $(ROOT) $(QUIET) --LabApp.default_url=/lab/tree/chapters/00_start_here.ipynb $(LAB_FLAGS)
 
 test: lint pytest notebooks
 
