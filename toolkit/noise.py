@@ -6,13 +6,17 @@ Box-Muller.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 
 import numpy as np
 import torch
 
-_UNITS, _FINE = 1000, 2**14  # the lattice of times on which a Brownian path is known: 1000 x 2^14 cells
-_BLOCK = 2**20  # numbers of a path held at once
+# The lattice of times on which a Brownian path is known: _UNITS x _FINE cells.  Whole units are reached by the
+# nested divisions below, so that 2, 10, 20, 100, 200 and 1000 equal steps cost one draw a step; then by halves.
+_UNITS, _FINE = 1000, 2**14
+_DIVISIONS = tuple(_FINE * units for units in (500, 100, 50, 10, 5, 1))
+_BLOCK, _CHUNK = 2**19, 2**16  # numbers of a path held at once; numbers drawn at once, to stay in the cache
 
 
 class Brownian:
@@ -41,137 +45,135 @@ class Brownian:
                 "times lie too close together for a Brownian path: "
                 "two of them differ by less than 6e-8 of the grid"
             )
-        rows, d = len(x), math.prod(x.shape[1:])
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        samples = torch.arange(self.first, self.first + rows, device=x.device)
-
-        def draw(keys):
-            return _hashed_normal(self.seed, keys, samples, d, dtype)
-
-        program = _program(0, _UNITS * _FINE, points, rows * d, x.device)
-        cells = _walk(program, draw(torch.zeros(1, dtype=torch.int64, device=x.device)), draw)
-        return (z.reshape(x.shape).to(x.dtype) for z in _gather(cells, points))
+        hashed = _HashedNormals(self.seed, self.first, x)
+        program = _program(0, _UNITS * _FINE, points, hashed)
+        whole = hashed.draw(hashed.keys([0]), hashed.column([math.sqrt(_UNITS * _FINE)]))[0]
+        return (z.to(x.dtype).view(x.shape) for z in _gather(_walk(program, whole, hashed), points))
 
 
 def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu", first: int = 0):
     """Standard normal (n, *shape); row i is a function of (seed, first + i) only.  shape: an int or a tuple.
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    samples = torch.arange(first, first + n, device=device)
-    key = torch.full((1,), -1, dtype=torch.int64, device=device)
-    inner = torch.float64 if dtype == torch.float64 else torch.float32
-    return _hashed_normal(int(seed), key, samples, math.prod(shape), inner)[0].reshape(n, *shape).to(dtype)
+    like = torch.empty(n, *shape, dtype=dtype, device=device)
+    hashed = _HashedNormals(int(seed), first, like)
+    return hashed.draw(hashed.keys([-1]), hashed.column([1.0]))[0].to(dtype).view(like.shape)
 
 
 def _gather(cells, points):
-    """Join the cells (length, z), which come in order, into one unit-variance increment for each step of the
-    grid.
-    """
-    at, total = 0, None
-    steps = iter(zip(points, points[1:]))
-    a, b = next(steps)
-    for length, z in cells:
-        at += length
-        if at == b and total is None:
-            yield z
-        else:
-            total = z * math.sqrt(length) if total is None else total + z * math.sqrt(length)
-            if at == b:
-                yield total / math.sqrt(b - a)
-        if at == b:
-            total = None
-            a, b = next(steps, (b, -1))
+    """Join the cells (end, increment), which come in order, into one increment for each step of the grid."""
+    ends, total = iter(points[1:]), None
+    end_of_step = next(ends)
+    for end, w in cells:
+        total = w if total is None else total + w
+        if end == end_of_step:
+            yield total
+            total, end_of_step = None, next(ends, None)
 
 
 def _middle(a, b):
-    """Where the cell [a, b) is split: whole units first, so that n/1000 are nodes, then halves."""
+    """Where the cell [a, b) is split: at the middle multiple of the coarsest division that it holds, then in
+    halves.
+    """
     length = b - a
-    return a + np.where(length > _FINE, _FINE * (length // _FINE // 2), length // 2)
+    step = next((d for d in _DIVISIONS if d < length), 0)
+    return a + (step * (length // step // 2) if step else length // 2)
 
 
-def _program(a, b, points, size, device):
-    """How to split the cell [a, b) down to the grid: nested ("split", key, share, left, right), ("block",
-    levels, lengths) and ("cell", length), with all it needs on the device before the sampler's loop begins.
-    size: elements of a state.
+def _bridge(a, m, b):
+    """(share, spread) of a Brownian bridge: given the increment w of [a, b), that of [a, m) is
+    N(share w, spread^2).
     """
-    inside = _inside(points, a, b)
-    if not inside:
-        return "cell", b - a
-    if len(inside) * size <= _BLOCK or len(inside) == 1:
-        levels, lengths = _plan(inside, a, b)
-        return "block", [[v.to(device) for v in level] for level in levels], lengths
-    m = int(_middle(a, b))
-    halves = _program(a, m, points, size, device), _program(m, b, points, size, device)
-    share = torch.tensor([(m - a) / (b - a)], dtype=torch.float64, device=device)
-    return "split", torch.tensor([m], device=device), share, *halves
+    return (m - a) / (b - a), math.sqrt((m - a) * (b - m) / (b - a))
 
 
-def _walk(program, z, draw):
-    """Carry out a program on the increment z (1, B, d) of its cell; yield (length, increment) in order of
-    time.
+def _program(a, b, points, hashed):
+    """How to bisect the cell [a, b) down to the grid: nested ("split", key, share, spread, left, right) and
+    ("block", keys, spreads, shares, scales, rounds, cells), with all it needs on the device before the
+    sampler's loop begins.
     """
-    kind, *rest = program
-    if kind == "cell":
-        yield rest[0], z[0]
-    elif kind == "block":
-        yield from _breadth_first(z, *rest, draw)
-    else:
-        key, share, first, second = rest
-        halves = _split(z, draw(key), share)
-        yield from _walk(first, halves[:, 0], draw)
-        yield from _walk(second, halves[:, 1], draw)
-
-
-def _inside(points, a, b):
-    low, high = np.searchsorted(points, [a, b], side="left")
-    return tuple(p for p in points[low:high] if p > a)
-
-
-def _split(z, xi, share):
-    """Both halves (n, 2, B, d) of the increments z (n, B, d), given fresh noise xi: a rotation, so that they
-    are standard normal.
-
-    Not fused into addcmul: one rounding an operation gives the same bits whatever the batch.
-    """
-    cos, sin = (root.sqrt().to(z.dtype)[:, None, None] for root in (share, 1 - share))
-    halves = z.new_empty(len(z), 2, *z.shape[1:])
-    torch.mul(z, cos, out=halves[:, 0]).add_(xi * sin)
-    torch.mul(z, sin, out=halves[:, 1]).sub_(xi.mul_(cos))
-    return halves
+    first, last = bisect_right(points, a), bisect_left(points, b)
+    if (last - first) * hashed.size > _BLOCK and last - first > 1:
+        m = _middle(a, b)
+        share, spread = _bridge(a, m, b)
+        parts = _program(a, m, points, hashed), _program(m, b, points, hashed)
+        return "split", hashed.keys([m]), share, hashed.column([spread]), *parts
+    keys, bridges, scales, rounds, cells = _plan(points[first - 1 : last + 1], a, b, hashed.at_once)
+    rounds = [rows.to(hashed.device) if torch.is_tensor(rows) else rows for rows in rounds]
+    shares, spreads = zip(*bridges) if bridges else ((), ())
+    columns = (hashed.column(c) for c in (spreads, shares, scales))
+    return "block", hashed.keys(keys), *columns, rounds, cells
 
 
 @lru_cache(maxsize=4096)
-def _plan(inside, a, b):
-    """The levels of the bisection of [a, b) that separates the points inside, and the lengths of the final
-    cells.
+def _plan(points, a, b, at_once):
+    """The bisection of [a, b) until no point of the grid is inside a cell, as rounds over a table of
+    increments whose row 0 is that of [a, b), and row k + 1 at first the noise of the k-th split.
+
+    Returns (keys, bridges, scales, rounds, cells): the middle of each split and its `_bridge`; for each row
+    of the finished table 1 / sqrt(length of its step); for each round the rows that it splits (a range or a
+    tensor; at most at_once of them), the left parts going to new rows; (end, row) of each cell, in order of
+    time.
     """
-    inside = np.asarray(inside)
-    left, right, levels = np.array([a]), np.array([b]), []
+    cells, keys, bridges, rounds = [(a, b)], [], [], []
     while True:
-        holds = np.searchsorted(inside, right, side="left") > np.searchsorted(inside, left, side="right")
-        if not holds.any():
-            return tuple(levels), (right - left).tolist()
-        middle = _middle(left, right)
-        parents = np.flatnonzero(holds)
-        share = (middle - left)[parents] / (right - left)[parents]
-        whole = np.flatnonzero(~holds)
-        order = np.argsort(np.concatenate([np.repeat(parents, 2), whole]), kind="stable")
-        levels.append([torch.from_numpy(v) for v in (parents, whole, share, middle[parents], order)])
-        ends = np.insert(right[parents], np.arange(len(parents)), middle[parents])
-        begins = np.insert(middle[parents], np.arange(len(parents)), left[parents])
-        left, right = (
-            np.concatenate([begins, left[whole]])[order],
-            np.concatenate([ends, right[whole]])[order],
-        )
+        parents = [row for row, (start, end) in enumerate(cells) if _divided(points, start, end)]
+        if not parents:
+            break
+        for i in range(0, len(parents), at_once):
+            rows = parents[i : i + at_once]
+            contiguous = rows[-1] - rows[0] == len(rows) - 1
+            rounds.append(range(rows[0], rows[-1] + 1) if contiguous else torch.tensor(rows))
+        for row in parents:
+            start, end = cells[row]
+            middle = _middle(start, end)
+            keys.append(middle)
+            bridges.append(_bridge(start, middle, end))
+            cells[row] = middle, end
+            cells.append((start, middle))
+    steps = [bisect_left(points, end) for _, end in cells]
+    scales = [(points[i] - points[i - 1]) ** -0.5 for i in steps]
+    return keys, bridges, scales, rounds, sorted((end, row) for row, (_, end) in enumerate(cells))
 
 
-def _breadth_first(z, levels, lengths, draw):
-    for parents, whole, share, keys, order in levels:
-        if len(whole):
-            z = torch.cat([_split(z[parents], draw(keys), share).flatten(0, 1), z[whole]])[order]
-        else:
-            z = _split(z, draw(keys), share).flatten(0, 1)
-    return zip(lengths, z.unbind(0))
+def _divided(points, a, b):
+    """Whether a point lies strictly between a and b."""
+    return bisect_right(points, a) < bisect_left(points, b)
+
+
+def _walk(program, w, hashed):
+    """Carry out a program on the increment w (B, d) of its cell: yield (end, increment) in order of time,
+    each divided by the square root of the length of the step that it belongs to.
+    """
+    kind, *rest = program
+    if kind == "block":
+        yield from _bisect(w, *rest, hashed)
+    else:
+        key, share, spread, first, second = rest
+        left = (w * share).add_(hashed.draw(key, spread)[0])
+        right = w.sub_(left)
+        yield from _walk(first, left, hashed)
+        yield from _walk(second, right, hashed)
+
+
+def _bisect(w, keys, spreads, shares, scales, rounds, cells, hashed):
+    """Fill the table of increments round by round (Lévy's construction); the cells as (end, increment).
+
+    Not fused into addcmul: one rounding an operation gives the same bits whatever the batch.
+    """
+    table = w.new_empty(len(cells), *w.shape)
+    table[0], known = w, 1
+    hashed.draw(keys, spreads, out=table[1:])
+    for rows in rounds:
+        new, share = table[known : known + len(rows)], shares[known - 1 : known - 1 + len(rows)]
+        old = table[rows] if torch.is_tensor(rows) else table[rows.start : rows.stop]
+        left = new.add_(old * share)
+        right = old.sub_(left)
+        if torch.is_tensor(rows):
+            table[rows] = right
+        known += len(rows)
+    table.mul_(scales)
+    return ((end, table[row]) for end, row in cells)
 
 
 def _signed(value):
@@ -192,21 +194,44 @@ def _mix(z):
     return z
 
 
-def _hashed_normal(seed, keys, samples, d, dtype):
-    """Standard normals (len(keys), len(samples), d), each a function of (seed, key, sample, element): hash,
-    then Box-Muller.
+class _HashedNormals:
+    """Standard normals, each a function of (seed, key, sample, element) and of nothing else, for samples
+    first, first + 1, ... of a batch like x (B, ...), d elements a sample: hash, then Box-Muller.
     """
-    half = (d + 1) // 2
-    base = _mix(torch.full_like(keys, _signed(seed * 0x9E3779B97F4A7C15 + 1)))
-    base = _mix(base + keys * _GOLDEN)[:, None, None]
-    base = _mix(base + samples[None, :, None] * _GOLDEN)
-    bits = _mix(base + torch.arange(half, device=keys.device) * _GOLDEN)
-    radius = (bits >> 32).bitwise_and_(0xFFFFFFFF).to(dtype).add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
-    angle = bits.bitwise_and_(0xFFFFFFFF).to(dtype).mul_(2 * math.pi * 2.0**-32)
-    normals = torch.empty(*bits.shape[:-1], 2 * half, dtype=dtype, device=keys.device)
-    torch.mul(radius, angle.cos(), out=normals[..., :half])
-    torch.mul(radius, angle.sin_(), out=normals[..., half:])
-    return normals[..., :d]
+
+    def __init__(self, seed, first, x):
+        self.device, self.size, self.d = x.device, x.numel(), math.prod(x.shape[1:])
+        self.dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        self.at_once = max((_CHUNK if x.device.type == "cpu" else _BLOCK) // max(self.size, 1), 1)
+        self.seed = _signed(seed * _MIX2 + 1)
+        samples = torch.arange(first, first + len(x), device=x.device)
+        pairs = torch.arange((self.d + 1) // 2, device=x.device)
+        self.places = _mix((samples * _MIX1)[:, None] + pairs * _GOLDEN)
+
+    def keys(self, keys):
+        """These keys, hashed with the seed."""
+        return _mix(torch.tensor(keys, dtype=torch.int64, device=self.device) * _GOLDEN + self.seed)
+
+    def column(self, values):
+        """Numbers, one for each key, shaped to multiply states."""
+        return torch.tensor(values, dtype=self.dtype, device=self.device)[:, None, None]
+
+    def draw(self, keys, spreads, out=None):
+        """The normals of these hashed keys times spreads (n, 1, 1), as (n, B, d)."""
+        if out is None:
+            out = torch.empty(len(keys), len(self.places), self.d, dtype=self.dtype, device=self.device)
+        half, at_once = self.places.shape[1], self.at_once
+        for i in range(0, len(keys), at_once):
+            part = slice(i, i + at_once)
+            bits = _mix(keys[part, None, None] + self.places)
+            high, low = bits.view(torch.int32).unflatten(-1, (-1, 2)).unbind(-1)
+            uniform = high.to(self.dtype).abs_().add_(0.5).mul_(2.0**-31).clamp_(max=1)
+            radius = uniform.log_().mul_(-2).sqrt_().mul_(spreads[part])
+            angle = low.to(self.dtype).mul_(math.pi * 2.0**-31)
+            torch.mul(radius, angle.cos(), out=out[part, :, :half])
+            rest = self.d - half  # half, or one less when d is odd
+            torch.mul(radius[..., :rest], angle.sin_()[..., :rest], out=out[part, :, half:])
+        return out
 
 
 def noise_of(rng, x, times):

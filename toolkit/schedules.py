@@ -351,7 +351,7 @@ def _softplus(x, xp):
 def _interpolate(x, knots, values, xp):
     """Piecewise linear interpolation on increasing knots; the end cells are continued beyond the ends."""
     if xp is np:
-        index = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
+        index = np.minimum(np.maximum(np.searchsorted(knots, x) - 1, 0), len(knots) - 2)
     else:
         knots, values = (torch.as_tensor(v, device=x.device) for v in (knots, values))
         index = (torch.searchsorted(knots, x.detach().contiguous()) - 1).clamp(0, len(knots) - 2)
