@@ -40,8 +40,8 @@ def chosen(*kinds, fixed_steps=True):
     return [n for n, s in REGISTRY.items() if s.kind in kinds and (s.nfe is not None or not fixed_steps)]
 
 
-every_sampler = pytest.mark.parametrize("name", chosen("ode", "sde", "inversion", fixed_steps=False))
-every_fixed = pytest.mark.parametrize("name", chosen("ode", "sde", "inversion"))
+every_sampler = pytest.mark.parametrize("name", chosen("ode", "sde", "mcmc", "inversion", fixed_steps=False))
+every_fixed = pytest.mark.parametrize("name", chosen("ode", "sde", "mcmc", "inversion"))
 
 
 def test_there_is_something_to_test():
@@ -51,7 +51,8 @@ def test_there_is_something_to_test():
 @every_sampler
 def test_promises_are_well_formed(name):
     promise = REGISTRY[name]
-    assert promise.kind in ("ode", "sde", "inversion") and promise.order >= 1
+    assert promise.kind in ("ode", "sde", "mcmc", "inversion")
+    assert promise.order is None if promise.kind == "mcmc" else promise.order >= 1
     assert promise.__doc__ and "times" in promise.__doc__
 
 
@@ -114,7 +115,7 @@ def test_weak_order_of_stochastic_samplers(name, schedule, std):
     """Slope of the error in the variance, which is known without sampling for Gaussian data."""
     first, last = between(schedule)
     want = (schedule.alpha(last) * std) ** 2 + schedule.sigma(last) ** 2
-    steps = [64, 128, 256]
+    steps = [256, 512, 1024]  # EDM's churn is capped below about 100 steps
     errors = [
         abs(
             exact_variance(REGISTRY[name], schedule, grids.uniform_lambda(schedule, n, first, last), std)
@@ -169,7 +170,8 @@ def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):
         times = grids.GRIDS[grid](schedule, steps, **ends)
         x = initial_noise(2, 2) * max(schedule.sigma(float(times[0])), schedule.alpha(float(times[0])))
         run = sample(REGISTRY[name], model, x, times)  # raises if anything is not finite
-        assert run.x.abs().max() < 1e4
+        # an implicit method has a pole where the solution grows, as it does under this network
+        assert run.x.abs().max() < (1e9 if name in ("implicit_euler", "trapezoid") else 1e4)
 
 
 @by_schedule

@@ -21,12 +21,13 @@ from toolkit.noise import Brownian, Replay, drawn_seed
 REGISTRY: dict[str, Callable] = {}
 
 
-def sampler(*, order: int, nfe: Callable[[int], int] | None, kind: str):
+def sampler(*, order: int | None, nfe: Callable[[int], int] | None, kind: str):
     """Declare what a sampler promises, check its arguments, and register it under its name.
 
-    order: order of convergence as the steps are refined (weak order for kind="sde").  nfe: steps -> model
-    calls, None if the sampler chooses its own steps.  kind: "ode" or "sde" (sampling), "inversion" (from data
-    to noise).  The decorated generator receives `times` as a list of floats.
+    order: order of convergence as the steps are refined (weak order for kind="sde"; None for "mcmc").  nfe:
+    steps -> model calls, None if the sampler chooses its own steps.  kind: "ode" or "sde" (sampling), "mcmc"
+    (Langevin dynamics, which solves no equation between the times), "inversion" (from data to noise).  The
+    decorated generator receives `times` as a list of floats.
     """
 
     def decorate(loop):

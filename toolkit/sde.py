@@ -1,0 +1,254 @@
+"""Chapter 3: stochastic differential equations, forward and reversed, and the samplers that solve them.
+
+    dx = f x dt + g dw                                        the diffusion          Song et al. 2021, eq. 5
+    dx = (f x - g^2 score) dt + g dw                          its reversal in time   Anderson 1982; eq. 6
+    dx = (f x - (1 + level^2) / 2 g^2 score) dt + level g dw  one family             level 0: eq. 13 (the ODE)
+
+Song et al. is ICLR 2021 (arXiv 2011.13456).  Time runs backwards in the last two: dt < 0.  All members have the
+marginals p_t of the first.  g depends on time alone: the noise is additive, so that the Ito and the Stratonovich
+reading are the same equation, and Euler-Maruyama is of strong order 1 (it is Milstein's method).
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from toolkit.noise import noise_of
+from toolkit.sampling import sampler
+
+# --- forward --------------------------------------------------------------------------------------------
+
+
+def simulate(schedule, x0, times, rng=0):
+    """Forward diffusion by Euler-Maruyama: yields (t, x) along *increasing* times, the start first.
+
+    x0: (B, ...), the state at times[0].  x + f x h + g sqrt(h) z, f and g at the start of each step.  rng:
+    int seed, generator or Brownian; a grid refined between the same ends sees the same path.  ValueError
+    unless the times increase.
+    """
+    times = [float(t) for t in times]
+    if len(times) < 2 or not all(s > t for t, s in zip(times, times[1:])):
+        raise ValueError("times must be at least two, and increase: the diffusion runs from data to noise")
+    t, h = np.asarray(times[:-1]), np.diff(times)
+    a, c = (1 + schedule.f(t) * h).tolist(), np.sqrt(schedule.g2(t) * h).tolist()
+    noises = noise_of(rng, x0, [-t for t in times])
+    x = x0
+    yield times[0], x
+    for i, s in enumerate(times[1:]):
+        x = a[i] * x + c[i] * next(noises)
+        yield s, x
+
+
+# --- the reverse family ---------------------------------------------------------------------------------
+
+
+def reverse_coefficients(schedule, times, level=1.0):
+    """(p, q, c), float64 arrays shaped like times: dx = (p x + q eps) dt + c dw, dt < 0, at these times.
+
+    p = f, q = (1 + level^2) / 2 g^2 / sigma (from score = -eps / sigma), c = level g.  level: a number, or a
+    function of an array of times; 0 is the probability-flow ODE, 1 Anderson's reversal.  ValueError if it is
+    negative.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    level = np.broadcast_to(np.asarray(level(times) if callable(level) else level, dtype=float), times.shape)
+    if not (level >= 0).all():
+        raise ValueError(f"level must be a number and not negative, got {level.min():g}")
+    g2, sigma = schedule.g2(times), schedule.sigma(times)
+    with np.errstate(divide="ignore", invalid="ignore"):  # sigma = 0 is an end that no step starts from
+        return schedule.f(times), (1 + level**2) / 2 * g2 / sigma, level * np.sqrt(g2)
+
+
+def _ends_clean(schedule, times):
+    return schedule.sigma(times[-1]) == 0
+
+
+@sampler(order=1, nfe=lambda steps: steps, kind="sde")
+def euler_maruyama(model, x, times, level=1.0, last_noise=None, rng=0):
+    """Euler-Maruyama for the reverse family (Song et al. 2021, eq. 6; Kloeden & Platen 1992, eq. 10.2.4).
+
+    x: (B, ...) at times[0].  level: see `reverse_coefficients`.  last_noise: whether the last step adds its
+    noise; by default it does unless it ends at sigma = 0.  rng: int seed, generator or Brownian.
+    Order 1 both in the weak and in the strong sense.
+    """
+    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, level))
+    if last_noise is None:
+        last_noise = not _ends_clean(model.schedule, times)
+    noises = noise_of(rng, x, times)
+    yield times[0], x
+    for i, t in enumerate(times[:-1]):
+        h = times[i + 1] - t
+        z = next(noises)
+        x = x + h * (p[i] * x + q[i] * model.eps(x, t))
+        if last_noise or i < len(times) - 2:
+            x = x + math.sqrt(-h) * c[i] * z
+        yield times[i + 1], x
+
+
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde")
+def stochastic_heun(model, x, times, level=1.0, rng=0):
+    """Heun's method for the reverse family: weak order 2, because the noise is additive.
+
+    x: (B, ...) at times[0].  The predictor is a whole Euler-Maruyama step, *its noise included*; the
+    corrector takes the mean drift of both ends and the mean deviation of both ends, with the *same* normal
+    (Kloeden & Platen 1992, sec. 15.1: eq. 15.1.3 for additive noise; no calculus is chosen, Ito and
+    Stratonovich agree here).  A last step to sigma = 0 is a jump to the predicted x_0.
+    """
+    schedule = model.schedule
+    p, q, c = (v.tolist() for v in reverse_coefficients(schedule, times, level))
+    clean = _ends_clean(schedule, times)
+    noises = noise_of(rng, x, times)
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times[: -1 - clean], times[1:])):
+        h, z = s - t, next(noises)
+        drift = p[i] * x + q[i] * model.eps(x, t)
+        ahead = x + h * drift + math.sqrt(-h) * c[i] * z
+        drift_ahead = p[i + 1] * ahead + q[i + 1] * model.eps(ahead, s)
+        x = x + h / 2 * (drift + drift_ahead) + math.sqrt(-h) * (c[i] + c[i + 1]) / 2 * z
+        yield s, x
+    if clean:
+        yield times[-1], schedule.alpha(times[-1]) * model.x0(x, times[-2])
+
+
+# --- EDM's sampler --------------------------------------------------------------------------------------
+
+
+def churned(kappa, churn, low=0.0, high=math.inf):
+    """The raised noise levels kappa + gamma kappa of EDM's sampler (Karras et al. 2022, Algorithm 2),
+    float64 (n,).
+
+    kappa: sigma / alpha at the n + 1 times.  gamma = min(churn / n, sqrt(2) - 1) where low <= kappa <= high,
+    and 0 elsewhere.  ValueError if churn is negative.
+    """
+    if not churn >= 0:
+        raise ValueError(f"churn must be a number and not negative, got {churn}")
+    kappa = np.asarray(kappa)[:-1]
+    gamma = np.where((low <= kappa) & (kappa <= high), min(churn / len(kappa), math.sqrt(2) - 1), 0.0)
+    return kappa * (1 + gamma)
+
+
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde")
+def edm_stochastic(model, x, times, churn=40.0, low=0.0, high=math.inf, noise_scale=1.0, rng=0):
+    """EDM's stochastic sampler (Karras et al. 2022, Algorithm 2), in x / alpha.
+
+    x: (B, ...) at times[0].  Each step first adds noise, from kappa = sigma / alpha up to a level `churned`,
+    then takes a Heun step of the ODE from there.  churn, low, high, noise_scale: the paper's S_churn, S_tmin,
+    S_tmax and S_noise; churn = 0 is `edm_heun`.  A last step to sigma = 0 costs one call.  Noise raised beyond
+    times[0] is beyond the grid: the schedule must be defined there (limit it by `high` where it is not).
+    """
+    schedule = model.schedule
+    alpha, kappa = schedule.alpha(np.asarray(times)), np.exp(-schedule.lam(np.asarray(times)))
+    raised = churned(kappa, churn, low, high)
+    raised_times = np.where(raised > kappa[:-1], schedule.t_of_lam(-np.log(raised)), times[:-1])
+    raised_alpha, raised_times = schedule.alpha(raised_times).tolist(), raised_times.tolist()
+    added = (noise_scale * np.sqrt(np.maximum(raised**2 - kappa[:-1] ** 2, 0))).tolist()
+    alpha, kappa, raised = alpha.tolist(), kappa.tolist(), raised.tolist()
+    noises = noise_of(rng, x, times)
+    y = x / alpha[0]
+    yield times[0], x
+    for i, t in enumerate(raised_times):
+        y = y + added[i] * next(noises)
+        h = kappa[i + 1] - raised[i]
+        slope = model.eps(raised_alpha[i] * y, t)
+        ahead = y + h * slope
+        if kappa[i + 1] > 0:
+            ahead = y + h / 2 * (slope + model.eps(alpha[i + 1] * ahead, times[i + 1]))
+        y = ahead
+        yield times[i + 1], alpha[i + 1] * y
+
+
+# --- Langevin dynamics ----------------------------------------------------------------------------------
+
+
+def langevin_step(x, score, step, noise):
+    """x + step score + sqrt(2 step) noise: one step of Langevin dynamics (Song et al. 2021, Algorithms 4, 5).
+
+    Leaves p invariant as step -> 0, if score is the gradient of log p.  On N(0, s^2) it is stable for
+    step < 2 s^2, and its own stationary variance is s^2 / (1 - step / (2 s^2)).  step: a number, or a tensor
+    that broadcasts against x.
+    """
+    return x + step * score + (2 * step) ** 0.5 * noise
+
+
+def snr_step(score, noise, snr):
+    """The step 2 (snr |noise| / |score|)^2 (Song et al. 2021, Algorithm 4), one for each sample, (B, 1, ...).
+
+    It scales with the width of p, so that one snr serves every noise level.  (The paper's VP variant carries
+    a factor alpha_i, which is 1 up to the size of a step.)
+    """
+    norms = (v.flatten(1).norm(dim=1) for v in (noise, score))
+    return (2 * (snr * torch.div(*norms)) ** 2).reshape(-1, *[1] * (score.ndim - 1))
+
+
+def subdivided(times, parts):
+    """The grid with each interval cut into `parts` equal ones: where a step draws several noises."""
+    ends = np.asarray(times)
+    inner = ends[:-1, None] + np.diff(ends)[:, None] * (np.arange(parts) / parts)
+    return [*inner.reshape(-1).tolist(), float(ends[-1])]
+
+
+def _correct(model, x, t, noises, corrections, snr, step):
+    """`corrections` Langevin steps at time t, each with one call of the model."""
+    for _ in range(corrections):
+        z, score = next(noises), model.score(x, t)
+        x = langevin_step(x, score, snr_step(score, z, snr) if step is None else step, z)
+    return x
+
+
+@sampler(order=None, nfe=lambda steps: 10 * steps, kind="mcmc")
+def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
+    """Annealed Langevin dynamics (NCSN: Song & Ermon 2019, Algorithm 1): at each of times[1:], from noisy to
+    clean, `corrections` steps of Langevin dynamics on p_t; from one time to the next x is kept as it is.
+
+    x: (B, ...) at times[0].  The step follows the SNR rule, `snr_step`; or step: their rule, step x
+    sigma_i^2 / sigma_n^2, n the last level visited, which is half of their alpha_i.  A last time with
+    sigma = 0 is reached by a jump to the predicted x_0, one call.  Not a solver of an equation: no order.
+    """
+    _check_corrections(corrections, snr, step, least=1)
+    schedule, clean = model.schedule, _ends_clean(model.schedule, times)
+    levels = times[1 : len(times) - clean]
+    sigma = schedule.sigma(np.asarray(levels))
+    steps = [None] * len(levels) if step is None else (step * (sigma / sigma[-1]) ** 2).tolist()
+    noises = noise_of(rng, x, subdivided(times, corrections))
+    yield times[0], x
+    for t, size in zip(levels, steps):
+        x = _correct(model, x, t, noises, corrections, snr, size)
+        yield t, x
+    if clean:
+        yield times[-1], schedule.alpha(times[-1]) * model.x0(x, times[-2])
+
+
+langevin.nfe_with = lambda steps, corrections=10, **_: steps * corrections
+
+
+@sampler(order=None, nfe=lambda steps: 2 * steps, kind="mcmc")
+def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, level=1.0, rng=0):
+    """Predictor-corrector sampling (Song et al. 2021, Algorithm 1): an Euler-Maruyama step to the next time,
+    then `corrections` Langevin steps there.
+
+    x: (B, ...) at times[0].  The corrector's step follows the SNR rule, `snr_step`, or is `step`, fixed.  A
+    step that ends at sigma = 0 adds no noise and is not corrected.  No order: the corrector's own bias, of
+    the size of its step, does not shrink with the grid.
+    """
+    _check_corrections(corrections, snr, step, least=0)
+    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, level))
+    clean = _ends_clean(model.schedule, times)
+    noises = noise_of(rng, x, subdivided(times, corrections + 1))
+    yield times[0], x
+    for i, t in enumerate(times[:-1]):
+        h, s, z = times[i + 1] - t, times[i + 1], next(noises)
+        x = x + h * (p[i] * x + q[i] * model.eps(x, t))
+        if not (clean and i == len(times) - 2):
+            x = x + math.sqrt(-h) * c[i] * z
+            x = _correct(model, x, s, noises, corrections, snr, step)
+        yield s, x
+
+
+predictor_corrector.nfe_with = lambda steps, corrections=1, **_: steps * (1 + corrections)
+
+
+def _check_corrections(corrections, snr, step, least):
+    if corrections < least:
+        raise ValueError(f"corrections must be at least {least}, got {corrections}")
+    if not (snr if step is None else step) > 0:
+        raise ValueError(f"snr and step must be positive, got snr = {snr}, step = {step}")
