@@ -7,9 +7,9 @@ kappa = sigma / alpha and lambda = -log kappa:
     u = kappa    y = x / alpha  dy/dkappa = eps                                             "sigma"
     u = lambda   y = x / alpha  dy/dlambda = -kappa eps                                     "lam"
 
-The first is eq. 13 of Song et al. (ICLR 2021; arXiv 2011.13456), the second eq. 14 of Song, Meng & Ermon (ICLR
-2021; arXiv 2010.02502) and, where alpha = 1, eq. 1 of Karras et al. (NeurIPS 2022; arXiv 2206.00364).  The
-solutions are the same curves; a solver's error is not.
+The first is eq. 13 of Song et al. (ICLR 2021; arXiv 2011.13456), the second eq. 14 of Song, Meng & Ermon
+(ICLR 2021; arXiv 2010.02502) and, where alpha = 1, eq. 1 of Karras et al. (NeurIPS 2022; arXiv 2206.00364).
+The solutions are the same curves; a solver's error is not.
 
 A last step to sigma = 0, where the slope does not exist, every solver here takes as EDM's does: by Euler in
 kappa, which is a jump to the predicted x_0.
@@ -252,10 +252,10 @@ def next_step(h: float, error: float, order: int, safety: float = 0.9) -> float:
 def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
     """Dormand-Prince 5(4) with step-size control, from times[0] to times[-1]; the times between are ignored.
 
-    x: (B, ...) at times[0].  A step is accepted if its estimated error, measured against atol + rtol |y| (root
-    mean square of a sample, largest of the batch), is below 1; accepted or not, `next_step` sets the next
-    one.  Six calls a step: the last slope is the next step's first.  To sigma = 0 the ODE is followed down to
-    sigma / alpha = atol, then a jump to the predicted x_0, one more call.
+    x: (B, ...) at times[0].  A step is accepted if its estimated error, measured against atol + rtol |y|
+    (root mean square of a sample, largest of the batch), is at most 1; accepted or not, `next_step` sets the
+    next one.  Six calls a step: the last slope is the next step's first.  To sigma = 0 the ODE is followed
+    down to sigma / alpha = atol, then a jump to the predicted x_0, one more call.
     log: a list to which (t, s, error, accepted) of each try is appended.  The batch shares its steps, so
     results depend on how it is cut.  ValueError if the error is NaN or 100,000 tries do not reach the end.
     """

@@ -4,9 +4,9 @@
     dx = (f x - g^2 score) dt + g dw                          its reversal in time   Anderson 1982; eq. 6
     dx = (f x - (1 + level^2) / 2 g^2 score) dt + level g dw  one family             level 0: eq. 13 (the ODE)
 
-Song et al. is ICLR 2021 (arXiv 2011.13456).  Time runs backwards in the last two: dt < 0.  All members have the
-marginals p_t of the first.  g depends on time alone: the noise is additive, so that the Ito and the Stratonovich
-reading are the same equation, and Euler-Maruyama is of strong order 1 (it is Milstein's method).
+Song et al. is ICLR 2021 (arXiv 2011.13456).  Time runs backwards in the last two: dt < 0.  All members have
+the marginals p_t of the first.  g depends on time alone: the noise is additive, so that the Ito and the
+Stratonovich reading are the same equation, and Euler-Maruyama is of strong order 1 (it is Milstein's method).
 """
 
 import math
@@ -133,8 +133,8 @@ def edm_stochastic(model, x, times, churn=40.0, low=0.0, high=math.inf, noise_sc
 
     x: (B, ...) at times[0].  Each step first adds noise, from kappa = sigma / alpha up to a level `churned`,
     then takes a Heun step of the ODE from there.  churn, low, high, noise_scale: the paper's S_churn, S_tmin,
-    S_tmax and S_noise; churn = 0 is `edm_heun`.  A last step to sigma = 0 costs one call.  Noise raised beyond
-    times[0] is beyond the grid: the schedule must be defined there (limit it by `high` where it is not).
+    S_tmax and S_noise; churn = 0 is `edm_heun`.  A last step to sigma = 0 costs one call.  Noise raised
+    beyond times[0] is beyond the grid: the schedule must be defined there (limit it by `high` if it is not).
     """
     schedule = model.schedule
     alpha, kappa = schedule.alpha(np.asarray(times)), np.exp(-schedule.lam(np.asarray(times)))
