@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import quad
 
 from toolkit import EDM, VE, VP, Discrete, Flow, SubVP, VPCosine
-from toolkit.schedules import NOTATIONS, convert, levels_from_sde
+from toolkit.schedules import NOTATIONS, LinearSDE, convert
 
 SMOOTH = [VP(), VP(0.5, 12.0), SubVP(), VPCosine(), VPCosine(0.02), VE(), VE(0.1, 5.0), EDM(), Flow()]
 TABLES = [Discrete.linear(), Discrete.quadratic(), Discrete.sigmoid(), Discrete.cosine(), Discrete.linear(25)]
@@ -52,8 +52,8 @@ def test_levels_follow_from_f_and_g2_by_quadrature(schedule, share):
     """The same (alpha, sigma) by integrating the SDE's coefficients: the second route to each schedule."""
     low = max(schedule.end, 0.0)
     t = low + share * (min(schedule.start, 5.0) - low)
-    alpha, sigma = levels_from_sde(schedule.f, schedule.g2, t, sigma0=schedule.sigma(0.0))
-    assert (alpha, sigma) == pytest.approx((schedule.alpha(t), schedule.sigma(t)), rel=1e-11)
+    general = LinearSDE(schedule.f, schedule.g2, start=t, sigma0=schedule.sigma(0.0))
+    assert (general.alpha(t), general.sigma(t)) == pytest.approx((schedule.alpha(t), schedule.sigma(t)), rel=1e-11)
 
 
 @pytest.mark.parametrize("schedule", SMOOTH + TABLES, ids=repr)
@@ -276,3 +276,24 @@ def test_impossible_conversions_are_refused(arguments):
 def test_impossible_schedules_are_refused(make):
     with pytest.raises(ValueError, match="must"):
         make()
+
+
+@pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), EDM()], ids=repr)
+def test_a_general_sde_is_a_schedule_like_any_other(schedule):
+    general = LinearSDE(schedule.f, schedule.g2, start=1.0, sigma0=schedule.sigma(0.0))
+    t = np.linspace(1e-3, 1.0, 7)
+    for name in (*NAMES, "t_of_lam"):
+        at = schedule.lam(t) if name == "t_of_lam" else t
+        want = getattr(schedule, name)(at)
+        assert getattr(general, name)(at) == pytest.approx(want, rel=1e-10, abs=1e-12), name
+        tensor = getattr(general, name)(torch.tensor(at))
+        assert tensor.numpy() == pytest.approx(want, rel=1e-10, abs=1e-12), name
+        assert getattr(general, name)(float(at[2])) == pytest.approx(want[2], rel=1e-10, abs=1e-12), name
+
+
+def test_a_general_sde_says_what_is_wrong():
+    with pytest.raises(ValueError, match="g2 positive"):
+        LinearSDE(lambda t: -t, lambda t: 0 * t)
+    with pytest.raises(ValueError, match="finite"):
+        LinearSDE(lambda t: np.inf + t, lambda t: 1 + t)
+    assert LinearSDE(lambda t: -1.0, lambda t: 2.0).sigma(0.5) == pytest.approx(np.sqrt(1 - np.exp(-1)))

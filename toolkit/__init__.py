@@ -10,7 +10,9 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    **dict.fromkeys(["VP", "VPCosine", "VE", "SubVP", "EDM", "Flow", "Discrete", "Schedule"], "schedules"),
+    **dict.fromkeys(
+        ["VP", "VPCosine", "VE", "SubVP", "EDM", "Flow", "Discrete", "LinearSDE", "Schedule"], "schedules"
+    ),
     **dict.fromkeys(["Model", "Network", "Guided", "Thresholded", "AFS"], "models"),
     **dict.fromkeys(["Mixture", "GaussianFlow", "QuantileFlow"], "mixtures"),
     **dict.fromkeys(["Brownian", "initial_noise"], "noise"),

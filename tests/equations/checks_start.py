@@ -6,7 +6,7 @@ import torch
 
 from toolkit import EDM, VE, VP, Discrete, Flow, Mixture, SubVP, VPCosine, initial_noise
 from toolkit.ddpm import diffuse
-from toolkit.schedules import levels_from_sde
+from toolkit.schedules import LinearSDE
 
 from . import equation
 
@@ -58,5 +58,6 @@ def drift_and_diffusion():
     variance_rate = 2 * f * sigma**2 + g2
     assert sympy.simplify(sympy.diff(sigma**2, t) - variance_rate) == 0
     for schedule in (VP(), SubVP(), VPCosine(), Flow(), EDM()):
-        alpha_t, sigma_t = levels_from_sde(schedule.f, schedule.g2, 0.6)
-        assert abs(alpha_t - schedule.alpha(0.6)) < 1e-12 and abs(sigma_t - schedule.sigma(0.6)) < 1e-11
+        general = LinearSDE(schedule.f, schedule.g2)
+        assert abs(general.alpha(0.6) - schedule.alpha(0.6)) < 1e-12
+        assert abs(general.sigma(0.6) - schedule.sigma(0.6)) < 1e-11
