@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
-MODULES = {"01": "ddpm", "02": "ddim"}  # chapter -> module of this folder
+MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode"}  # chapter -> module of this folder
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Claims of chapter 3: one SDE, one ODE, and the solvers that sample."""
