@@ -1,8 +1,8 @@
 """Noise that belongs to a path: standard normals that depend on (seed, sample, time) and on nothing else.
 
 `Brownian` is what samplers draw from, `Replay` plays given tensors back, `initial_noise` starts a run.
-Inside, a path is built by bisection from a counter-based generator: hash (seed, node, sample, element), then
-Box-Muller.
+Inside, a path is built by nested division from a counter-based generator: hash (seed, point of the lattice,
+sample, pair of elements), then Box-Muller.
 """
 
 import math
@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-# The lattice of times on which a Brownian path is known: _UNITS x _FINE cells.  Whole units are reached by the
-# nested divisions below, so that 2, 10, 20, 100, 200 and 1000 equal steps cost one draw a step; then by halves.
+# The lattice of times on which a Brownian path is known: _UNITS x _FINE cells.  Whole units are reached by
+# the nested divisions below, so that 2, 10, 20, 100, 200 and 1000 equal steps cost one draw a step; a unit is
+# then split into halves.
 _UNITS, _FINE = 1000, 2**14
 _DIVISIONS = tuple(_FINE * units for units in (500, 100, 50, 10, 5, 1))
 _BLOCK, _CHUNK = 2**19, 2**16  # numbers of a path held at once; numbers drawn at once, to stay in the cache
@@ -25,7 +26,7 @@ class Brownian:
     `normals(x, times)` gives for each step of the grid a standard normal shaped like x: the path's increment
     over that step, scaled to unit variance.  So the same samples come out however a batch is cut (`first` is
     the number of the first row), and a finer grid with the same ends sees the same path.  Times are rounded
-    to 1/16,384,000 of the grid's length.  The path is built by bisection (Lévy's construction) from a
+    to 1/16,384,000 of the grid's length.  The path is built by nested division (Lévy's construction) from a
     counter-based generator, on x's device, without a host sync; CPU and GPU agree up to rounding.
     """
 
@@ -88,7 +89,7 @@ def _bridge(a, m, b):
 
 
 def _program(a, b, points, hashed):
-    """How to bisect the cell [a, b) down to the grid: nested ("split", key, share, spread, left, right) and
+    """How to split the cell [a, b) down to the grid: nested ("split", key, share, spread, left, right) and
     ("block", keys, spreads, shares, scales, rounds, cells), with all it needs on the device before the
     sampler's loop begins.
     """
@@ -107,13 +108,13 @@ def _program(a, b, points, hashed):
 
 @lru_cache(maxsize=4096)
 def _plan(points, a, b, at_once):
-    """The bisection of [a, b) until no point of the grid is inside a cell, as rounds over a table of
-    increments whose row 0 is that of [a, b), and row k + 1 at first the noise of the k-th split.
+    """The splits of [a, b) until no point of the grid is inside a cell, as rounds over a table of increments
+    whose row 0 is that of [a, b), and whose row k + 1 is at first the noise of the k-th split.
 
     Returns (keys, bridges, scales, rounds, cells): the middle of each split and its `_bridge`; for each row
-    of the finished table 1 / sqrt(length of its step); for each round the rows that it splits (a range or a
-    tensor; at most at_once of them), the left parts going to new rows; (end, row) of each cell, in order of
-    time.
+    of the finished table 1 / sqrt(length of the step that it belongs to); for each round the rows that it
+    splits (a range or a tensor; at most at_once of them), whose right parts stay while the left parts go to
+    the next new rows; (end, row) of each cell, in order of time.
     """
     cells, keys, bridges, rounds = [(a, b)], [], [], []
     while True:
@@ -157,7 +158,7 @@ def _walk(program, w, hashed):
 
 
 def _bisect(w, keys, spreads, shares, scales, rounds, cells, hashed):
-    """Fill the table of increments round by round (Lévy's construction); the cells as (end, increment).
+    """Fill the table of increments round by round; the cells as `_walk` yields them.
 
     Not fused into addcmul: one rounding an operation gives the same bits whatever the batch.
     """
@@ -197,6 +198,9 @@ def _mix(z):
 class _HashedNormals:
     """Standard normals, each a function of (seed, key, sample, element) and of nothing else, for samples
     first, first + 1, ... of a batch like x (B, ...), d elements a sample: hash, then Box-Muller.
+
+    A hash gives two of them, elements i and i + (d + 1) // 2.  at_once: how many keys are drawn, and rows
+    split, in one piece.
     """
 
     def __init__(self, seed, first, x):
@@ -224,10 +228,10 @@ class _HashedNormals:
         for i in range(0, len(keys), at_once):
             part = slice(i, i + at_once)
             bits = _mix(keys[part, None, None] + self.places)
-            high, low = bits.view(torch.int32).unflatten(-1, (-1, 2)).unbind(-1)
-            uniform = high.to(self.dtype).abs_().add_(0.5).mul_(2.0**-31).clamp_(max=1)
+            one, other = bits.view(torch.int32).unflatten(-1, (-1, 2)).unbind(-1)  # halves of the hashes
+            uniform = one.to(self.dtype).abs_().add_(0.5).mul_(2.0**-31).clamp_(max=1)
             radius = uniform.log_().mul_(-2).sqrt_().mul_(spreads[part])
-            angle = low.to(self.dtype).mul_(math.pi * 2.0**-31)
+            angle = other.to(self.dtype).mul_(math.pi * 2.0**-31)
             torch.mul(radius, angle.cos(), out=out[part, :, :half])
             rest = self.d - half  # half, or one less when d is odd
             torch.mul(radius[..., :rest], angle.sin_()[..., :rest], out=out[part, :, half:])
