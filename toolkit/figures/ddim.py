@@ -25,7 +25,7 @@ from toolkit.plots import (
 RING = Mixture.ring(8)
 
 
-def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=4):
+def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
     """Paths on the ring from one x_T, `copies` times with different noise, for several eta."""
     schedule = VP()
     start = initial_noise(1, 2, seed, dtype=torch.float64).expand(copies, 2).clone()
@@ -111,7 +111,7 @@ def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
 
 
 @style()
-def explorer(eta, steps, seed=4):
+def explorer(eta, steps, seed=8):
     """For the widget: on the ring, 12 paths from one x_T at the left, 400 samples at the right, for eta and a
     number of steps."""
     schedule = VP()

@@ -8,7 +8,7 @@ from toolkit.sampling import exact_variance, sample
 from toolkit.schedules import NOTATIONS, convert
 
 
-def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, seed=3, label=None):
+def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, seed=5, label=None):
     """Rows for `plots.journey`: the same noise carried to digits in fewer and fewer steps.
 
     1000 steps are DDPM's ancestral sampling, all others DDIM.  label: class of every sample, or None for any.
