@@ -183,6 +183,7 @@ class Network(_Labelled):
         self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
         self.clock, self._clock, self.learned_variance = clock, _CLOCKS[clock], learned_variance
         self.label, self._calls = _as_label(label), [0]
+        self._remembered = {}
 
     def _view(self, want, x, t):
         prediction = self.prediction(x, t)
@@ -215,9 +216,7 @@ class Network(_Labelled):
                 .expand(len(x))
             )
         else:
-            c = torch.full(
-                (1,), self._clock(self.schedule, t), dtype=_clock_dtype(x), device=x.device
-            ).expand(len(x))
+            c = self._clock_at(float(t), _clock_dtype(x), x.device).expand(len(x))
         out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         if self.predicts == "edm":
             x = x * self._edm_scale(x, t)
@@ -227,6 +226,27 @@ class Network(_Labelled):
             raise ValueError(f"the network must return a tensor of shape {tuple(out_shape)}, got {got}")
         return out
 
+    def _remember(self, make, *key):
+        """make(*key), remembered: runs come back to the same times."""
+        if key not in self._remembered:
+            if len(self._remembered) >= 8192:
+                self._remembered.clear()
+            self._remembered[key] = make(*key)
+        return self._remembered[key]
+
+    def _clock_at(self, t, dtype, device):
+        """What the network is told of a time t, (1,)."""
+
+        def make(t, dtype, device, _inference):
+            return torch.full((1,), self._clock(self.schedule, t), dtype=dtype, device=device)
+
+        return self._remember(make, t, dtype, device, torch.is_inference_mode_enabled())
+
+    def _coefficients(self, want, t):
+        """`view_coefficients` at a time t."""
+        levels = self.schedule.alpha(t), self.schedule.sigma(t)
+        return view_coefficients(self.predicts, want, *levels, self.sigma_data)
+
     def _edm_scale(self, x, t):
         """c_in / alpha: the factor that brings x_t to unit variance."""
         alpha, sigma = _levels(self.schedule, x, t)
@@ -235,8 +255,11 @@ class Network(_Labelled):
     def _convert(self, want, prediction, x, t):
         if want == self.predicts:
             return prediction
-        alpha, sigma = _levels(self.schedule, x, t)
-        a, b = view_coefficients(self.predicts, want, alpha, sigma, self.sigma_data)
+        if isinstance(t, torch.Tensor):
+            levels = _levels(self.schedule, x, t)
+            a, b = view_coefficients(self.predicts, want, *levels, self.sigma_data)
+        else:
+            a, b = self._remember(self._coefficients, want, float(t))
         if isinstance(a, float) and a == 0:
             return prediction * b
         return a * x + b * prediction

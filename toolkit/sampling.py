@@ -21,13 +21,14 @@ from toolkit.noise import Brownian, Replay, drawn_seed
 REGISTRY: dict[str, Callable] = {}
 
 
-def sampler(*, order: int | None, nfe: Callable[[int], int] | None, kind: str):
+def sampler(*, order: int | None, nfe: Callable[[int], int] | None, kind: str, needs: dict | None = None):
     """Declare what a sampler promises, check its arguments, and register it under its name.
 
     order: order of convergence as the steps are refined (weak order for kind="sde"; None for "mcmc").  nfe:
     steps -> model calls, None if the sampler chooses its own steps.  kind: "ode" or "sde" (sampling), "mcmc"
-    (Langevin dynamics, which solves no equation between the times), "inversion" (from data to noise).  The
-    decorated generator receives `times` as a list of floats.
+    (Langevin dynamics, which solves no equation between the times), "inversion" (from data to noise).  needs:
+    options without which it has not got that order.  The decorated generator receives `times` as a list of
+    floats.
     """
 
     def decorate(loop):
@@ -35,7 +36,7 @@ def sampler(*, order: int | None, nfe: Callable[[int], int] | None, kind: str):
         def checked(model, x, times, **options):
             return loop(model, _check_state(x), _check_times(times), **options)
 
-        checked.order, checked.nfe, checked.kind = order, nfe, kind
+        checked.order, checked.nfe, checked.kind, checked.needs = order, nfe, kind, needs or {}
         checked.random = "rng" in inspect.signature(loop).parameters
         REGISTRY[loop.__name__] = checked
         return checked

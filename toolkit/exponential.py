@@ -1,0 +1,251 @@
+"""Chapter 4: the exponential integrator, and the weights of every multistep method that is built on it.
+
+Variation of constants turns the probability-flow ODE into an integral of the prediction alone (Lu et al.
+2022a, Proposition 3.1, and 2022b, Proposition 4.1).  From (s, lambda_s) to (t, lambda_t), h = lambda_t -
+lambda_s:
+
+    x_t = alpha_t / alpha_s x_s - sigma_t int e^(lambda_t - lambda) eps dlambda          noise prediction
+    x_t = sigma_t / sigma_s x_s + alpha_t int e^(lambda - lambda_t) x0 dlambda           data prediction
+
+and, for the reverse SDE of level tau, constant over the step (Xue et al. 2023, Proposition 4.2),
+
+    x_t = sigma_t / sigma_s e^(-tau^2 h) x_s + sigma_t sqrt(1 - e^(-2 tau^2 h)) z
+          + (1 + tau^2) alpha_t int e^((1 + tau^2)(lambda - lambda_t)) x0 dlambda.
+
+Replace the prediction by the polynomial through its last values, in lambda, in t or in sigma / alpha, and
+integrate that exactly: an exponential Adams-Bashforth method.  DPM-Solver++, DEIS, iPNDM, UniP and SA-Solver
+are choices of the prediction, of the variable, of the order and of tau.
+"""
+
+import math
+from collections import deque
+from functools import lru_cache, wraps
+
+import numpy as np
+
+from toolkit.ode import VARIABLES, rk4
+from toolkit.sampling import sample_last
+
+PREDICTIONS = ("eps", "x0")
+
+
+def phi(k: int, z):
+    """phi_k(z) = int_0^1 e^((1 - u) z) u^(k-1) / (k-1)! du, phi_0 = e^z (Hochbruck & Ostermann 2010, eq.
+    2.10).
+
+    z: a number or float64 array, -inf included.  The recursion phi_(k+1) = (phi_k - 1/k!) / z cancels at
+    small
+    z: below |z| = 2 the Taylor series is summed instead.  Full float64 precision for k up to 6.
+    """
+    z = np.asarray(z, dtype=np.float64)
+    series = np.zeros_like(z)
+    small = np.where(np.abs(z) < 2, z, 0.0)
+    for n in reversed(range(32)):
+        series = series * small + 1 / math.factorial(n + k)
+    large = np.where(np.abs(z) < 2, 2.0, z)
+    value = np.exp(large)
+    for j in range(k):
+        value = (value - 1 / math.factorial(j)) / large
+    result = np.where(np.abs(z) < 2, series, value)
+    return result if result.ndim else float(result)
+
+
+def carry(schedule, times, prediction="x0", tau=0.0):
+    """(a, b, c, rate), float64 (n,): a step is x_t = a x_s + b P + c z, with P = int_0^1 e^(-rate h (1 - u))
+    prediction du and u running over [lambda_s, lambda_t].
+
+    times: (n + 1,).  tau: a number or one for each step.  rate = 1 + tau^2 for "x0", -1 for "eps".  Where
+    sigma_t = 0 and h is infinite, P is to be read as the prediction at s: the step is a jump to x_0.
+    """
+    alpha, sigma = schedule.alpha(np.asarray(times)), schedule.sigma(np.asarray(times))
+    h, clean = np.diff(schedule.lam(np.asarray(times))), sigma[1:] == 0
+    h = np.where(clean, 0.0, h)
+    gain = alpha[1:] / alpha[:-1]
+    if prediction == "eps":
+        b = np.where(clean, -gain * sigma[:-1], -sigma[1:] * h)
+        return gain, b, np.zeros_like(h), np.full_like(h, -1.0)
+    squared = np.broadcast_to(np.asarray(tau, dtype=float), h.shape) ** 2
+    a = np.where(clean, 0.0, sigma[1:] / sigma[:-1] * np.exp(-squared * h))
+    b = np.where(clean, alpha[1:], (1 + squared) * alpha[1:] * h)
+    return a, b, sigma[1:] * np.sqrt(-np.expm1(-2 * squared * h)), 1 + squared
+
+
+_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(48)[i] / 2 + (i == 0) / 2 for i in (0, 1))
+
+
+def moments(schedule, s, t, count, rate, variable="lam"):
+    """int_0^1 e^(-rate h (1 - u)) v^m du for m < count, float64 (n, count); v, 0 at s and 1 at t, is the
+    variable that polynomials are written in, u runs over [lambda_s, lambda_t].
+
+    s, t, rate: (n,).  In lambda they are m! phi_(m+1)(-rate h); in t and sigma Gauss-Legendre integrates
+    them.
+    """
+    lam = schedule.lam(s)
+    h = schedule.lam(t) - lam
+    if variable == "lam":
+        return np.stack([math.factorial(m) * phi(m + 1, -rate * h) for m in range(count)], axis=1)
+    inner = lam[:, None] + h[:, None] * _NODES
+    v = np.exp(-inner) if variable == "sigma" else schedule.t_of_lam(inner)
+    low, high = position(schedule, s, variable)[:, None], position(schedule, t, variable)[:, None]
+    kernel = _WEIGHTS * np.exp(-(rate * h)[:, None] * (1 - _NODES))
+    return np.stack([(kernel * ((v - low) / (high - low)) ** m).sum(1) for m in range(count)], axis=1)
+
+
+def position(schedule, times, variable):
+    """The values of the variable, "lam", "t" or "sigma" (sigma / alpha), at these times."""
+    if variable == "t":
+        return np.asarray(times, dtype=float)
+    lam = schedule.lam(np.asarray(times))
+    return lam if variable == "lam" else np.exp(-lam)
+
+
+def interpolation_weights(schedule, nodes, s, t, rate, variable="lam"):
+    """Weights (n, k) with which a prediction's values at `nodes` (n, k), times, enter int_0^1 e^(-rate h (1 -
+    u)) P du, P the polynomial through them: exact for polynomials of degree below k.  s, t, rate: (n,).
+    """
+    low, high = position(schedule, s, variable)[:, None], position(schedule, t, variable)[:, None]
+    v = (position(schedule, nodes, variable) - low) / (high - low)
+    powers = v[:, None, :] ** np.arange(v.shape[1])[:, None]
+    return np.linalg.solve(powers, moments(schedule, s, t, v.shape[1], rate, variable)[..., None])[..., 0]
+
+
+# --- tables: one row a step -----------------------------------------------------------------------------
+
+
+def kept(build):
+    """Remember the tables that `build(schedule, times, ...)` made: each batch of a run needs the same one."""
+    remembered = lru_cache(maxsize=256)(lambda *args, **options: tuple(build(*args, **options)))
+
+    @wraps(build)
+    def table(schedule, times, *args, **options):
+        return remembered(schedule, tuple(float(t) for t in times), *args, **options)
+
+    return table
+
+
+def orders_of_steps(schedule, times, order, lower_last=False):
+    """How many predictions each step uses: min(order, i + 1), and 1 in a step to sigma = 0, where lambda is
+    infinite and no polynomial in it can be followed.  lower_last: 1 in the last step in any case.
+    """
+    if order < 1:
+        raise ValueError(f"order must be at least 1, got {order}")
+    counts = [min(order, i + 1) for i in range(len(times) - 1)]
+    if lower_last or schedule.sigma(float(times[-1])) == 0:
+        counts[-1] = 1
+    return counts
+
+
+@kept
+def adams_table(
+    schedule, times, order, prediction="x0", variable="lam", tau=0.0, lower_last=False, implicit=False
+):
+    """A row (a, weights, c) for each step: x' = a x + sum_j weights[j] m_j + c z, m_0 the newest prediction:
+    the exponential Adams-Bashforth method of this order.  implicit: Adams-Moulton, m_0 the prediction at the
+    step's end; a step to sigma = 0 has none.
+
+    Steps use `orders_of_steps` predictions (implicit: one more, the newest).  tau: a number, or a function of
+    t taken at each step's start.  ValueError for an unknown prediction or variable, an order below 1, an
+    infinite lambda at the start, or tau with eps.
+    """
+    check_choice("prediction", prediction, PREDICTIONS)
+    check_choice("variable", variable, VARIABLES)
+    check_start(schedule, times)
+    times = np.asarray(times, dtype=float)
+    tau = np.array([tau(t) if callable(tau) else tau for t in times[:-1].tolist()])
+    if (tau != 0).any() and prediction == "eps":
+        raise ValueError("tau > 0 needs prediction='x0'")
+    a, b, c, rate = carry(schedule, times, prediction, tau)
+    counts = np.array(orders_of_steps(schedule, times, order, lower_last))
+    weights = [None] * len(counts)
+    clean = schedule.sigma(times[-1]) == 0
+    for k in set(counts.tolist()):
+        steps = np.flatnonzero(counts == k)
+        steps = steps[:-1] if clean and steps[-1] == len(counts) - 1 else steps
+        if len(steps):
+            nodes = times[steps[:, None] + implicit - np.arange(k + implicit)]
+            ends = times[steps], times[steps + 1]
+            rows = interpolation_weights(schedule, nodes, *ends, rate[steps], variable)
+            for i, row in zip(steps, (b[steps, None] * rows).tolist()):
+                weights[i] = row
+    if clean:
+        weights[-1] = [float(b[-1])]
+    return list(zip(a.tolist(), weights, c.tolist()))
+
+
+def check_choice(name, value, choices):
+    """ValueError unless value is one of choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+
+
+def check_start(schedule, times):
+    """ValueError if lambda is infinite at the start."""
+    if not math.isfinite(schedule.lam(times[0])):
+        raise ValueError(
+            f"lambda is {schedule.lam(times[0]):g} at the start t = {times[0]:g}: start the grid where both "
+            "alpha and sigma are positive"
+        )
+
+
+def run_table(model, x, times, table, prediction="x0", noises=None, start="lower", corrector=None):
+    """The loop of every multistep method: call the model, remember, combine.  Yields (t, x).
+
+    table: see `adams_table`.  corrector: a second table, implicit; then the state at each time but the last
+    is made again once its prediction is known (with the same noise), and the prediction is kept as it was.
+    start: "lower", the first steps use the shorter rows of the table; "matched", they are replaced by
+    Runge-Kutta steps of order 4 in lambda (four calls each, the first of them shared).
+    """
+    check_choice("start", start, ("lower", "matched"))
+    predict = _predict(model, prediction)
+    length = max(len(weights) for _, weights, _ in table)
+    ready = length - 1 if start == "matched" else 0
+    if ready and (noises or ready > 3):
+        raise ValueError("start='matched' serves deterministic methods of order up to 4")
+    history, before = deque(maxlen=length), None
+    yield times[0], x
+    for i, (a, weights, c) in enumerate(table):
+        m = predict(x, times[i])
+        if before is not None:
+            x = combine(*before, [m, *history])  # PEC: m is not evaluated again
+        history.appendleft(m)
+        before = None
+        if i < ready and len(weights) < length and model.schedule.sigma(times[i + 1]) > 0:
+            x = _runge_kutta(model, x, times[i], times[i + 1], m, prediction)
+        else:
+            x = a * x + c * next(noises) if noises else a * x
+            if corrector and i < len(table) - 1:
+                before = x, corrector[i][1]
+            x = combine(x, weights, history)
+        yield times[i + 1], x
+
+
+def _predict(model, prediction):
+    return model.x0 if prediction == "x0" else model.eps
+
+
+def combine(x, weights, values):
+    """x + sum_j weights[j] values[j]."""
+    for w, m in zip(weights, values):
+        x = x + w * m
+    return x
+
+
+def _runge_kutta(model, x, s, t, m, prediction):
+    """One step of `ode.rk4` in lambda from a state whose prediction m is known already."""
+    alpha, sigma = model.schedule.alpha(s), model.schedule.sigma(s)
+    known = m if prediction == "eps" else (x - alpha * m) / sigma
+    return sample_last(rk4(Known(model, s, known), x, [s, t], variable="lam"))
+
+
+class Known:
+    """A model whose eps at one time is known already: the first question about that time costs no call."""
+
+    def __init__(self, model, t, eps):
+        self.model, self.schedule, self.t, self.known = model, model.schedule, t, eps
+
+    def eps(self, x, t):
+        """The known value the first time that t is asked for; after that the model's own answer."""
+        if t != self.t or self.known is None:
+            return self.model.eps(x, t)
+        known, self.known = self.known, None
+        return known
