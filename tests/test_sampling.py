@@ -22,7 +22,7 @@ from toolkit import (
 )
 from toolkit.ddim import ddim, ddim_invert
 from toolkit.ddpm import ddpm
-from toolkit.noise import Replay
+from toolkit.noise import Replay, _HashedNormals
 from toolkit.sampling import REGISTRY, sampler
 
 RING = Mixture.ring()
@@ -190,13 +190,123 @@ def test_noise_does_not_depend_on_how_a_batch_is_cut(shape, dtype):
 
 
 def test_noise_of_a_batch_too_large_for_one_block_has_the_same_bits():
-    """Beyond a million numbers the path is built piece by piece, along the same bisection."""
+    """Beyond half a million numbers the path is built piece by piece, along the same divisions."""
     times, shape = deep_grid(40), (300, 128)
     for dtype in (torch.float32, torch.float64):
         whole = normals(1, shape, times, dtype=dtype)
         assert whole.numel() > 2**20
         for first in (0, 131, 299):
             assert torch.equal(normals(1, (1, 128), times, first, dtype)[:, 0], whole[:, first])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("block, chunk", [(1, 1), (50, 7), (2**30, 2**30)])
+def test_the_sizes_of_blocks_and_of_draws_change_no_bit(dtype, block, chunk, monkeypatch):
+    times, shape = deep_grid(23), (5, 3)
+    whole = normals(2, shape, times, dtype=dtype)
+    monkeypatch.setattr("toolkit.noise._BLOCK", block)
+    monkeypatch.setattr("toolkit.noise._CHUNK", chunk)
+    assert torch.equal(normals(2, shape, times, dtype=dtype), whole)
+
+
+@pytest.fixture
+def draws(monkeypatch):
+    """Counts the draws that a path makes: a function of (shape, times)."""
+    asked, draw = [], _HashedNormals.draw
+
+    def counted(self, keys, *rest, **options):
+        asked.append(len(keys))
+        return draw(self, keys, *rest, **options)
+
+    def count(shape, times):
+        asked.clear()
+        assert len(normals(0, shape, times)) == len(times) - 1
+        return sum(asked)
+
+    monkeypatch.setattr(_HashedNormals, "draw", counted)
+    return count
+
+
+@pytest.mark.parametrize("steps", [2, 10, 20, 100, 200, 1000])
+@pytest.mark.parametrize("shape", [(3, 2), (64, 100)])  # the second takes several blocks from 100 steps on
+def test_equal_steps_of_these_numbers_cost_one_draw_each(steps, shape, draws):
+    for ends in ((1, 0), (80, 0.002)):
+        assert draws(shape, np.linspace(*ends, steps + 1).tolist()) == steps
+
+
+def test_other_grids_cost_several_draws_a_step(draws):
+    """As the page of the benchmarks says."""
+    for times in (np.linspace(1, 0, 51).tolist(), deep_grid(50)):
+        assert 50 < draws((2, 2), times) < 50 * 24
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 7, 64, 65])
+def test_any_number_of_elements(d):
+    """Hashes give normals in pairs: an odd element count leaves one of a pair unused, and none twice."""
+    times = [1.0, 0.7, 0.2, 0.0]
+    z = normals(5, (400, d), times)
+    start = initial_noise(400, d, seed=5, dtype=torch.float64)
+    for values in (z, start):
+        assert values.isfinite().all() and len(values.unique()) == values.numel()
+    assert abs(z.mean()) < 5 / math.sqrt(z.numel()) and abs(z.var() - 1) < 5 * math.sqrt(2 / z.numel())
+    if d > 1:
+        off = np.corrcoef(z.flatten(0, 1).numpy().T) - np.eye(d)
+        assert abs(off).max() < 5.5 / math.sqrt(1200)
+    assert torch.equal(normals(5, (1, d), times, first=399)[:, 0], z[:, 399])
+    assert torch.equal(z, normals(5, (400, 1, d, 1), times)[:, :, 0, :, 0])
+
+
+def test_single_and_double_precision_see_the_same_path():
+    """Up to rounding in single precision: its largest error is where the radius of Box-Muller is nearly 0,
+    sqrt(2) times the root of half a last place of 1."""
+    times = deep_grid(30)
+    pairs = [normals(6, (200, 7), times, dtype=dtype).double() for dtype in (torch.float32, torch.float64)]
+    pairs += [initial_noise(20000, 7, 6, dtype).double() for dtype in (torch.float32, torch.float64)]
+    for single, double in (pairs[:2], pairs[2:]):
+        off = (single - double).abs()
+        assert off.max() < 5e-4 and off.square().mean().sqrt() < 2e-6 and off.median() < 5e-7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_step_is_the_weighted_sum_of_the_steps_inside_it(seed):
+    """Three grids, each nested in the next, with steps from one cell of the lattice to a third of all:
+    sqrt(length) times the coarse increment is the sum of the same of the fine ones."""
+    cells, random = 16_384_000, np.random.default_rng(seed)
+    near = 8_192_000 + random.choice(40, 6, replace=False)  # neighbours on the lattice, about its first split
+    fine = np.unique([0, *random.integers(1, cells, 50), *near, *range(0, cells, cells // 20), cells])
+    for dtype, tolerance in ((torch.float32, 1e-6), (torch.float64, 1e-14)):
+        grids_ = [fine]
+        for _ in range(2):
+            inner = grids_[-1][1:-1]
+            kept = np.sort(random.choice(inner, len(inner) // 2, replace=False))
+            grids_.append(np.array([0, *kept, cells]))
+        paths = {}
+        for k, points in enumerate(grids_):
+            z = normals(seed, (9, 3), (1 - points / cells).tolist(), dtype=dtype).double()
+            paths[k] = z * torch.from_numpy(np.sqrt(np.diff(points)))[:, None, None]
+        for k in (1, 2):
+            at = np.searchsorted(grids_[k - 1], grids_[k])
+            joined = torch.stack([paths[k - 1][i:j].sum(0) for i, j in zip(at, at[1:])])
+            assert (joined - paths[k]).abs().max() < tolerance * 20 * math.sqrt(cells)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 2**31, 2**62 - 1, -1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_distribution_in_the_large(seed, dtype):
+    """A quarter of a million normals: four moments and the Kolmogorov-Smirnov distance; correlations, of the
+    values and of their squares, at lags over steps, samples and elements.  Every bound is 5 deviations."""
+    z = normals(seed, (250, 50), np.linspace(1, 0, 21).tolist(), dtype=dtype).double()
+    for values in (z, initial_noise(5000, 50, seed, dtype).double().reshape(20, 250, 50)):
+        n = values.numel()
+        for power, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+            assert abs((values**power).mean() - mean) < 5 * math.sqrt(variance / n), power
+        assert stats.kstest(values.flatten().numpy(), "norm").pvalue > 1e-6
+        for v in (values, (values**2 - 1) / math.sqrt(2)):
+            for axis in range(3):
+                for lag in (1, 2, values.shape[axis] // 2):
+                    one = v.narrow(axis, 0, v.shape[axis] - lag)
+                    two = v.narrow(axis, lag, v.shape[axis] - lag)
+                    assert abs((one * two).mean()) < 5 / math.sqrt(one.numel()), (axis, lag)
 
 
 @pytest.mark.parametrize("seed", range(3))
