@@ -4,10 +4,8 @@ import math
 from importlib import import_module
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
 import torch
-from scipy.integrate import solve_ivp
 
 from toolkit import (
     EDM,
@@ -19,11 +17,11 @@ from toolkit import (
     Network,
     SubVP,
     VPCosine,
-    exact_variance,
     grids,
     initial_noise,
     sample,
 )
+from toolkit.convergence import ode_errors, slope, weak_errors
 from toolkit.sampling import REGISTRY
 
 CHAPTERS = ["ddpm", "ddim", "sde", "ode", "dpm_solver", "multistep", "distill", "amed", "practice"]
@@ -68,27 +66,6 @@ def between(schedule, noisiest=5.0, cleanest=0.2):
     return schedule.t_of_lam(-math.log(noisiest)), schedule.t_of_lam(-math.log(cleanest))
 
 
-def exact_end(schedule, x, t, s):
-    """The probability-flow ODE in lambda by DOP853, for dx/dlambda = (dlog alpha/dlambda) x - sigma eps
-    (in x / alpha: -kappa eps).
-    """
-    model = MODES.model(schedule)
-
-    def slope(lam, y):
-        now = schedule.t_of_lam(lam)
-        state = schedule.alpha(now) * torch.from_numpy(y).reshape(x.shape)
-        return (-math.exp(-lam) * model.eps(state, now)).numpy().reshape(-1)
-
-    start = (x / schedule.alpha(t)).numpy().reshape(-1)
-    ends = schedule.lam(t), schedule.lam(s)
-    solution = solve_ivp(slope, ends, start, method="DOP853", rtol=1e-12, atol=1e-13)
-    return schedule.alpha(s) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape)
-
-
-def slope_of(steps, errors):
-    return -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-
-
 @pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), Flow()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", chosen("ode", "inversion"))
 @pytest.mark.parametrize("seed", [0, 1])
@@ -99,13 +76,13 @@ def test_order_of_deterministic_samplers(name, schedule, seed):
     t, s = (first, last) if forward else (last, first)
     x0, noise = MODES.sample(64, seed), initial_noise(64, 2, seed, torch.float64)
     x = schedule.alpha(t) * x0 + schedule.sigma(t) * noise
-    want, steps, errors = exact_end(schedule, x, t, s), [128, 256, 512], []
-    for n in steps:
-        end = sample(
-            REGISTRY[name], MODES.model(schedule), x, grids.uniform_lambda(schedule, n, first, last)
-        ).x
-        errors.append(float((end - want).square().mean().sqrt()))
-    assert slope_of(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
+    steps = [128, 256, 512]
+    solver = REGISTRY[name]
+    errors = ode_errors(
+        solver, MODES.model(schedule), x, steps, start=first, end=last, **solver.needs
+    )["rmse"]
+    # a steeper fall than promised is fine where a method is still gaining on its order, a flatter one is not
+    assert solver.order - 0.1 < slope(steps, errors) < solver.order + 0.15, errors
 
 
 @pytest.mark.parametrize("schedule", [VP(), VE(), Flow()], ids=lambda s: type(s).__name__)
@@ -114,16 +91,9 @@ def test_order_of_deterministic_samplers(name, schedule, seed):
 def test_weak_order_of_stochastic_samplers(name, schedule, std):
     """Slope of the error in the variance, which is known without sampling for Gaussian data."""
     first, last = between(schedule)
-    want = (schedule.alpha(last) * std) ** 2 + schedule.sigma(last) ** 2
-    steps = [256, 512, 1024]  # EDM's churn is capped below about 100 steps
-    errors = [
-        abs(
-            exact_variance(REGISTRY[name], schedule, grids.uniform_lambda(schedule, n, first, last), std)
-            - want
-        )
-        for n in steps
-    ]
-    assert slope_of(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
+    steps = [512, 1024, 2048]  # far enough out: EDM's churn, for one, is capped below about 100 steps
+    errors = weak_errors(REGISTRY[name], schedule, steps, std, start=first, end=last)
+    assert slope(steps, errors) == pytest.approx(REGISTRY[name].order, abs=0.1), errors
 
 
 # --- cost, batches, robustness --------------------------------------------------------------------------

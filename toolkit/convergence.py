@@ -1,0 +1,153 @@
+"""How fast a solver's error falls as its steps are refined, measured against what is known exactly.
+
+A method of order p errs by about C h^p: on logarithmic axes a straight line, whose `slope` is p.
+Deterministic samplers are compared state by state with the probability flow (`ode_errors`), stochastic ones
+in their variance (`weak_errors`: the weak order) and path by path (`strong_errors`: the strong order).
+Kloeden & Platen 1992, sec. 9.6 and 9.7, define the two.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from toolkit import grids
+from toolkit.noise import Brownian
+from toolkit.sampling import exact_variance, sample
+
+
+def slope(steps, errors) -> float:
+    """The order that errors show: -d log(error) / d log(steps), by least squares.  Both (n,), n at least 2.
+
+    ValueError where an error is not positive and finite: its logarithm has no place on the line.
+    """
+    steps, errors = np.asarray(steps, dtype=float), np.asarray(errors, dtype=float)
+    if steps.shape != errors.shape or steps.ndim != 1 or len(steps) < 2:
+        raise ValueError(
+            "steps and errors must be two lists of equal length, at least 2; "
+            f"got shapes {steps.shape} and {errors.shape}"
+        )
+    if not ((errors > 0) & np.isfinite(errors)).all():
+        raise ValueError(f"errors must be positive and finite to have a slope, got {errors.tolist()}")
+    return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
+
+
+# --- deterministic samplers -----------------------------------------------------------------------------
+
+
+def reference(model, x, t: float, s: float):
+    """The probability flow's state at time s of the samples x (B, ...) that it has at time t, either way.
+
+    By DOP853 (Hairer, Norsett & Wanner 1993, sec. II.5) at a tolerance of 1e-12, in float64 and in
+    dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that is smooth and
+    accurate to about 1e-12 in float64, such as a Mixture's: with a float32 network the solver does not come
+    to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or sigma is 0 at t or s.
+    """
+    schedule, x = model.schedule, x.double()
+    ends = schedule.lam(float(t)), schedule.lam(float(s))
+    if not all(map(math.isfinite, ends)):
+        raise ValueError(
+            f"lambda is {ends[0]:g} at t = {t:g} and {ends[1]:g} at s = {s:g}: both must be finite, "
+            "so choose times where neither alpha nor sigma is 0"
+        )
+    from scipy.integrate import solve_ivp
+
+    def slope_at(lam, y):
+        now = schedule.t_of_lam(float(lam))
+        state = schedule.alpha(now) * torch.from_numpy(y).reshape(x.shape).to(x.device)
+        return (-math.exp(-lam) * model.eps(state, now)).cpu().numpy().reshape(-1)
+
+    with torch.no_grad():
+        start = (x / schedule.alpha(float(t))).cpu().numpy().reshape(-1)
+        solution = solve_ivp(slope_at, ends, start, method="DOP853", rtol=1e-12, atol=1e-13)
+    if not solution.success:
+        raise ValueError(f"the reference solution did not reach s = {s:g}: {solution.message}")
+    return schedule.alpha(float(s)) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape).to(x.device)
+
+
+def ode_errors(
+    sampler, model, x, steps, grid=grids.uniform_lambda, start=None, end=None, want=None, **options
+) -> dict:
+    """Errors of a deterministic sampler at the end of its run, for each number of steps.
+
+    x: (B, ...) at time start (of an inversion: at time end).  steps: a list of ints.  grid: a function of
+    `toolkit.grids`, between start and end (default: the schedule's).  want: the exact result (B, ...); by
+    default `reference`, so that sigma must not be 0 at either end.  options go to the sampler.
+    Returns {"steps", "nfe", "rmse", "median"}: lists as long as steps; nfe the model calls made, rmse the
+    root mean square of the error's elements, median that of each sample's own root mean square, over the
+    samples.
+    """
+    schedule = model.schedule
+    start = schedule.start if start is None else float(start)
+    end = schedule.end if end is None else float(end)
+    if want is None:
+        want = reference(model, x, *((end, start) if sampler.kind == "inversion" else (start, end)))
+    errors = {"steps": list(steps), "nfe": [], "rmse": [], "median": []}
+    for n in steps:
+        run = sample(sampler, model, x, grid(schedule, n, start, end), **options)
+        squares = (run.x.double() - want).square().flatten(1).mean(1)
+        errors["nfe"].append(run.nfe)
+        errors["rmse"].append(float(squares.mean().sqrt()))
+        errors["median"].append(float(squares.median().sqrt()))
+    return errors
+
+
+# --- stochastic samplers --------------------------------------------------------------------------------
+
+
+def weak_errors(
+    sampler, schedule, steps, std: float = 0.5, grid=grids.uniform_lambda, start=None, end=None, **options
+) -> list:
+    """|variance of the output - the exact one| on data N(0, std^2), for each number of steps; no Monte Carlo.
+
+    steps: a list of ints; grid, start, end as in `ode_errors`.  For a sampler whose steps do not depend on x:
+    see `exact_variance`.  Returns a list of floats.
+    """
+    errors = []
+    for n in steps:
+        times = grid(schedule, n, start, end)
+        last = float(times[-1])
+        exact = (schedule.alpha(last) * std) ** 2 + schedule.sigma(last) ** 2
+        errors.append(abs(exact_variance(sampler, schedule, times, std, **options) - exact))
+    return errors
+
+
+def strong_errors(sampler, model, x, steps, finest: int, seed=0, start=None, end=None, **options) -> list:
+    """Root mean square distance, at the end, between runs with these numbers of steps and one with `finest`
+    steps, all on the same Brownian paths.
+
+    x: (B, ...) at time start.  steps: a list of ints, well below finest (the errors are relative to that run,
+    which has its own).  The grid is `grids.uniform`.  For samplers that draw one normal a step.  Returns a
+    list of floats, over the elements of all samples.  ValueError unless finest exceeds all steps.
+    """
+    if not all(n < finest for n in steps):
+        raise ValueError(f"finest must exceed every number of steps, got {finest} and {list(steps)}")
+    run = lambda n: (
+        sample(sampler, model, x, grids.uniform(model.schedule, n, start, end), seed=seed, **options).x
+    )
+    want = run(finest)
+    return [float((run(n) - want).double().square().mean().sqrt()) for n in steps]
+
+
+def multiplicative_errors(
+    steps, finest: int, paths: int = 2000, seed=0, drift: float = 0.2, spread: float = 0.5
+) -> list:
+    """Strong errors of Euler-Maruyama where the noise is *not* additive: geometric Brownian motion dX = drift
+    X dt + spread X dw from X = 1, t = 0 to 1, whose solution exp((drift - spread^2 / 2) + spread w_1) is
+    known (Kloeden & Platen 1992, sec. 10.2).  The slope is 1/2; a larger drift, whose own error is of order
+    1, hides it until the steps are small.
+
+    steps: a list of ints, each a divisor of finest, on whose grid the paths are drawn.  paths: their number.
+    Returns the root mean square errors at t = 1, a list of floats.  ValueError for steps that do not divide.
+    """
+    if any(finest % n for n in steps):
+        raise ValueError(f"every number of steps must divide finest = {finest}, got {list(steps)}")
+    like = torch.empty(paths, 1, dtype=torch.float64)
+    normals = Brownian(seed).normals(like, np.linspace(1, 0, finest + 1).tolist())
+    w = torch.cat(list(normals), dim=1) / math.sqrt(finest)  # (paths, finest) increments
+    exact = torch.exp(drift - spread**2 / 2 + spread * w.sum(1))
+    errors = []
+    for n in steps:
+        factors = 1 + drift / n + spread * w.reshape(paths, n, finest // n).sum(2)
+        errors.append(float((factors.prod(1) - exact).square().mean().sqrt()))
+    return errors
