@@ -141,9 +141,9 @@ def test_weak_errors_are_exact_variances():
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("schedule", [VP(), SubVP(), VE()], ids=lambda s: type(s).__name__)
 def test_additive_noise_has_strong_order_one(schedule, seed):
-    start, end, steps = *levels(schedule, 5.0, 0.3), [128, 256, 512]
-    x = noisy(schedule, RING, start, 400, seed)
-    errors = strong_errors(euler_maruyama, RING.model(schedule), x, steps, 8192, seed, start, end)
+    start, end, steps = *levels(schedule, 5.0, 0.3), [64, 128, 256]
+    x = noisy(schedule, RING, start, 300, seed)
+    errors = strong_errors(euler_maruyama, RING.model(schedule), x, steps, 4096, seed, start, end)
     assert slope(steps, errors) == pytest.approx(1, abs=0.1)
 
 
