@@ -270,27 +270,27 @@ def dpmpp_2m_table(schedule, times, tau=0.0, form="midpoint", lower_last=False):
 
 
 @sampler(order=2, nfe=lambda steps: steps, kind="ode")
-def dpmpp_2m(model, x, times, form="midpoint", lower_last=False, start="lower"):
+def dpmpp_2m(model, x, times, form="midpoint", lower_last=False, warmup="lower"):
     """DPM-Solver++(2M) (Lu et al. 2022b, Algorithm 2): multistep, one call a step, data prediction.
 
     x: (B, ...) at times[0].  form: see `dpmpp_2m_table`.  The first step is of order 1; start: see
     `run_table`.
     """
     table = dpmpp_2m_table(model.schedule, times, 0.0, form, lower_last)
-    yield from run_table(model, x, times, table, start=start)
+    yield from run_table(model, x, times, table, warmup=warmup)
 
 
-@sampler(order=3, nfe=lambda steps: steps, kind="ode", needs={"start": "matched"})
-def dpmpp_3m(model, x, times, lower_last=False, start="lower"):
+@sampler(order=3, nfe=lambda steps: steps, kind="ode", needs={"warmup": "matched"})
+def dpmpp_3m(model, x, times, lower_last=False, warmup="lower"):
     """DPM-Solver++(3M): the parabola in lambda through the last three predictions, integrated exactly; order
     3.
 
     x: (B, ...) at times[0].  The first two steps are of order 1 and 2, which harms nothing where the first
-    steps are in pure noise; start="matched" makes them of order 4 (`run_table`).  The form found in
+    steps are in pure noise; warmup="matched" makes them of order 4 (`run_table`).  The form found in
     libraries, which is of order 2, is `dpmpp_3m_divided`.
     """
     table = adams_table(model.schedule, times, 3, lower_last=lower_last)
-    yield from run_table(model, x, times, table, start=start)
+    yield from run_table(model, x, times, table, warmup=warmup)
 
 
 @kept

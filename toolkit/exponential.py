@@ -187,20 +187,20 @@ def check_start(schedule, times):
         )
 
 
-def run_table(model, x, times, table, prediction="x0", noises=None, start="lower", corrector=None):
+def run_table(model, x, times, table, prediction="x0", noises=None, warmup="lower", corrector=None):
     """The loop of every multistep method: call the model, remember, combine.  Yields (t, x).
 
     table: see `adams_table`.  corrector: a second table, implicit; then the state at each time but the last
     is made again once its prediction is known (with the same noise), and the prediction is kept as it was.
-    start: "lower", the first steps use the shorter rows of the table; "matched", they are replaced by
+    warmup: "lower", the first steps use the shorter rows of the table; "matched", they are replaced by
     Runge-Kutta steps of order 4 in lambda (four calls each, the first of them shared).
     """
-    check_choice("start", start, ("lower", "matched"))
+    check_choice("warmup", warmup, ("lower", "matched"))
     predict = _predict(model, prediction)
     length = max(len(weights) for _, weights, _ in table)
-    ready = length - 1 if start == "matched" else 0
+    ready = length - 1 if warmup == "matched" else 0
     if ready and (noises or ready > 3):
-        raise ValueError("start='matched' serves deterministic methods of order up to 4")
+        raise ValueError("warmup='matched' serves deterministic methods of order up to 4")
     history, before = deque(maxlen=length), None
     yield times[0], x
     for i, (a, weights, c) in enumerate(table):

@@ -35,22 +35,22 @@ EQUAL_STEPS = {
 
 @sampler(order=2, nfe=lambda steps: steps, kind="ode")
 def exponential_ab(
-    model, x, times, order=2, prediction="x0", variable="lam", lower_last=False, start="lower"
+    model, x, times, order=2, prediction="x0", variable="lam", lower_last=False, warmup="lower"
 ):
     """The general exponential Adams-Bashforth method: the polynomial through the last `order` predictions,
     integrated exactly (`adams_table`).
 
     x: (B, ...) at times[0].  prediction: "x0" or "eps".  variable: what the polynomial is in, "lam", "t" or
-    "sigma" (for sigma / alpha).  order: any; start="matched" (see `run_table`) up to 4. Special cases: order
+    "sigma" (for sigma / alpha).  order: any; warmup="matched" (see `run_table`) up to 4. Special cases: order
     1 is DDIM; ("x0", "lam", 3) is dpmpp_3m; ("eps", "t") is DEIS-tAB; ("eps", "sigma") is DEIS-rhoAB and
     iPNDM with variable steps.
     """
     table = adams_table(model.schedule, times, order, prediction, variable, lower_last=lower_last)
-    yield from run_table(model, x, times, table, prediction, start=start)
+    yield from run_table(model, x, times, table, prediction, warmup=warmup)
 
 
-@sampler(order=3, nfe=lambda steps: steps, kind="ode", needs={"start": "matched"})
-def deis(model, x, times, order=3, variant="tab", lower_last=False, start="lower"):
+@sampler(order=3, nfe=lambda steps: steps, kind="ode", needs={"warmup": "matched"})
+def deis(model, x, times, order=3, variant="tab", lower_last=False, warmup="lower"):
     """DEIS (Zhang & Chen 2023, eq. 15): a polynomial through the last `order` eps, integrated exactly.
 
     x: (B, ...) at times[0].  variant: "tab", the polynomial in t; "rhoab", in rho = sigma / alpha.  The paper
@@ -59,7 +59,7 @@ def deis(model, x, times, order=3, variant="tab", lower_last=False, start="lower
     check_choice("variant", variant, ("tab", "rhoab"))
     variable = "t" if variant == "tab" else "sigma"
     table = adams_table(model.schedule, times, order, "eps", variable, lower_last=lower_last)
-    yield from run_table(model, x, times, table, "eps", start=start)
+    yield from run_table(model, x, times, table, "eps", warmup=warmup)
 
 
 @kept
@@ -74,7 +74,7 @@ def equal_steps_table(schedule, times, order, lower_last=False):
 
 
 @sampler(order=2, nfe=lambda steps: steps, kind="ode")
-def ipndm(model, x, times, order=4, variable_step=False, lower_last=False, start="lower"):
+def ipndm(model, x, times, order=4, variable_step=False, lower_last=False, warmup="lower"):
     """iPNDM (Zhang & Chen 2023, sec. 4 and app. B): PNDM's multistep part, started with lower orders.
 
     x: (B, ...) at times[0].  order: 1 to 4, the number of predictions used.  The weights are those of equal
@@ -87,7 +87,7 @@ def ipndm(model, x, times, order=4, variable_step=False, lower_last=False, start
         table = adams_table(schedule, times, order, "eps", "sigma", lower_last=lower_last)
     else:
         table = equal_steps_table(schedule, times, order, lower_last)
-    yield from run_table(model, x, times, table, "eps", start=start)
+    yield from run_table(model, x, times, table, "eps", warmup=warmup)
 
 
 @sampler(order=2, nfe=lambda steps: steps + 3 * min(steps, 3), kind="ode")
@@ -157,17 +157,17 @@ def unipc_tables(schedule, times, order, form="bh2", lower_last=False):
     return predictor, corrector
 
 
-@sampler(order=4, nfe=lambda steps: steps, kind="ode", needs={"start": "matched"})
-def unipc(model, x, times, order=3, form="bh2", corrector=True, lower_last=False, start="lower"):
+@sampler(order=4, nfe=lambda steps: steps, kind="ode", needs={"warmup": "matched"})
+def unipc(model, x, times, order=3, form="bh2", corrector=True, lower_last=False, warmup="lower"):
     """UniPC (Zhao et al. 2023, Algorithm 3): the predictor UniP, and the corrector UniC, which costs no call:
     it reuses the prediction that the next step needs anyway.
 
     x: (B, ...) at times[0].  order: 1, 2, 3, ... predictions in the predictor; with the corrector the method
     is of order + 1, without it of order.  The state at times[-1] is not corrected.  form: "bh1" or "bh2",
-    which differ in UniP-2 and UniC-1 only.  start: see `run_table`.
+    which differ in UniP-2 and UniC-1 only.  warmup: see `run_table`.
     """
     predictor, implicit = unipc_tables(model.schedule, times, order, form, lower_last)
-    yield from run_table(model, x, times, predictor, start=start, corrector=implicit if corrector else None)
+    yield from run_table(model, x, times, predictor, warmup=warmup, corrector=implicit if corrector else None)
 
 
 @sampler(order=2, nfe=lambda steps: steps, kind="sde")
