@@ -140,8 +140,8 @@ def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):
         times = grids.GRIDS[grid](schedule, steps, **ends)
         x = initial_noise(2, 2) * max(schedule.sigma(float(times[0])), schedule.alpha(float(times[0])))
         run = sample(REGISTRY[name], model, x, times)  # raises if anything is not finite
-        # An implicit method has a pole where the solution grows, as it does under this network; PNDM's Runge-Kutta
-        # steps are unstable where one of them spans a factor of hundreds in sigma / alpha.
+        # An implicit method has a pole where the solution grows, as it does under this network; PNDM's
+        # Runge-Kutta steps are unstable where one of them spans a factor of hundreds in sigma / alpha.
         wild = ("implicit_euler", "trapezoid", "pndm")
         assert run.x.abs().max() < (1e12 if name in wild else 1e4)
 
