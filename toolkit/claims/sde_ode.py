@@ -1,1 +1,1486 @@
-"""Claims of chapter 3: one SDE, one ODE, and the solvers that sample."""
+"""Claims of chapter 3: one SDE, one ODE, and the solvers that sample.
+
+Exact wherever the data allow it: variances on N(0, 1/4) are sums of squares (`exact_variance`),
+one-dimensional flows keep quantiles (`QuantileFlow`), and the ODE of a mixture is solved to twelve digits
+(`convergence.reference`).  Each experiment takes no argument and returns a dict label -> number."""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+
+from toolkit import (
+    EDM,
+    VE,
+    VP,
+    Discrete,
+    Flow,
+    GaussianFlow,
+    LinearSDE,
+    Mixture,
+    QuantileFlow,
+    exact_variance,
+    grids,
+    initial_noise,
+    sample,
+)
+from toolkit.convergence import (
+    multiplicative_errors,
+    ode_errors,
+    reference,
+    slope,
+    strong_errors,
+    weak_errors,
+)
+from toolkit.ddim import curvature, ddim
+from toolkit.ddpm import ddpm
+from toolkit.noise import noise_of
+from toolkit.ode import (
+    STABILITY,
+    edm_heun,
+    euler,
+    heun,
+    implicit_euler,
+    log_likelihood,
+    midpoint,
+    rk4,
+    rk4_invert,
+    rk45,
+    stiffness,
+    trapezoid,
+)
+from toolkit.sde import (
+    edm_stochastic,
+    euler_maruyama,
+    langevin,
+    langevin_step,
+    predictor_corrector,
+    reverse_coefficients,
+    snr_step,
+    stochastic_heun,
+)
+
+from . import Claim, register
+from .ddim import RING, rms
+from .ddpm import _density, show, two_peaks  # noqa: F401 - the chapter prints with show
+
+DOUBLE = {"dtype": torch.float64}
+BUDGETS = (8, 16, 32, 64, 192)
+WIDE_RING = Mixture.ring(
+    8, std=0.3
+)  # broad modes: no sample changes mode when a step does, so orders are clean
+
+
+def true_variance(schedule, t, std=0.5):
+    """Variance of x_t for data N(0, std^2)."""
+    return (schedule.alpha(t) * std) ** 2 + schedule.sigma(t) ** 2
+
+
+def mistake(loop):
+    """Mark a wrong sampler, kept to be measured: outside the registry, but usable by `sample` and
+    `exact_variance`."""
+    loop.random = "rng" in loop.__code__.co_varnames[: loop.__code__.co_argcount]
+    loop.kind = "ode"
+    return loop
+
+
+# ---- from the chain to the SDE -----------------------------------------------------------------------------
+
+
+def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
+    """max_n |alpha-bar_n - exp(-int beta)| for chains of T steps with beta_n = beta(n / T) / T: (T, gaps)."""
+    gaps = []
+    for steps in counts:
+        chain = Discrete(np.linspace(0.1 / steps, 20 / steps, steps))
+        gaps.append(float(abs(chain.alpha_bar - VP().alpha(np.arange(steps + 1) / steps) ** 2).max()))
+    return list(counts), gaps
+
+
+def chain_limit():
+    """The gap at three T, and the order at which it closes."""
+    counts, gaps = chain_gaps((100, 1000, 10000))
+    return {f"gap at T = {n}": g for n, g in zip(counts, gaps)} | {"order": slope(counts, gaps)}
+
+
+register(
+    Claim(
+        id="P04, C12",
+        chapter="03",
+        source="PyTorch tutorial, section 2.1",
+        claim="For many steps the DDPM chain becomes the VP SDE.",
+        experiment=chain_limit,
+        holds=lambda r: abs(r["order"] - 1) < 0.1,
+        verdict=True,
+        finding="The products alpha-bar come within 0.0008 of exp(-int beta) at T = 1000, and the gap falls "
+        "as 1 / T.",
+    )
+)
+
+
+# ---- schedules as SDEs -------------------------------------------------------------------------------------
+
+
+class UnsquaredVE(VE):
+    """The mistake BP8: VE with g = sqrt(sigma 2 log r), sigma not squared under the root."""
+
+    def _g2(self, t, xp):
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self._sigma(t, xp)
+
+
+def ve_square(steps=1000):
+    """Exact variances on N(0, 1/4) with VE's g and with the unsquared one, and what g^2 adds up to."""
+    found = {}
+    rate = 2 * math.log(5000)
+    for name, schedule, power in (("right", VE(), 2), ("unsquared", UnsquaredVE(), 1)):
+        level = LinearSDE(
+            lambda t: 0 * t, lambda t, p=power: rate * (0.01 * 5000**t) ** p, sigma0=0.01, end=0.0
+        )
+        found[f"integral of g^2, {name}"] = level.sigma(1.0) ** 2 - 0.01**2
+        found[f"variance at t = 0.75, {name}"] = exact_variance(
+            euler_maruyama, schedule, grids.uniform(schedule, steps, end=0.75)
+        )
+        found[f"variance at the end, {name}"] = exact_variance(
+            euler_maruyama, schedule, grids.uniform(schedule, steps)
+        )
+    return found
+
+
+register(
+    Claim(
+        id="BP8, E5",
+        chapter="03",
+        source="PyTorch tutorial, section 2.2, VE branch",
+        claim="VE's diffusion coefficient is the root of sigma times 2 log r.",
+        experiment=ve_square,
+        holds=lambda r: abs(r["variance at the end, unsquared"] - 0.25) < 0.005,
+        verdict=False,
+        finding="sigma must be squared under the root: then g^2 adds up to sigma_max^2 = 2500, without it to "
+        "100. The samples keep little more than half of their variance.",
+    )
+)
+
+
+@mistake
+def narrow_start(model, x, times, rng=0):
+    """Euler-Maruyama from N(0, 1) where the state should be N(0, sigma_max^2)."""
+    yield from euler_maruyama(model, x / model.schedule.sigma(times[0]), times, rng=rng)
+
+
+@mistake
+def narrow_start_ode(model, x, times):
+    """The same for Euler's method on the ODE."""
+    yield from euler(model, x / model.schedule.sigma(times[0]), times, variable="sigma")
+
+
+def ve_prior(steps=500):
+    """Exact final variance on N(0, 1/4) when VE starts from N(0, 1), and its forward standard deviation."""
+    schedule = VE()
+    times = grids.uniform(schedule, steps)
+    return {
+        "standard deviation of x_1": math.sqrt(true_variance(schedule, 1.0)),
+        "SDE from N(0, 1)": exact_variance(narrow_start, schedule, times),
+        "ODE from N(0, 1)": exact_variance(narrow_start_ode, schedule, times),
+        "ODE from N(0, 2500)": exact_variance(euler, schedule, times, variable="sigma"),
+    }
+
+
+register(
+    Claim(
+        id="BP7",
+        chapter="03",
+        source="PyTorch tutorial, section 2.2",
+        claim="A VE sampler may start from a standard normal.",
+        experiment=ve_prior,
+        holds=lambda r: abs(r["ODE from N(0, 1)"] - 0.25) < 0.01,
+        verdict=False,
+        finding="x_1 has standard deviation 50. The reverse SDE forgets a narrow start on this data, its "
+        "noise rebuilds the spread; the ODE carries it to the end, where the variance is 1e-4.",
+    )
+)
+
+
+def ve_range():
+    """The largest numbers of VE against the largest of the number formats."""
+    return {
+        "sigma_max^2 at 380": 380.0**2,
+        "largest float16": float(torch.finfo(torch.float16).max),
+        "largest float32": float(torch.finfo(torch.float32).max),
+    }
+
+
+register(
+    Claim(
+        id="BS29",
+        chapter="03",
+        source="Summary, section 4.4",
+        claim="VE's large variance overflows floating point.",
+        experiment=ve_range,
+        holds=lambda r: r["sigma_max^2 at 380"] > r["largest float32"],
+        verdict=False,
+        finding="Not in single precision, by 33 orders of magnitude. In half precision the square of 380 "
+        "does.",
+    )
+)
+
+
+def variance_preserved():
+    """Var x_t of VP for data of variance 1/4 and 1."""
+    return {
+        f"data {std**2:g}, t = {t:g}": true_variance(VP(), t, std)
+        for std in (0.5, 1.0)
+        for t in (0.0, 0.5, 1.0)
+    }
+
+
+register(
+    Claim(
+        id="BS14",
+        chapter="03",
+        source="Summary, section 3.4",
+        claim="VP keeps the variance of x_t constant.",
+        experiment=variance_preserved,
+        holds=lambda r: abs(r["data 0.25, t = 0"] - r["data 0.25, t = 1"]) < 0.05,
+        verdict=False,
+        finding="Only for data of unit variance. Data of variance 1/4 go from 0.25 to 1.",
+    )
+)
+
+
+# ---- the way back ------------------------------------------------------------------------------------------
+
+
+def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400):
+    """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
+    schedule = VP()
+    times = grids.uniform(schedule, steps)
+    found = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
+    return found | {"truth": true_variance(schedule, schedule.end)}
+
+
+register(
+    Claim(
+        id="C09, S10",
+        chapter="03",
+        source="Song et al. 2021, appendix D.1; summary, section 2.4",
+        claim="Every member of the family between the ODE and the reverse SDE, and beyond, has the same "
+        "marginals.",
+        experiment=level_variances,
+        holds=lambda r: all(abs(v - r["truth"]) < 1e-3 for v in r.values()),
+        verdict=True,
+        finding="Exact variances at levels 0, 0.5, 1 and 2 agree with the truth to 4e-4 at 400 steps, and to "
+        "discretisation beyond.",
+    )
+)
+
+
+@mistake
+def noise_removed(model, x, times):
+    """The mistake BT10: Anderson's reverse SDE with its noise left out, its drift kept."""
+    p, q, _ = (v.tolist() for v in reverse_coefficients(model.schedule, times))
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (s - t) * (p[i] * x + q[i] * model.eps(x, t))
+        yield s, x
+
+
+@mistake
+def diffusion_to_zero(model, x, times):
+    """The mistake BS11: g set to 0 in the reverse SDE, which takes the score away as well."""
+    f = model.schedule.f(np.asarray(times)).tolist()
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (s - t) * f[i] * x
+        yield s, x
+
+
+DRIFTS = {
+    "drift kept, noise removed": noise_removed,
+    "g set to 0 everywhere": diffusion_to_zero,
+    "half of the score term: the ODE": euler,
+    "reverse SDE": euler_maruyama,
+}
+
+
+def removed_curves(steps=400):
+    """Exact variance on N(0, 1/4) along the way, from t = 1 down, for `DRIFTS`: dict label -> (t,
+    variance)."""
+    schedule = VP()
+    ends = np.linspace(0.98, schedule.end, 40)
+    curves = {
+        name: (ends, [exact_variance(loop, schedule, grids.uniform(schedule, 100, end=t)) for t in ends])
+        for name, loop in DRIFTS.items()
+    }
+    return curves | {"truth": (ends, true_variance(schedule, ends))}
+
+
+def removed(steps=2000):
+    """Exact final variances on N(0, 1/4) of `DRIFTS`."""
+    schedule = VP()
+    times = grids.uniform(schedule, steps)
+    found = {
+        name: exact_variance(loop, schedule, times)
+        for name, loop in DRIFTS.items()
+        if loop is not euler_maruyama
+    }
+    return found | {"truth": true_variance(schedule, schedule.end)}
+
+
+register(
+    Claim(
+        id="BT10, E3",
+        chapter="03",
+        source="Textbook, section 8.2.3",
+        claim="Removing the random term of the reverse SDE gives the deterministic ODE.",
+        experiment=removed,
+        holds=lambda r: abs(r["drift kept, noise removed"] - r["truth"]) < 0.01,
+        verdict=False,
+        finding="It leaves twice the score term that the ODE has, and the variance collapses to about 3e-6. "
+        "The noise and half of the score term balance, and must go together.",
+    )
+)
+
+register(
+    Claim(
+        id="BS11",
+        chapter="03",
+        source="Summary, section 2.4",
+        claim="The ODE is the limit of the reverse SDE when the diffusion coefficient goes to zero.",
+        experiment=removed,
+        holds=lambda r: abs(r["g set to 0 everywhere"] - r["truth"]) < 0.01,
+        verdict=False,
+        finding="With g = 0 only dx = f x dt is left, run backwards: the variance explodes to 2e4. The ODE "
+        "is the limit of level to 0, where g stays in the drift.",
+    )
+)
+
+
+class EpsAsScore:
+    """The mistake BP11: a model whose eps is taken for the score."""
+
+    def __init__(self, model):
+        self.model, self.schedule = model, model.schedule
+
+    def eps(self, x, t):
+        return -self.schedule.sigma(t) * self.model.eps(x, t)
+
+
+@mistake
+def eps_as_score(model, x, times, rng=0):
+    """Euler-Maruyama with eps where the score belongs."""
+    yield from euler_maruyama(EpsAsScore(model), x, times, rng=rng)
+
+
+@mistake
+def wrong_sign(model, x, times):
+    """The mistake BP25, BS26: Euler with dt > 0 on the way back."""
+    p, q, _ = (v.tolist() for v in reverse_coefficients(model.schedule, times, 0.0))
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (t - s) * (p[i] * x + q[i] * model.eps(x, t))
+        yield s, x
+
+
+def sign_and_score(steps=1000):
+    """Exact final variances on N(0, 1/4) of two slips in one line."""
+    schedule = VP()
+    times = grids.uniform(schedule, steps)
+    return {
+        "eps taken for the score": exact_variance(eps_as_score, schedule, times),
+        "dt > 0 on the way back": exact_variance(wrong_sign, schedule, times),
+        "right (ODE)": exact_variance(euler, schedule, times),
+        "truth": true_variance(schedule, schedule.end),
+    }
+
+
+register(
+    Claim(
+        id="BP11, BP25, BS26",
+        chapter="03",
+        source="PyTorch tutorial, sections 5.2 and 7.2; summary, option 3",
+        claim="An eps-network can be handed to a sampler that asks for a score; the sign of dt is a "
+        "convention.",
+        experiment=sign_and_score,
+        holds=lambda r: (
+            abs(r["eps taken for the score"] - r["truth"]) < 0.01
+            or abs(r["dt > 0 on the way back"] - r["truth"]) < 0.01
+        ),
+        verdict=False,
+        finding="score = -eps / sigma. Without the sign the score term pushes outwards and the samples "
+        "leave any bound. On the way back dt is negative: with dt > 0 the flow runs the wrong way, to "
+        "the variance 4.",
+    )
+)
+
+
+def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
+    """Root mean square errors of eps and of the score, for a regression of eps on random features of x_t
+    (one for each time, 1-D data): dict of three lists."""
+    schedule, data = VP(), two_peaks()
+    model = data.model(schedule)
+    generator = torch.Generator().manual_seed(0)
+    weights = 3 * torch.randn(1, width, generator=generator, **DOUBLE)
+    biases = 3 * torch.randn(width, generator=generator, **DOUBLE)
+    found = {"t": list(times), "eps": [], "score": []}
+    for k, t in enumerate(times):
+        clean, noise = data.sample(2 * n, k), initial_noise(2 * n, 1, k, **DOUBLE)
+        x = schedule.alpha(t) * clean + schedule.sigma(t) * noise
+        features = torch.cat([torch.tanh(x @ weights + biases), x, torch.ones_like(x)], dim=1)
+        train, test = features[:n], features[n:]
+        ridge = train.T @ train + 1e-3 * torch.eye(width + 2, **DOUBLE)
+        guess = test @ torch.linalg.solve(ridge, train.T @ noise[:n])
+        error = rms(guess - model.eps(x[n:], t))
+        found["eps"].append(error)
+        found["score"].append(error / schedule.sigma(t))
+    return found
+
+
+def score_error_by_noise():
+    """Those errors at the least and at the most noise."""
+    found = score_errors()
+    return {
+        f"error of the {what}, t = {found['t'][k]:g}": found[what][k]
+        for what in ("eps", "score")
+        for k in (0, -1)
+    }
+
+
+register(
+    Claim(
+        id="BS28",
+        chapter="03",
+        source="Summary, section 4.4",
+        claim="The error of the learned score is worst where the noise is high.",
+        experiment=score_error_by_noise,
+        holds=lambda r: r["error of the score, t = 0.9"] > r["error of the score, t = 0.02"],
+        verdict=False,
+        finding="The other way round: the error of the score is that of eps divided by sigma, and it is "
+        "largest where the noise is low.",
+    )
+)
+
+
+# ---- folklore ----------------------------------------------------------------------------------------------
+
+
+def unequal():
+    """Three modes on a line with weights 0.5, 29.5 and 70 per cent."""
+    return Mixture([0.005, 0.295, 0.7], [[-1.5], [0.0], [1.2]], [0.1, 0.1, 0.1])
+
+
+def _tail(points=1600, mass=0.04):
+    """Quantile levels (points,) of the lowest `mass`, and the normal quantiles there, (points, 1)."""
+    levels = (torch.arange(points, **DOUBLE) + 0.5) / points * mass
+    return levels, torch.special.ndtri(levels)[:, None]
+
+
+def rare_share(loop, steps, points=1600, **options):
+    """The probability with which a sampler ends in the rare mode of `unequal`, without random numbers: in one
+    dimension an ODE keeps the order of its states, so it is the mass below the last start that ends there."""
+    schedule = VP()
+    _, x = _tail(points)
+    ends = sample(loop, unequal().model(schedule), x, grids.quadratic(schedule, steps), **options).x
+    return 0.04 * float((ends < -0.75).double().mean())
+
+
+SOLVERS_IN_LINE = {
+    "Euler in t": (euler, {}),
+    "DDIM": (euler, {"variable": "sigma"}),
+    "Heun in t": (heun, {}),
+}
+
+
+@cache
+def rare_shares(counts=(5, 10, 20, 40, 80)):
+    """Probability of the rare mode in per cent: dict solver -> (steps, shares)."""
+    return {
+        name: (list(counts), [100 * rare_share(loop, n, **options) for n in counts])
+        for name, (loop, options) in SOLVERS_IN_LINE.items()
+    }
+
+
+def rare_mode():
+    """The rare mode of half a per cent: under the exact flow, and by three solvers at 10 and 40 steps."""
+    schedule = VP()
+    _, x = _tail()
+    exact = QuantileFlow(schedule, unequal()).map(x, 1.0, schedule.end)
+    found = {"exact flow, %": 4.0 * float((exact < -0.75).double().mean())}
+    for name, (steps, shares) in rare_shares().items():
+        found |= {f"{name}, {n} steps, %": s for n, s in zip(steps, shares) if n in (10, 40)}
+    return found
+
+
+register(
+    Claim(
+        id="BS17",
+        chapter="03",
+        source="Summary, section 4.3",
+        claim="The ODE loses modes: it cannot reach a rare one.",
+        experiment=rare_mode,
+        holds=lambda r: r["exact flow, %"] < 0.45,
+        verdict=False,
+        finding="The exact flow gives a mode of 0.5 % its 0.5 %. Few steps distort the share, in either "
+        "direction: Euler in t makes the mode twice as frequent, DDIM half as frequent, with one and "
+        "the same ODE.",
+    )
+)
+
+
+def steepest():
+    """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
+    exact flow, from the same N(0, 1)."""
+    schedule, data = VP(), unequal()
+    levels = (torch.arange(1000, **DOUBLE) + 0.5) / 1000
+    start = torch.special.ndtri(levels)[:, None]
+    x, still = start.clone(), data.model(VE(1e-9, 1.0))
+    for _ in range(1500):
+        x = x + 0.004 * still.score(x, 0.0)
+    found = {}
+    ends = (("ascent", x), ("exact flow", QuantileFlow(schedule, data).map(start, 1.0, schedule.end)))
+    for name, y in ends:
+        inside = y[y > 0.6]
+        found[f"{name}: largest mode, %"] = 100 * len(inside) / len(y)
+        found[f"{name}: rare mode, %"] = 100 * float((y < -0.75).double().mean())
+        found[f"{name}: spread in the largest"] = float(inside.std())
+    return found
+
+
+register(
+    Claim(
+        id="BS12, S12",
+        chapter="03",
+        source="Summary, sections 2.4 and 3.2",
+        claim="The probability-flow ODE goes strictly in the direction of steepest ascent of the density.",
+        experiment=steepest,
+        holds=lambda r: abs(r["ascent: rare mode, %"] - r["exact flow: rare mode, %"]) < 0.1,
+        verdict=False,
+        finding="Steepest ascent ends on the three peaks, without spread, with weights that the starting "
+        "noise decides; the flow keeps weights and spread. Its field changes with t and has a second "
+        "part, f x.",
+    )
+)
+
+
+def _divergences(t):
+    """KL(p_t | N(0, 1)) and KL(p_t | data), by quadrature, for two peaks under VP."""
+    schedule, data = VP(), two_peaks()
+    x, p = _density(data, schedule.alpha(t), schedule.sigma(t))
+    x = x[:, 0]
+    log_p = data.log_prob(x[:, None], schedule.alpha(t), schedule.sigma(t))
+    normal = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
+    return [
+        float(torch.trapezoid(torch.where(p > 0, p * (log_p - q), 0.0), x))
+        for q in (normal, data.log_prob(x[:, None]))
+    ]
+
+
+def gradient_flow(t=0.3, h=1e-4):
+    """d/dt KL(p_t | N(0, 1)) by differences against -beta / 2 times the relative Fisher information; KL to
+    the data along the way."""
+    schedule, data = VP(), two_peaks()
+    x, p = _density(data, schedule.alpha(t), schedule.sigma(t))
+    score = data.model(schedule).score(x, t)
+    fisher = float(torch.trapezoid(p * (score + x)[:, 0] ** 2, x[:, 0]))
+    slope_found = (_divergences(t + h)[0] - _divergences(t - h)[0]) / (2 * h)
+    return {
+        "slope of KL to N(0, 1)": slope_found,
+        "-beta / 2 x Fisher information": -0.5 * schedule.beta(t) * fisher,
+        "KL to the data, t = 0.1": _divergences(0.1)[1],
+        "KL to the data, t = 0.3": _divergences(0.3)[1],
+    }
+
+
+register(
+    Claim(
+        id="BP22, P19",
+        chapter="03",
+        source="PyTorch tutorial, section 6.1",
+        claim="The diffusion process is a gradient flow in the landscape of the data's energy.",
+        experiment=gradient_flow,
+        holds=lambda r: r["KL to the data, t = 0.3"] < r["KL to the data, t = 0.1"],
+        verdict=False,
+        finding="It is the gradient flow, in the Wasserstein metric, of the divergence to N(0, I): that "
+        "falls at the rate of the Fisher information, while the divergence to the data grows. Langevin "
+        "dynamics is the one for the data's energy.",
+    )
+)
+
+
+def curves_and_coordinates():
+    """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
+    same lambda, under two schedules; largest difference between the curves in x / alpha."""
+    vp, line, found, curves = VP(), Flow(), {}, {}
+    lam = np.linspace(vp.lam(1.0), vp.lam(1e-3), 201)
+    start = initial_noise(200, 2, 0, **DOUBLE) * math.exp(-lam[0])  # x / alpha at the first lambda
+    for name, schedule in (("VP", vp), ("linear flow", line)):
+        times = schedule.t_of_lam(lam)
+        path = sample(
+            rk4,
+            RING.model(schedule),
+            schedule.alpha(times[0]) * start,
+            times,
+            variable="sigma",
+            keep_path=True,
+        ).path
+        curves[name] = path / torch.from_numpy(schedule.alpha(times))[:, None, None]
+        found[f"{name}: arc / chord of x"] = float(curvature(path).median())
+        found[f"{name}: arc / chord of x / alpha"] = float(curvature(curves[name]).median())
+    gap = (curves["VP"] - curves["linear flow"]).abs().max() / curves["VP"].abs().max()
+    return found | {"largest relative difference of x / alpha": float(gap)}
+
+
+register(
+    Claim(
+        id="T26",
+        chapter="03",
+        source="Textbook, section 8.2, open question",
+        claim="Another schedule, such as the straight line of rectified flow, makes a better ODE.",
+        experiment=curves_and_coordinates,
+        holds=lambda r: r["largest relative difference of x / alpha"] > 1e-3,
+        verdict=False,
+        finding="In x / alpha the curves are the same for every schedule; only the clock and the scaling "
+        "differ. What can be better is the variable and the grid that a solver uses, or a second "
+        "training on pairs.",
+    )
+)
+
+
+# ---- solvers as samplers -----------------------------------------------------------------------------------
+
+
+@mistake
+def exponential_midpoint(model, x, times):
+    """DPM-Solver-2 with r_1 = 1/2 (Lu et al. 2022, Algorithm 1), written from the paper in its own
+    symbols."""
+    schedule = model.schedule
+    yield times[0], x
+    for t, s in zip(times, times[1:]):
+        h = schedule.lam(s) - schedule.lam(t)
+        m = float(schedule.t_of_lam(schedule.lam(t) + h / 2))
+        u = schedule.alpha(m) / schedule.alpha(t) * x - schedule.sigma(m) * math.expm1(h / 2) * model.eps(
+            x, t
+        )
+        x = schedule.alpha(s) / schedule.alpha(t) * x - schedule.sigma(s) * math.expm1(h) * model.eps(u, m)
+        yield s, x
+
+
+def equalities(steps=10):
+    """Largest differences between samplers on the ring, the same start, 10 steps uniform in lambda."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(100, 2, 0, **DOUBLE)
+    times = grids.uniform_lambda(schedule, steps)
+    end = lambda loop, **options: sample(loop, model, x, times, **options).x
+    geometric = end(midpoint, variable="sigma", mean="geometric")
+    found = {
+        "DDIM - Euler in sigma / alpha": end(ddim) - end(euler, variable="sigma"),
+        "DDIM - Euler in t": end(ddim) - end(euler),
+        "DPM-Solver-2 - geometric midpoint": end(exponential_midpoint) - geometric,
+        "DPM-Solver-2 - arithmetic midpoint": end(exponential_midpoint) - end(midpoint, variable="sigma"),
+        "DPM-Solver-2 - Heun": end(exponential_midpoint) - end(heun, variable="sigma"),
+        "EDM's sampler - Heun in sigma / alpha": end(edm_heun) - end(heun, variable="sigma"),
+    }
+    return {name: float(gap.abs().max()) for name, gap in found.items()}
+
+
+register(
+    Claim(
+        id="BT11, T12, C13",
+        chapter="03",
+        source="Textbook, section 8.2.4, table of solvers",
+        claim="DDIM is Euler's method for the probability-flow ODE.",
+        experiment=equalities,
+        holds=lambda r: r["DDIM - Euler in sigma / alpha"] < 1e-9 and r["DDIM - Euler in t"] < 1e-9,
+        verdict=False,
+        finding="In the variable sigma / alpha it is, to rounding. Euler in t is another sampler, of the "
+        "same order.",
+    )
+)
+
+register(
+    Claim(
+        id="BT12, T18",
+        chapter="03",
+        source="Textbook, section 8.2.4, table of solvers",
+        claim="DPM-Solver-2 is Heun's method.",
+        experiment=equalities,
+        holds=lambda r: r["DPM-Solver-2 - Heun"] < 1e-9,
+        verdict=False,
+        finding="It is the midpoint method in sigma / alpha with the geometric mean for the middle, to "
+        "rounding. Heun's method is EDM's sampler.",
+    )
+)
+
+
+def literal_velocity(t=0.5):
+    """dx/dt = alpha x + sigma eps, read literally, against f x + g^2 / (2 sigma) eps on N(0, 1/4)."""
+    schedule = VP()
+    x = initial_noise(500, 1, 0, **DOUBLE)
+    eps = Mixture.gaussian(1, 0.5).model(schedule).eps(x, t)
+    right = schedule.f(t) * x + schedule.g2(t) / (2 * schedule.sigma(t)) * eps
+    literal = schedule.alpha(t) * x + schedule.sigma(t) * eps
+    return {"relative error of the velocity": float((literal - right).norm() / right.norm())}
+
+
+register(
+    Claim(
+        id="BT17",
+        chapter="03",
+        source="Textbook, section 8.3",
+        claim="The ODE reads dx/dt = alpha x + sigma eps.",
+        experiment=literal_velocity,
+        holds=lambda r: r["relative error of the velocity"] < 1e-6,
+        verdict=False,
+        finding="Its coefficients are f = d log alpha / dt and g^2 / (2 sigma); to call them alpha and "
+        "sigma, which name the levels, makes the velocity wrong by several times its size.",
+    )
+)
+
+
+SOLVERS = {
+    "Euler, t": (euler, {}),
+    "DDIM = Euler, σ/α": (euler, {"variable": "sigma"}),
+    "Heun, σ/α (EDM)": (edm_heun, {}),
+    "midpoint, t": (midpoint, {}),
+    "midpoint, geometric (DPM-Solver-2)": (midpoint, {"variable": "sigma", "mean": "geometric"}),
+    "RK4, t": (rk4, {}),
+    "RK4, λ": (rk4, {"variable": "lam"}),
+}
+
+
+def moderate(schedule=None):
+    """(start, end): times where sigma / alpha is 5 and 0.2, away from both ends."""
+    schedule = schedule or VP()
+    return tuple(float(schedule.t_of_lam(-math.log(kappa))) for kappa in (5.0, 0.2))
+
+
+@cache
+def orders(counts=(16, 32, 64, 128, 256), n=100):
+    """Errors of `SOLVERS` on eight broad modes between sigma / alpha = 5 and 0.2, against the exact flow:
+    dict solver -> `ode_errors`."""
+    schedule = VP()
+    start, end = moderate()
+    model, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want = reference(model, x, start, end)
+    return {
+        name: ode_errors(loop, model, x, counts, start=start, end=end, want=want, **options)
+        for name, (loop, options) in SOLVERS.items()
+    }
+
+
+def order_of(errors):
+    """The measured order of an `ode_errors` dict, from its finer half."""
+    half = len(errors["steps"]) // 2
+    return slope(errors["steps"][half:], errors["rmse"][half:])
+
+
+def measured_orders():
+    """The measured order of each of `SOLVERS`."""
+    return {name: order_of(errors) for name, errors in orders().items()}
+
+
+register(
+    Claim(
+        id="C16, T20, T21",
+        chapter="03",
+        source="Textbook, exercise 8.2.2",
+        claim="Euler is of order 1, Heun and midpoint of order 2, RK4 of order 4.",
+        experiment=measured_orders,
+        holds=lambda r: all(
+            abs(order - (4 if "RK4" in name else 1 if "Euler" in name else 2)) < 0.1
+            for name, order in r.items()
+        ),
+        verdict=True,
+        finding="On an exact model with broad modes, away from both ends of time, in every variable tried, "
+        "within 0.1.",
+    )
+)
+
+
+@mistake
+def noise_twice_blind(model, x, times, rng=0):
+    """The mistake BP10: 'Heun' whose predictor has no noise, and whose noise is that of the left end."""
+    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times))
+    noises = noise_of(rng, x, times)
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        drift = p[i] * x + q[i] * model.eps(x, t)
+        ahead = x + (s - t) * drift
+        drift_ahead = p[i + 1] * ahead + q[i + 1] * model.eps(ahead, s)
+        x = x + (s - t) / 2 * (drift + drift_ahead) + math.sqrt(t - s) * c[i] * next(noises)
+        yield s, x
+
+
+STOCHASTIC = {
+    "Euler–Maruyama": euler_maruyama,
+    "stochastic Heun": stochastic_heun,
+    "'Heun', predictor without noise": noise_twice_blind,
+}
+WEAK_COUNTS, STRONG_COUNTS = (50, 100, 200, 400), (25, 50, 100, 200)
+
+
+@cache
+def weak_curves(counts=WEAK_COUNTS):
+    """Exact errors of the variance on N(0, 1/4), from t = 1 to 0.05: dict solver -> (steps, errors)."""
+    return {
+        name: (list(counts), weak_errors(loop, VP(), counts, grid=grids.uniform, end=0.05))
+        for name, loop in STOCHASTIC.items()
+    }
+
+
+@cache
+def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
+    """Strong errors from t = 1 to 0.05 on eight broad modes, for Euler-Maruyama and stochastic Heun, and of
+    Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors)."""
+    model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
+    found = {
+        name: (list(counts), strong_errors(STOCHASTIC[name], model, x, counts, finest, end=0.05))
+        for name in ("Euler–Maruyama", "stochastic Heun")
+    }
+    steps = (25, 50, 100, 200)
+    return found | {"Euler–Maruyama, geometric Brownian": (list(steps), multiplicative_errors(steps, 3200))}
+
+
+def weak_orders():
+    """Measured weak orders, and the errors at 100 steps."""
+    found = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
+    return found | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
+
+
+def strong_orders():
+    """Measured strong orders."""
+    return {f"order, {name}": slope(*curve) for name, curve in strong_curves().items()}
+
+
+register(
+    Claim(
+        id="BS27, BP12, P09",
+        chapter="03",
+        source="Summary, section 4.4; PyTorch tutorial, section 2.3",
+        claim="Euler–Maruyama converges strongly with order 1/2 on a diffusion model.",
+        experiment=strong_orders,
+        holds=lambda r: r["order, Euler–Maruyama"] < 0.75,
+        verdict=False,
+        finding="Its strong order is 1: the noise is additive, and the term that Euler–Maruyama lacks is "
+        "zero. On geometric Brownian motion, where the noise is multiplied by the state, 1/2 is what "
+        "comes out.",
+    )
+)
+
+register(
+    Claim(
+        id="BP10, C40, P08, E4",
+        chapter="03",
+        source="PyTorch tutorial, section 2.2, the 'heun' branch",
+        claim="A Heun step with its noise added at the end is a second-order sampler for the reverse SDE.",
+        experiment=weak_orders,
+        holds=lambda r: r["order, 'Heun', predictor without noise"] > 1.8,
+        verdict=False,
+        finding="It has weak order 1 and is three times worse than Euler–Maruyama. With the noise in the "
+        "predictor too, and its deviation averaged over both ends, the order is 2.",
+    )
+)
+
+
+# ---- what spoils an order ----------------------------------------------------------------------------------
+
+
+@cache
+def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005)):
+    """Relative errors of RK4 on N(0, std^2), uniform in t to 0.001, and in lambda for the thinnest: dict
+    label -> (steps, errors)."""
+    schedule, x, found = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
+    for std in stds:
+        cases = [("uniform in $t$", grids.uniform, "t")]
+        if std == stds[-1]:
+            cases.append((r"uniform in $\lambda$", grids.uniform_lambda, "lam"))
+        want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
+        for name, grid, variable in cases:
+            errors = ode_errors(
+                rk4, Mixture.gaussian(1, std).model(schedule), x, counts, grid, want=want, variable=variable
+            )
+            found[f"sd {std:g}, {name}"] = (list(counts), [e / rms(want) for e in errors["rmse"]])
+    return found
+
+
+def thin_orders():
+    """Orders of RK4 between 32 and 128 steps on data of three widths."""
+    return {
+        f"order, {name.replace('$', '').replace(chr(92), '')}": slope(steps[2:5], errors[2:5])
+        for name, (steps, errors) in thin_curves().items()
+    }
+
+
+register(
+    Claim(
+        id="BT14",
+        chapter="03",
+        source="Textbook, section 8.2.4, table of solvers",
+        claim="RK4 gives high accuracy.",
+        experiment=thin_orders,
+        holds=lambda r: all(order > 3.5 for order in r.values()),
+        verdict=False,
+        finding="Where the solution is smooth on the scale of a step. On thin data with equal steps in t it "
+        "is of order 2 between 32 and 128 steps; equal steps in lambda give back its 4.",
+    )
+)
+
+
+class RoundedClock:
+    """A model that knows only whole steps out of T: the time is rounded before it is asked, as an
+    integer-time network asks for."""
+
+    def __init__(self, model, whole=1000):
+        self.model, self.whole, self.schedule = model, whole, model.schedule
+
+    @property
+    def nfe(self):
+        return self.model.nfe
+
+    def begin(self):
+        self.model.begin()
+
+    def eps(self, x, t):
+        return self.model.eps(x, max(round(t * self.whole), 1) / self.whole)
+
+
+@cache
+def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
+    """Errors of Heun and RK4 in t with the model's time exact and rounded to thousandths: dict label ->
+    (steps, errors)."""
+    schedule = VP()
+    start, end = moderate()
+    exact, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want, found = reference(exact, x, start, end), {}
+    for name, loop in (("Euler", euler), ("Heun", heun), ("RK4", rk4)):
+        for clock, model in (("", exact), (", rounded time", RoundedClock(exact))):
+            errors = ode_errors(loop, model, x, counts, start=start, end=end, want=want)
+            found[name + clock] = (list(counts), errors["rmse"])
+    return found
+
+
+def rounded_orders():
+    """Orders between 32 and 256 steps, and the errors at 256."""
+    found = {}
+    for name, (steps, errors) in rounded_curves().items():
+        found[f"order, {name}"] = slope(steps[2:], errors[2:])
+        found[f"error at 256 steps, {name}"] = errors[-1]
+    return found
+
+
+register(
+    Claim(
+        id="BP30",
+        chapter="03",
+        source="PyTorch tutorial, sections 2.2 and 5.2",
+        claim="A network that knows whole steps only can serve a continuous solver of any order.",
+        experiment=rounded_orders,
+        holds=lambda r: r["order, RK4, rounded time"] > 3.5,
+        verdict=False,
+        finding="Once the step's own error is below that of asking up to half a step too early or late, no "
+        "order helps. Rounding leaves Euler as it was, and takes from RK4 all it had.",
+    )
+)
+
+
+# ---- stiffness ---------------------------------------------------------------------------------------------
+
+STEPS_IN_LAMBDA = (2, 3, 4, 5, 6, 8, 10, 14, 20, 40)
+
+
+def largest_stable(method, limit=100.0):
+    """The largest h with |R(-h)| <= 1 for a method of `STABILITY`, inf beyond `limit`."""
+    z = np.linspace(0.001, limit, 200_000)
+    wild = abs(STABILITY[method](-z)) > 1 + 1e-12
+    return float(z[wild.argmax()]) if wild.any() else math.inf
+
+
+@cache
+def thin_in_lambda(std=0.01, counts=STEPS_IN_LAMBDA):
+    """What remains of x on N(0, std^2), EDM's schedule from 80 to 0.002, equal steps in lambda: dict method
+    -> (step in lambda, size at the end over that at the start); and the truth."""
+    schedule = EDM()
+    model, x = Mixture.gaussian(1, std).model(schedule), 80 * initial_noise(20, 1, 0, **DOUBLE)
+    steps = [math.log(80 / 0.002) / n for n in counts]
+    end = lambda loop, n: sample(loop, model, x, grids.uniform_lambda(schedule, n), variable="lam").x
+    found = {
+        loop.__name__: (steps, [rms(end(loop, n)) / rms(x) for n in counts])
+        for loop in (euler, heun, rk4, implicit_euler, trapezoid)
+    }
+    exact = rms(GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)) / rms(x)
+    return found | {"truth": (steps, [exact] * len(steps))}
+
+
+def stiff_or_not(std=0.005):
+    """Largest stable steps; the largest |z| = step x rate on thin data for equal steps in t and in lambda;
+    the error of explicit Heun and of the implicit methods at equal calls."""
+    schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
+    model = Mixture.gaussian(1, std).model(schedule)
+    want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
+    error = lambda loop, n, grid, **o: (
+        rms(sample(loop, model, x, grid(schedule, n), **o).x - want) / rms(want)
+    )
+    found = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
+    for name, grid, variable in (("t", grids.uniform, "t"), ("lambda", grids.uniform_lambda, "lam")):
+        times = grid(schedule, 50)
+        found[f"largest |z|, 50 steps in {name}"] = float(-stiffness(schedule, times, std, variable).min())
+    return found | {
+        "error, trapezoid in t, 120 calls": error(trapezoid, 40, grids.uniform),
+        "error, implicit Euler in t, 120 calls": error(implicit_euler, 60, grids.uniform),
+        "error, Heun in sigma, 120 calls": error(heun, 60, grids.uniform_lambda, variable="sigma"),
+    }
+
+
+register(
+    Claim(
+        id="T24",
+        chapter="03",
+        source="Textbook, exercise 8.2.4b",
+        claim="The ODE is stiff near the data, and needs an implicit method.",
+        experiment=stiff_or_not,
+        holds=lambda r: (
+            r["error, Heun in sigma, 120 calls"]
+            > min(r["error, trapezoid in t, 120 calls"], r["error, implicit Euler in t, 120 calls"])
+        ),
+        verdict=False,
+        finding="On thin data step times rate stays below 1 even for equal steps in t: what hurts is that "
+        "the solution bends like the root of t. Explicit Heun in sigma / alpha beats both implicit "
+        "methods at equal calls by far. Real stability limits appear with few steps in lambda, and with "
+        "much noise.",
+    )
+)
+
+
+def stable_levels(levels=(1.0, 2.0, 4.0, 8.0), counts=(25, 50, 100, 200)):
+    """Exact variance on N(0, 1/4) of Euler-Maruyama at several levels and numbers of steps."""
+    schedule = VP()
+    return {
+        f"level {level:g}, {n} steps": exact_variance(
+            euler_maruyama, schedule, grids.uniform(schedule, n), level=level
+        )
+        for level in levels
+        for n in counts
+    }
+
+
+# ---- adaptive steps ----------------------------------------------------------------------------------------
+
+
+@cache
+def adaptive_errors(tolerances=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6), n=100):
+    """rk45 on the ring: (calls, errors against the exact flow)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want = reference(model, x, schedule.start, schedule.end)
+    runs = [sample(rk45, model, x, [schedule.start, schedule.end], rtol=tol, atol=tol) for tol in tolerances]
+    return [run.nfe for run in runs], [rms(run.x - want) for run in runs]
+
+
+@cache
+def fixed_errors(counts=(12, 24, 48, 96), n=100):
+    """Heun and RK4 in t on the ring with fixed grids: dict label -> (calls, errors)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want, found = reference(model, x, schedule.start, schedule.end), {}
+    for grid_name, grid in (("uniform", grids.uniform), ("quadratic", grids.quadratic)):
+        errors = ode_errors(rk4, model, x, counts, grid, want=want)
+        found[f"RK4, {grid_name} grid"] = (errors["nfe"], errors["rmse"])
+    return found
+
+
+def adaptive_log(tol=1e-4, n=100):
+    """Every try of rk45 on the ring: list of (t, s, error, accepted)."""
+    schedule, log = VP(), []
+    x = initial_noise(n, 2, 0, **DOUBLE)
+    sample(rk45, RING.model(schedule), x, [schedule.start, schedule.end], rtol=tol, atol=tol, log=log)
+    return log
+
+
+def adaptive_against_fixed():
+    """rk45 at a tolerance of 1e-4, and RK4 on two grids, its error read at as many calls on log axes."""
+    calls, errors = adaptive_errors()
+    log = adaptive_log()
+    found = {
+        "calls": calls[2],
+        "rejected tries": sum(not accepted for *_, accepted in log),
+        "error, adaptive": errors[2],
+    }
+    for name, (x, y) in fixed_errors().items():
+        found[f"error, {name}"] = float(np.exp(np.interp(np.log(calls[2]), np.log(x), np.log(y))))
+    return found
+
+
+register(
+    Claim(
+        id="T23",
+        chapter="03",
+        source="Textbook, exercise 8.2.4a",
+        claim="Adaptive steps beat fixed ones at equal cost.",
+        experiment=adaptive_against_fixed,
+        holds=lambda r: (
+            r["error, adaptive"] < min(r["error, RK4, uniform grid"], r["error, RK4, quadratic grid"])
+        ),
+        verdict=False,
+        finding="They beat equal steps in t, and lose to a fixed grid that suits the problem. What they give "
+        "is an error that follows the tolerance, without knowing the grid.",
+    )
+)
+
+
+# ---- Langevin, correctors, churn ---------------------------------------------------------------------------
+
+
+def stationary(step, std):
+    """The stationary variance of Langevin's chain on N(0, std^2) over std^2: 1 / (1 - step / (2 std^2)), inf
+    where it diverges."""
+    return 1 / (1 - step / (2 * std**2)) if step < 2 * std**2 else math.inf
+
+
+def simulated_stationary(step, std, rounds=4000):
+    """The same, by iterating the variance of the chain."""
+    variance = std**2
+    for _ in range(rounds):
+        variance = variance * (1 - step / std**2) ** 2 + 2 * step
+    return variance / std**2
+
+
+@cache
+def snr_variance(d, std, snr=0.16, rounds=200, n=300):
+    """Variance over std^2 after Langevin steps by the SNR rule on N(0, std^2 I_d)."""
+    x = std * initial_noise(n, d, 0, **DOUBLE)
+    for z in noise_of(1, x, list(range(rounds, -1, -1))):
+        score = -x / std**2
+        x = langevin_step(x, score, snr_step(score, z, snr), z)
+    return float(x.square().mean()) / std**2
+
+
+def langevin_stability():
+    """Stationary variance over the true one: one fixed step and the SNR rule, at three widths."""
+    found = {}
+    for std in (1.0, 0.1):
+        found[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
+    found["fixed step 0.01 over its limit, sd 0.01"] = 0.01 / (2 * 0.01**2)
+    for std in (1.0, 0.1, 0.01):
+        found[f"SNR rule, d = 64, sd {std:g}"] = snr_variance(64, std)
+    return found | {"SNR rule, d = 2, sd 1": snr_variance(2, 1.0)}
+
+
+register(
+    Claim(
+        id="BS30, C31, S27",
+        chapter="03",
+        source="Summary, option 1",
+        claim="One step size serves the Langevin corrector at every noise level.",
+        experiment=langevin_stability,
+        holds=lambda r: r["fixed step 0.01 over its limit, sd 0.01"] < 1,
+        verdict=False,
+        finding="The chain is stable only for steps below twice the variance: 0.01 is fine at sd 1, doubles "
+        "the variance at 0.1 and diverges at 0.01. The SNR rule gives the same relative error at every "
+        "width; it needs many dimensions, though, because in two the ratio of norms has a heavy tail.",
+    )
+)
+
+
+def clusters(d=64):
+    """Eight narrow clusters in 64 dimensions."""
+    means = 0.5 * torch.randn(8, d, generator=torch.Generator().manual_seed(0), **DOUBLE)
+    return Mixture(torch.full((8,), 1 / 8), means, torch.full((8,), 0.2))
+
+
+def cluster_spread(x, data):
+    """Root mean square distance of a coordinate from the nearest mean; 0.2 for perfect samples."""
+    return float((torch.cdist(x, data.means).min(1).values ** 2).mean().div(x.shape[1]).sqrt())
+
+
+@cache
+def corrected(budgets=(20, 40, 80, 160), n=100):
+    """Spread of samples about their cluster's mean (truth 0.2) at equal calls: dict sampler -> (calls,
+    spreads)."""
+    schedule, data = VP(), clusters()
+    model, x = data.model(schedule), initial_noise(n, 64, 0, **DOUBLE)
+    cases = {
+        "Euler–Maruyama": (euler_maruyama, 1, {}),
+        "with one correction a step": (predictor_corrector, 2, {}),
+        "stochastic Heun": (stochastic_heun, 2, {}),
+        "annealed Langevin, 5 a level": (langevin, 5, {"corrections": 5}),
+    }
+    return {
+        name: (
+            list(budgets),
+            [
+                cluster_spread(
+                    sample(loop, model, x, grids.uniform_lambda(schedule, calls // cost), **o).x, data
+                )
+                for calls in budgets
+            ],
+        )
+        for name, (loop, cost, o) in cases.items()
+    }
+
+
+def corrector_gain():
+    """Those spreads at 40 and 160 calls."""
+    found = corrected()
+    return {
+        f"{name}, {calls} calls": spread
+        for name, (budgets, spreads) in found.items()
+        for calls, spread in zip(budgets, spreads)
+        if calls in (40, 160)
+    }
+
+
+register(
+    Claim(
+        id="T25, BS30",
+        chapter="03",
+        source="Summary, option 1; textbook, exercise 8.2.4c",
+        claim="A corrector improves the samples at equal cost.",
+        experiment=corrector_gain,
+        holds=lambda r: all(
+            abs(r[f"with one correction a step, {n} calls"] - 0.2)
+            < abs(r[f"Euler–Maruyama, {n} calls"] - 0.2)
+            for n in (40, 160)
+        ),
+        verdict=False,
+        finding="With an exact score under VP it does not: the calls are better spent on more steps, or on "
+        "a second stage. Song et al. report their gain for trained networks and mostly for VE.",
+    )
+)
+
+
+def churn_variances(churns=(0.0, 10.0, 40.0), counts=(20, 80)):
+    """Exact variance on N(0, 1/4) of EDM's stochastic sampler, for several amounts of churn."""
+    schedule = EDM()
+    return {
+        f"churn {c:g}, {n} steps": exact_variance(
+            edm_stochastic, schedule, grids.karras(schedule, n), churn=c
+        )
+        for c in churns
+        for n in counts
+    }
+
+
+# ---- likelihood --------------------------------------------------------------------------------------------
+
+
+def likelihood_data():
+    """Two Gaussians in the plane for the likelihood."""
+    return Mixture([0.3, 0.7], [[-1.0, 0.0], [0.8, 0.5]], [0.3, 0.4])
+
+
+@cache
+def likelihoods(steps=20, n=100):
+    """(exact log p, computed with the exact density at the start, with N(0, sigma^2) there), (n,) each."""
+    schedule, data = EDM(), likelihood_data()
+    model, x = data.model(schedule), data.sample(n, 1)
+    times = grids.karras(schedule, steps)
+    prior = lambda noise: model.log_prob(noise, schedule.start)
+    exact = model.log_prob(x, schedule.end)
+    return exact, log_likelihood(model, x, times, prior=prior)[0], log_likelihood(model, x, times)[0]
+
+
+def likelihood_errors(counts=(5, 10, 20, 40)):
+    """Mean absolute error of log p against steps, with the exact density at the start and with N(0, sigma^2):
+    dict label -> (steps, errors)."""
+    found = {"exact density at the start": [], "N(0, σ²) at the start": []}
+    for n in counts:
+        exact, *computed = likelihoods(n)
+        for errors, values in zip(found.values(), computed):
+            errors.append(float((values - exact).abs().mean()))
+    return {name: (list(counts), errors) for name, errors in found.items()}
+
+
+@cache
+def hutchinson_spread(probes=(1, 4, 16, 64), n=200):
+    """Standard deviation of Hutchinson's estimate about the exact divergence's log p: (probes, spreads)."""
+    schedule, data = EDM(), likelihood_data()
+    model, x, times = data.model(schedule), data.sample(n, 1), grids.karras(schedule, 10)
+    exact = log_likelihood(model, x, times)[0]
+    spreads = [
+        rms(log_likelihood(model, x, times, divergence="hutchinson", probes=k)[0] - exact) for k in probes
+    ]
+    return list(probes), spreads
+
+
+def three_properties():
+    """Invertible: the round trip of RK4; deterministic: two runs; marginals: the largest distance between the
+    distribution function at four times and that of the samples."""
+    schedule, data = VP(), two_peaks()
+    model, times = data.model(schedule), grids.uniform_lambda(schedule, 100)
+    x = data.sample(200, 0)
+    noise = sample(rk4_invert, model, x, times, variable="sigma").x
+    back = [sample(rk4, model, noise, times, variable="sigma").x for _ in range(2)]
+    levels = (torch.arange(400, **DOUBLE) + 0.5) / 400
+    first = QuantileFlow(schedule, data)._invert(np.log(levels.numpy()), np.zeros(400, bool), 1.0)
+    run = sample(rk4, model, torch.as_tensor(first)[:, None], times, variable="sigma", keep_path=True)
+    gaps = []
+    for k in (25, 50, 75, 100):
+        below, _ = QuantileFlow(schedule, data)._log_tails(run.path[k, :, 0].numpy(), run.times[k])
+        gaps.append(float(np.abs(np.exp(below) - levels.numpy()).max()))
+    return {
+        "round trip": rms(back[0] - x),
+        "two runs differ by": float((back[0] - back[1]).abs().max()),
+        "largest gap of the distribution functions": max(gaps),
+    }
+
+
+register(
+    Claim(
+        id="T17, C08, C11",
+        chapter="03",
+        source="Textbook, section 8.2.3",
+        claim="The probability-flow ODE is invertible, deterministic, and keeps the marginals.",
+        experiment=three_properties,
+        holds=lambda r: max(r.values()) < 1e-4,
+        verdict=True,
+        finding="All three, to the solver's error at 100 steps of RK4; the solver is invertible only up to "
+        "that error.",
+    )
+)
+
+
+# ---- which solver ------------------------------------------------------------------------------------------
+
+CONTESTANTS = {
+    "Euler in t": (euler, 1, {}),
+    "DDIM": (euler, 1, {"variable": "sigma"}),
+    "Heun in t": (heun, 2, {}),
+    "Heun in σ/α": (heun, 2, {"variable": "sigma"}),
+    "DPM-Solver-2": (midpoint, 2, {"variable": "sigma", "mean": "geometric"}),
+    "RK4 in t": (rk4, 4, {}),
+    "RK4 in λ": (rk4, 4, {"variable": "lam"}),
+}
+
+
+@cache
+def budget(budgets=BUDGETS, n=200):
+    """Errors on the ring at equal calls, quadratic grid to t = 0.001: dict solver -> (calls, errors)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want = reference(model, x, schedule.start, schedule.end)
+    return {
+        name: (
+            list(budgets),
+            ode_errors(loop, model, x, [b // cost for b in budgets], grids.quadratic, want=want, **options)[
+                "rmse"
+            ],
+        )
+        for name, (loop, cost, options) in CONTESTANTS.items()
+    }
+
+
+def winners():
+    """Order of the best solver at each budget, and its error."""
+    rank = {"Euler in t": 1, "DDIM": 1, "RK4 in t": 4, "RK4 in λ": 4}
+    found = {}
+    for k, calls in enumerate(BUDGETS):
+        best = min(budget(), key=lambda name: budget()[name][1][k])
+        found[f"{calls} calls: order of the best, {best}"] = rank.get(best, 2)
+        found[f"{calls} calls: its error"] = budget()[best][1][k]
+    return found
+
+
+register(
+    Claim(
+        id="T19",
+        chapter="03",
+        source="Textbook, section 8.2.4, tip",
+        claim="Above 50 calls any solver will do, and a solver of high order is for few calls.",
+        experiment=winners,
+        holds=lambda r: [v for name, v in r.items() if "order" in name][0] >= 4,
+        verdict=False,
+        finding="On an exact model the other way round: order 1 wins at 8 calls, order 2 at 16 and 32, "
+        "order 4 from 64 on. High order is for accuracy; at few calls what counts is the constant.",
+    )
+)
+
+
+@cache
+def digits_budget(budgets=(8, 16, 32, 64), n=50):
+    """On digits with the trained network: root mean square distance from its own probability flow (Heun with
+    200 steps) at equal calls, quadratic grid to t = 0.001: dict solver -> (calls, errors)."""
+    from toolkit.networks import digits_model
+
+    schedule = VP()
+    model = digits_model(schedule, label=torch.arange(n) % 10)
+    x = initial_noise(n, (1, 8, 8), 0)
+    end = lambda loop, steps, **o: sample(loop, model, x, grids.quadratic(schedule, steps), **o).x
+    want, found = end(heun, 200), {}
+    for name, (loop, cost, options) in CONTESTANTS.items():
+        if name != "RK4 in λ":
+            found[name] = (list(budgets), [rms(end(loop, b // cost, **options) - want) for b in budgets])
+    return found
+
+
+def digits_winners():
+    """Order of the best solver on digits at each budget."""
+    rank = {"Euler in t": 1, "DDIM": 1, "RK4 in t": 4}
+    found = digits_budget()
+    best = [min(found, key=lambda name: found[name][1][k]) for k in range(4)]
+    return {
+        f"{calls} calls: order of the best": rank.get(name, 2) for calls, name in zip((8, 16, 32, 64), best)
+    }
+
+
+register(
+    Claim(
+        id="T22",
+        chapter="03",
+        source="Textbook, exercise 8.2.3",
+        claim="At an equal budget the solver of highest order is the best on a trained network too.",
+        experiment=digits_winners,
+        holds=lambda r: all(order == 4 for order in r.values()),
+        verdict=False,
+        finding="Measured against the network's own flow, order 1 wins at 8 calls and order 2 at 16; RK4 is "
+        "ahead from 32 calls on, where the error is no longer to be seen.",
+    )
+)
+
+
+# ---- the table that closes the chapter ---------------------------------------------------------------------
+
+_ROWS = (  # sampler, options, its name, the equation, the method and its variable
+    (ddpm, {}, "ddpm", "reverse SDE (level 1)", "ancestral steps"),
+    (ddim, {}, "ddim", "probability-flow ODE", "Euler, σ/α"),
+    (euler, {}, "euler", "probability-flow ODE", "Euler, t"),
+    (heun, {}, "heun", "probability-flow ODE", "Heun, t"),
+    (edm_heun, {}, "edm_heun", "probability-flow ODE", "Heun, σ/α"),
+    (
+        midpoint,
+        {"variable": "sigma", "mean": "geometric"},
+        "DPM-Solver-2",
+        "probability-flow ODE",
+        "midpoint, σ/α, geom.",
+    ),
+    (rk4, {}, "rk4", "probability-flow ODE", "Runge–Kutta, t"),
+    (implicit_euler, {}, "implicit_euler", "probability-flow ODE", "backward Euler, t"),
+    (trapezoid, {}, "trapezoid", "probability-flow ODE", "trapezoid, t"),
+    (euler_maruyama, {}, "euler_maruyama", "reverse family, any level", "Euler–Maruyama, t"),
+    (stochastic_heun, {}, "stochastic_heun", "reverse family, any level", "Heun with noise, t"),
+    (edm_stochastic, {"churn": 10.0}, "edm_stochastic", "ODE, noise added between steps", "Heun, σ/α"),
+)
+_UNMEASURED = (
+    (rk45, "rk45", "probability-flow ODE", "Dormand–Prince, t"),
+    (predictor_corrector, "predictor_corrector", "reverse SDE, then Langevin", "Euler–Maruyama, t"),
+    (langevin, "langevin", "Langevin at each level", "Euler–Maruyama"),
+)
+
+
+@cache
+def sober_table(counts=(40, 80, 160)):
+    """Rows of text: sampler, equation, method and variable, order promised, order measured (of the error on
+    broad modes for an ODE, of the exact variance for an SDE), from kappa = 5 to 0.2.  The first row is the
+    heading."""
+    schedule = VP()
+    start, end = moderate()
+    model, x = WIDE_RING.model(schedule), initial_noise(60, 2, 0, **DOUBLE)
+    want = reference(model, x, start, end)
+    rows = [("sampler", "equation", "method, variable", "promised", "measured")]
+    for loop, options, name, equation, method in _ROWS:
+        if loop.kind == "ode" or loop is ddim:
+            errors = ode_errors(loop, model, x, counts, start=start, end=end, want=want, **options)["rmse"]
+        else:
+            errors = weak_errors(loop, schedule, counts, start=start, end=end, **options)
+        rows.append((name, equation, method, str(loop.order), f"{slope(counts, errors):.1f}"))
+    for loop, name, equation, method in _UNMEASURED:
+        rows.append((name, equation, method, str(loop.order or "none"), "–"))
+    return rows
