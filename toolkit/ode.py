@@ -268,8 +268,9 @@ def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
     slope, h = flow.slope(y, 0), (stop - u) / 100
     yield times[0], x
     for _ in range(100_000):
-        h = h if abs(h) < abs(stop - u) else stop - u
-        now, stages = _stages(model, u, h, variable, (times[0], end))
+        last = abs(h) >= abs(stop - u)
+        h = stop - u if last else h
+        now, stages = _stages(model, u, h, variable, (times[0], end), last)
         new, slopes = _dormand_prince(stages, y, slope, h)
         scale = atol + rtol * torch.maximum(y.abs(), new.abs())
         wrong = sum(e * k for e, k in zip(_ERROR, slopes)) * h / scale
@@ -279,9 +280,9 @@ def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
         if log is not None:
             log.append((now, stages.times[-1], error, error <= 1))
         if error <= 1:
-            y, slope, u = new, slopes[-1], u + h if h != stop - u else stop
+            y, slope, u = new, slopes[-1], u + h
             yield stages.times[-1], stages.state(y, -1)
-            if u == stop:
+            if last:
                 break
         h = next_step(h, error, order=4)
     else:
@@ -290,10 +291,14 @@ def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
         yield times[-1], schedule.alpha(times[-1]) * model.x0(stages.state(y, -1), end)
 
 
-def _stages(model, u, h, variable, ends):
-    """(time at u, the flow at the pair's nodes u + c h), kept within the ends against round-off."""
+def _stages(model, u, h, variable, ends, last):
+    """(time at u, the flow at the pair's nodes u + c h), kept within the ends, and at the end in the last
+    step, against round-off.
+    """
     nodes = u + h * np.array([0.0, *_NODES])
     times = np.clip(time_of(model.schedule, nodes, variable), ends[1], ends[0])
+    if last:
+        times[-2:] = ends[1]  # both nodes with c = 1
     return float(times[0]), ProbabilityFlow(model, times[1:].tolist(), variable)
 
 
