@@ -928,7 +928,14 @@ def _controller(power=lambda p: 1 / (p + 1), safe=True, low=True, high=True, inv
 
 
 def _walker(
-    accepts=lambda error: error <= 1, cut=True, keep="heun", norm=None, late=False, redo=True, scaled=True
+    accepts=lambda error: error <= 1,
+    cut=True,
+    keep="heun",
+    norm=None,
+    late=False,
+    redo=True,
+    scaled=True,
+    order=1,
 ):
     """The adaptive solver of task 3.7 with what may go wrong in it."""
     norm = norm or (lambda d: float((d**2).mean() ** 0.5))
@@ -950,7 +957,7 @@ def _walker(
             elif not redo:
                 u, last = u + h, full
             if not (late and fine):
-                h = next_step(h, error, 1)
+                h = next_step(h, error, order)
         return y, tries
 
     return adaptive
@@ -965,10 +972,18 @@ def _probe_adaptive(answer, seed):
         nonlocal calls
         calls += 1
         if calls > 4000:
-            raise Say("The slope was called 4000 times and the end is not reached: what changes after a try?")
+            raise Say(
+                "The slope was called 4000 times and the end is not reached: what changes after a try that "
+                "was rejected?"
+            )
         return _modes_slope(x, t)
 
-    y, tries = answer.adaptive(slope, 0.3 + normal(seed, 3, 1).abs(), 1.0, 0.01, 0.01, -0.5)
+    found = answer.adaptive(slope, 0.3 + normal(seed, 3, 1).abs(), 1.0, 0.01, 0.01, -0.5)
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise Say("adaptive returns two things: y at the end, and the list of tries.")
+    y, tries = found
+    if calls == 0:
+        raise Say("The slope was never called: here end < start and h < 0, so when should your loop go on?")
     try:  # a step of round-off's size, made where u misses the end by one bit, is no try
         us, hs, _, accepted = zip(*(one for one in tries if abs(one[1]) > 1e-12))
         at, accepted = us[-1] + hs[-1], [bool(fine) for fine in accepted]
@@ -1064,6 +1079,11 @@ ADAPTIVE = Task(
             "Hardly anything is ever rejected: the error is compared with 1 as it is. Where does the "
             "tolerance come in?",
         ),
+        Mistake(
+            {"adaptive": _walker(order=2)},
+            "The controller is told that the order is 2, Heun's. But what was measured is the error of "
+            "Euler's point: what is its order?",
+        ),
     ),
     hints=(
         "Separate three questions: how wrong was the step, is it taken, and how long is the next try? Only "
@@ -1088,7 +1108,13 @@ def implicit_step(slope, derivative, y, u, h, rounds):
 
 
 def _newton(
-    at=lambda u, h: u + h, guess=lambda slope, y, u, h: y, rhs=None, bottom=None, extra=0, known=True
+    at=lambda u, h: u + h,
+    guess=lambda slope, y, u, h: y,
+    rhs=None,
+    bottom=None,
+    extra=0,
+    known=True,
+    frozen=False,
 ):
     """`implicit_step` with one thing changed: time, first guess, residual, Newton's denominator, rounds."""
 
@@ -1096,7 +1122,7 @@ def _newton(
         new = guess(slope, y, u, h)
         for _ in range(rounds + extra):
             k = slope(new, at(u, h)) if rhs is None else rhs(slope, new, y, u, h)
-            d = derivative(new, at(u, h))
+            d = derivative(y if frozen else new, at(u, h))
             below = 1 - h * d if bottom is None else bottom(h, d)
             new = new - (new - (y if known else new) - h * k) / below
         return new
@@ -1215,6 +1241,11 @@ STIFF = Task(
             "the task begins with y.",
         ),
         Mistake(
+            {"implicit_step": _newton(frozen=True)},
+            "You keep the derivative of the first round. That often works, and slowly; Newton's method, as "
+            "the task has it, asks for it anew in each round.",
+        ),
+        Mistake(
             {"largest": 2.0},
             "That is the limit for a single point. With std = 0.05 and kappa = 0.1 the rate is smaller than "
             "1 in size: how large is it?",
@@ -1225,6 +1256,10 @@ STIFF = Task(
             "it was?",
         ),
         Mistake(
+            {"largest": -2.5},
+            "The size is right. Which way does lambda go while we sample, and what sign has h then?",
+        ),
+        Mistake(
             {"largest": 0.4},
             "You divided by kappa too much, or multiplied by the rate: the slower the decay, the longer the "
             "step may be. Solve |1 + h rate| = 1 for h.",
@@ -1232,6 +1267,10 @@ STIFF = Task(
         Mistake(
             {"fewest": 10},
             "That many steps are needed if y may not change its sign. Stable means that it does not grow.",
+        ),
+        Mistake(
+            {"fewest": (VP1.lam(1e-3) - VP1.lam(1.0)) / 2},
+            "That is the whole way divided by the longest step. Can a sampler make a part of a step?",
         ),
         Mistake(
             {"fewest": 4},
@@ -1275,6 +1314,8 @@ def _stochastic_heun(ahead="noisy", size="mean", corrected="drift", fresh=False)
                 x = x + h / 2 * (first + second) + deviation * other
             elif corrected == "twice":
                 x = guess + h / 2 * (second - first) + deviation * other
+            elif corrected == "average":
+                x = (x + guess + h * second) / 2 + deviation * other
             else:
                 x = x + h * second + deviation * other
         return x
@@ -1349,9 +1390,19 @@ HEUN_SDE = Task(
         ),
         Mistake(
             _stochastic_heun(corrected="twice"),
-            "The variance is three or four times what it should be: each step adds its noise twice, once in "
+            "The variance is about four times what it should be: each step adds its noise twice, once in "
             "the predictor, which you go on from, and once in the corrector. From where does the corrector "
             "start?",
+        ),
+        Mistake(
+            _stochastic_heun(corrected="average"),
+            "The mean of x and of what follows from the predictor holds half of the predictor's noise, and "
+            "the corrector adds all of it again: of what should the mean be taken, of points or of drifts?",
+        ),
+        Mistake(
+            _stochastic_heun(corrected="average", size="left"),
+            "Two things at once: g is still taken at the start only, and the mean of two points brings in "
+            "half of the predictor's noise, on top of the corrector's. Of what should the mean be taken?",
         ),
         Mistake(
             _stochastic_heun(fresh=True),
@@ -1399,7 +1450,15 @@ def snr_step(score, z, snr):
 
 
 def _corrector(
-    when=lambda t, s: s, order="after", again=True, scale=2.0, same=False, last=False, noisy=False, rule=None
+    when=lambda t, s: s,
+    order="after",
+    again=True,
+    scale=2.0,
+    same=False,
+    last=False,
+    noisy=False,
+    share=1.0,
+    rule=None,
 ):
     """The sampler of task 3.10 with what may go wrong in it: when, in which order, with which noise."""
     rule = rule or snr_step
@@ -1416,10 +1475,10 @@ def _corrector(
             if order == "before":
                 x = correct(x, t, z)
             before = score(x, t)
-            x = x - (t - s) * (f(t) * x - g2(t) * before)
-            if not end:
+            x = x - (t - s) * (f(t) * x - share * g2(t) * before)
+            if not end and share == 1.0:
                 x = x + (g2(t) * (t - s)) ** 0.5 * noises[i, 0]
-            if order == "after" and s > 0 and not (last and i == len(times) - 2):
+            if order == "after" and (s > 0 or noisy == "corrected") and not (last and i == len(times) - 2):
                 x = correct(x, when(t, s), z, None if again else before)
         return x
 
@@ -1511,6 +1570,16 @@ CORRECTOR = Task(
             {"predictor_corrector": _corrector(noisy=True)},
             "All is right until the last step, which adds noise to clean data. How much noise has x at "
             "t = 0?",
+        ),
+        Mistake(
+            {"predictor_corrector": _corrector(noisy="corrected")},
+            "The step that ends at t = 0 is like the others in your loop: it adds noise and is corrected. "
+            "With a network there is no score at sigma = 0; and what should clean data be free of?",
+        ),
+        Mistake(
+            {"predictor_corrector": _corrector(share=0.5)},
+            "Your predictor is a step of the ODE, without noise. That is a sampler too; the task predicts "
+            "with Anderson's reversal.",
         ),
         Mistake(
             {"predictor_corrector": _corrector(order="never")},
