@@ -134,6 +134,23 @@ def test_who_wins_at_which_budget():
     assert "DDIM at 8" in alt
 
 
+def test_accuracy_buys_little_on_digits():
+    found = experiments.accuracy_and_quality()
+    assert (
+        abs(found["DDIM, 10 calls"] - found["Heun in t, 50 calls"])
+        < 2 * found["largest spread between seeds"]
+    )
+    assert found["EDM, churn 10, 20 calls"] < found["Heun in t, 50 calls"]
+    errors = experiments.digits_budget(budgets=(10, 50))
+    assert 30 < errors["DDIM"][1][0] / errors["Heun in t"][1][1] < 40
+    assert found["real digits"] < min(value for name, value in found.items() if "calls" in name)
+
+
+def test_a_last_jump_costs_the_order():
+    kept, lost = experiments.last_jump().values()
+    assert kept == pytest.approx(2, abs=0.1) and lost < 1.5
+
+
 def test_digit_rows():
     from toolkit.networks import digits_model
 

@@ -9,7 +9,12 @@ from toolkit.plots import is_filler
 from .lab import CHROMIUM, Lab, Page
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ["tests/notebooks/fixtures/sample.ipynb", "chapters/01_ddpm.ipynb", "chapters/02_ddim.ipynb"]
+NOTEBOOKS = [
+    "tests/notebooks/fixtures/sample.ipynb",
+    "chapters/01_ddpm.ipynb",
+    "chapters/02_ddim.ipynb",
+    "chapters/03_sde_ode.ipynb",
+]
 
 pytestmark = [
     pytest.mark.browser,
