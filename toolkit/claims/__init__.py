@@ -18,10 +18,12 @@ shows the claims of a chapter in a notebook.
 """
 
 import html
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode"}  # chapter -> module of this folder
 
@@ -136,3 +138,14 @@ class Table:
 def table(chapter=None):
     """The claims of a chapter, with their recorded verdicts, for display."""
     return Table(claims(chapter))
+
+
+def recorded(name):
+    """The results of a study too long for a notebook, as a dict read from recorded/<name>.json; its keys
+    about and machine say what was measured, and where.  ValueError for a name that is not there.
+    """
+    folder = Path(__file__).parent / "recorded"
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    if name not in names:
+        raise ValueError(f"recorded results are {', '.join(names) or 'none'}; got {name!r}.")
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
