@@ -45,6 +45,7 @@ def _k_diffusion(x, constant, steps):
 
     return {
         ("DDIM", "k-diffusion sample_euler"): lambda: sampling.sample_euler(model, x, sigmas, disable=True),
+        ("Heun", "k-diffusion sample_heun"): lambda: sampling.sample_heun(model, x, sigmas, disable=True),
         ("DDPM", "k-diffusion sample_euler_ancestral"): lambda: sampling.sample_euler_ancestral(
             model, x, sigmas, disable=True
         ),
