@@ -9,6 +9,7 @@ LABEL = "DDPM's alpha-bar at lambda = -1"
 
 
 def recover_x0(x_t, eps, alpha, sigma):
+    """The x_0 that gives x_t = alpha x_0 + sigma eps."""
     return (x_t - sigma * eps) / alpha
 
 

@@ -33,6 +33,7 @@ LINEAR = Discrete.linear()
 
 
 def jump(x0, n, noise, betas):
+    """x_n (B, d) straight from x_0 at the steps n (B,), with alpha-bar_0 = 1."""
     bar = torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])[n][:, None]
     return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
 
@@ -60,6 +61,7 @@ def _one_noise_for_all(x0, n, noise, betas):
 
 
 def probe_jump(answer, seed):
+    """The jump at steps in between, and at both ends of the table."""
     betas = torch.tensor([uniform(seed, 0.05, 0.3, stream=k) for k in range(6)], dtype=torch.float64)
     x0, noise = normal(seed, 3, 3), normal(seed, 3, 3, stream=1)
     return {
@@ -140,6 +142,7 @@ JUMP = Task(
 
 
 def posterior(alpha_t, sigma_t, alpha_s, sigma_s):
+    """Weights of x_0 and x_t in the mean of q(x_s | x_t, x_0), and its variance."""
     ratio = alpha_t / alpha_s
     beta = sigma_t**2 - ratio**2 * sigma_s**2
     return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
@@ -180,6 +183,7 @@ def _edit(change):
 
 
 def probe_posterior(answer, seed):
+    """The three numbers under a variance-preserving and a variance-exploding schedule."""
     s, t = uniform(seed, 0.1, 0.4), uniform(seed, 0.5, 0.8, stream=1)
     values = {}
     for name, schedule in (("VP", VP()), ("VE", VE(sigma_max=5.0))):
@@ -330,6 +334,7 @@ EPS_FORM = Task(
 
 
 def ancestral(model, x, times, noises, variance="posterior"):
+    """DDPM along times: a step of (1.6) each, without noise where sigma is 0."""
     schedule = model.schedule
     for t, s, z in zip(times, times[1:], noises, strict=False):
         x, v = _move(model, x, t, s)
@@ -453,6 +458,7 @@ def _variance_after(sampler, times, variance="posterior"):
 
 
 def probe_ancestral(answer, seed):
+    """Exact variances and means of the answer on Gaussian data, on even and uneven grids."""
     steps = 8 + 3 * seed
     times = strided(LINEAR, steps).tolist()
     uneven = [round(1000 * (n / 12) ** 2) / 1000 for n in range(12, 0, -2)] + [0.0]
@@ -582,6 +588,7 @@ def _convergence(
 
 
 def probe_convergence(answer, seed):
+    """The two lines that the answer drew, by their labels; scales, axis labels and legend."""
     seen = read_axes(answer)
     lines = {}
     for name in ("posterior", "beta"):
@@ -693,11 +700,13 @@ CONVERGENCE = Task(
 
 
 def cosine_betas(T, s=0.008, largest=0.999):
+    """Nichol & Dhariwal's cosine table: T betas, none above `largest`."""
     bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
     return np.minimum(1 - bar[1:] / bar[:-1], largest)
 
 
 def cosine_as_given(T, s=0.008, largest=0.999):
+    """The table of the published listing, with its mistake: s is a factor, not an offset."""
     t = np.linspace(0, 1, T)
     return np.minimum(s * (1 - np.cos(np.pi / 2 * t)), largest)
 
@@ -721,6 +730,7 @@ def _cosine_scaled(T, s=0.008, largest=0.999):
 
 
 def probe_cosine(answer, seed):
+    """The first and the last beta of the answer, and alpha-bar half-way and at T."""
     T = (1000, 40, 200)[seed % 3] if seed < 3 else 50 + seed % 50
     betas = np.asarray(answer(T), dtype=float)
     if betas.ndim != 1 or len(betas) != T:
@@ -928,6 +938,7 @@ def _elbo_with(**wrong):
 
 
 def negative_elbo(model, x0, noises):
+    """L_T, the KLs of n = 2 ... T, and L_0, in nats a dimension."""
     return _bound(model, x0, noises)
 
 
@@ -935,6 +946,7 @@ elbo_as_given = _elbo_with(mean="ddim", target="sample", prior="norm")
 
 
 def probe_elbo(answer, seed):
+    """The three parts on Gaussian data, and on data that consist of one known point."""
     schedule = Discrete.linear(30, 1e-4, 0.0035)  # ᾱ_T is about 0.15: an L_T worth checking
     noises = normal(seed, 30, 40, 2, stream=1)
     one = torch.full((40, 2), uniform(seed, 0.3, 0.9), dtype=torch.float64)
@@ -1042,6 +1054,7 @@ COSINE_TABLE = Discrete.cosine()
 
 
 def weight(bar, bar_before):
+    """The weight of |eps - eps_hat|^2 in a term of the bound: half of SNR_(n-1) / SNR_n - 1."""
     return 0.5 * (bar_before / (1 - bar_before) * (1 - bar) / bar - 1)
 
 
@@ -1171,12 +1184,14 @@ WEIGHT = Task(
 
 
 def step_distribution(history):
+    """Probabilities in proportion to the root mean square of the losses; weights 1 / (T p)."""
     root = history.square().mean(1).sqrt()
     p = root / root.sum()
     return p, 1 / (len(p) * p)
 
 
 def steps_as_given(history):
+    """The published listing with its mistakes: losses not squared, weights without 1 / T."""
     root = history.mean(1).sqrt()
     p = root / root.sum()
     return p, 1 / p
@@ -1198,6 +1213,7 @@ def _second_moment(history):
 
 
 def probe_steps(answer, seed):
+    """Probabilities and weights for a random history, and what they estimate together."""
     history = torch.exp(1.5 * normal(seed, 4, 6) - torch.arange(4)[:, None])
     result = answer(history)
     if not isinstance(result, tuple) or len(result) != 2:

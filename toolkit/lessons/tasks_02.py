@@ -43,6 +43,7 @@ def _listed(numbers):
 
 
 def noise_size(alpha_t, alpha_s, eta):
+    """The fresh noise of a step (2.6), from alpha at both its ends."""
     left = (1 - alpha_s**2) / (1 - alpha_t**2)
     return eta * (left * (1 - alpha_t**2 / alpha_s**2)) ** 0.5
 
@@ -114,6 +115,7 @@ NOISE_SIZE = Task(
 
 
 def ddim_terms(x, eps, alpha_t, sigma_t, alpha_s, sigma_s, noise, z):
+    """The three terms of (2.5): predicted x_0, direction, fresh noise."""
     x0 = (x - sigma_t * eps) / alpha_t
     return alpha_s * x0, (sigma_s**2 - noise**2) ** 0.5 * eps, noise * z
 
@@ -221,10 +223,12 @@ STEP = Task(
 
 
 def subsequence(T, steps):
+    """steps + 1 table indices from T down to 0, as even as rounding allows."""
     return np.round(np.linspace(T, 0, steps + 1)).astype(int).tolist()
 
 
 def ddim_sample(predict, alpha_bar, x, grid):
+    """DDIM at eta = 0 along grid, a falling list of table indices."""
     for now, then in zip(grid, grid[1:]):
         eps = predict(x, now)
         x0 = (x - (1 - alpha_bar[now]) ** 0.5 * eps) / alpha_bar[now] ** 0.5
@@ -972,6 +976,7 @@ CONVERGENCE = Task(
 
 
 def invert(predict, alpha_bar, x, grid, iterations):
+    """DDIM backwards along grid, each step with fixed-point iterations on its equation."""
     for then, now in reversed(list(zip(grid[1:], grid[:-1]))):
         a = (alpha_bar[then] / alpha_bar[now]) ** 0.5
         b = (1 - alpha_bar[then]) ** 0.5 - a * (1 - alpha_bar[now]) ** 0.5
