@@ -40,7 +40,7 @@ def first_order(schedule, s, t):
 
 
 def second_order(schedule, s, t, r1=0.5):
-    """(m, a_m, b_m, a, b, d): DPM-Solver-2 (Algorithm 1; for any r1, Algorithm 4), with m the time at
+    """(m, a_m, b_m, a, b, d): DPM-Solver-2 (Algorithm 1; any r1: its appendix), with m the time at
     lambda_s + r1 h, u = a_m x_s + b_m eps and x_t = a x_s + b eps + d (eps(u, m) - eps), d = b / (2 r1).
     """
     m = _between(schedule, s, t, r1)
@@ -49,7 +49,7 @@ def second_order(schedule, s, t, r1=0.5):
 
 
 def third_order(schedule, s, t, r1=1 / 3, r2=2 / 3):
-    """(m_1, a_1, b_1, m_2, a_2, b_2, d_2, a, b, d): DPM-Solver-3 (Algorithm 2; for any r1 < r2, Algorithm 5):
+    """(m_1, a_1, b_1, m_2, a_2, b_2, d_2, a, b, d): DPM-Solver-3 (Algorithm 2; any r1 < r2: its appendix):
 
     u_1 = a_1 x_s + b_1 eps and D_1 = eps(u_1, m_1) - eps; u_2 = a_2 x_s + b_2 eps + d_2 D_1 and
     D_2 = eps(u_2, m_2) - eps; x_t = a x_s + b eps + d D_2.  Third order needs r2 = 2/3: phi_2(h) r2 / 2 must
@@ -134,8 +134,8 @@ def _check_shares(*shares):
 
 
 def fast_orders(nfe: int) -> list[int]:
-    """The orders of the steps with which DPM-Solver-fast spends exactly `nfe` calls (Lu et al. 2022, app.
-    D.3): third order as often as can be, and the rest at the end.
+    """The orders of the steps with which DPM-Solver-fast spends exactly `nfe` calls (Lu et al. 2022,
+    appendix): third order as often as can be, and the rest at the end.
     """
     if nfe < 1:
         raise ValueError(f"nfe must be at least 1, got {nfe}")
@@ -163,7 +163,7 @@ def dpm_solver_adaptive(
     model, x, times, order=3, rtol=0.05, atol=0.0078, first=0.05, safety=0.9, log=None
 ):
     """DPM-Solver-12 (order=2) and DPM-Solver-23 (order=3): two embedded orders and a step-size controller
-    (app. C, Algorithms 6, 7) from times[0] to times[-1]; the times between are ignored.
+    (its appendix) from times[0] to times[-1]; the times between are ignored.
 
     x: (B, ...) at times[0].  E = rms((x_high - x_low) / max(atol, rtol max(|x_low|, |x_previous|))), the
     largest of the batch; a step is accepted if E <= 1, and the next is safety E^(-1/order) times as long in
@@ -329,7 +329,7 @@ def dpmpp_3m_divided(model, x, times, lower_last=False):
 
 @sampler(order=1, nfe=lambda steps: steps, kind="sde")
 def sde_dpmpp_1(model, x, times, tau=1.0, rng=0):
-    """SDE-DPM-Solver++1 (Lu et al. 2022b, eq. 18 for tau = 1): exact linear part and noise, the prediction
+    """SDE-DPM-Solver++1 (Lu et al. 2022b, for tau = 1): exact linear part and noise, the prediction
     frozen.
 
     x: (B, ...) at times[0].  tau: the level of the reverse SDE, a number or a function of t; tau = 1 is
@@ -341,7 +341,7 @@ def sde_dpmpp_1(model, x, times, tau=1.0, rng=0):
 
 @sampler(order=2, nfe=lambda steps: steps, kind="sde")
 def sde_dpmpp_2m(model, x, times, tau=1.0, form="midpoint", rng=0):
-    """SDE-DPM-Solver++(2M) (Lu et al. 2022b, eq. 19): as `dpmpp_2m`, for the reverse SDE of level tau (a
+    """SDE-DPM-Solver++(2M) (Lu et al. 2022b): as `dpmpp_2m`, for the reverse SDE of level tau (a
     number).
 
     x: (B, ...) at times[0].  Weak order 2 (in the variance).

@@ -7,7 +7,7 @@ lambda_s:
     x_t = alpha_t / alpha_s x_s - sigma_t int e^(lambda_t - lambda) eps dlambda          noise prediction
     x_t = sigma_t / sigma_s x_s + alpha_t int e^(lambda - lambda_t) x0 dlambda           data prediction
 
-and, for the reverse SDE of level tau, constant over the step (Xue et al. 2023, Proposition 4.2),
+and, for the reverse SDE of level tau, constant over the step (Xue et al. 2023),
 
     x_t = sigma_t / sigma_s e^(-tau^2 h) x_s + sigma_t sqrt(1 - e^(-2 tau^2 h)) z
           + (1 + tau^2) alpha_t int e^((1 + tau^2)(lambda - lambda_t)) x0 dlambda.
@@ -30,8 +30,7 @@ PREDICTIONS = ("eps", "x0")
 
 
 def phi(k: int, z):
-    """phi_k(z) = int_0^1 e^((1 - u) z) u^(k-1) / (k-1)! du, phi_0 = e^z (Hochbruck & Ostermann 2010, eq.
-    2.10).
+    """phi_k(z) = int_0^1 e^((1 - u) z) u^(k-1) / (k-1)! du, phi_0 = e^z (Hochbruck & Ostermann 2010).
 
     z: a number or float64 array, -inf included.  The recursion phi_(k+1) = (phi_k - 1/k!) / z cancels at
     small
@@ -113,14 +112,20 @@ def interpolation_weights(schedule, nodes, s, t, rate, variable="lam"):
 
 
 def kept(build):
-    """Remember the tables that `build(schedule, times, ...)` made: each batch of a run needs the same one."""
-    remembered = lru_cache(maxsize=256)(lambda *args, **options: tuple(build(*args, **options)))
+    """Remember the tables that `build(schedule, times, ...)` made, as tuples: each batch of a run needs the
+    same one.
+    """
+    remembered = lru_cache(maxsize=256)(lambda *args, **options: _tuples(build(*args, **options)))
 
     @wraps(build)
     def table(schedule, times, *args, **options):
         return remembered(schedule, tuple(float(t) for t in times), *args, **options)
 
     return table
+
+
+def _tuples(table):
+    return tuple(map(_tuples, table)) if isinstance(table, (list, tuple)) else table
 
 
 def orders_of_steps(schedule, times, order, lower_last=False):

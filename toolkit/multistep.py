@@ -51,7 +51,7 @@ def exponential_ab(
 
 @sampler(order=3, nfe=lambda steps: steps, kind="ode", needs={"warmup": "matched"})
 def deis(model, x, times, order=3, variant="tab", lower_last=False, warmup="lower"):
-    """DEIS (Zhang & Chen 2023, eq. 15): a polynomial through the last `order` eps, integrated exactly.
+    """DEIS (Zhang & Chen 2023): a polynomial through the last `order` eps, integrated exactly.
 
     x: (B, ...) at times[0].  variant: "tab", the polynomial in t; "rhoab", in rho = sigma / alpha.  The paper
     counts the degree, order - 1.
@@ -75,7 +75,7 @@ def equal_steps_table(schedule, times, order, lower_last=False):
 
 @sampler(order=2, nfe=lambda steps: steps, kind="ode")
 def ipndm(model, x, times, order=4, variable_step=False, lower_last=False, warmup="lower"):
-    """iPNDM (Zhang & Chen 2023, sec. 4 and app. B): PNDM's multistep part, started with lower orders.
+    """iPNDM (Zhang & Chen 2023): PNDM's multistep part, started with lower orders.
 
     x: (B, ...) at times[0].  order: 1 to 4, the number of predictions used.  The weights are those of equal
     steps in sigma / alpha: on any other grid the method is of order 2 (1 for order=1), though its constant at
@@ -92,11 +92,11 @@ def ipndm(model, x, times, order=4, variable_step=False, lower_last=False, warmu
 
 @sampler(order=2, nfe=lambda steps: steps + 3 * min(steps, 3), kind="ode")
 def pndm(model, x, times):
-    """PNDM (Liu et al. 2022, Algorithm 2): three pseudo Runge-Kutta steps, four calls each, then PLMS.
+    """PNDM (Liu et al. 2022): three pseudo Runge-Kutta steps, four calls each, then PLMS.
 
-    x: (B, ...) at times[0].  Both combine four eps and carry x with one DDIM step, the "transfer" of their
-    eq. 11. The Runge-Kutta middle is the middle in t (their eq. 12), and the weights 55, -59, 37, -9 (eq. 13)
-    are those of equal steps in sigma / alpha: order 2 on other grids.
+    x: (B, ...) at times[0].  Both combine four eps and carry x with one DDIM step, their "transfer".
+    The Runge-Kutta middle is the middle in t, and the weights 55, -59, 37, -9 (over 24) are those of equal steps
+    in sigma / alpha: order 2 on other grids.
     """
     schedule = model.schedule
     check_start(schedule, times)
@@ -116,7 +116,7 @@ def pndm(model, x, times):
 
 
 def _pseudo_runge_kutta(model, x, s, t, e1):
-    """x carried by DDIM with the Runge-Kutta mean of four eps (Liu et al. 2022, eq. 12)."""
+    """x carried by DDIM with the Runge-Kutta mean of four eps (Liu et al. 2022)."""
     m = (s + t) / 2
     schedule = model.schedule
     (to_m,), (from_s,), _ = ddim_coefficients(schedule, [s, m])
@@ -132,7 +132,7 @@ def _pseudo_runge_kutta(model, x, s, t, e1):
 
 @kept
 def unipc_tables(schedule, times, order, form="bh2", lower_last=False):
-    """(predictor, corrector) rows of UniPC (Zhao et al. 2023, Algorithms 5 and 6 with data prediction).
+    """(predictor, corrector) rows of UniPC (Zhao et al. 2023, with data prediction).
 
     UniP-p integrates the polynomial through p predictions, UniC-p that through p and the one at the step's
     end; their system R rho = phi / B(h) does not depend on B, except where the paper takes rho = 1/2 instead
@@ -159,7 +159,7 @@ def unipc_tables(schedule, times, order, form="bh2", lower_last=False):
 
 @sampler(order=4, nfe=lambda steps: steps, kind="ode", needs={"warmup": "matched"})
 def unipc(model, x, times, order=3, form="bh2", corrector=True, lower_last=False, warmup="lower"):
-    """UniPC (Zhao et al. 2023, Algorithm 3): the predictor UniP, and the corrector UniC, which costs no call:
+    """UniPC (Zhao et al. 2023): the predictor UniP, and the corrector UniC, which costs no call:
     it reuses the prediction that the next step needs anyway.
 
     x: (B, ...) at times[0].  order: 1, 2, 3, ... predictions in the predictor; with the corrector the method
@@ -172,7 +172,7 @@ def unipc(model, x, times, order=3, form="bh2", corrector=True, lower_last=False
 
 @sampler(order=2, nfe=lambda steps: steps, kind="sde")
 def sa_solver(model, x, times, order=3, tau=1.0, corrector=True, rng=0):
-    """SA-Solver (Xue et al. 2023, Algorithm 1): stochastic Adams, predictor and corrector, for the reverse
+    """SA-Solver (Xue et al. 2023): stochastic Adams, predictor and corrector, for the reverse
     SDE of level tau.
 
     x: (B, ...) at times[0].  order: predictions in the predictor; the corrector uses one more, at the step's
