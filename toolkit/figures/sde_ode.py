@@ -301,7 +301,7 @@ def stability(curves):
     right.axhline(1, color=GREY, linewidth=0.9)
     right.set(
         xscale="log", yscale="log", xlabel=r"step in $\lambda$", ylabel="size at the end / at the start",
-        title="thin data, few steps",
+        title="thin data, few steps", ylim=(1e-7, 1e3),
     )  # fmt: skip
     for limit in (2, 2.785):
         right.axvline(limit, color=GREY, linestyle=":", linewidth=1.2)
