@@ -24,6 +24,7 @@ from toolkit.exponential import (
     run_table,
 )
 from toolkit.noise import noise_of
+from toolkit.ode import check_tolerances
 from toolkit.sampling import sampler
 
 # --- singlestep, noise prediction -------------------------------------------------------------------------
@@ -173,6 +174,7 @@ def dpm_solver_adaptive(
     for another order, or if E is NaN.
     """
     check_choice("order", order, (2, 3))
+    check_tolerances(rtol, atol)
     schedule, end = model.schedule, times[-1]
     check_start(schedule, times)
     clean = schedule.sigma(end) == 0
@@ -197,7 +199,7 @@ def dpm_solver_adaptive(
             previous, x, t, eps = low, high, s, None
             yield t, x
     if clean:
-        yield times[-1], schedule.alpha(times[-1]) * model.x0(x, end)
+        yield times[-1], schedule.alpha(times[-1]) * model.x0(x, t)
 
 
 def _embedded(model, x, s, t, order, eps):

@@ -95,8 +95,8 @@ def pndm(model, x, times):
     """PNDM (Liu et al. 2022): three pseudo Runge-Kutta steps, four calls each, then PLMS.
 
     x: (B, ...) at times[0].  Both combine four eps and carry x with one DDIM step, their "transfer".
-    The Runge-Kutta middle is the middle in t, and the weights 55, -59, 37, -9 (over 24) are those of equal steps
-    in sigma / alpha: order 2 on other grids.
+    The Runge-Kutta middle is the middle in t, and the weights 55, -59, 37, -9 (over 24) are those of equal
+    steps in sigma / alpha: order 2 on other grids.
     """
     schedule = model.schedule
     check_start(schedule, times)

@@ -248,21 +248,33 @@ def next_step(h: float, error: float, order: int, safety: float = 0.9) -> float:
     return h * min(5.0, max(0.2, safety * max(error, 1e-12) ** (-1 / (order + 1))))
 
 
+def check_tolerances(rtol, atol):
+    """ValueError unless both are positive."""
+    if not (rtol > 0 and atol > 0):
+        raise ValueError(f"rtol and atol must be positive, got rtol = {rtol}, atol = {atol}")
+
+
 @sampler(order=5, nfe=None, kind="ode")
 def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
     """Dormand-Prince 5(4) with step-size control, from times[0] to times[-1]; the times between are ignored.
 
     x: (B, ...) at times[0].  A step is accepted if its estimated error, measured against atol + rtol |y|
     (root mean square of a sample, largest of the batch), is at most 1; accepted or not, `next_step` sets the
-    next one.  Six calls a step: the last slope is the next step's first.  To sigma = 0 the ODE is followed
-    down to sigma / alpha = atol, then a jump to the predicted x_0, one more call.
+    next one (which may grow right after a refusal: no memory is kept).  Six calls a step: the last slope is
+    the next step's first.  To sigma = 0 the ODE is followed down to sigma / alpha = atol, then a jump to the
+    predicted x_0, one more call.
     log: a list to which (t, s, error, accepted) of each try is appended.  The batch shares its steps, so
     results depend on how it is cut.  ValueError if the error is NaN or 100,000 tries do not reach the end.
     """
+    check_tolerances(rtol, atol)
     schedule, end = model.schedule, times[-1]
     clean = schedule.sigma(end) == 0
     if clean:
         end = float(schedule.t_of_lam(-math.log(atol)))
+        if end >= times[0]:  # the start is as clean as asked for
+            yield times[0], x
+            yield times[-1], schedule.alpha(times[-1]) * model.x0(x, times[0])
+            return
     flow = ProbabilityFlow(model, [times[0], end], variable)
     y, u, stop = x / flow.scale[0], flow.u[0], flow.u[1]
     slope, h = flow.slope(y, 0), (stop - u) / 100

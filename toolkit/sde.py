@@ -208,7 +208,7 @@ def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
     schedule, clean = model.schedule, _ends_clean(model.schedule, times)
     levels = times[1 : len(times) - clean]
     sigma = schedule.sigma(np.asarray(levels))
-    steps = [None] * len(levels) if step is None else (step * (sigma / sigma[-1]) ** 2).tolist()
+    steps = [None] * len(levels) if step is None or not levels else (step * (sigma / sigma[-1]) ** 2).tolist()
     noises = noise_of(rng, x, subdivided(times, corrections))
     yield times[0], x
     for t, size in zip(levels, steps):
