@@ -436,7 +436,7 @@ STEPS = Task(
         ),
         Mistake(
             {"dpm3_step": _dpm3(divide=False)},
-            "Order 2 only: D_2 is a change over a share r_2 of the step. By what must it be divided to "
+            "Order 1 only: D_2 is a change over a share r_2 of the step. By what must it be divided to "
             "become a slope?",
         ),
         Mistake(
@@ -580,9 +580,9 @@ CONVERGENCE = Task(
             "never used.",
         ),
         Mistake(
-            {"draw": _convergence(steps={"DPM-Solver-3": (_dpm3(divide=False), 3)})},
-            "Your line 'DPM-Solver-3' falls with slope −2: something in its last correction is not of the "
-            "third order. Compare it with 4.2.",
+            {"draw": _convergence(steps={"DPM-Solver-3": (_dpm3(inner=False), 3)})},
+            "Your line 'DPM-Solver-3' falls with slope −2 in the end: one of its corrections is missing "
+            "or not good enough. Compare it with 4.2, where each D is used once.",
         ),
         Mistake(
             {"draw": _convergence(grid=grids.uniform)},
@@ -596,7 +596,7 @@ CONVERGENCE = Task(
         ),
         Mistake(
             {"two_from": 12},
-            "At 12 calls they are close, .092 against .084: who has the smaller error? Are both lines read "
+            "At 12 calls they are close, .092 against .085: who has the smaller error? Are both lines read "
             "at the same number of calls?",
         ),
         Mistake(
@@ -849,8 +849,9 @@ TWO_M = Task(
         ),
         Mistake(
             _two_m(ratio=lambda now, before: now / before),
-            "Order 1 still: your quotient stands on its head. After a short step, is a change in m the sign "
-            "of a steep slope or of a flat one?",
+            "Order 2 even so, because what neighbouring steps do wrong happens to cancel. But it is "
+            "another update, and a worse one: your quotient stands on its head. After a short step, is a "
+            "change in m the sign of a steep slope or of a flat one?",
         ),
         Mistake(
             _two_m(half=1.0),
@@ -864,8 +865,8 @@ TWO_M = Task(
         ),
         Mistake(
             _two_m(variable="t"),
-            "Your quotient is one of steps in t. The prediction is followed along a straight line in which "
-            "variable?",
+            "Order 2 still, since on short steps t and lambda are proportional. Yet your quotient is one "
+            "of steps in t: in which variable is the prediction followed along a straight line?",
         ),
         Mistake(
             _two_m(form="frozen"),
@@ -1007,11 +1008,11 @@ def _clocked(at=lambda n: n, second=None, carry=1.0, exponent=1.0, solver=False)
 
     def dpm2_on_steps(net, schedule, x, times, total):
         if solver:
-            times = [round(t * total) / total for t in times]
+            times = [int(t * total) / total for t in times]
         for s, t in _pairs(times):
             lam_s = schedule.lam(s)
             m = schedule.t_of_lam((lam_s + schedule.lam(t)) / 2)
-            m = round(m * total) / total if solver else m
+            m = int(m * total) / total if solver else m
 
             def move(e, to, x=x, s=s, lam_s=lam_s):
                 growth = math.exp(carry * (math.log(schedule.alpha(to)) - math.log(schedule.alpha(s))))
@@ -1054,13 +1055,13 @@ CLOCK = Task(
     decimals=3,
     mistakes=(
         Mistake(
-            _clocked(at=round, carry=-1.0),
+            _clocked(at=int, carry=-1.0),
             "This is the listing as it was given: an error that no number of steps makes smaller. Begin with "
             "a prediction of 0: what is left of a step, and should x grow or shrink on the way to the data?",
             as_given=True,
         ),
         Mistake(
-            _clocked(at=round),
+            _clocked(at=int),
             "The sign is right, and 25 steps look fine. But the order sinks with every doubling, and the "
             "error comes to rest: is eps asked at the time at which the solver believes it was asked?",
         ),
@@ -1070,23 +1071,24 @@ CLOCK = Task(
             "by alpha_t / alpha_s. By what does the listing multiply it?",
         ),
         Mistake(
-            _clocked(second=round),
-            "The first call has its exact time, the second is still asked at a rounded one.",
+            _clocked(second=int),
+            "The first call has its exact time, the second is still asked at a time that was cut off.",
         ),
         Mistake(
-            _clocked(at=round, second=lambda n: n),
-            "The middle has its exact time, the start of the step is still rounded.",
+            _clocked(at=int, second=lambda n: n),
+            "The middle has its exact time, the start of the step is still cut off. It matters less "
+            "there, and it matters.",
         ),
         Mistake(
-            _clocked(at=math.floor),
-            "Rounding down instead of to the nearest makes it worse. Does the network need a whole number "
-            "at all?",
+            _clocked(at=round),
+            "Rounding to the nearest is better than cutting off, and the order still jumps about 2 "
+            "instead of being 2. Does the network need a whole number at all?",
         ),
         Mistake(
             _clocked(solver=True),
-            "Solver and network agree about the time now, but the solver walks along another grid than it "
-            "was given, which does not end where it should. It is the question to the network that is to "
-            "be mended.",
+            "Solver and network agree about the time now, but no middle is a middle any more: each is "
+            "moved by up to a whole time step, and the order is lost all the same. It is the question to "
+            "the network that is to be mended.",
         ),
         Mistake(
             _clocked(exponent=-1.0),
