@@ -64,6 +64,11 @@ def _numbers(answer, names):
     return found
 
 
+def _word(number, right, tolerance):
+    """The word "right" for a right number: the exercise is handed out with what a right answer prints."""
+    return "right" if abs(number - right) <= tolerance * (1 + abs(right)) else number
+
+
 # --- 3.1: the family's drift --------------------------------------------------------------------------------
 
 _FAMILY = dict(x=(-2.0, 2.0), s=(-2.0, 2.0), f=(-3.0, -0.5), g=(0.5, 2.0), l=(0.2, 0.9))
@@ -129,6 +134,11 @@ DRIFT = Task(
             {"backward": "f*x - l**2*g**2*s"},
             "At l = 0 only f x is left. That flow knows nothing of the data: which part of the score's term "
             "has nothing to do with l?",
+        ),
+        Mistake(
+            {"backward": "f*x - l**2/2*g**2*s"},
+            "You have the part of the drift that pays for the noise, and that alone: at l = 0 the score is "
+            "gone. Which flow moves p_t when there is no noise at all?",
         ),
         Mistake(
             {"forward": "f*x"},
@@ -273,6 +283,26 @@ FAMILY = Task(
             "drift makes up for?",
         ),
         Mistake(
+            _family(share=lambda level: level**2),
+            "Level 1 is right, and at level 0 no score is left: you let the whole of g go to 0 with the "
+            "level, in the drift as well. Which part of the drift is there without any noise?",
+        ),
+        Mistake(
+            _family(share=lambda level: level**2, last=True),
+            "At level 0 no score is left, since you let g go to 0 with the level in the drift too. Which "
+            "part of the drift is there without any noise? (One thing more is wrong, at the end of the way.)",
+        ),
+        Mistake(
+            _family(share=lambda level: level**2 / 2),
+            "Your share pays for the noise of this level, and for nothing else: at level 0 the score is gone "
+            "and x only grows. What brings x back to the data when there is no noise?",
+        ),
+        Mistake(
+            _family(share=lambda level: level**2 / 2, last=True),
+            "Without noise your drift has no score, so that x only grows: your share pays for the noise "
+            "alone. What else is in 3.1's drift? (And look once more at the end of the way.)",
+        ),
+        Mistake(
             _family(noisy=False),
             "No noise is left at any level, so that levels 0.5 and 1 end in far too small a variance. Only "
             "one step of the grid is to go without.",
@@ -290,8 +320,9 @@ FAMILY = Task(
     ),
     hints=(
         "Measure at level 0 first: no noise, so only two lines matter. Then at level 1.",
-        "There are three mistakes: one in the first line of the loop, one in the second, one in the third. "
-        "The third needs a question: at which step should it not happen?",
+        "Mend one thing, measure, and only then look for the next. On the way from noise to data, should "
+        "the variance at level 0 rise or fall? Once it is right at level 1, is it so at level 0? And if all "
+        "three are nearly right, what do the levels have in common that are still a little too wide?",
         "Time runs down, so dt is negative (and the noise's root needs its size). The score's share of g² "
         "is the one of 3.1, which depends on the level. A step that ends on clean data adds nothing.",
     ),
@@ -598,6 +629,7 @@ SOLVERS = Task(
 # --- 3.5: reading orders off a figure -----------------------------------------------------------------------
 
 _STEPS = {"Euler": (euler_step, 1), "Heun": (heun_step, 2), "RK4": (rk4_step, 4)}
+_EULER_CALLS, _THIN_SLOPE = 23500, -1.36
 
 
 def _toy_error(step, steps, std):
@@ -649,8 +681,8 @@ def _probe_orders(answer, seed):
     numbers = _numbers(answer, ("euler_calls", "thin_slope"))
     if not numbers["euler_calls"] > 0:
         raise Say("euler_calls is a number of calls, above 0.")
-    values["log10 of euler_calls"] = math.log10(numbers["euler_calls"])
-    values["thin_slope"] = numbers["thin_slope"]
+    values["euler_calls (log10)"] = _word(math.log10(numbers["euler_calls"]), math.log10(_EULER_CALLS), 0.02)
+    values["thin_slope"] = _word(numbers["thin_slope"], _THIN_SLOPE, 0.02)
     return values
 
 
@@ -669,9 +701,15 @@ ORDERS = Task(
     ids=("T21", "BT14", "P09"),
     names=("draw", "euler_calls", "thin_slope"),
     probe=_probe_orders,
-    reference={"draw": _orders(), "euler_calls": 23500, "thin_slope": -1.36},
+    reference={"draw": _orders(), "euler_calls": _EULER_CALLS, "thin_slope": _THIN_SLOPE},
     tolerance=0.02,
     decimals=2,
+    asks={
+        "euler_calls (log10)": "euler_calls is not right yet. On your figure for std = 0.5, how far above "
+        "RK4's point at 80 calls is Euler's, and how far to the right does Euler's line come down to it?",
+        "thin_slope": "thin_slope is not right yet. Is it measured for std = 0.02, on RK4's line, from 20 to "
+        "40 steps, as a difference of logarithms over one of logarithms?",
+    },
     mistakes=(
         Mistake(
             {"draw": _orders(xscale="linear", yscale="linear")},
@@ -764,6 +802,7 @@ ORDERS = Task(
 # --- 3.6: a fixed budget on the digits ----------------------------------------------------------------------
 
 _SOLVERS = {"Euler": (euler, 1), "Heun": (heun, 2), "RK4": (rk4, 4)}
+_FROM = {"heun_from": 10, "rk4_from": 24}
 
 
 @lru_cache
@@ -804,7 +843,8 @@ def _probe_budget(answer, seed):
             raise Say("errors returns a dictionary with the keys 'Euler', 'Heun' and 'RK4'.")
         values[f"calls made in all, budget {budget}"] = float(spent)
         values[f"Euler, Heun, RK4, budget {budget}"] = [float(found[name]) for name in _SOLVERS]
-    return values | _numbers(answer, ("heun_from", "rk4_from"))
+    numbers = _numbers(answer, _FROM)
+    return values | {name: _word(numbers[name], right, 1e-4) for name, right in _FROM.items()}
 
 
 BUDGET = Task(
@@ -817,9 +857,15 @@ BUDGET = Task(
     ids=("T19", "T22", "BT11", "BT14"),
     names=("errors", "heun_from", "rk4_from"),
     probe=_probe_budget,
-    reference={"errors": _at_budget(), "heun_from": 10, "rk4_from": 24},
+    reference={"errors": _at_budget(), **_FROM},
     tolerance=1e-4,
     decimals=4,
+    asks={
+        "heun_from": "heun_from is not right yet. Is it the first of the even budgets 4, 6, 8, … at which "
+        "your `errors`, on the eight digits of the cell above, is smaller for Heun than for Euler?",
+        "rk4_from": "rk4_from is not right yet. Is it the first of the even budgets 4, 6, 8, … at which "
+        "your `errors`, on the eight digits of the cell above, is smaller for RK4 than for both others?",
+    },
     mistakes=(
         Mistake(
             {"errors": _at_budget(steps=lambda budget, calls: budget), "heun_from": 4, "rk4_from": 4},
@@ -1109,6 +1155,7 @@ def implicit_step(slope, derivative, y, u, h, rounds):
 
 def _newton(
     at=lambda u, h: u + h,
+    slope_at=None,
     guess=lambda slope, y, u, h: y,
     rhs=None,
     bottom=None,
@@ -1116,12 +1163,14 @@ def _newton(
     known=True,
     frozen=False,
 ):
-    """`implicit_step` with one thing changed: time, first guess, residual, Newton's denominator, rounds."""
+    """`implicit_step` with one thing changed: time (of slope and derivative, or of the slope alone), first
+    guess, residual, Newton's denominator, rounds.
+    """
 
     def implicit_step(slope, derivative, y, u, h, rounds):
         new = guess(slope, y, u, h)
         for _ in range(rounds + extra):
-            k = slope(new, at(u, h)) if rhs is None else rhs(slope, new, y, u, h)
+            k = slope(new, (slope_at or at)(u, h)) if rhs is None else rhs(slope, new, y, u, h)
             d = derivative(y if frozen else new, at(u, h))
             below = 1 - h * d if bottom is None else bottom(h, d)
             new = new - (new - (y if known else new) - h * k) / below
@@ -1141,6 +1190,9 @@ def _fixed_point(slope, derivative, y, u, h, rounds):
 def _thin_rate(lam, std):
     """(dy/dlam) / y of the probability flow in y = x / alpha, for data N(0, std^2)."""
     return -1 / (1 + std**2 * math.exp(2 * lam))
+
+
+_LIMITS = {"largest": 2.5, "fewest": 5}
 
 
 def _probe_implicit(answer, seed):
@@ -1169,7 +1221,8 @@ def _probe_implicit(answer, seed):
         "bent slope, 1 round": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 1),
         "bent slope, 6 rounds": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 6),
     }
-    return values | _numbers(answer, ("largest", "fewest"))
+    numbers = _numbers(answer, _LIMITS)
+    return values | {name: _word(numbers[name], right, 1e-3) for name, right in _LIMITS.items()}
 
 
 STIFF = Task(
@@ -1182,9 +1235,15 @@ STIFF = Task(
     ids=("T24", "S34", "BT14"),
     names=("implicit_step", "largest", "fewest"),
     probe=_probe_implicit,
-    reference={"implicit_step": implicit_step, "largest": 2.5, "fewest": 5},
+    reference={"implicit_step": implicit_step, **_LIMITS},
     tolerance=1e-3,
     decimals=4,
+    asks={
+        "largest": "largest is not right yet. What is the rate at kappa = 0.1 for std = 0.05, and between "
+        "which two values may 1 + h · rate lie?",
+        "fewest": "fewest is not right yet. How long is the whole way in lambda, how long may one step be "
+        "when the rate is −1, and which whole number of steps does that ask for?",
+    },
     mistakes=(
         Mistake(
             {"implicit_step": lambda slope, derivative, y, u, h, rounds: y + h * slope(y, u)},
@@ -1195,6 +1254,26 @@ STIFF = Task(
             {"implicit_step": _newton(at=lambda u, h: u)},
             "The slope is taken at the new y and the old time. Implicit Euler wants both from the end of the "
             "step.",
+        ),
+        Mistake(
+            {"implicit_step": _newton(slope_at=lambda u, h: u)},
+            "Your derivative is taken at u + h and your slope still at the old u. What is solved is set by "
+            "the slope: where does the step end?",
+        ),
+        Mistake(
+            {"implicit_step": _newton(rhs=lambda slope, n, y, u, h: slope(y, u))},
+            "This is the explicit method in disguise: the slope in your residual is the one at the old y and "
+            "the old u, and never changes while y' does. Round by round it comes to Euler's explicit step.",
+        ),
+        Mistake(
+            {"implicit_step": _newton(rhs=lambda slope, n, y, u, h: slope(y, u + h))},
+            "The slope in your residual stays the one at the old y, so the equation that you solve is an "
+            "explicit one; a single round does not show it. At which y should each round ask?",
+        ),
+        Mistake(
+            {"implicit_step": lambda slope, derivative, y, u, h, rounds: y + h * slope(y, u + h)},
+            "Only the time is taken from the end of the step; y is still the old one, so there is nothing "
+            "to solve and the step is explicit. What makes the method implicit?",
         ),
         Mistake(
             {"implicit_step": _fixed_point},
@@ -1254,6 +1333,11 @@ STIFF = Task(
             {"largest": 1.25},
             "With this step y lands exactly on 0. It may overshoot: how far, before it is further away than "
             "it was?",
+        ),
+        Mistake(
+            {"largest": 1.25, "fewest": 10},
+            "Both numbers ask that y should not change its sign: a factor of 0 taken for the limit. Stable "
+            "means at most 1 in *size*: which is the factor furthest to the other side?",
         ),
         Mistake(
             {"largest": -2.5},
@@ -1476,9 +1560,10 @@ def _corrector(
                 x = correct(x, t, z)
             before = score(x, t)
             x = x - (t - s) * (f(t) * x - share * g2(t) * before)
-            if not end and share == 1.0:
+            skip = last and i == len(times) - 2
+            if not end and share == 1.0 and not (skip and last == "bare"):
                 x = x + (g2(t) * (t - s)) ** 0.5 * noises[i, 0]
-            if order == "after" and (s > 0 or noisy == "corrected") and not (last and i == len(times) - 2):
+            if order == "after" and (s > 0 or noisy == "corrected") and not skip:
                 x = correct(x, when(t, s), z, None if again else before)
         return x
 
@@ -1589,6 +1674,11 @@ CORRECTOR = Task(
             {"predictor_corrector": _corrector(last=True)},
             "The step that ends on clean data is not corrected, and rightly: there is no score there. But "
             "is every grid's last step of that kind? Look at where it ends, not at its number.",
+        ),
+        Mistake(
+            {"predictor_corrector": _corrector(last="bare")},
+            "Your last step is always the bare drift, without noise or correction, because it is the last. "
+            "A grid may end at t = 0.4, where x should be noisy: what tells such an end from t = 0?",
         ),
     ),
     hints=(
