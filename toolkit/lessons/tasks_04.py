@@ -111,6 +111,13 @@ def _series(k, z):
     return sum(z**n / math.factorial(n + k) for n in range(20))
 
 
+def _late_switch(k, z):
+    """The recursion down to 1e-3, where phi_3 has lost too many digits already, and two terms below."""
+    if abs(z) < 1e-3:
+        return 1 / math.factorial(k) + z / math.factorial(k + 1)
+    return _recursion(k, z)
+
+
 def _short_series(k, z):
     """Three terms of the series below |z| = 1."""
     return sum(z**n / math.factorial(n + k) for n in range(3)) if abs(z) < 1 else _recursion(k, z)
@@ -146,8 +153,8 @@ def _taylor_phi(k, z):
 def _probe_phi(answer, seed):
     values = {}
     for k in (1, 2, 3):
-        values[f"phi_{k} at z = 1e-8, -1e-4, 0, 0.7"] = [
-            float(answer.phi(k, z)) for z in (1e-8, -1e-4, 0.0, 0.7)
+        values[f"phi_{k} at z = 1e-8, -2e-3, 0, 0.7"] = [
+            float(answer.phi(k, z)) for z in (1e-8, -2e-3, 0.0, 0.7)
         ]
     values["phi_1, phi_2, phi_3 at z = -30"] = [float(answer.phi(k, -30.0)) for k in (1, 2, 3)]
     s, t = 0.6 + uniform(seed, 0, 0.1), 0.4 - uniform(seed, 0, 0.1, stream=1)
@@ -177,6 +184,11 @@ PHI = Task(
     reference={"phi": exact_phi, "exact_step": exact_step},
     tolerance=1e-9,
     decimals=9,
+    asks=dict.fromkeys(
+        [f"phi_{k} at z = 1e-8, -2e-3, 0, 0.7" for k in (2, 3)],
+        "phi_1 is right, and of a higher phi not all nine digits are: compare series and recursion between "
+        "z = 1e-8 and 1. Down to where is the recursion good, and how many terms does the series need there?",
+    ),
     mistakes=(
         Mistake(
             _wrong_phi(_recursion),
@@ -198,6 +210,11 @@ PHI = Task(
             _wrong_phi(_short_series),
             "Three terms are too few for nine digits below |z| = 1: how large is the first term that you "
             "leave out at z = 0.7?",
+        ),
+        Mistake(
+            _wrong_phi(_late_switch),
+            "The right idea, and the wrong place to change over: at z = −2e-3 the recursion "
+            "has lost half of phi_3's digits already. With more terms you may change over much earlier.",
         ),
         Mistake(
             _wrong_phi(_without_factorial),
@@ -322,13 +339,19 @@ def _dpm3(r2=2 / 3, inner=True, against="start", divide=True, index=2, carried=T
 dpm3_step = _dpm3()
 
 
+# Steps between which an order is measured.  A DPM-Solver-2 of order 1 with a large second-order error shows
+# itself only from 48 steps on.
+_COUNTS = {1: 24, 2: 48, 3: 24}
+
+
 def _probe_steps(answer, seed):
     x, exact = _flow_case(seed)
     model, steps = _ring(), [answer.dpm1_step, answer.dpm2_step, answer.dpm3_step]
     values, calls = {}, []
     for p, step in enumerate(steps, 1):
-        errors = [_rms(_walk(step, model, x, _lambda_grid(n)) - exact) for n in (24, 48)]
-        values[f"order of DPM-Solver-{p}, 24 to 48 steps, rounded"] = float(round(_order(*errors)))
+        n = _COUNTS[p]
+        errors = [_rms(_walk(step, model, x, _lambda_grid(k)) - exact) for k in (n, 2 * n)]
+        values[f"order of DPM-Solver-{p}, {n} to {2 * n} steps, rounded"] = float(round(_order(*errors)))
     for p, step in enumerate(steps, 1):
         before = model.nfe
         values[f"x after one step of DPM-Solver-{p}"] = step(model, x, 0.6, 0.4)
@@ -341,6 +364,19 @@ def _euler_in_lambda(schedule, x, eps, s, t):
     h = schedule.lam(t) - schedule.lam(s)
     ratio = schedule.alpha(t) / schedule.alpha(s)
     return ratio * (x - schedule.sigma(s) * h * eps)
+
+
+def _whole(schedule, x, eps, s, m):
+    """A move to the middle with the h of the whole step in its exponent."""
+    h = 2 * (schedule.lam(m) - schedule.lam(s))
+    return schedule.alpha(m) / schedule.alpha(s) * x - schedule.sigma(m) * math.expm1(h) * eps
+
+
+def _sigma_of_end(schedule, x, eps, s, m):
+    """A move to the middle with sigma at the end of the whole step."""
+    h = schedule.lam(m) - schedule.lam(s)
+    end = schedule.sigma(schedule.t_of_lam(schedule.lam(m) + h))
+    return schedule.alpha(m) / schedule.alpha(s) * x - end * math.expm1(h) * eps
 
 
 def _turned(schedule, x, eps, s, t):
@@ -368,7 +404,7 @@ STEPS = Task(
     asks={
         "order of DPM-Solver-1, 24 to 48 steps, rounded": "Your DPM-Solver-1 does not show order 1: halving "
         "the steps should halve its error. Is a step from s to s no change at all?",
-        "order of DPM-Solver-2, 24 to 48 steps, rounded": "Your DPM-Solver-2 makes two calls a step and does "
+        "order of DPM-Solver-2, 48 to 96 steps, rounded": "Your DPM-Solver-2 makes two calls a step and does "
         "not show order 2 (the value printed is what it shows). Which x and which time does each call get, "
         "and which prediction does the last line use?",
         "order of DPM-Solver-3, 24 to 48 steps, rounded": "Your DPM-Solver-3 does not show order 3. Both "
@@ -433,6 +469,16 @@ STEPS = Task(
             {"dpm2_step": _dpm2(move=_euler_in_lambda)},
             "Order 2 still: u is only needed to first order. But the statement's u is a step of "
             "DPM-Solver-1, and yours is one of Euler's.",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(move=_whole)},
+            "Secretly of order 1, and bad with few steps: u is at the middle, and you took away the noise "
+            "of a whole step. How long is the way from s to m in lambda?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(move=_sigma_of_end)},
+            "Order 2 still, since u is only needed to first order. But u is a state of the middle: which "
+            "sigma belongs to it?",
         ),
         Mistake(
             {"dpm3_step": _dpm3(divide=False)},
@@ -600,6 +646,10 @@ CONVERGENCE = Task(
             "at the same number of calls?",
         ),
         Mistake(
+            {"two_from": 24},
+            "At 24 calls it has been ahead for a while. Is it at the budget before?",
+        ),
+        Mistake(
             {"two_from": 9},
             "You count steps. What is asked for is calls, a multiple of 6.",
         ),
@@ -705,6 +755,14 @@ LOCAL = Task(
             {"local_2": "-sigma*h**3*(d2/6 - d1/12)"},
             "The first derivative's part is right. The prediction in the middle knows a part of the second "
             "derivative already: how much of it?",
+        ),
+        Mistake(
+            {
+                "local_2": "-sigma*((exp(h) - 1 - h)*d1 + (exp(h) - 1 - h - h**2/2)*d2"
+                " - (exp(h) - 1)*(h/2*d1 + h**2/8*d2))"
+            },
+            "This is the whole difference, and right. The *leading* term is asked for: expand it in h. "
+            "Which is the lowest power that does not cancel?",
         ),
         Mistake(
             {"local_2": "-sigma*h**3*(d2/24 + d1/12)"},
@@ -1151,7 +1209,8 @@ def _dpm12(measure=estimate, control=next_h, **changed):
                 x, t, e = (low if changed.get("keep_low") else high), s, None
             elif changed.get("skip"):
                 t, e = s, None
-            h = control(h, error, changed.get("p", 1))
+            if not (fine and changed.get("late")):
+                h = control(h, error, changed.get("p", 1))
         return x, tries
 
     return dpm12
@@ -1289,6 +1348,17 @@ ADAPTIVE = Task(
             "that an entry on its way through 0 is not judged too harshly.",
         ),
         Mistake(
+            _both(
+                _measured(
+                    lambda low, high, before, atol, rtol: (
+                        rtol * torch.maximum(low.abs(), before.abs())
+                    ).clamp(max=atol)
+                )
+            ),
+            "Your scale is the smaller of the two tolerances: near 0 it allows no error at all. atol is "
+            "there as a floor.",
+        ),
+        Mistake(
             {"dpm12": _dpm12(always=True)},
             "Every try is accepted, whatever its error. What is the estimate for?",
         ),
@@ -1309,6 +1379,11 @@ ADAPTIVE = Task(
             {"dpm12": _dpm12(again=True)},
             "All is right but the bill: after a rejection neither x nor t has changed, and yet the "
             "prediction there is asked for again. Keep it.",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(late=True)},
+            "You set h only after a rejection, so that it never grows. What does the controller say after "
+            "a try that was far better than needed?",
         ),
         Mistake(
             {"dpm12": _dpm12(p=2)},
