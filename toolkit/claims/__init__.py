@@ -25,7 +25,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode"}  # chapter -> module of this folder
+MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode", "04": "dpm_solver"}  # chapter -> module of this folder
 
 
 @dataclass(frozen=True)
