@@ -981,16 +981,14 @@ def _probe_three_m(answer, seed):
         return found - gain * x - alpha_t * sum(terms)
 
     for n, name in ((1, "constant"), (2, "linear"), (3, "quadratic")):
-        values[f"error, x0 {name} in lambda"] = error(
-            lambda lam, n=n: sum(c[k] * lam**k for k in range(n)),
-            [c[k] * math.factorial(k) for k in range(n)],
-            0.5,
-        )
+        derivatives = [c[k] * math.factorial(k) for k in range(n)]
+        found = error(lambda lam, n=n: sum(c[k] * lam**k for k in range(n)), derivatives, 0.5)
+        values[f"rms error of a step, x0 {name} in lambda"] = _rms(found)
     wave = [c[k % 2 + 2] * (-1) ** (k // 2) for k in range(24)]
     local = [
         _rms(error(lambda lam: c[2] * math.cos(lam) + c[3] * math.sin(lam), wave, h)) for h in (0.1, 0.05)
     ]
-    return values | {"order of one step's error": _order(*local)}
+    return values | {"power of h in one step's error": _order(*local)}
 
 
 THREE_M = Task(
@@ -1003,7 +1001,7 @@ THREE_M = Task(
     ids=("D1", "D2", "T14"),
     probe=_probe_three_m,
     reference=_three_m(),
-    decimals=4,
+    decimals=5,
     mistakes=(
         Mistake(
             _three_m(factor=1.0, constant=-0.5),
