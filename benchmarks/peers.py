@@ -39,7 +39,7 @@ def _diffusers(x, constant, steps):
 
 
 def _k_diffusion(x, constant, steps):
-    sampling = _part("k_diffusion", "sampling", absent=("torchvision.transforms.functional",))
+    sampling = part("k_diffusion", "sampling", absent=("torchvision.transforms.functional",))
     sigmas = sampling.get_sigmas_karras(steps, 0.01, 80.0)
     model = lambda x, sigma: constant
 
@@ -53,7 +53,7 @@ def _k_diffusion(x, constant, steps):
 
 
 def _smalldiffusion(x, constant, steps):
-    diffusion = _part("smalldiffusion", "diffusion", absent=("accelerate",))
+    diffusion = part("smalldiffusion", "diffusion", absent=("accelerate",))
     sigmas = torch.logspace(2, -2, steps + 1)
     model = SimpleNamespace(
         eval=lambda: None,
@@ -75,11 +75,11 @@ def _smalldiffusion(x, constant, steps):
     }
 
 
-def _part(package: str, module: str, absent=()):
+def part(package: str, module: str, absent=()):
     """One module of a package, without what its __init__ imports for training and evaluation.
 
     `absent` names modules that it imports and that no sampler calls: empty ones stand in for those not
-    installed.
+    installed, while it is imported.  ImportError if the package is not installed.
     """
     if package not in sys.modules:
         spec = find_spec(package)
@@ -87,12 +87,17 @@ def _part(package: str, module: str, absent=()):
             raise ImportError(f"{package} is not installed")
         shell = sys.modules[package] = ModuleType(package)
         shell.__path__ = list(spec.submodule_search_locations)
+    standing_in = set()
     for name in absent:
         parts = name.split(".")
         if parts[0] not in sys.modules and find_spec(parts[0]) is None:
-            for depth in range(1, len(parts) + 1):
-                sys.modules[".".join(parts[:depth])] = _Anything(".".join(parts[:depth]))
-    return import_module(f"{package}.{module}")
+            standing_in |= {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+    sys.modules.update({name: _Anything(name) for name in standing_in})
+    try:
+        return import_module(f"{package}.{module}")
+    finally:
+        for name in standing_in:
+            del sys.modules[name]
 
 
 class _Anything(ModuleType):
