@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import RK45
 from scipy.optimize import brentq
 
-from benchmarks.peers import _part
+from benchmarks.peers import part
 from toolkit import (
     EDM,
     VE,
@@ -235,7 +235,7 @@ def test_calls_down_to_no_noise_are_edm_s():
 @pytest.fixture
 def k_diffusion():
     try:
-        return _part("k_diffusion", "sampling", absent=("torchvision.transforms.functional",))
+        return part("k_diffusion", "sampling", absent=("torchvision.transforms.functional",))
     except ImportError as missing:
         pytest.skip(f"k-diffusion: {missing}")
 

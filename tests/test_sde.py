@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.peers import _part
+from benchmarks.peers import part
 from toolkit import (
     EDM,
     VE,
@@ -314,7 +314,7 @@ def test_samples_have_the_mixture_s_law(level, seed):
 @pytest.fixture
 def k_diffusion():
     try:
-        return _part("k_diffusion", "sampling", absent=("torchvision.transforms.functional",))
+        return part("k_diffusion", "sampling", absent=("torchvision.transforms.functional",))
     except ImportError as missing:
         pytest.skip(f"k-diffusion: {missing}")
 
