@@ -511,8 +511,8 @@ STEPS = Task(
         ),
     ),
     hints=(
-        "Write DPM-Solver-1 as a function of (x, prediction, from, to) first: the other two use it three "
-        "more times.",
+        "Fill in `move` and `between` first, and try `move` alone as DPM-Solver-1. The other two are made "
+        "of it.",
         "Make a table with a row for each call: which state, which time. For the second solver: (x, s), then "
         "(u, m), and the step itself starts from x again. Then test with twice the steps: by what is the "
         "error divided?",
