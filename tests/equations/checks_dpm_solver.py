@@ -329,6 +329,8 @@ def controller():
         sample(dpm_solver_adaptive, model, x, [1.0, 1e-3], order=order, log=log)
         lam = VP().lam
         for (t, s, error, _), (start, end, _, _) in zip(log, log[1:-1]):
+            if end == 1e-3:  # cut short to end where it should
+                continue
             h = 0.9 * (lam(s) - lam(t)) * max(error, 1e-8) ** (-1 / order)
             assert math.isclose(lam(end) - lam(start), h, rel_tol=1e-6)
     found = experiments.estimate_slopes()

@@ -228,7 +228,8 @@ def stability(sizes, limits):
         fig,
         "Left: stability regions for vanishing steps. Single-step methods of order 1 and 2 reach −2 on the "
         "real axis, order 3 −2.5; Adams-Bashforth with two predictions −1, with three −0.55. Right: the "
-        f"largest rho that is stable with steps of 5 in lambda: {listing(told, 9)}; Gaussian data lie between 0 and 1.",
+        f"largest rho that is stable with steps of 5 in lambda: {listing(told, 9)}; Gaussian data lie "
+        "between 0 and 1.",
     )
 
 
@@ -329,6 +330,6 @@ def explorer(solver, calls, grid, scale):
     return Picture(
         fig,
         f"Ten digits by {solver} with {calls} calls, grid {grid}, guidance {number(scale)}, beneath the "
-        f"exact ones: error {number(now)}. At the right the error falls with the calls on each of four grids, "
-        f"to {number(error(40, grid))} at 40 on this one.",
+        f"exact ones: error {number(now)}. At the right the error falls with the calls on each of four "
+        f"grids, to {number(error(40, grid))} at 40 on this one.",
     )
