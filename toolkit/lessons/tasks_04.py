@@ -1713,8 +1713,8 @@ STOCHASTIC = Task(
         "the step is elementary. For eta, the two steps agree when their noise parts do.",
         "x is multiplied by the quotient of the sigmas times e^(−h), x0 by alpha_t times one minus "
         "e^(−2h), z by sigma_t times the root of one minus e^(−2h). For a general tau the last exponent "
-        "gets tau² as a factor; DDIM's noise part is eta times the one at tau = 1. weak_order is what the "
-        "measuring cell comes to, rounded.",
+        "gets tau² as a factor; DDIM's noise part is eta times the one at tau = 1. weak_order is the "
+        "power of 2 by which `weak_error` falls from 200 to 400 steps, rounded.",
     ),
 )
 
