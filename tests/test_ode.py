@@ -444,6 +444,9 @@ def test_linear_problems_solved_by_hand(schedule, variable, std):
         got = sample(solver, model, x, times, variable=variable).x
         assert torch.allclose(got, scale[-1] / scale[0] * gain * x, rtol=1e-9, atol=1e-12)
     assert stiffness(schedule, times, std, variable) == pytest.approx(h * a[:-1], rel=1e-12)
+    assert stiffness(schedule, times, std, variable, at="end") == pytest.approx(h * a[1:], rel=1e-12)
+    with pytest.raises(ValueError, match="start or end"):
+        stiffness(schedule, times, std, variable, at="middle")
 
 
 def test_newton_s_iterations_solve_the_implicit_equation():

@@ -390,9 +390,7 @@ def _rows(output, y):
 # --- likelihood -----------------------------------------------------------------------------------------
 
 
-def log_likelihood(
-    model, x, times, divergence="exact", probes=1, seed=0, variable="sigma", prior=None
-):
+def log_likelihood(model, x, times, divergence="exact", probes=1, seed=0, variable="sigma", prior=None):
     """log p of data x at times[-1], by the instantaneous change of variables (Chen et al. 2018, Theorem 1;
     Song et al. 2021, eq. 39), in nats.
 
@@ -468,13 +466,17 @@ STABILITY = {
 }
 
 
-def stiffness(schedule, times, std: float, variable="t"):
-    """h times the slope of the ODE along one Gaussian of this standard deviation, at the start of each step:
-    the z of `STABILITY` (n,), negative where the flow contracts.
+def stiffness(schedule, times, std: float, variable="t", at="start"):
+    """h times the slope of the ODE along one Gaussian of this standard deviation: the z of `STABILITY` (n,),
+    negative where the flow contracts.
 
-    For data N(0, std^2) eps = sigma x / (alpha^2 std^2 + sigma^2), so the ODE is linear in each variable.
+    For data N(0, std^2) eps = sigma x / (alpha^2 std^2 + sigma^2), so the ODE is linear in each variable,
+    with a rate that changes within a step.  at: "start" or "end" of each step.  Explicit Euler sees the first
+    alone; Heun, RK4 and the implicit methods ask at the second too.  ValueError for another.
     """
+    if at not in ("start", "end"):
+        raise ValueError(f"at must be start or end, got {at!r}")
     u, scale, p, q = flow_coefficients(schedule, times, variable)
     alpha, sigma = schedule.alpha(np.asarray(times)), schedule.sigma(np.asarray(times))
     rate = p + q * scale * sigma / (alpha**2 * std**2 + sigma**2)
-    return np.diff(u) * rate[:-1]
+    return np.diff(u) * (rate[:-1] if at == "start" else rate[1:])

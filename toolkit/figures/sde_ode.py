@@ -262,7 +262,8 @@ def spoiled(thin, rounded):
             ax.plot(steps, errors, label=name, **look)
             told.append(f"{plain(name)} falls to {number(errors[-1])} at {steps[-1]} steps")
         ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="error", title=title)
-        _whole_ticks(ax, steps)
+        longest = max((steps for steps, _ in curves.values()), key=len)
+        _whole_ticks(ax, longest if len(longest) < 8 else longest[::2])
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=9, ncols=1 + (ax is axes[1]))
     axes[0].set_ylabel("relative error")
     return Picture(fig, f"Two ways to lose an order, log-log. {'; '.join(told)}.")
@@ -273,52 +274,46 @@ def spoiled(thin, rounded):
 
 @style()
 def stability(curves):
-    """Left: boundaries of the regions where |R(z)| <= 1.  Right: what remains of x on thin data against the
-    step in lambda; curves: dict method -> (step, sizes), "truth" among them."""
+    """Left: boundaries of the regions where |R(z)| <= 1.  Right: factor per step against the step in lambda,
+    in the high noise over a point of data; curves: dict method -> (step, factors), "truth" among them.
+    Markers are what the samplers do, lines are |R(-h)|."""
     fig, (left, right) = new_figure(1, 2, height=3.9)
     x, y = np.meshgrid(np.linspace(-4.2, 3.2, 500), np.linspace(-3.4, 3.4, 460))
-    names = ["euler", "heun", "rk4", "implicit_euler", "trapezoid"]
-    labels = {"euler": "Euler", "heun": "Heun, midpoint", "rk4": "RK4", "implicit_euler": "implicit Euler",
+    labels = {"euler": "Euler", "heun": "Heun", "rk4": "RK4", "implicit_euler": "implicit Euler",
               "trapezoid": "trapezoid"}  # fmt: skip
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for i, name in enumerate(names):
+    handles, told, fine = [], [], np.linspace(0.2, 4.1, 400)
+    for i, (name, label) in enumerate(labels.items()):
+        look = mark(i)
+        with np.errstate(divide="ignore", invalid="ignore"):
             size = abs(STABILITY[name](x + 1j * y))
-            left.contour(
-                x, y, size, [1.0], colors=COLOURS[i], linestyles=[mark(i)["linestyle"]], linewidths=1.7
-            )
+        left.contour(x, y, size, [1.0], colors=COLOURS[i], linestyles=[look["linestyle"]], linewidths=1.7)
+        h, factors = curves[name]
+        right.plot(fine, abs(STABILITY[name](-fine)), **look | {"marker": ""})
+        right.plot(h, factors, **look | {"linestyle": ""})
+        handles.append(matplotlib.lines.Line2D([], [], **look, label=label))
+        told.append(f"{label} {number(factors[0])} at {h[0]:g}, {number(factors[-1])} at {h[-1]:g}")
     left.axhline(0, color=GREY, linewidth=0.7)
     left.axvline(0, color=GREY, linewidth=0.7)
     left.set(xlabel="Re $z$", ylabel="Im $z$", aspect="equal", title="edges of stability, $|R(z)|$ = 1")
-    told = []
-    for i, name in enumerate(names):
-        h, sizes = curves[name]
-        right.plot(h, sizes, label=labels[name], **mark(i))
-        told.append(
-            f"{labels[name]} {number(sizes[0])} at a step of {number(h[0])}, {number(sizes[-1])} at "
-            f"{number(h[-1])}"
-        )
-    right.plot(*curves["truth"], color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
+    (truth,) = right.plot(*curves["truth"], color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
     right.axhline(1, color=GREY, linewidth=0.9)
     right.set(
-        xscale="log", yscale="log", xlabel=r"step in $\lambda$", ylabel="size at the end / at the start",
-        title="thin data, few steps", ylim=(1e-7, 1e3),
+        yscale="log", xlabel=r"step in $\lambda$", ylabel="factor per step", title="high noise, one step",
+        ylim=(0.01, 8), xlim=(0.1, 4.15),
     )  # fmt: skip
     for limit in (2, 2.785):
         right.axvline(limit, color=GREY, linestyle=":", linewidth=1.2)
-    _whole_ticks(right, [0.25, 0.5, 1, 2, 4])
     fig.legend(
-        *right.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=6,
-        handlelength=2.0,
-        columnspacing=1.2,
+        handles=[*handles, truth], loc="outside lower center", ncols=6, handlelength=2.0, columnspacing=1.2
     )
     return Picture(
         fig,
-        "Left: explicit methods are stable inside their closed curves, which cross the negative axis at −2, "
-        "−2 and −2.79; implicit Euler outside a circle in the right half-plane, the trapezoidal rule left "
-        f"of the imaginary axis. Right: the size of x at the end over that at the start, {listing(told)}; "
-        f"the truth is {number(curves['truth'][1][0])}.",
+        "Left: explicit methods are stable inside their closed curves, which cross the negative axis at −2 "
+        "(Euler, and Heun as the midpoint method) and −2.79 (RK4); implicit Euler outside a circle in the "
+        "right half-plane, the trapezoidal rule left of the imaginary axis. Right: the factor per step over "
+        f"a point of data against the step in lambda, {listing(told)}; the truth is "
+        f"{number(curves['truth'][1][0])} and {number(curves['truth'][1][-1])}. Euler dips to 0 at a step "
+        "of 1, the trapezoidal rule at 2.",
     )
 
 
@@ -443,7 +438,7 @@ def budget(ring, digits, cap=3.0):
     a dict solver -> (calls, errors).  Errors above `cap` are left out."""
     fig, axes = new_figure(1, 2, height=4.0)
     told = []
-    titles = ("ring, exact model", "digits, trained network")
+    titles = ("ring, quadratic grid", "digits, quadratic grid")
     for ax, found, title in zip(axes, (ring, digits), titles, strict=True):
         for i, (name, (calls, errors)) in enumerate(found.items()):
             errors = np.where(np.asarray(errors) > cap, np.nan, errors)
