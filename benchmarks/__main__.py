@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import loops
+from benchmarks import errors, loops, solvers
 from benchmarks.timing import fresh_process, summary
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,6 +26,7 @@ IMPORTS = {
     "toolkit, its core": "from toolkit import VP, Mixture, Network, grids, sample",
     "chapter 1's sampler": "from toolkit import Network, grids, sample; from toolkit.ddpm import ddpm",
     "chapter 2's sampler": "from toolkit import Network, grids, sample; from toolkit.ddim import ddim",
+    "chapter 4's samplers": "from toolkit import Network, grids, sample; from toolkit.multistep import unipc",
     "chapter 2, all of it": "from toolkit import data, networks, plots, widgets; import toolkit.ddim",
 }
 IMPORT_TARGET = 1.15
@@ -87,6 +88,7 @@ def chapters() -> list:
 def page(results: dict) -> str:
     """The results as a page to read."""
     about = results["machine"]
+    loads = ", ".join(f"{load} ({part})" for part, load in results["load"].items())
     versions = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)
     lines = [
         "# Measured",
@@ -94,8 +96,8 @@ def page(results: dict) -> str:
         f"{about['cpu']}, {about['cores']} cores, {about['threads']} thread in use, {about['system']}, "
         f"Python {about['python']}; {versions}.",
         "",
-        f"Load average while measuring: {results['load']}. Other work may have shared the machine: trust the "
-        "best times and their ratios, and read the medians as a measure of the disturbance.",
+        f"Load average while measuring: {loads}. Other work may have shared the machine: trust the best "
+        "times and their ratios, and read the medians as a measure of the disturbance.",
         "",
         "## Time a step, beyond the model",
         "",
@@ -109,47 +111,66 @@ def page(results: dict) -> str:
         "| family | loop | steps | batch | best, µs | median, µs | best / floor | median / floor |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for r in results["loops"]:
+    for r in results.get("loops", []):
         cells = [
             r[k]
             for k in ("family", "name", "steps", "batch", "best_us", "median_us", "ratio", "median_ratio")
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", "Peers that are not installed are left out.", "", "## Imports", ""]
+    lines += ["", "Peers that are not installed are left out.", ""]
+    if "solvers" in results:
+        lines += [*solvers.page(results["solvers"]), ""]
+    if "errors" in results:
+        lines += [*errors.page(results["errors"]), ""]
+    lines += ["## Imports", ""]
     lines += [f"In fresh processes, in turn. Target: at most {IMPORT_TARGET} times `import torch`.", ""]
     lines += ["| import | best, ms | median, ms | best / torch |", "|---|---|---|---|"]
-    for r in results["imports"]:
+    for r in results.get("imports", []):
         lines.append(
             f"| {r['name']} | {r['best_us'] / 1e3:.0f} | {r['median_us'] / 1e3:.0f} | {r['ratio']} |"
         )
-    if results["chapters"]:
+    if results.get("chapters"):
         lines += ["", "## Chapters", "", "Run from top to bottom, the kernel's start included.", ""]
         lines += ["| chapter | seconds |", "|---|---|"]
         lines += [f"| {r['name']} | {r['seconds']} |" for r in results["chapters"]]
     return "\n".join(lines) + "\n"
 
 
+def load() -> float | None:
+    """The load average of the last five minutes."""
+    return round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
+
+
 def main():
+    parts = {
+        "loops": lambda: [row for case in loops.CASES for row in loops.measure(*case, options.rounds)],
+        "solvers": lambda: [row for case in solvers.CASES for row in solvers.measure(*case, options.rounds)],
+        "errors": errors.measure,
+        "imports": lambda: imports(max(3, options.rounds // 3)),
+        "chapters": chapters,
+    }
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30, help="rounds of each loop (default 30)")
     parser.add_argument("--skip-chapters", action="store_true", help="do not run the chapters")
+    parser.add_argument(
+        "--only", nargs="+", choices=parts, help="measure these parts; the others stay as they were recorded"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results = {
-        "machine": machine(),
-        "rounds": options.rounds,
-        "loops": [row for case in loops.CASES for row in loops.measure(*case, options.rounds)],
-        "imports": imports(max(3, options.rounds // 3)),
-        "chapters": [] if options.skip_chapters else chapters(),
-    }
-    results["load"] = round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
+    about = machine()
+    recorded = RESULTS / f"{tag(about)}.json"
+    results = json.loads(recorded.read_text()) if options.only and recorded.exists() else {"load": {}}
+    results |= {"machine": about, "rounds": options.rounds}
+    for name in options.only or parts:
+        if name != "chapters" or not options.skip_chapters:
+            results[name] = parts[name]()
+            results["load"][name] = load()
     RESULTS.mkdir(exist_ok=True)
-    name = tag(results["machine"])
-    (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    recorded.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     text = page(results)
-    (RESULTS / f"{name}.md").write_text(text)
+    recorded.with_suffix(".md").write_text(text)
     print(text)
-    print(f"Written: benchmarks/results/{name}.json and .md")
+    print(f"Written: benchmarks/results/{recorded.name} and .md")
 
 
 if __name__ == "__main__":

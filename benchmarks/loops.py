@@ -74,12 +74,13 @@ def solver_floors(x, constant, times):
     return floor_euler, floor_heun, floor_sde
 
 
-def ours(sampler, x, constant, times):
+def ours(sampler, x, constant, times, options=None):
     """One of our samplers through its public face: the generator and a Network."""
     model = Network(lambda x, c: constant, SCHEDULE)
+    options = options or {}
 
     def loop():
-        for _ in sampler(model, x, times):
+        for _ in sampler(model, x, times, **options):
             pass
 
     return loop

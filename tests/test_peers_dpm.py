@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import errors as on_our_grid
+from benchmarks.errors import by_diffusers, in_float64
 from benchmarks.peers import part
 from toolkit import VE, VP, Discrete, Mixture, Network, VPCosine, grids, initial_noise, sample
 from toolkit.convergence import reference, slope
@@ -82,28 +84,12 @@ def noises(x, steps, seed):
 
 
 @pytest.fixture
-def double(monkeypatch):
+def double():
     """Their DPM-Solver casts every state to float32 (D7; `step`, "Upcast to avoid precision issues"): here
     that means float64.
     """
-    schedulers = diffusers.schedulers
-    for module in (schedulers.scheduling_dpmsolver_multistep, schedulers.scheduling_dpmsolver_singlestep):
-        monkeypatch.setattr(module, "torch", SimpleNamespace(**{**vars(torch), "float32": torch.float64}))
-
-
-def by_diffusers(kind, options, model, x, times, zs=()):
-    """The states of a scheduler that works on our grid, its first one x."""
-    ending = {} if issubclass(kind, DEIS) else {"final_sigmas_type": "sigma_min"}
-    theirs = kind(**{"lower_order_final": False, **ending, **options})
-    theirs.set_timesteps(len(times) - 1)
-    theirs.sigmas = torch.from_numpy(np.exp(-model.schedule.lam(np.array(times))))
-    theirs.timesteps = torch.arange(len(times) - 1)
-    states = [x]
-    for i, t in enumerate(times[:-1]):
-        extra = {"variance_noise": zs[i]} if zs else {}
-        x = theirs.step(model.eps(x, t), theirs.timesteps[i], x, **extra).prev_sample
-        states.append(x)
-    return torch.stack(states)
+    with in_float64():
+        yield
 
 
 DPM, UNIPC = diffusers.DPMSolverMultistepScheduler, diffusers.UniPCMultistepScheduler
@@ -223,15 +209,10 @@ K_DIFFUSION = {
 }
 
 
-def by_k_diffusion(name, options, model, x, times, zs=()):
-    """The last state of one of its samplers on our grid."""
-    sampling = library("k_diffusion", "sampling")
-    queue = list(zs)
-    if "sde" in name or "ancestral" in name:
-        options = {"noise_sampler": lambda a, b: queue.pop(0) if queue else torch.zeros_like(x), **options}
-    denoiser = lambda y, sigma: model.x0(y, float(model.schedule.t_of_lam(-math.log(float(sigma[0])))))
-    sigmas = torch.from_numpy(model.schedule.sigma(np.array(times)))
-    return getattr(sampling, f"sample_{name.strip()}")(denoiser, x, sigmas, disable=True, **options)
+def by_k_diffusion(name, *arguments):
+    """See benchmarks.errors; the test is skipped without k-diffusion."""
+    library("k_diffusion", "sampling")
+    return on_our_grid.by_k_diffusion(name.strip(), *arguments)
 
 
 # `sample_lms` uses four predictions in a last step to sigma = 0 too; ours is a jump to the predicted data
@@ -484,14 +465,14 @@ def test_deis_of_diffusers_in_its_own_float32():
     ours = sample(exponential_ab, model, x, times, order=3, prediction="eps").x
     assert distance(by_diffusers(DEIS, {"solver_order": 3}, model, x, times)[-1], ours) < 1e-6
 
-    class Float32(DEIS):
+    class Float32DEIS(DEIS):
         """With its sigmas in the precision that it keeps them in."""
 
         def step(self, eps, t, x):
             self.sigmas = self.sigmas.float()
             return super().step(eps, t, x)
 
-    assert distance(by_diffusers(Float32, {"solver_order": 3}, model, x, times)[-1], ours) > 1e-4
+    assert distance(by_diffusers(Float32DEIS, {"solver_order": 3}, model, x, times)[-1], ours) > 1e-4
 
 
 @found
