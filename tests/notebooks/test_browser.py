@@ -14,6 +14,7 @@ NOTEBOOKS = [
     "chapters/01_ddpm.ipynb",
     "chapters/02_ddim.ipynb",
     "chapters/03_sde_ode.ipynb",
+    "chapters/04_dpm_solver.ipynb",
 ]
 
 pytestmark = [

@@ -895,7 +895,7 @@ def ratios():
 
 register(
     Claim(
-        id="BT15",
+        id="BT15, T14",
         chapter="04",
         source="Textbook, section 8.2.4, tip",
         claim="With more than fifty steps use Euler, that is DDIM.",
