@@ -457,6 +457,37 @@ def budget(ring, digits, cap=3.0):
     )
 
 
+@style()
+def quality(found, floor, cap=3.0):
+    """Frechet distance of digits against calls and against seconds on log axes; found: dict sampler ->
+    (calls, seconds, distances), those above `cap` left out; floor: (mean, spread) for real digits, a band."""
+    fig, (left, right) = new_figure(1, 2, height=4.4, sharey=True)
+    told, low, high = [], floor[0] - floor[1], floor[0] + floor[1]
+    for i, (name, (calls, seconds, distances)) in enumerate(found.items()):
+        shown = np.where(np.asarray(distances) > cap, np.nan, distances)
+        left.plot(calls, shown, label=name, **mark(i))
+        right.plot(seconds, shown, **mark(i))
+        told.append(
+            f"{name} {number(distances[0])} at {calls[0]} calls, {number(distances[-1])} at {calls[-1]}"
+        )
+    for ax in (left, right):
+        ax.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, zorder=0, label="real digits, drawn anew")
+    left.set(xscale="log", yscale="log", xlabel="calls of the network", ylabel="Fréchet distance to the data")
+    right.set(xscale="log", xlabel="seconds of one core, 1797 digits")
+    left.set(title="quality against calls")
+    right.set(title="and against time")
+    _whole_ticks(left, [10, 20, 50, 100, 200, 500, 1000])
+    _whole_ticks(right, [0.1, 0.3, 1, 3, 10])
+    left.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+    left.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return Picture(
+        fig,
+        f"Distance of sampled digits from the data, log-log: {'; '.join(told)}. Real digits drawn anew: "
+        f"{number(low)} to {number(high)}.",
+    )
+
+
 def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0):
     """One digit of each row's sampler at equal calls: Euler in t, DDIM, Heun, Euler-Maruyama, stochastic
     Heun; x (1, 1, 8, 8) is the start, the grid quadratic to t = 0.001."""
