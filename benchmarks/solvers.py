@@ -15,6 +15,7 @@ from toolkit import Network, dpm_solver, grids, multistep, ode, sample, sde
 from toolkit.exponential import adams_table
 from toolkit.sampling import REGISTRY
 
+RUNS = itertools.count()  # of the loops that need other times at each run
 CASES = [(20, 1), (20, 64), (100, 1)]  # steps, batch
 TARGET, UNIPC_TARGET = 1.8, 40.0  # 2M and 3M: times their floor; UniPC-3: microseconds
 MODULES = [module.__name__ for module in (ode, sde, dpm_solver, multistep)]
@@ -36,10 +37,9 @@ def every_solver() -> dict:
 
 def with_new_weights(sampler, x, constant, times):
     """The sampler's loop on times that differ in their last digits from run to run."""
-    runs = itertools.count()
 
     def loop():
-        shift = 1 - 1e-12 * next(runs)
+        shift = 1 - 1e-12 * next(RUNS)
         ours(sampler, x, constant, [t * shift for t in times])()
 
     return loop
