@@ -626,7 +626,8 @@ register(
         holds=lambda r: r["3M, divided: order, 50 to 1000 calls"] > 2.8,
         verdict=False,
         finding="It is of order 2: a second divided difference stands where a second derivative, twice as "
-        "large, belongs. With five calls the smaller extrapolation is the better one; from ten on it is not.",
+        "large, belongs. With five calls the smaller extrapolation is the better one; from ten on it is "
+        "not, on these modes; on digits it wins up to some twenty.",
     )
 )
 
@@ -754,7 +755,7 @@ register(
         ),
         verdict=False,
         finding="Where the order of the last step depends on the number of steps, the error jumps at the "
-        "switch. With either rule kept it falls.",
+        "switch. With either rule kept there is no jump.",
     )
 )
 
@@ -879,7 +880,7 @@ register(
         experiment=at_four,
         holds=lambda r: r["++2S, 4 calls"] > 0.5 * min(r["Heun, σ/α, 4 calls"], r["DPM-2, 4 calls"]),
         verdict=False,
-        finding="The midpoint form that one schedule shares with a general method is the weakest of them. "
+        finding="The midpoint form, shared with a general method, is the weakest of the second-order forms. "
         "Data prediction, with the linear part of this very equation integrated exactly, has a twentieth of "
         "its error with the same calls, and less still of Heun's.",
     )
@@ -902,8 +903,8 @@ register(
         experiment=ratios,
         holds=lambda r: r["DDIM / 2M, 192 calls"] < 2,
         verdict=False,
-        finding="The more steps, the more a second order gains: the ratio of the errors about doubles with "
-        "the steps.",
+        finding="The more steps, the more a second order gains: each doubling of the steps "
+        "multiplies the ratio of the errors by 1.6 to 1.9.",
     )
 )
 
