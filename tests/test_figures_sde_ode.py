@@ -192,6 +192,8 @@ def test_what_the_recorded_study_says():
     assert table["SDE-Heun"][0] < table["SDE-Euler"][0] and table["SDE-Heun"][2] > table["SDE-Euler"][2]
     posterior, beta = table["DDPM, posterior variance"], table["DDPM, beta"]
     assert posterior[1] < beta[1] and posterior[2] > beta[2]
+    at_1000 = {name: values[5] for name, values in table.items() if values[5] is not None}
+    assert max(at_1000, key=at_1000.get) == "Predictor-corrector"
     for name in set(experiments.DRAWN) - {"DDPM, posterior variance"}:
         assert abs(table[name][3] - real) < spread, name
 
