@@ -171,7 +171,7 @@ def dpm_solver_adaptive(
     lambda: E is of order h^order, `order` being the lower order plus one.  first: the first step in lambda.
     To sigma = 0 the ODE is followed until sigma / alpha = 1e-3 atol, then a jump to the predicted x_0.
     log: a list to which (t, s, E, accepted) of each try is appended.  The batch shares its steps.  ValueError
-    for another order, or if E is NaN.
+    for another order, if E is not finite, or if 100,000 tries do not reach the end.
     """
     check_choice("order", order, (2, 3))
     check_tolerances(rtol, atol)
@@ -180,7 +180,7 @@ def dpm_solver_adaptive(
     clean = schedule.sigma(end) == 0
     if clean:
         end = float(schedule.t_of_lam(-math.log(1e-3 * atol)))
-    t, h, previous, eps = times[0], first, x, None
+    t, h, previous, eps, tries = times[0], first, x, None, 0
     yield t, x
     while t > end:
         lam = schedule.lam(t)
@@ -190,11 +190,15 @@ def dpm_solver_adaptive(
         low, high = _embedded(model, x, t, s, order, eps)
         scale = (rtol * low.abs().maximum(previous.abs())).clamp(min=atol)
         error = float(((high - low) / scale).square().flatten(1).mean(1).max().sqrt())
-        if math.isnan(error):
-            raise ValueError(f"the error of a step at t = {t:g} is NaN: check the model's output")
+        if not math.isfinite(error):
+            what = "NaN" if math.isnan(error) else "infinite"
+            raise ValueError(f"the error of a step at t = {t:g} is {what}: check the model's output")
         if log is not None:
             log.append((t, s, error, error <= 1))
         h = safety * h * max(error, 1e-8) ** (-1 / order)
+        tries += 1
+        if tries > 100_000:
+            raise ValueError(f"100000 tries did not reach t = {end:g}: raise rtol or atol, or end earlier")
         if error <= 1:
             previous, x, t, eps = low, high, s, None
             yield t, x
@@ -204,6 +208,7 @@ def dpm_solver_adaptive(
 
 def _embedded(model, x, s, t, order, eps):
     """(lower, higher) result of one step; DPM-Solver-23 shares the call at r1 = 1/3."""
+
     def row(coefficients, *shares):
         columns = coefficients(model.schedule, np.array([s]), np.array([t]), *shares)
         return [float(c[0]) for c in columns]
@@ -275,8 +280,8 @@ def dpmpp_2m_table(schedule, times, tau=0.0, form="midpoint", lower_last=False):
 def dpmpp_2m(model, x, times, form="midpoint", lower_last=False, warmup="lower"):
     """DPM-Solver++(2M) (Lu et al. 2022b, Algorithm 2): multistep, one call a step, data prediction.
 
-    x: (B, ...) at times[0].  form: see `dpmpp_2m_table`.  The first step is of order 1; start: see
-    `run_table`.
+    x: (B, ...) at times[0].  form: see `dpmpp_2m_table`.  The first step is of order 1; warmup:
+    see `run_table`.
     """
     table = dpmpp_2m_table(model.schedule, times, 0.0, form, lower_last)
     yield from run_table(model, x, times, table, warmup=warmup)

@@ -33,8 +33,7 @@ def phi(k: int, z):
     """phi_k(z) = int_0^1 e^((1 - u) z) u^(k-1) / (k-1)! du, phi_0 = e^z (Hochbruck & Ostermann 2010).
 
     z: a number or float64 array, -inf included.  The recursion phi_(k+1) = (phi_k - 1/k!) / z cancels at
-    small
-    z: below |z| = 2 the Taylor series is summed instead.  Full float64 precision for k up to 6.
+    small z: below |z| = 2 the Taylor series is summed instead.  Relative error below 2e-14 for k up to 7.
     """
     z = np.asarray(z, dtype=np.float64)
     series = np.zeros_like(z)
@@ -76,8 +75,7 @@ def moments(schedule, s, t, count, rate, variable="lam"):
     """int_0^1 e^(-rate h (1 - u)) v^m du for m < count, float64 (n, count); v, 0 at s and 1 at t, is the
     variable that polynomials are written in, u runs over [lambda_s, lambda_t].
 
-    s, t, rate: (n,).  In lambda they are m! phi_(m+1)(-rate h); in t and sigma Gauss-Legendre integrates
-    them.
+    s, t, rate: (n,).  In lambda they are m! phi_(m+1)(-rate h); in t and sigma Gauss-Legendre is used.
     """
     lam = schedule.lam(s)
     h = schedule.lam(t) - lam
@@ -157,7 +155,9 @@ def adams_table(
     check_start(schedule, times)
     times = np.asarray(times, dtype=float)
     tau = np.array([tau(t) if callable(tau) else tau for t in times[:-1].tolist()])
-    if (tau != 0).any() and prediction == "eps":
+    if not (tau >= 0).all():
+        raise ValueError(f"tau must be a number and not negative, got {tau.min():g}")
+    if tau.any() and prediction == "eps":
         raise ValueError("tau > 0 needs prediction='x0'")
     a, b, c, rate = carry(schedule, times, prediction, tau)
     counts = np.array(orders_of_steps(schedule, times, order, lower_last))

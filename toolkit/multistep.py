@@ -136,8 +136,7 @@ def unipc_tables(schedule, times, order, form="bh2", lower_last=False):
 
     UniP-p integrates the polynomial through p predictions, UniC-p that through p and the one at the step's
     end; their system R rho = phi / B(h) does not depend on B, except where the paper takes rho = 1/2 instead
-    of
-    solving it: in UniP-2 and in UniC-1.  There B(h) = h ("bh1") or 1 - e^-h ("bh2").
+    of solving it: in UniP-2 and in UniC-1.  There B(h) = h ("bh1") or 1 - e^-h ("bh2").
     """
     check_choice("form", form, ("bh1", "bh2"))
     predictor = list(adams_table(schedule, times, order, lower_last=lower_last))

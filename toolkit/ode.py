@@ -287,8 +287,9 @@ def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
         scale = atol + rtol * torch.maximum(y.abs(), new.abs())
         wrong = sum(e * k for e, k in zip(_ERROR, slopes)) * h / scale
         error = float(wrong.square().flatten(1).mean(1).max().sqrt())
-        if math.isnan(error):
-            raise ValueError(f"the error of a step at t = {now:g} is NaN: check the model's output")
+        if not math.isfinite(error):
+            what = "NaN" if math.isnan(error) else "infinite"
+            raise ValueError(f"the error of a step at t = {now:g} is {what}: check the model's output")
         if log is not None:
             log.append((now, stages.times[-1], error, error <= 1))
         if error <= 1:

@@ -25,7 +25,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode", "04": "dpm_solver"}  # chapter -> module of this folder
+# chapter -> module of this folder
+MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode", "04": "dpm_solver"}
 
 
 @dataclass(frozen=True)
