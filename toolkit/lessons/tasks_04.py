@@ -76,6 +76,15 @@ def _number(answer, name):
         raise Say(f"{name} is one number; yours is a {type(getattr(answer, name)).__name__}.") from None
 
 
+def _numbers(answer, tolerance, **right):
+    """The named answers, each by the word "right" if it is: the exercise is handed out with that."""
+    values = {name: _number(answer, name) for name in right}
+    return {
+        name: "right" if abs(value - right[name]) <= tolerance * (1 + abs(right[name])) else value
+        for name, value in values.items()
+    }
+
+
 # --- 4.1: phi functions -------------------------------------------------------------------------------------
 
 
@@ -344,10 +353,40 @@ dpm3_step = _dpm3()
 _COUNTS = {1: 24, 2: 48, 3: 24}
 
 
+_SECOND = "way from s to t, in lambda, at DPM-Solver-2's last call"
+
+
+class _Listening:
+    """A model that notes the times at which its predictions are asked for."""
+
+    def __init__(self, model):
+        self.model, self.times = model, []
+
+    def __getattr__(self, name):
+        found = getattr(self.model, name)
+        if name not in ("eps", "x0", "score", "v"):
+            return found
+
+        def asked(x, t):
+            self.times.append(float(torch.as_tensor(t).reshape(-1)[0]))
+            return found(x, t)
+
+        return asked
+
+
+def _last_share(step, x, s, t):
+    """How far from s to t in lambda the last call of a step lies: 0 at s, 1 at t; nan without a call."""
+    told = _Listening(_ring())
+    step(told, x, s, t)
+    if not told.times:
+        return math.nan
+    return (VP1.lam(told.times[-1]) - VP1.lam(s)) / (VP1.lam(t) - VP1.lam(s))
+
+
 def _probe_steps(answer, seed):
     x, exact = _flow_case(seed)
     model, steps = _ring(), [answer.dpm1_step, answer.dpm2_step, answer.dpm3_step]
-    values, calls = {}, []
+    values, calls = {_SECOND: _last_share(answer.dpm2_step, x, 0.6, 0.4)}, []
     for p, step in enumerate(steps, 1):
         n = _COUNTS[p]
         errors = [_rms(_walk(step, model, x, _lambda_grid(k)) - exact) for k in (n, 2 * n)]
@@ -402,6 +441,8 @@ STEPS = Task(
     probe=_probe_steps,
     reference={"dpm1_step": dpm1_step, "dpm2_step": dpm2_step, "dpm3_step": dpm3_step},
     asks={
+        _SECOND: "Your DPM-Solver-2 makes its last call at another place than the middle of the step. The "
+        "one prediction that is used stands for the whole step: what is the mean of lambda over it?",
         "order of DPM-Solver-1, 24 to 48 steps, rounded": "Your DPM-Solver-1 does not show order 1: halving "
         "the steps should halve its error. Is a step from s to s no change at all?",
         "order of DPM-Solver-2, 48 to 96 steps, rounded": "Your DPM-Solver-2 makes two calls a step and does "
@@ -459,6 +500,18 @@ STEPS = Task(
             {"dpm2_step": _dpm2(share=1.0, join=lambda e, em: (e + em) / 2)},
             "Order 2, and not DPM-Solver-2: both ends and their mean, that is the r_1 = 1 form, like Heun's. "
             "Where does the task's method look?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(share=1.0)},
+            "Secretly of order 1: u is a state of the end of the step, and its prediction alone stands for "
+            "the whole of it, as wrong on the one side as the prediction at the start on the other. What "
+            "lies between the two?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(share=0.45)},
+            "Order 1 in the end, though 24 steps look better than they should: your second call lies 0.45 "
+            "of the way, not in the middle. A twentieth of a step times the slope is an error in every step, "
+            "and nothing takes it back: where does lambda have its mean?",
         ),
         Mistake(
             {"dpm2_step": _dpm2(middle="t")},
@@ -566,8 +619,7 @@ def _probe_convergence(answer, seed):
         errors.append(math.log10(y[-1]))
     values["calls at the last points"] = calls
     values["log10 of the last errors"] = errors
-    values["two_from, three_from"] = [_number(answer, "two_from"), _number(answer, "three_from")]
-    return values
+    return values | _numbers(answer, 0.01, two_from=18, three_from=12)
 
 
 CONVERGENCE = Task(
@@ -693,9 +745,7 @@ def _probe_local(answer, seed):
             raise Say(f"{name} is None: is it still to be computed?")
         found = list(expression_probe(**ranges)(getattr(answer, name), seed).values())
         values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found[:2])})
-    values["limit_noise"] = _number(answer, "limit_noise")
-    values["limit_data"] = _number(answer, "limit_data")
-    return values
+    return values | _numbers(answer, 1e-3, limit_noise=2 * math.log(4 / 3), limit_data=2 * math.log(3 / 2))
 
 
 LOCAL = Task(
@@ -907,9 +957,26 @@ TWO_M = Task(
         ),
         Mistake(
             _two_m(ratio=lambda now, before: now / before),
-            "Order 2 even so, because what neighbouring steps do wrong happens to cancel. But it is "
-            "another update, and a worse one: your quotient stands on its head. After a short step, is a "
-            "change in m the sign of a steep slope or of a flat one?",
+            "Your quotient stands on its head, and no order shows it: a step h after a step l errs by "
+            "(l² − h²)/2 times the slope, and in the sum each h² is taken back by the next step. So order 2 "
+            "on every such grid, with another constant (here some per cent larger), and another update: "
+            "after a short step, is a change in m the sign of a steep slope or of a flat one?",
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: now / (now + before)),
+            "Your r is h / (h + l), with l the step before: the share of the new step in both. On equal "
+            "steps that makes r = 1/2, where the listing, which is right there, has 1. Over which of the two "
+            "steps was m − old measured?",
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: (now + before) / (2 * now)),
+            "You weigh m − old with h / (h + l), l the step before: right for equal steps, where it is 1/2, "
+            "and order 1 on others. m and old are l apart, not the mean of h and l: what is the slope?",
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: (now + before) / now),
+            "You follow the line as if m and old were h + l apart, l being the step before. The new "
+            "step still lies ahead: how far apart in lambda are the two predictions that you have?",
         ),
         Mistake(
             _two_m(half=1.0),
@@ -1245,7 +1312,7 @@ def _probe_dpm12(answer, seed):
         "tries accepted, rejected": [accepted.count(True), accepted.count(False)],
         "calls of the model": float(model.nfe - before),
         "x at the end": end,
-        "p_23": _number(answer, "p_23"),
+        **_numbers(answer, 1e-6, p_23=2),
     }
 
 
@@ -1445,13 +1512,12 @@ def _probe_claims(answer, seed):
         "threshold at quantile 0.9, limit 1": answer.threshold(x0, 0.9, 1.0),
         "threshold at quantile 0.5, limit 0.8": answer.threshold(x0, 0.5, 0.8),
     }
-    for name in ("latent_sd", "gain_plain", "gain_guided", "grid_ratio"):
-        values[name] = _number(answer, name)
+    values |= _numbers(answer, 0.002, latent_sd=0.8605, gain_plain=1.747, gain_guided=3.812, grid_ratio=6.169)
     for name in ("only_guidance", "nodes"):
         verdict = str(getattr(answer, name)).strip().lower()
         if verdict not in ("holds", "fails"):
             raise Say(f"{name} is a verdict, 'holds' or 'fails'; yours is {getattr(answer, name)!r}.")
-        values[name] = verdict
+        values[name] = "right" if verdict == "fails" else verdict
     return values
 
 
@@ -1604,7 +1670,7 @@ def _probe_stochastic(answer, seed):
     for name in ("x_part", "data_part", "noise_part"):
         values[f"{name}, two points"] = _at_vp_points(getattr(answer, name), name, seed)
     found = list(expression_probe(tau=(0.2, 1.5), h=(0.2, 2.0))(answer.eta, seed).values())
-    return values | {"eta, two points": found[:2], "weak_order": _number(answer, "weak_order")}
+    return values | {"eta, two points": found[:2]} | _numbers(answer, 1e-6, weak_order=1)
 
 
 _SHRINK = "(alpha_s*sigma_t/(alpha_t*sigma_s))"
