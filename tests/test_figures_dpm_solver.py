@@ -77,11 +77,58 @@ def test_few_calls_as_the_prose_has_them():
     assert four["most calls at which DPM-2 loses to DDIM"] == 16
 
 
+def test_few_calls_depend_on_the_grid():
+    found = experiments.few_by_grid()
+    ahead = lambda grid, n: found[f"{grid}, {n} calls: 2M"] < found[f"{grid}, {n} calls: DDIM"]
+    assert [n for n in (4, 5, 6) if ahead("uniform λ", n)] == [4, 5]
+    assert not any(ahead(grid, n) for grid in ("quadratic", "Karras") for n in (4, 5, 6))
+    for n in (5, 6):
+        row = {name: e for name, e in found.items() if f"{n} calls" in name}
+        assert min(row, key=row.get) == f"quadratic, {n} calls: DDIM"
+
+
+def test_ten_calls_reach_the_flow_itself():
+    found = experiments.ten_or_thousand()
+    assert abs(found["++2M, 10 calls"] - found["the flow itself (UniPC-3, 20)"]) < 0.03
+    assert found["DPM-2, 10 calls"] > 2 * found["++2M, 10 calls"]
+    assert found["DPM-3, 9 calls"] > 8 * found["++2M, 10 calls"]
+
+
+def test_inverted_quotient_keeps_the_order_but_not_exactness():
+    found = experiments.inverted_quotient()
+    assert all(v == pytest.approx(2, abs=0.1) for k, v in found.items() if k.endswith("order"))
+    assert found["r inverted, alternating 3:1: error / 2M's"] == pytest.approx(2, abs=0.15)
+    for grid in ("uniform t", "quadratic"):
+        assert 0.85 < found[f"r inverted, {grid}: error / 2M's"] < 1
+    assert experiments.exactness()["the same, r inverted"][1] > 0.1
+
+
+def test_expanding_in_lambda_or_t_is_a_matter_of_the_constant():
+    found = experiments.lambda_or_t()
+    assert all(0.4 < a / b < 0.8 for (grid, _), (a, b) in found.items() if grid != "uniform t")
+    assert {n for (grid, n), (a, b) in found.items() if grid == "uniform t" and a > b} == {20, 40}
+    orders = experiments.expansion()
+    for grid in ("quadratic", "uniform λ", "Karras"):
+        assert all(orders[f"{grid}: slope, line in {v}"] == pytest.approx(2, abs=0.1) for v in "λt")
+
+
+def test_divided_form_is_ahead_with_few_calls():
+    calls = (4, 5, 6, 8, 12, 16, 24)
+    found = experiments.divided_few(calls)
+    for problem, last in (("five modes", 6), ("digits", 16)):
+        right, wrong, second = (found[problem][name] for name in ("++3M", "3M, divided", "++2M"))
+        assert [n for n, a, b in zip(calls, wrong, right) if a < b] == [n for n in calls if n <= last]
+        assert all(c < min(a, b) for n, a, b, c in zip(calls, wrong, right, second) if n <= 6)
+
+
 def test_stable_steps_and_their_figure():
     found = experiments.stable_steps()
-    assert found["longest stable step, DPM-2"] == pytest.approx(3.8, abs=0.1)
-    assert found["longest stable step, DPM-3"] == pytest.approx(4.6, abs=0.1)
-    sizes, limits = experiments.largest_rho()
+    edge = found["DPM-2: unstable from h ="]
+    factor = lambda mu: 1 - 2 * mu * np.sinh(edge / 2) * (1 - mu * (1 - np.exp(-edge / 2)))  # (4.14)
+    assert factor(np.linspace(0, 1, 1001)).min() == pytest.approx(-1, abs=1e-3)
+    assert found["DPM-3: unstable from h ="] == pytest.approx(4.75, abs=0.02)
+    assert all(f"{name}: unstable from h =" not in found for name in ("DDIM", "++2S", "++2M", "++3M"))
+    sizes, limits = experiments.largest_mu()
     assert limits["++3M"][-1] == pytest.approx(1.2, abs=0.1) and limits["++2S"][-1] > 2
     assert "++3M 1.2" in figures.stability(sizes, limits).alt
 
@@ -95,6 +142,7 @@ def test_grids_and_ends():
     found = experiments.grid_errors()
     for name in ("++3M", "UniPC-3"):
         assert min(found[name], key=found[name].get) == "uniform λ"
+    assert min(found["++2M"], key=found["++2M"].get) == "quadratic"
     assert min(found["iPNDM-4"], key=found["iPNDM-4"].get) == "uniform t"
     assert "uniform λ" in figures.grid_choice(found).alt
     alt = figures.hidden(experiments.hidden_switch(), experiments.whole_times()).alt
@@ -122,7 +170,7 @@ def test_adaptive_figure_and_the_stuck_controller():
 def test_the_widget_draws_the_same_bytes_twice_and_answers_its_questions():
     error = lambda *setting: float(re.search(r"error ([\d.]+)\.", figures.explorer(*setting).alt)[1])
     assert error("DPM-2", 8, "uniform λ", 4) > 3 * error("++2S", 8, "uniform λ", 4)
-    assert error("++3M", 8, "uniform t", 1) > error("++2M", 8, "uniform t", 1)
+    assert error("++3M", 8, "uniform t", 1) > 4 * error("++2M", 8, "uniform t", 1)
     pictures = [figures.explorer("++2M", 8, "Karras", 2).png for _ in range(2)]
     assert pictures[0] == pictures[1]
 

@@ -245,6 +245,8 @@ def two_m():
             assert np.allclose(weights, [whole * (1 + 1 / (2 * r)), -whole / (2 * r)], rtol=1e-10)
     found = experiments.orders_without_h()
     assert found["2M, alternating 3:1"] > 1.8 > 1.2 > found["2M, r = 1, alternating 3:1"]
+    inverted = experiments.inverted_quotient()
+    assert all(abs(v - 2) < 0.1 for k, v in inverted.items() if k.endswith("order"))
 
 
 @equation("dpm_solver.3m")
@@ -270,8 +272,8 @@ def family():
     """Weights of `adams_table` integrate polynomials of degree below the order exactly, in each variable."""
     found = experiments.exactness()
     exact = {
-        "2M, midpoint form": 1, "2M, exact form": 2, "3M": 3, "3M, divided": 2, "DEIS-tAB-3": 3,
-        "DEIS-ρAB-4": 4, "iPNDM-4": 1, "UniC-3 (corrector)": 4,
+        "2M, midpoint form": 1, "2M, exact form": 2, "the same, r inverted": 1, "3M": 3,
+        "3M, divided": 2, "DEIS-tAB-3": 3, "DEIS-ρAB-4": 4, "iPNDM-4": 1, "UniC-3 (corrector)": 4,
     }  # fmt: skip
     for name, errors in found.items():
         assert all(e < 1e-11 for e in errors[: exact[name]]), (name, errors)
@@ -281,24 +283,28 @@ def family():
 @equation("dpm_solver.stability")
 def stability():
     """The factors of DDIM, DPM-Solver-2 and ++2S on the linear test problem: the formulas against one step,
-    and ++2S bounded by (1 - rho)^2."""
+    and ++2S bounded by (1 - mu)^2."""
     schedule = EDM()
     for h in (0.5, 2.0, 6.0):
         times = [float(schedule.t_of_lam(0.0)), float(schedule.t_of_lam(h))]
-        for rho in (0.3, 1.0, 2.5):
-            model = experiments.Linear(torch.tensor([[rho]], **DOUBLE))
-            inner = 1 - rho * -math.expm1(-h / 2)
+        for mu in (0.3, 1.0, 2.5):
+            model = experiments.Linear(torch.tensor([[mu]], **DOUBLE))
+            inner = 1 - mu * -math.expm1(-h / 2)
             stated = {
-                ddim: 1 - rho * -math.expm1(-h),
-                dpm_solver_2: 1 - 2 * rho * math.sinh(h / 2) * inner,
-                dpmpp_2s: math.exp(-h) - math.expm1(-h) * (1 - rho) * inner,
+                ddim: 1 - mu * -math.expm1(-h),
+                dpm_solver_2: 1 - 2 * mu * math.sinh(h / 2) * inner,
+                dpmpp_2s: math.exp(-h) - math.expm1(-h) * (1 - mu) * inner,
             }
             for loop, factor in stated.items():
                 *_, (_, x) = loop(model, torch.ones(1, 1, **DOUBLE), times)
                 assert math.isclose(float(x), factor, rel_tol=1e-9, abs_tol=1e-12)
-    h, rho = sympy.symbols("h rho", positive=True)
-    two_s = sympy.exp(-h) + (1 - sympy.exp(-h)) * (1 - rho) * (1 - rho * (1 - sympy.exp(-h / 2)))
-    assert sympy.simplify(sympy.limit(two_s, h, sympy.oo) - (1 - rho) ** 2) == 0
+    assert all(math.isclose(1 - 2 * math.sinh(h / 2) * math.exp(-h / 2), math.exp(-h)) for h in (0.5, 2.0))
+    h, mu = sympy.symbols("h mu", positive=True)
+    two_s = sympy.exp(-h) + (1 - sympy.exp(-h)) * (1 - mu) * (1 - mu * (1 - sympy.exp(-h / 2)))
+    assert sympy.simplify(sympy.limit(two_s, h, sympy.oo) - (1 - mu) ** 2) == 0
+    middle = 1 - 2 * mu * sympy.sinh(h / 2) * (1 - mu * (1 - sympy.exp(-h / 2)))
+    tail = sympy.limit(middle.rewrite(sympy.exp).expand() * sympy.exp(-h / 2), h, sympy.oo)
+    assert sympy.simplify(tail + mu * (1 - mu)) == 0
 
 
 @equation("dpm_solver.threshold")

@@ -101,11 +101,12 @@ def one_step(sizes, found):
 
 @style()
 def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 100, 1000),
-           top=3.0, first=3, height=4.2):  # fmt: skip
+           top=3.0, first=3, height=4.2, below=-0.2):  # fmt: skip
     """Log-log error curves in panels that share their axes, slopes in each legend.
 
     groups: dict title -> dict label -> (calls, errors).  Slopes are fitted from the `first` budget on, above
-    rounding (3e-10).  Errors above `top` lie beyond the picture.
+    rounding (3e-10).  Errors above `top` lie beyond the picture.  below: the upper edge of the
+    legends, in heights of an axis.
     """
     fig, axes = new_figure(1, len(groups), height=height, sharey=True)
     told = []
@@ -119,7 +120,7 @@ def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 10
         ax.set_ylim(top=top)
         _ticks(ax, ticks)
         ax.tick_params(axis="x", labelsize=8.5)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, title="slope", fontsize=9)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=1, title="slope", fontsize=9)
     np.atleast_1d(axes)[0].set_ylabel(ylabel)
     return Picture(
         fig,
@@ -140,7 +141,7 @@ def basins(found):
             calls = np.array(rows["nfe"])
             ax.plot(calls[keep], y[keep], label=name, **mark(i))
             if i == 0:
-                told.append(f"{title} slope {slope(calls[keep], y[keep]):.2f}")
+                told.append(f"{title} slope {slope(calls[keep], y[keep]):.1f}")
         ax.set(xscale="log", yscale="log", xlabel="calls", title=title)
         _ticks(ax, [5, 10, 20, 50, 100, 200])
         ax.tick_params(axis="x", labelsize=8.5)
@@ -160,12 +161,13 @@ def grid_choice(found):
     names = list(next(iter(found.values())))
     told = []
     for i, (solver, row) in enumerate(found.items()):
-        ax.plot(range(len(names)), list(row.values()), label=solver, **mark(i))
+        look = mark(i) | {"linestyle": "none", "markersize": 8}
+        ax.plot(np.arange(len(names)) + 0.09 * (i - 2.5), list(row.values()), label=solver, **look)
         best = min(row, key=row.get)
         told.append(f"{solver} best on {best}, {number(row[best])}")
     ax.set(yscale="log", ylabel="error at 20 calls")
     ax.set_xticks(range(len(names)), names)
-    ax.set_xlim(-0.3, len(names) - 0.7)
+    ax.set_xlim(-0.5, len(names) - 0.5)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return Picture(fig, f"Error at 20 calls of six solvers on four grids: {'; '.join(told)}.")
 
@@ -201,7 +203,7 @@ def hidden(switch, whole):
 @style()
 def stability(sizes, limits):
     """Left: edges of the classical regions, methods applied in t, as the step vanishes.  Right: the largest
-    stable rho of the linear test problem against the step in lambda."""
+    stable mu of the linear test problem against the step in lambda."""
     fig, (left, right) = new_figure(1, 2, height=4.0)
     x, y = np.meshgrid(np.linspace(-3.0, 1.2, 400), np.linspace(-2.8, 2.8, 400))
     z = x + 1j * y
@@ -214,21 +216,24 @@ def stability(sizes, limits):
     left.axhline(0, color=GREY, linewidth=0.7)
     left.axvline(0, color=GREY, linewidth=0.7)
     left.set(xlabel="Re $z$", ylabel="Im $z$", aspect="equal", title="small steps: $|R(z)|\\leq1$ inside")
+    left.annotate("++2S lies\nunder DPM-2", (-0.62, 1.68), (0.28, 2.0), fontsize=8.5, color=INK,
+                  arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8})  # fmt: skip
     told = []
-    for i, (name, rho) in enumerate(limits.items()):
-        right.plot(sizes, rho, label=name, markevery=5, **mark(i))
-        told.append(f"{name} {number(rho[-1])}")
+    for i, (name, mu) in enumerate(limits.items()):
+        right.plot(sizes, mu, label=name, markevery=5, **mark(i))
+        told.append(f"{name} {number(mu[-1])}")
     right.axhspan(0, 1, color="#DDDDDD", alpha=0.6, linewidth=0)
     right.annotate("one Gaussian", (0.3, 0.35), fontsize=9, color=INK)
-    right.set(xlabel=r"step $h$ in $\lambda$", ylabel=r"largest stable $\rho$", ylim=(0, 6),
+    right.set(xlabel=r"step $h$ in $\lambda$", ylabel=r"largest stable $\mu$", ylim=(0, 6),
               title="long steps: stable below the curve")  # fmt: skip
     fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=6, handlelength=2.2,
                columnspacing=1.0)  # fmt: skip
     return Picture(
         fig,
-        "Left: stability regions for vanishing steps. Single-step methods of order 1 and 2 reach −2 on the "
+        "Left: stability regions for vanishing steps. Single-step methods of order 1 and 2 (2S's edge lies "
+        "under that of DPM-2) reach −2 on the "
         "real axis, order 3 −2.5; Adams-Bashforth with two predictions −1, with three −0.55. Right: the "
-        f"largest rho that is stable with steps of 5 in lambda: {listing(told, 9)}; Gaussian data lie "
+        f"largest mu that is stable with steps of 5 in lambda: {listing(told, 9)}; Gaussian data lie "
         "between 0 and 1.",
     )
 
