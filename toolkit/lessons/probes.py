@@ -35,6 +35,23 @@ def number_probe(label: str = "your number") -> Callable[[Any, int], dict]:
     return probe
 
 
+def named_numbers(answer, *names) -> dict:
+    """{name: float} of the named answers, each of which is to be one number; Say for one that is not."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = float(getattr(answer, name))
+        except (TypeError, ValueError):
+            raise Say(f"{name} is one number; yours is a {type(getattr(answer, name)).__name__}.") from None
+    return found
+
+
+def right_or_number(number, right, tolerance):
+    """The word "right" for a right number, else the number: an exercise is handed out with what a right
+    answer prints, and must not print the answer."""
+    return "right" if abs(number - right) <= tolerance * (1 + abs(right)) else number
+
+
 def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Callable[[Any, int], dict]:
     """The probe of a task whose answer is a formula: `expression_probe(a=(.1, .9), s=(.1, 1.))`.
 

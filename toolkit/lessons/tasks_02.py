@@ -14,7 +14,17 @@ from matplotlib.figure import Figure
 from toolkit import Discrete, Mixture, grids, sample
 from toolkit.ddim import ddim
 from toolkit.ddpm import ddpm
-from toolkit.lessons import Mistake, Say, Task, expression_probe, normal, read_axes, uniform
+from toolkit.lessons import (
+    Mistake,
+    Say,
+    Task,
+    expression_probe,
+    named_numbers,
+    normal,
+    read_axes,
+    right_or_number,
+    uniform,
+)
 from toolkit.sampling import exact_variance
 
 
@@ -1105,19 +1115,21 @@ INVERT = Task(
 # --- 2.10: a claim ------------------------------------------------------------------------------------------
 
 
+_MEANS = {  # answer -> (its label, the right value)
+    "gaussian": ("difference on one Gaussian", 2.4e-16),
+    "ring": ("difference on the ring", 0.3569),
+    "shell": ("length of a mean latent / √d", 0.7092),
+}
+
+
 def _probe_claim(answer, seed):
-    values = {"verdict": str(answer.verdict).strip().lower().rstrip(".")}
-    if values["verdict"] not in ("holds", "fails"):
+    verdict = str(answer.verdict).strip().lower().rstrip(".")
+    if verdict not in ("holds", "fails"):
         raise Say(f"The verdict is the word 'holds' or 'fails', and yours is {answer.verdict!r}.")
-    for name, label in {
-        "gaussian": "difference on one Gaussian",
-        "ring": "difference on the ring",
-        "shell": "length of a mean latent / √d",
-    }.items():
-        try:
-            values[label] = float(getattr(answer, name))
-        except (TypeError, ValueError):
-            raise Say(f"{name} is one number; yours is a {type(getattr(answer, name)).__name__}.") from None
+    values = {"verdict": "right" if verdict == "fails" else verdict}
+    for name, number in named_numbers(answer, *_MEANS).items():
+        label, right = _MEANS[name]
+        values[label] = right_or_number(number, right, 0.004)
     return values
 
 
@@ -1131,7 +1143,7 @@ CLAIM = Task(
     ids=("T06", "BT4", "BT5"),
     names=("verdict", "gaussian", "ring", "shell"),
     probe=_probe_claim,
-    reference={"verdict": "fails", "gaussian": 2.4e-16, "ring": 0.3569, "shell": 0.7092},
+    reference={"verdict": "fails", **{name: right for name, (_, right) in _MEANS.items()}},
     tolerance=0.005,
     decimals=3,
     mistakes=(

@@ -13,7 +13,16 @@ import torch
 from matplotlib.figure import Figure
 
 from toolkit import VP, Mixture, Network, grids, initial_noise, sample
-from toolkit.lessons import Mistake, Say, Task, expression_probe, normal, read_axes
+from toolkit.lessons import (
+    Mistake,
+    Say,
+    Task,
+    expression_probe,
+    named_numbers,
+    normal,
+    read_axes,
+    right_or_number,
+)
 from toolkit.networks import DIGITS_SIGMA_DATA, pretrained
 from toolkit.ode import euler, heun, rk4
 
@@ -51,22 +60,6 @@ def _exact_variance(walk, steps, start_variance):
     basis = torch.eye(steps + 1, dtype=torch.float64)
     end = walk(math.sqrt(start_variance) * basis[:1], basis[1:, None])
     return (end**2).sum()
-
-
-def _numbers(answer, names):
-    """{name: float} of the named answers that are numbers.  Raises Say for one that is not."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = float(getattr(answer, name))
-        except (TypeError, ValueError):
-            raise Say(f"{name} is one number; yours is a {type(getattr(answer, name)).__name__}.") from None
-    return found
-
-
-def _word(number, right, tolerance):
-    """The word "right" for a right number: the exercise is handed out with what a right answer prints."""
-    return "right" if abs(number - right) <= tolerance * (1 + abs(right)) else number
 
 
 # --- 3.1: the family's drift --------------------------------------------------------------------------------
@@ -678,11 +671,12 @@ def _probe_orders(answer, seed):
     values["calls at the last points"] = calls
     _, thin = read_axes(answer.draw([20, 40, 80], 0.1)).lines["RK4"]
     values["log10 of RK4's error, std 0.5 and 0.1"] = np.log10([y[-1], thin[-1]])
-    numbers = _numbers(answer, ("euler_calls", "thin_slope"))
+    numbers = named_numbers(answer, "euler_calls", "thin_slope")
     if not numbers["euler_calls"] > 0:
         raise Say("euler_calls is a number of calls, above 0.")
-    values["euler_calls (log10)"] = _word(math.log10(numbers["euler_calls"]), math.log10(_EULER_CALLS), 0.02)
-    values["thin_slope"] = _word(numbers["thin_slope"], _THIN_SLOPE, 0.02)
+    calls, right = math.log10(numbers["euler_calls"]), math.log10(_EULER_CALLS)
+    values["euler_calls (log10)"] = right_or_number(calls, right, 0.02)
+    values["thin_slope"] = right_or_number(numbers["thin_slope"], _THIN_SLOPE, 0.02)
     return values
 
 
@@ -843,8 +837,8 @@ def _probe_budget(answer, seed):
             raise Say("errors returns a dictionary with the keys 'Euler', 'Heun' and 'RK4'.")
         values[f"calls made in all, budget {budget}"] = float(spent)
         values[f"Euler, Heun, RK4, budget {budget}"] = [float(found[name]) for name in _SOLVERS]
-    numbers = _numbers(answer, _FROM)
-    return values | {name: _word(numbers[name], right, 1e-4) for name, right in _FROM.items()}
+    numbers = named_numbers(answer, *_FROM)
+    return values | {name: right_or_number(numbers[name], right, 1e-4) for name, right in _FROM.items()}
 
 
 BUDGET = Task(
@@ -1221,8 +1215,8 @@ def _probe_implicit(answer, seed):
         "bent slope, 1 round": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 1),
         "bent slope, 6 rounds": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 6),
     }
-    numbers = _numbers(answer, _LIMITS)
-    return values | {name: _word(numbers[name], right, 1e-3) for name, right in _LIMITS.items()}
+    numbers = named_numbers(answer, *_LIMITS)
+    return values | {name: right_or_number(numbers[name], right, 1e-3) for name, right in _LIMITS.items()}
 
 
 STIFF = Task(

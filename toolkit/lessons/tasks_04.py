@@ -14,7 +14,17 @@ from matplotlib.figure import Figure
 from toolkit import VP, Mixture, grids
 from toolkit.convergence import reference
 from toolkit.exponential import phi as exact_phi
-from toolkit.lessons import Mistake, Say, Task, expression_probe, normal, read_axes, uniform
+from toolkit.lessons import (
+    Mistake,
+    Say,
+    Task,
+    expression_probe,
+    named_numbers,
+    normal,
+    read_axes,
+    right_or_number,
+    uniform,
+)
 
 VP1 = VP()
 
@@ -68,21 +78,10 @@ def _order(coarse, fine):
     return math.log2(coarse / fine) if ok else 99.0
 
 
-def _number(answer, name):
-    """The named answer as a float.  Raises Say if it is none."""
-    try:
-        return float(getattr(answer, name))
-    except (TypeError, ValueError):
-        raise Say(f"{name} is one number; yours is a {type(getattr(answer, name)).__name__}.") from None
-
-
 def _numbers(answer, tolerance, **right):
     """The named answers, each by the word "right" if it is: the exercise is handed out with that."""
-    values = {name: _number(answer, name) for name in right}
-    return {
-        name: "right" if abs(value - right[name]) <= tolerance * (1 + abs(right[name])) else value
-        for name, value in values.items()
-    }
+    values = named_numbers(answer, *right)
+    return {name: right_or_number(value, right[name], tolerance) for name, value in values.items()}
 
 
 # --- 4.1: phi functions -------------------------------------------------------------------------------------
