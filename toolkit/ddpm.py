@@ -21,7 +21,7 @@ import torch
 
 from toolkit.models import _levels
 from toolkit.noise import noise_of
-from toolkit.sampling import sampler
+from toolkit.sampling import kept, sampler
 
 VARIANCES = ("posterior", "beta", "learned", "analytic")
 
@@ -130,6 +130,16 @@ def ddpm_coefficients(schedule, times):
     return (c_t + c_0 / alpha).tolist(), (-c_0 * schedule.sigma(t) / alpha).tolist()
 
 
+@kept
+def _ancestral(schedule, times, variance, gamma):
+    """(a, b, c): a step is x_s = a x_t + b eps + c z, c = 0 in a last step to sigma = 0 (see `ddpm`)."""
+    a, b = ddpm_coefficients(schedule, times)
+    c = np.sqrt(step_variances(schedule, times, variance, gamma)).tolist()
+    if schedule.sigma(times[-1]) == 0 and variance != "analytic":
+        c[-1] = 0.0
+    return a, b, c
+
+
 @sampler(order=1, nfe=lambda steps: steps, kind="sde")
 def ddpm(model, x, times, variance="posterior", gamma=None, rng=0):
     """Ancestral sampling (Algorithm 2 of the paper) along `times`, all steps of a table or any sub-sequence.
@@ -142,10 +152,8 @@ def ddpm(model, x, times, variance="posterior", gamma=None, rng=0):
     if variance == "learned":
         yield from _ddpm_learned(model, x, times, rng)
         return
-    a, b = ddpm_coefficients(model.schedule, times)
-    c = np.sqrt(step_variances(model.schedule, times, variance, gamma)).tolist()
-    if model.schedule.sigma(times[-1]) == 0 and variance != "analytic":
-        c[-1] = 0.0
+    coefficients = _ancestral if gamma is None else _ancestral.__wrapped__
+    a, b, c = coefficients(model.schedule, times, variance, gamma)
     noises = noise_of(rng, x, times)
     yield times[0], x
     for i, t in enumerate(times[:-1]):

@@ -18,14 +18,13 @@ from toolkit.exponential import (
     carry,
     check_choice,
     check_start,
-    kept,
     orders_of_steps,
     phi,
     run_table,
 )
 from toolkit.noise import noise_of
 from toolkit.ode import check_tolerances
-from toolkit.sampling import sampler
+from toolkit.sampling import kept, sampler
 
 # --- singlestep, noise prediction -------------------------------------------------------------------------
 # s, t: arrays of times, the starts and the ends of n steps; the coefficients are float64 arrays (n,).

@@ -19,12 +19,11 @@ are choices of the prediction, of the variable, of the order and of tau.
 
 import math
 from collections import deque
-from functools import lru_cache, wraps
 
 import numpy as np
 
 from toolkit.ode import VARIABLES, rk4
-from toolkit.sampling import sample_last
+from toolkit.sampling import kept, sample_last
 
 PREDICTIONS = ("eps", "x0")
 
@@ -107,23 +106,6 @@ def interpolation_weights(schedule, nodes, s, t, rate, variable="lam"):
 
 
 # --- tables: one row a step -----------------------------------------------------------------------------
-
-
-def kept(build):
-    """Remember the tables that `build(schedule, times, ...)` made, as tuples: each batch of a run needs the
-    same one.
-    """
-    remembered = lru_cache(maxsize=256)(lambda *args, **options: _tuples(build(*args, **options)))
-
-    @wraps(build)
-    def table(schedule, times, *args, **options):
-        return remembered(schedule, tuple(float(t) for t in times), *args, **options)
-
-    return table
-
-
-def _tuples(table):
-    return tuple(map(_tuples, table)) if isinstance(table, (list, tuple)) else table
 
 
 def orders_of_steps(schedule, times, order, lower_last=False):

@@ -16,12 +16,11 @@ from toolkit.exponential import (
     adams_table,
     check_choice,
     check_start,
-    kept,
     orders_of_steps,
     run_table,
 )
 from toolkit.noise import noise_of
-from toolkit.sampling import sampler
+from toolkit.sampling import kept, sampler
 
 # Adams-Bashforth with equal steps (Hairer, Norsett & Wanner 1993, sec. III.1), the newest prediction's weight
 # first

@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 
 import numpy as np
 import torch
@@ -68,6 +68,23 @@ def _check_times(times):
                 f"times must decrease, from noise to data: times[{i}] = {t:g}, times[{i + 1}] = {s:g}"
             )
     return values
+
+
+def kept(build):
+    """Remember the coefficients that `build(schedule, times, ...)` made, as tuples: each batch of a run needs
+    the same ones.  `build` itself, for arguments that cannot be remembered, is `__wrapped__`.
+    """
+    remembered = lru_cache(maxsize=256)(lambda *args, **options: _tuples(build(*args, **options)))
+
+    @wraps(build)
+    def table(schedule, times, *args, **options):
+        return remembered(schedule, tuple(float(t) for t in times), *args, **options)
+
+    return table
+
+
+def _tuples(table):
+    return tuple(map(_tuples, table)) if isinstance(table, (list, tuple)) else table
 
 
 # --- running --------------------------------------------------------------------------------------------
