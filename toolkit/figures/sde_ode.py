@@ -272,11 +272,18 @@ def spoiled(thin, rounded):
 # --- stability --------------------------------------------------------------------------------------------
 
 
+def _outside(step):
+    """The methods for which z = -step is unstable, in words."""
+    grown = [name for name, R in STABILITY.items() if abs(R(-step)) > 1 and name != "midpoint"]
+    names = {"euler": "Euler's region", "heun": "Heun's", "rk4": "RK4's"}
+    return listing([names[name] for name in grown]) if grown else "no region"
+
+
 @style()
-def stability(curves):
+def stability(curves, step=1.5):
     """Left: boundaries of the regions where |R(z)| <= 1.  Right: factor per step against the step in lambda,
     in the high noise over a point of data; curves: dict method -> (step, factors), "truth" among them.
-    Markers are what the samplers do, lines are |R(-h)|."""
+    Markers are what the samplers do, lines are |R(-h)|.  step: one h, marked in both."""
     fig, (left, right) = new_figure(1, 2, height=3.9)
     x, y = np.meshgrid(np.linspace(-4.2, 3.2, 500), np.linspace(-3.4, 3.4, 460))
     labels = {"euler": "Euler", "heun": "Heun", "rk4": "RK4", "implicit_euler": "implicit Euler",
@@ -294,6 +301,9 @@ def stability(curves):
         told.append(f"{label} {number(factors[0])} at {h[0]:g}, {number(factors[-1])} at {h[-1]:g}")
     left.axhline(0, color=GREY, linewidth=0.7)
     left.axvline(0, color=GREY, linewidth=0.7)
+    left.plot([-step], [0], marker="o", color="black", markersize=7)
+    left.annotate("$z=-h$", (-step, 0), xytext=(-6, 8), textcoords="offset points")
+    right.axvline(step, color="black", linewidth=1.2)
     left.set(xlabel="Re $z$", ylabel="Im $z$", aspect="equal", title="edges of stability, $|R(z)|$ = 1")
     (truth,) = right.plot(*curves["truth"], color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
     right.axhline(1, color=GREY, linewidth=0.9)
@@ -310,7 +320,8 @@ def stability(curves):
         fig,
         "Left: explicit methods are stable inside their closed curves, which cross the negative axis at −2 "
         "(Euler, and Heun as the midpoint method) and −2.79 (RK4); implicit Euler outside a circle in the "
-        "right half-plane, the trapezoidal rule left of the imaginary axis. Right: the factor per step over "
+        "right half-plane, the trapezoidal rule left of the imaginary axis. "
+        f"A dot at z = −{step:g} is outside {_outside(step)}. Right: the factor per step over "
         f"a point of data against the step in lambda, {listing(told)}; the truth is "
         f"{number(curves['truth'][1][0])} and {number(curves['truth'][1][-1])}. Euler dips to 0 at a step "
         "of 1, the trapezoidal rule at 2.",
