@@ -86,6 +86,18 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
     return probe
 
 
+def named_expressions(answer, seed: int, points: int, **ranges: dict) -> dict:
+    """{"name at point 1": value, ...} of the named answers that are formulas, each at the first `points`
+    points of `expression_probe`; ranges: name -> its symbols' ranges.  Say for one that is missing."""
+    values = {}
+    for name, symbols in ranges.items():
+        if getattr(answer, name) is None:
+            raise Say(f"{name} is None: is it still to be computed?")
+        found = list(expression_probe(**symbols)(getattr(answer, name), seed).values())[:points]
+        values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found)})
+    return values
+
+
 def read_axes(drawn) -> SimpleNamespace:
     """What can be read from a drawing: an Axes, a Figure with one Axes, or anything that has `.axes` or
     `.fig`.

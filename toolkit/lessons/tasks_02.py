@@ -18,7 +18,7 @@ from toolkit.lessons import (
     Mistake,
     Say,
     Task,
-    expression_probe,
+    named_expressions,
     named_numbers,
     normal,
     read_axes,
@@ -642,17 +642,8 @@ _SYMBOLS = dict(a_t=(0.2, 0.5), s_t=(0.8, 1.0), a_s=(0.6, 0.9), s_s=(0.3, 0.5))
 
 
 def _probe_coefficients(answer, seed):
-    values = {}
-    of = {
-        "slope": expression_probe("slope", **_SYMBOLS, c=(0.01, 0.2)),
-        "eta_max": expression_probe("eta_max", **_SYMBOLS),
-    }
-    for name, probe in of.items():
-        if getattr(answer, name) is None:
-            raise Say(f"{name} is None: is it still to be computed?")
-        found = list(probe(getattr(answer, name), seed).values())
-        values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found[:3])})
-    return values
+    eta_max, slope = _SYMBOLS, _SYMBOLS | dict(c=(0.01, 0.2))
+    return named_expressions(answer, seed, 3, slope=slope, eta_max=eta_max)
 
 
 EULER = Task(

@@ -17,7 +17,7 @@ from toolkit.lessons import (
     Mistake,
     Say,
     Task,
-    expression_probe,
+    named_expressions,
     named_numbers,
     normal,
     read_axes,
@@ -68,18 +68,8 @@ _FAMILY = dict(x=(-2.0, 2.0), s=(-2.0, 2.0), f=(-3.0, -0.5), g=(0.5, 2.0), l=(0.
 
 
 def _probe_drift(answer, seed):
-    values = {}
-    of = {
-        "backward": expression_probe(**_FAMILY),
-        "forward": expression_probe(**_FAMILY),
-        "slope": expression_probe(g=(0.5, 2.0), l=(0.2, 0.9), sigma=(0.2, 0.8)),
-    }
-    for name, probe in of.items():
-        if getattr(answer, name) is None:
-            raise Say(f"{name} is None: is it still to be computed?")
-        found = list(probe(getattr(answer, name), seed).values())
-        values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found[:2])})
-    return values
+    slope = dict(g=(0.5, 2.0), l=(0.2, 0.9), sigma=(0.2, 0.8))
+    return named_expressions(answer, seed, 2, backward=_FAMILY, forward=_FAMILY, slope=slope)
 
 
 DRIFT = Task(

@@ -19,6 +19,7 @@ from toolkit.lessons import (
     Say,
     Task,
     expression_probe,
+    named_expressions,
     named_numbers,
     normal,
     read_axes,
@@ -734,16 +735,8 @@ _LOCAL = dict(sigma=(0.5, 2.0), h=(1.0, 2.0), d1=(1.0, 4.0), d2=(1.0, 4.0))
 
 
 def _probe_local(answer, seed):
-    values = {}
-    for name, ranges in (
-        ("local_1", _LOCAL),
-        ("local_2", _LOCAL),
-        ("growth", dict(h=(0.2, 1.0), mu=(0.3, 4.0))),
-    ):
-        if getattr(answer, name) is None:
-            raise Say(f"{name} is None: is it still to be computed?")
-        found = list(expression_probe(**ranges)(getattr(answer, name), seed).values())
-        values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found[:2])})
+    growth = dict(h=(0.2, 1.0), mu=(0.3, 4.0))
+    values = named_expressions(answer, seed, 2, local_1=_LOCAL, local_2=_LOCAL, growth=growth)
     return values | _numbers(answer, 1e-3, limit_noise=2 * math.log(4 / 3), limit_data=2 * math.log(3 / 2))
 
 
