@@ -33,13 +33,16 @@ SCHEDULES = [VP(), VPCosine(), VE(), EDM(), Flow(), Discrete.linear()]
 by_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 
 
+KINDS = ("ode", "sde", "mcmc", "jump", "inversion")
+
+
 def chosen(*kinds, fixed_steps=True):
     """Names of the samplers of these kinds, with or without a step count of their own."""
     return [n for n, s in REGISTRY.items() if s.kind in kinds and (s.nfe is not None or not fixed_steps)]
 
 
-every_sampler = pytest.mark.parametrize("name", chosen("ode", "sde", "mcmc", "inversion", fixed_steps=False))
-every_fixed = pytest.mark.parametrize("name", chosen("ode", "sde", "mcmc", "inversion"))
+every_sampler = pytest.mark.parametrize("name", chosen(*KINDS, fixed_steps=False))
+every_fixed = pytest.mark.parametrize("name", chosen(*KINDS))
 
 
 def test_there_is_something_to_test():
@@ -49,8 +52,8 @@ def test_there_is_something_to_test():
 @every_sampler
 def test_promises_are_well_formed(name):
     promise = REGISTRY[name]
-    assert promise.kind in ("ode", "sde", "mcmc", "inversion")
-    assert promise.order is None if promise.kind == "mcmc" else promise.order >= 1
+    assert promise.kind in KINDS
+    assert promise.order is None if promise.kind in ("mcmc", "jump") else promise.order >= 1
     assert promise.__doc__ and "times" in promise.__doc__
 
 

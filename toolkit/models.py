@@ -242,10 +242,21 @@ class Network(_Labelled):
 
         return self._remember(make, t, dtype, device, torch.is_inference_mode_enabled())
 
+    def with_network(self, network):
+        """This model with another network of the same kind in its place, such as a trained or averaged copy;
+        calls go on being counted together.
+        """
+        relative = copy.copy(self)
+        relative.network = network
+        return relative
+
     def _coefficients(self, want, t):
-        """`view_coefficients` at a time t."""
-        levels = self.schedule.alpha(t), self.schedule.sigma(t)
-        return view_coefficients(self.predicts, want, *levels, self.sigma_data)
+        """`_composed` at a time t."""
+        return self._composed(want, self.schedule.alpha(t), self.schedule.sigma(t))
+
+    def _composed(self, want, alpha, sigma):
+        """(A, B) such that  want = A x + B prediction."""
+        return view_coefficients(self.predicts, want, alpha, sigma, self.sigma_data)
 
     def _edm_scale(self, x, t):
         """c_in / alpha: the factor that brings x_t to unit variance."""
@@ -256,8 +267,7 @@ class Network(_Labelled):
         if want == self.predicts:
             return prediction
         if isinstance(t, torch.Tensor):
-            levels = _levels(self.schedule, x, t)
-            a, b = view_coefficients(self.predicts, want, *levels, self.sigma_data)
+            a, b = self._composed(want, *_levels(self.schedule, x, t))
         else:
             a, b = self._remember(self._coefficients, want, float(t))
         if isinstance(a, float) and a == 0:

@@ -42,9 +42,11 @@ class Conditioning(nn.Module):
         self.classes = nn.Embedding(n_classes + 1, width)
 
     def forward(self, c, label):
+        return F.silu(self.level(self._waves(c)) + self.classes(label))
+
+    def _waves(self, c):
         angle = c[:, None] * self.frequency
-        level = self.level(torch.cat([c[:, None], angle.cos(), angle.sin()], 1))
-        return F.silu(level + self.classes(label))
+        return torch.cat([c[:, None], angle.cos(), angle.sin()], 1)
 
     def rows(self, c, label):
         """The conditioning as (table, rows): the vector of sample i is table[rows[i]], or table[i] if rows is
@@ -53,6 +55,31 @@ class Conditioning(nn.Module):
             classes = torch.arange(self.n_classes + 1, device=c.device)
             return self(c[:1].expand(len(classes)), classes), label
         return self(c, label), None
+
+
+class ScaleConditioning(Conditioning):
+    """Conditioning on a guidance scale too: sinusoids of scale / 4 through two layers, added, the last of
+    them zero at first, so that weights of a `Conditioning` keep their meaning (Meng et al. 2023, sec.
+    3.1)."""
+
+    def __init__(self, width, n_classes, waves=32):
+        super().__init__(width, n_classes, waves)
+        self.scale = nn.Sequential(nn.Linear(waves + 1, width), nn.SiLU(), nn.Linear(width, width))
+        nn.init.zeros_(self.scale[2].weight)
+        nn.init.zeros_(self.scale[2].bias)
+
+    def forward(self, c, label, scale):
+        return F.silu(self.level(self._waves(c)) + self.classes(label) + self.scale(self._waves(scale / 4)))
+
+    def rows(self, c, label, scale=1.0):
+        """As `Conditioning.rows`, at guidance `scale`, a number or (B,)."""
+        if isinstance(scale, torch.Tensor) and scale.ndim:
+            return self(c, label, scale.to(c)), None
+        scale = torch.as_tensor(scale, dtype=c.dtype, device=c.device)
+        if c.numel() > self.n_classes + 1 and c.stride(0) == 0:
+            classes = torch.arange(self.n_classes + 1, device=c.device)
+            return self(c[:1].expand(len(classes)), classes, scale.expand(len(classes))), label
+        return self(c, label, scale.expand(len(c))), None
 
 
 def _modulate(layer, table, rows):
@@ -68,22 +95,23 @@ class Denoiser(nn.Module):
     features, rest)` and `decode(hidden, rest, table, rows) -> output`, the two halves on either side of the
     bottleneck."""
 
-    def forward(self, x, c, label=None):
-        """x (B, *shape), c (B,), label (B,) int64 or None -> a tensor like x."""
-        return self.forward_with_features(x, c, label)[0]
+    def forward(self, x, c, label=None, **more):
+        """x (B, *shape), c (B,), label (B,) int64 or None -> a tensor like x. `more` goes to the
+        conditioning."""
+        return self.forward_with_features(x, c, label, **more)[0]
 
-    def forward_with_features(self, x, c, label=None):
+    def forward_with_features(self, x, c, label=None, **more):
         """The output (B, *shape) and the bottleneck's features (B, feature_size), from one evaluation."""
-        table, rows = self.condition(x, c, label)
+        table, rows = self.condition(x, c, label, **more)
         hidden, features, rest = self.encode(x, table, rows)
         return self.decode(hidden, rest, table, rows), features
 
-    def features(self, x, c, label=None):
+    def features(self, x, c, label=None, **more):
         """The features (B, feature_size) of the bottleneck; the half of the network behind it is not run."""
-        table, rows = self.condition(x, c, label)
+        table, rows = self.condition(x, c, label, **more)
         return self.encode(x, table, rows)[1]
 
-    def condition(self, x, c, label):
+    def condition(self, x, c, label, **more):
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(
                 f"x must have shape (batch, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}."
@@ -104,7 +132,7 @@ class Denoiser(nn.Module):
             raise ValueError(
                 f"labels run from 0 to {self.n_classes} (no class), got {sorted(set(label.tolist()))}."
             )
-        return self.conditioning.rows(c, label)
+        return self.conditioning.rows(c, label, **more)
 
 
 # -------------------------------------------------------------------------------------------------- MLPs
@@ -140,10 +168,12 @@ class MLP(Denoiser):
         )
         self.shape, self.n_classes, self.feature_size = tuple(shape), n_classes, width
         size = math.prod(shape)
-        self.conditioning = Conditioning(condition, n_classes)
+        self.conditioning = self.make_conditioning(condition, n_classes)
         self.inlet = nn.Linear(size, width)
         self.blocks = nn.ModuleList(FilmBlock(width, condition) for _ in range(blocks))
         self.outlet = nn.Linear(width, size)
+
+    make_conditioning = Conditioning
 
     def encode(self, x, table, rows):
         h = self.inlet(x.flatten(1))
@@ -163,6 +193,14 @@ class DigitsMLP(MLP):
 
     def __init__(self, shape=(1, 8, 8), n_classes=10, width=160, blocks=4, condition=96):
         super().__init__(shape, n_classes, width, blocks, condition)
+
+
+class ScaledMLP(DigitsMLP):
+    """DigitsMLP that takes a guidance scale too: net(x, c, label, scale=), a number or (B,).
+
+    `load_state_dict(teacher's, strict=False)` makes it, for every scale, the teacher's conditional model."""
+
+    make_conditioning = ScaleConditioning
 
 
 class ToyMLP(MLP):
@@ -279,7 +317,7 @@ class DigitClassifier(nn.Module):
 
 # --------------------------------------------------------------------------------------- shipped weights
 
-ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ToyMLP, UNet, DigitClassifier)}
+ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ScaledMLP, ToyMLP, UNet, DigitClassifier)}
 
 
 def save_weights(net, path, **notes):

@@ -24,10 +24,11 @@ REGISTRY: dict[str, Callable] = {}
 def sampler(*, order: int | None, nfe: Callable[[int], int] | None, kind: str, needs: dict | None = None):
     """Declare what a sampler promises, check its arguments, and register it under its name.
 
-    order: order of convergence as the steps are refined (weak order for kind="sde"; None for "mcmc").  nfe:
-    steps -> model calls with default options and an end at sigma > 0, None if the sampler chooses its own
-    steps (`Run.nfe` is what was counted).  kind: "ode" or "sde" (sampling), "mcmc"
-    (Langevin dynamics, which solves no equation between the times), "inversion" (from data to noise).  needs:
+    order: order of convergence as the steps are refined (weak order for kind="sde"; None for "mcmc" and
+    "jump").  nfe: steps -> model calls with default options and an end at sigma > 0, None if the sampler
+    chooses its own steps (`Run.nfe` is what was counted).  kind: "ode" or "sde" (sampling), "mcmc" (Langevin
+    dynamics, which solves no equation between the times), "jump" (each call leads to the data, for models
+    trained to do so), "inversion" (from data to noise).  needs:
     options without which it has not got that order.  The decorated generator receives `times` as a list of
     floats.
     """

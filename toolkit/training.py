@@ -170,24 +170,69 @@ def train(
     Batches, times, noise and dropout come from `seed` alone; the global random state is left as it was. The
     device is that of the network's weights. ValueError for data that are not finite, labels that do not fit,
     a checkpoint that is damaged or of other settings, and a loss that is not finite."""
-    began = time.perf_counter()
-    device = next(net.parameters()).device
-    data, labels = _check_data(net, data, labels, device)
+    data, labels = _check_data(net, data, labels, next(net.parameters()).device)
     t_sampler = t_sampler or ("lognormal" if predicts == "edm" else "uniform")
     model = Network(net, schedule, predicts, clock=clock, sigma_data=sigma_data)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):  # dropout layers draw from the global state
-        torch.manual_seed(seed)
+    settings = _settings(locals())
+
+    def loss_of(generator):
+        rows, t, eps, label = _draw(generator, data, labels, batch, p_uncond, schedule, t_sampler)
+        return loss(model.with_label(label), data[rows], eps, t, weighting)
+
+    return fit(
+        net,
+        loss_of,
+        steps=steps,
+        lr=lr,
+        betas=betas,
+        warmup=warmup,
+        ema=ema,
+        amp=amp,
+        seed=seed,
+        progress=progress,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        settings=settings,
+        callback=callback,
+    )
+
+
+def fit(
+    net,
+    loss_of,
+    *,
+    steps,
+    lr=2e-3,
+    betas=(0.9, 0.99),
+    warmup=100,
+    ema=0.999,
+    amp=False,
+    seed=0,
+    progress=False,
+    checkpoint=None,
+    checkpoint_every=500,
+    resume=True,
+    settings=None,
+    callback=None,
+):
+    """The loop of `train` for any loss: descend on `loss_of(generator)`, a scalar tensor that depends on
+    `net`'s weights and draws all that is random from the generator.
+
+    settings: a dictionary of strings that a checkpoint must have in common with the run that resumes it. The
+    other arguments, the result and the errors are those of `train`."""
+    began = time.perf_counter()
+    device, settings = next(net.parameters()).device, settings or {}
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout layers draw from the global state
         state = _State(net, steps, lr, betas, _amp_dtype(amp, device), seed)
-        settings = _settings(locals())
         if checkpoint is not None and resume and Path(checkpoint).exists():
             state.load(checkpoint, settings)
         resumed_at = state.step
         net.train()
         for step in _steps(state.step, steps, progress):
-            rows, t, eps, label = _draw(state.generator, data, labels, batch, p_uncond, schedule, t_sampler)
             with torch.autocast(device.type, state.amp_dtype, enabled=state.amp_dtype is not None):
-                value = loss(model.with_label(label), data[rows], eps, t, weighting)
+                value = loss_of(state.generator)
             state.descend(value, learning_rate(step, steps, lr, warmup), ema)
             if callback is not None:
                 callback(step, value.detach())
@@ -207,8 +252,22 @@ def _draw(generator, data, labels, batch, p_uncond, schedule, t_sampler):
     eps = torch.randn((batch, *data.shape[1:]), generator=generator, device=device)
     if labels is None:
         return rows, t, eps, None
-    dropped = torch.rand(batch, generator=generator, device=device) < p_uncond
-    return rows, t, eps, torch.where(dropped, labels.null, labels.values[rows])
+    return rows, t, eps, labels.drawn(rows, p_uncond, generator)
+
+
+def batches(net, data, labels=None, p_uncond=0.1, batch=256):
+    """A function of a generator that draws a batch for `fit`: data x_0 (batch, ...), noise of that shape, and
+    labels (batch,) or None, each replaced by the null label of `net` with probability `p_uncond`.
+
+    data (n, ...), labels (n,) int64 or None. ValueError as in `train`."""
+    data, labels = _check_data(net, data, labels, next(net.parameters()).device)
+
+    def draw(generator):
+        rows = torch.randint(len(data), (batch,), generator=generator, device=data.device)
+        eps = torch.randn((batch, *data.shape[1:]), generator=generator, device=data.device)
+        return data[rows], eps, None if labels is None else labels.drawn(rows, p_uncond, generator)
+
+    return draw
 
 
 def _steps(first, steps, progress):
@@ -221,6 +280,11 @@ def _steps(first, steps, progress):
 class _Labels:
     values: torch.Tensor
     null: int
+
+    def drawn(self, rows, p_uncond, generator):
+        """The labels of these rows, each with probability `p_uncond` the null label instead."""
+        dropped = torch.rand(len(rows), generator=generator, device=rows.device) < p_uncond
+        return torch.where(dropped, self.null, self.values[rows])
 
 
 def _check_data(net, data, labels, device):

@@ -1,0 +1,494 @@
+"""Distillation and one-step generation (chapter 5): students that do in a few calls what a teacher does in
+many.
+
+A teacher and its students are models of `toolkit.models`; a student is a `Network`, whose network is trained
+in place.  Each method is a loss of its own and a loop (`toolkit.training.fit`) that feeds it:
+
+    regress_on_pairs        the flow map itself, from noise to the teacher's samples
+    distill_progressively   two DDIM steps of the teacher in one of the student, again and again
+    distill_guidance        classifier-free guidance in one call, for a range of scales
+    train_consistency       equal answers along a trajectory: the teacher's (distillation), or without a teacher
+    distill_adversarially   regression, and a critic that compares with the data
+    reflow                  a flow with straight paths, from the teacher's pairs
+
+Every one returns a `toolkit.training.Training`; `student.with_network(run.net)` is the trained student, and
+`consistency` samples from it in one step or in several.  The loops take the arguments of `fit`: steps, lr,
+ema, seed, progress, callback, ... """
+
+import copy
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from toolkit import grids
+from toolkit.models import Model, Network, _levels, view_coefficients
+from toolkit.noise import noise_of
+from toolkit.sampling import sampler
+from toolkit.training import batches, draw_times, fit, loss
+
+# --- weights and metrics ----------------------------------------------------------------------------------
+
+
+def weight(name, level, sigma_data=0.5):
+    """The weight (B,) of a squared error of x0 at noise level `level` = sigma / alpha (B,).
+
+    "uniform": 1 / d^2, d = sigma_data.  "snr": 1 / level^2, which makes it an error of eps.  "truncated snr":
+    the larger of the two, and "snr+1": their sum (Salimans & Ho 2022, sec. 4, for data of deviation d = 1);
+    the last is EDM's weight, under which a fresh network errs alike at all levels (Karras et al. 2022, table
+    1).
+    """
+    if name == "uniform":
+        return torch.full_like(level, sigma_data**-2)
+    if name == "snr":
+        return level**-2
+    if name == "truncated snr":
+        return (level**-2).clamp(min=sigma_data**-2)
+    if name == "snr+1":
+        return level**-2 + sigma_data**-2
+    raise ValueError(f"weighting must be 'uniform', 'snr', 'truncated snr' or 'snr+1', got {name!r}")
+
+
+def pseudo_huber(error, c):
+    """sqrt(|error|^2 + c^2) - c of each sample, (B,): squares small errors, takes the length of large ones
+    (Song & Dhariwal 2024, sec. 3.3, who take c = 0.00054 sqrt(d)).
+    """
+    return (error.square().flatten(1).sum(1) + c**2).sqrt() - c
+
+
+def _mean_square(error):
+    return error.square().flatten(1).mean(1)
+
+
+def _column(values, x):
+    """(B,) float64 -> (B, 1, ...) to broadcast against x."""
+    return values.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _noised(schedule, x0, eps, t):
+    alpha, sigma = _levels(schedule, x0, t)
+    return alpha * x0 + sigma * eps
+
+
+# --- progressive distillation -----------------------------------------------------------------------------
+
+
+def ddim_step(model, x, t, s):
+    """One step of DDIM (eta = 0) for each sample from its own time t to s, both (B,), x (B, ...): one
+    call."""
+    alpha, sigma = _levels(model.schedule, x, t)
+    alpha_s, sigma_s = _levels(model.schedule, x, s)
+    x0 = model.x0(x, t)
+    return alpha_s * x0 + sigma_s / sigma * (x - alpha * x0)
+
+
+def x0_that_leads(schedule, x, t, y, s):
+    """The x0 with which one DDIM step from x at time t ends in y at time s; x, y (B, ...), t, s (B,) or
+    numbers.
+
+    (y - r x) / (alpha_s - r alpha_t), r = sigma_s / sigma_t (Salimans & Ho 2022, alg. 2). """
+    alpha, sigma = _levels(schedule, x, t)
+    alpha_s, sigma_s = _levels(schedule, x, s)
+    ratio = sigma_s / sigma
+    return (y - ratio * x) / (alpha_s - ratio * alpha)
+
+
+def two_step_target(teacher, x, t, middle, s):
+    """What the student should predict as x0 at (x, t), so that its one step t -> s equals the teacher's two,
+    t -> middle -> s (Salimans & Ho 2022, alg. 2).  x (B, ...), times (B,).  Two calls. """
+    y = ddim_step(teacher, ddim_step(teacher, x, t, middle), middle, s)
+    return x0_that_leads(teacher.schedule, x, t, y, s)
+
+
+def distill_progressively(
+    student,
+    teacher,
+    data,
+    *,
+    rounds=(8, 4, 2, 1),
+    steps=(400, 400, 800, 1200),
+    grid=grids.karras,
+    weighting="snr+1",
+    labels=None,
+    p_uncond=0.1,
+    batch=256,
+    seed=0,
+    **loop,
+):
+    """Progressive distillation (Salimans & Ho 2022, alg. 2): teach `student` each of `rounds` numbers of
+    steps in turn, the first from `teacher`, which makes twice as many, each other from the student of the
+    round before.
+
+    data (n, ...) float32, labels (n,) or None.  steps: optimiser steps of each round.  Sample the result of a
+    round with `ddim` on grid(schedule, that many steps).  Returns a list of `Training`, one a round.
+    ValueError where a round does not halve the one before, and for lists of two lengths. """
+    if len(steps) != len(rounds) or any(2 * b != a for a, b in zip(rounds, rounds[1:])):
+        raise ValueError(f"rounds must halve, with as many entries of steps: got {rounds} and {steps}")
+    draw = batches(student.network, data, labels, p_uncond, batch)
+    schedule, runs = student.schedule, []
+    for i, (pieces, n) in enumerate(zip(rounds, steps)):
+        times = grid(schedule, 2 * pieces)
+
+        def loss_of(generator, teacher=teacher, times=times, pieces=pieces):
+            x0, eps, label = draw(generator)
+            place = 2 * torch.randint(pieces, (len(x0),), generator=generator, device=x0.device).cpu()
+            t, middle, s = (times[place + k].to(x0.device) for k in range(3))
+            x = _noised(schedule, x0, eps, t)
+            with torch.no_grad():
+                target = two_step_target(teacher.with_label(label), x, t, middle, s)
+            error = student.with_label(label).x0(x, t) - target
+            level = schedule.sigma(t) / schedule.alpha(t)
+            return (weight(weighting, level, student.sigma_data).to(x) * _mean_square(error)).mean()
+
+        runs.append(fit(student.network, loss_of, steps=n, seed=seed + i, **loop))
+        teacher = student.with_network(runs[-1].net)
+        student.network.load_state_dict(runs[-1].net.state_dict())  # go on from the average
+    return runs
+
+
+# --- guidance distillation --------------------------------------------------------------------------------
+
+
+def guided_x0(teacher, x, t, label, scale):
+    """The guided prediction x0_null + scale (x0_label - x0_null), scale (B,) or a number: `Guided` with a
+    scale for each sample.  Two calls. """
+    null = teacher.with_label(None).x0(x, t)
+    scale = _column(torch.as_tensor(scale).expand(len(x)), x)
+    return null + scale * (teacher.with_label(label).x0(x, t) - null)
+
+
+def at_scale(student, scale):
+    """The guided student, whose network takes scale=, as a model at one guidance scale: one call where the
+    teacher needs two. """
+    network = student.network
+    return student.with_network(lambda x, c, label=None: network(x, c, label, scale=scale))
+
+
+def distill_guidance(
+    student, teacher, data, labels, *, scales=(0.0, 4.0), weighting="snr+1", batch=256, **loop
+):
+    """Guidance distillation (Meng et al. 2023, sec. 3.1): one call of `student` learns the guided prediction
+    of `teacher` for every scale in the interval `scales`.
+
+    The student's network takes scale= beside its label, as `networks.ScaledMLP` does.  data (n, ...), labels
+    (n,). Times are log-normal (`training.draw_times`).  Sample with `at_scale(student.with_network(run.net),
+    scale)`. Returns a `Training`. """
+    draw, schedule = batches(student.network, data, labels, 0.0, batch), student.schedule
+    low, high = scales
+
+    def loss_of(generator):
+        x0, eps, label = draw(generator)
+        t = draw_times("lognormal", schedule, len(x0), generator, x0.device)
+        scale = low + (high - low) * torch.rand(len(x0), generator=generator, device=x0.device)
+        x = _noised(schedule, x0, eps, t)
+        with torch.no_grad():
+            target = guided_x0(teacher, x, t, label, scale)
+        error = at_scale(student.with_label(label), scale).x0(x, t) - target
+        level = schedule.sigma(t) / schedule.alpha(t)
+        return (weight(weighting, level, student.sigma_data).to(x) * _mean_square(error)).mean()
+
+    return fit(student.network, loss_of, **loop)
+
+
+# --- consistency ------------------------------------------------------------------------------------------
+
+
+def boundary_coefficients(level, end, sigma_data=0.5):
+    """(c_skip, c_out) of f = c_skip x / alpha + c_out F at noise level `level` = sigma / alpha, for which
+    f(x) = x / alpha at level `end`, whatever F is (Song et al. 2023, app. C; EDM's, moved from 0 to `end`).
+    """
+    rise = level - end
+    c_skip = sigma_data**2 / (rise**2 + sigma_data**2)
+    return c_skip, sigma_data * rise / (level**2 + sigma_data**2) ** 0.5
+
+
+class ConsistencyModel(Network):
+    """A consistency function f (Song et al. 2023, sec. 3): x0(x, t) is where x's trajectory ends, at time
+    `end`, over alpha there.
+
+    network: EDM's raw network, as for Network(predicts="edm").  end: the schedule's by default.  At `end` the
+    view x0 is x / alpha exactly, whatever the network returns. """
+
+    def __init__(self, network, schedule, label=None, sigma_data=0.5, end=None):
+        super().__init__(network, schedule, predicts="edm", label=label, sigma_data=sigma_data)
+        self.end = schedule.end if end is None else float(end)
+        self._floor = schedule.sigma(self.end) / schedule.alpha(self.end)
+
+    def _composed(self, want, alpha, sigma):
+        c_skip, c_out = boundary_coefficients(sigma / alpha, self._floor, self.sigma_data)
+        a, b = view_coefficients("x0", want, alpha, sigma) if want != "x0" else (0.0, 1.0)
+        return a + b * c_skip / alpha, b * c_out
+
+
+class FlowMap(Model):
+    """The perfect student: x0(x, t) is the exact end of x's trajectory, over alpha there.
+
+    flow: with `schedule` and `map(x, t, s)`, such as GaussianFlow and QuantileFlow; times are numbers.
+    """
+
+    def __init__(self, flow, end=None):
+        self.flow, self.schedule, self._calls = flow, flow.schedule, [0]
+        self.end = flow.schedule.end if end is None else float(end)
+
+    def _view(self, want, x, t):
+        self._calls[0] += 1
+        x0 = self.flow.map(x, float(t), self.end) / self.schedule.alpha(self.end)
+        a, b = view_coefficients("x0", want, *_levels(self.schedule, x, t)) if want != "x0" else (0.0, 1.0)
+        return a * x + b * x0
+
+
+@sampler(order=None, nfe=lambda steps: steps, kind="jump")
+def consistency(model, x, times, rng=0):
+    """Multistep consistency sampling (Song et al. 2023, alg. 1): jump to the data from each of `times` but
+    the last, and add noise anew in between.  For models whose x0 is the end of a trajectory; one step uses no
+    noise.
+
+    x (B, ...) at times[0].  times[-1] is the time at which jumps end.  rng: int seed, generator or Brownian.
+    """
+    schedule, end = model.schedule, times[-1]
+    noises = noise_of(rng, x, times) if len(times) > 2 else None
+    floor = schedule.sigma(end) / schedule.alpha(end)
+    yield times[0], x
+    for i, s in enumerate(times[1:]):
+        x0 = model.x0(x, times[i])
+        if s == end:
+            yield end, schedule.alpha(end) * x0
+            return
+        alpha, sigma = schedule.alpha(s), schedule.sigma(s)
+        x = alpha * x0 + math.sqrt(max(0.0, sigma**2 - (alpha * floor) ** 2)) * next(noises)
+        yield s, x
+
+
+def doubling_levels(step, steps, first, last):
+    """The number of intervals at optimiser step `step` of `steps`: `first`, doubled at equal times until
+    `last` (Song & Dhariwal 2024, sec. 3.4). """
+    stages = max(1, math.ceil(math.log2(last / first)) + 1)
+    return min(first * 2 ** (step * stages // steps), last)
+
+
+def draw_intervals(times, schedule, n, generator, mean=-1.1, std=2.0):
+    """n interval numbers i (n,), of the interval times[i] -> times[i + 1], each drawn with the probability
+    that a normal of this mean and deviation gives to its part of the axis of log(sigma / alpha) (Song &
+    Dhariwal 2024, eq. 10). """
+    edges = torch.special.ndtr((-schedule.lam(times) - mean) / std)
+    share = (edges[:-1] - edges[1:]).to(generator.device)
+    return torch.multinomial(share, n, replacement=True, generator=generator).cpu()
+
+
+def train_consistency(
+    student,
+    data,
+    *,
+    steps,
+    teacher=None,
+    levels=(10, 160),
+    grid=grids.karras,
+    weighting="snr+1",
+    metric="mse",
+    target="stop-gradient",
+    decay=0.95,
+    shared_noise=True,
+    log_level=(-1.1, 2.0),
+    labels=None,
+    p_uncond=0.1,
+    batch=256,
+    **loop,
+):
+    """Consistency training, or distillation if there is a `teacher` (Song et al. 2023, alg. 3 and 2).
+
+    The loss compares f(x, t) with f(y, s) at neighbouring times t > s of a grid.  With a teacher y is one
+    step of Heun along its trajectory from x; without one y has x's data and x's noise.
+    student: a `ConsistencyModel`.  data (n, ...), labels (n,) or None.
+    levels: the number of intervals at the first and the last step, see `doubling_levels`.
+    weighting: a name for `weight`, or "1/gap", one over the difference of the levels (Song & Dhariwal 2024,
+        sec. 3.2).  metric: "mse" or "huber", see `pseudo_huber`.
+    target: what f(y, s) is: "stop-gradient", the student itself, no gradient; "average", its moving average
+        with `decay` (Song et al. 2023); "student", with gradient, which changes the minimiser.
+    shared_noise: False draws y's noise anew, which has a constant as its minimiser but for the boundary.
+    log_level: mean and deviation for `draw_intervals`. Returns a `Training`.  ValueError for an option that
+    does not exist. """
+    _check_choice("target", target, ("stop-gradient", "average", "student"))
+    _check_choice("metric", metric, ("mse", "huber"))
+    draw, schedule = batches(student.network, data, labels, p_uncond, batch), student.schedule
+    average = copy.deepcopy(student.network).requires_grad_(False) if target == "average" else None
+    step = 0
+
+    def loss_of(generator):
+        nonlocal step
+        times = grid(schedule, doubling_levels(step, steps, *levels))
+        step += 1
+        x0, eps, label = draw(generator)
+        place = draw_intervals(times, schedule, len(x0), generator, *log_level)
+        t, s = times[place].to(x0.device), times[place + 1].to(x0.device)
+        x = _noised(schedule, x0, eps, t)
+        if teacher is not None:
+            with torch.no_grad():
+                y = _heun_step(teacher.with_label(label), x, t, s)
+        else:
+            again = eps if shared_noise else torch.randn(eps.shape, generator=generator, device=eps.device)
+            y = _noised(schedule, x0, again, s)
+        f = student.with_label(label)
+        if average is not None:
+            with torch.no_grad():
+                for mine, theirs in zip(average.parameters(), student.network.parameters()):
+                    mine.lerp_(theirs, 1 - decay)
+        with torch.set_grad_enabled(target == "student"):
+            wanted = (f if average is None else f.with_network(average)).x0(y, s)
+        error = f.x0(x, t) - wanted
+        size = _mean_square(error)
+        if metric == "huber":
+            size = pseudo_huber(error, 0.00054 * math.sqrt(x0[0].numel()))
+        level, lower = (schedule.sigma(u) / schedule.alpha(u) for u in (t, s))
+        if weighting == "1/gap":
+            return (size / (level - lower).to(x)).mean()
+        return (weight(weighting, level, student.sigma_data).to(x) * size).mean()
+
+    return fit(student.network, loss_of, steps=steps, **loop)
+
+
+def _heun_step(model, x, t, s):
+    """One step of Heun's method in x / alpha against sigma / alpha, each sample from its time t to its s."""
+    (alpha, sigma), (alpha_s, sigma_s) = _levels(model.schedule, x, t), _levels(model.schedule, x, s)
+    gap = sigma_s / alpha_s - sigma / alpha
+    slope = model.eps(x, t)
+    euler = alpha_s * (x / alpha + gap * slope)
+    return alpha_s * (x / alpha + gap * 0.5 * (slope + model.eps(euler, s)))
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+
+
+# --- pairs: regression, a critic, straight paths ----------------------------------------------------------
+
+
+def regress_on_pairs(student, noise, samples, *, labels=None, start=None, batch=256, **loop):
+    """Regression to the flow map (Luhman & Luhman 2021, eq. 3): squared error between `student`'s jump from
+    `noise` and the teacher's `samples` from that noise.
+
+    noise (n, ...) at time `start` (the schedule's by default), samples (n, ...), labels (n,) of the pairs,
+    the null label included, or None.  Returns a `Training`. """
+    draw, start = _pair_drawer(noise, samples, labels, batch), _start(student, start)
+
+    def loss_of(generator):
+        x, y, label = draw(generator)
+        return _mean_square(student.with_label(label).x0(x, start) - y).mean()
+
+    return fit(student.network, loss_of, **loop)
+
+
+def _pair_drawer(noise, samples, labels, batch):
+    if noise.shape != samples.shape or (labels is not None and labels.shape != noise.shape[:1]):
+        raise ValueError(
+            "noise and samples must have one shape, labels its first axis: got "
+            f"{tuple(noise.shape)}, {tuple(samples.shape)}, {None if labels is None else tuple(labels.shape)}"
+        )
+
+    def draw(generator):
+        rows = torch.randint(len(noise), (batch,), generator=generator, device=noise.device)
+        return noise[rows], samples[rows], None if labels is None else labels[rows]
+
+    return draw
+
+
+def _start(student, start):
+    return student.schedule.start if start is None else float(start)
+
+
+class Critic(nn.Module):
+    """A discriminator on flattened samples: scores (B,), larger for what it takes for data; a label adds the
+    inner product of a learned vector with the features (Miyato & Koyama 2018). """
+
+    def __init__(self, shape, n_classes=0, width=128):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(math.prod(shape), width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+        )
+        self.head, self.classes = nn.Linear(width, 1), nn.Embedding(n_classes + 1, width)
+        self.n_classes = n_classes
+
+    def forward(self, x, label=None):
+        """x (B, *shape), label (B,) int64 or None -> (B,)."""
+        h = self.body(x)
+        if label is None:
+            label = torch.full((len(x),), self.n_classes, dtype=torch.int64, device=x.device)
+        return self.head(h)[:, 0] + (self.classes(label) * h).mean(1)
+
+
+def critic_loss(critic, real, fake, label=None, gamma=1.0):
+    """What the critic descends on: softplus(-D(real)) + softplus(D(fake)) (Goodfellow et al. 2014), plus R1,
+    gamma / 2 |grad D(real)|^2, which keeps it smooth where the data are (Mescheder et al. 2018, eq. 9). """
+    real = real.detach().requires_grad_(True)
+    score = critic(real, label)
+    value = F.softplus(-score).mean() + F.softplus(critic(fake.detach(), label)).mean()
+    (gradient,) = torch.autograd.grad(score.sum(), real, create_graph=True)
+    return value + 0.5 * gamma * gradient.square().flatten(1).sum(1).mean()
+
+
+def distill_adversarially(
+    student,
+    noise,
+    samples,
+    data,
+    *,
+    adversarial=0.1,
+    gamma=1.0,
+    labels=None,
+    data_labels=None,
+    p_uncond=0.1,
+    start=None,
+    critic_lr=1e-3,
+    batch=256,
+    seed=0,
+    **loop,
+):
+    """Adversarial distillation: `regress_on_pairs`, plus `adversarial` times the loss softplus(-D(student))
+    of a critic D that is trained beside the student to tell it from `data` (the sum of a distillation and an
+    adversarial loss is that of Sauer et al. 2023, eq. 1; the critic's loss is `critic_loss`).
+
+    noise, samples, labels: the teacher's pairs; data, data_labels: real ones; for conditional students the
+    critic sees labels.  Returns a `Training`. """
+    draw, start = _pair_drawer(noise, samples, labels, batch), _start(student, start)
+    draw_real = batches(student.network, data, data_labels, p_uncond, batch)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        critic = Critic(data.shape[1:], getattr(student.network, "n_classes", 0)).to(data.device)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=critic_lr, betas=(0.0, 0.99))
+
+    def loss_of(generator):
+        real, eps, label = draw_real(generator)
+        jump = student.with_label(label)
+        with torch.no_grad():
+            fake = jump.x0(_noised(student.schedule, torch.zeros_like(eps), eps, start), start)
+        optimizer.zero_grad()
+        critic_loss(critic, real, fake, label, gamma).backward()
+        optimizer.step()
+        x, y, label = draw(generator)
+        made = student.with_label(label).x0(x, start)
+        return _mean_square(made - y).mean() + adversarial * F.softplus(-critic(made, label)).mean()
+
+    return fit(student.network, loss_of, seed=seed, **loop)
+
+
+def reflow(student, noise, samples, *, labels=None, batch=256, **loop):
+    """Rectified flow's second round (Liu et al. 2023, alg. 1): `training.loss` with the teacher's own pairs
+    of noise and sample in place of independent ones, so that paths no longer cross and become straight.
+
+    student: a model on the `Flow` schedule.  noise (n, ...): standard normal, samples (n, ...), labels (n,)
+    or None. Times are uniform.  Returns a `Training`. """
+    draw = _pair_drawer(noise, samples, labels, batch)
+
+    def loss_of(generator):
+        eps, x0, label = draw(generator)
+        t = draw_times("uniform", student.schedule, len(x0), generator, x0.device)
+        return loss(student.with_label(label), x0, eps, t)
+
+    return fit(student.network, loss_of, **loop)
