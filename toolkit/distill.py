@@ -7,23 +7,25 @@ in place.  Each method is a loss of its own and a loop (`toolkit.training.fit`) 
     regress_on_pairs        the flow map itself, from noise to the teacher's samples
     distill_progressively   two DDIM steps of the teacher in one of the student, again and again
     distill_guidance        classifier-free guidance in one call, for a range of scales
-    train_consistency       equal answers along a trajectory: the teacher's (distillation), or without a teacher
+    train_consistency       equal answers along a trajectory: the teacher's (distillation), or with no teacher
     distill_adversarially   regression, and a critic that compares with the data
     reflow                  a flow with straight paths, from the teacher's pairs
 
 Every one returns a `toolkit.training.Training`; `student.with_network(run.net)` is the trained student, and
 `consistency` samples from it in one step or in several.  The loops take the arguments of `fit`: steps, lr,
-ema, seed, progress, callback, ... """
+ema, seed, progress, callback, ..., and `checkpoint` where the loop keeps nothing else between two steps:
+regress_on_pairs, distill_guidance and reflow."""
 
 import copy
 import math
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from toolkit import grids
-from toolkit.models import Model, Network, _levels, view_coefficients
+from toolkit.models import Model, Network, _levels, _Wrapper, view_coefficients
 from toolkit.noise import noise_of
 from toolkit.sampling import sampler
 from toolkit.training import batches, draw_times, fit, loss
@@ -87,7 +89,7 @@ def x0_that_leads(schedule, x, t, y, s):
     """The x0 with which one DDIM step from x at time t ends in y at time s; x, y (B, ...), t, s (B,) or
     numbers.
 
-    (y - r x) / (alpha_s - r alpha_t), r = sigma_s / sigma_t (Salimans & Ho 2022, alg. 2). """
+    (y - r x) / (alpha_s - r alpha_t), r = sigma_s / sigma_t (Salimans & Ho 2022, alg. 2)."""
     alpha, sigma = _levels(schedule, x, t)
     alpha_s, sigma_s = _levels(schedule, x, s)
     ratio = sigma_s / sigma
@@ -96,7 +98,7 @@ def x0_that_leads(schedule, x, t, y, s):
 
 def two_step_target(teacher, x, t, middle, s):
     """What the student should predict as x0 at (x, t), so that its one step t -> s equals the teacher's two,
-    t -> middle -> s (Salimans & Ho 2022, alg. 2).  x (B, ...), times (B,).  Two calls. """
+    t -> middle -> s (Salimans & Ho 2022, alg. 2).  x (B, ...), times (B,).  Two calls."""
     y = ddim_step(teacher, ddim_step(teacher, x, t, middle), middle, s)
     return x0_that_leads(teacher.schedule, x, t, y, s)
 
@@ -122,9 +124,11 @@ def distill_progressively(
 
     data (n, ...) float32, labels (n,) or None.  steps: optimiser steps of each round.  Sample the result of a
     round with `ddim` on grid(schedule, that many steps).  Returns a list of `Training`, one a round.
-    ValueError where a round does not halve the one before, and for lists of two lengths. """
+    ValueError where a round does not halve the one before, and for lists of two lengths."""
     if len(steps) != len(rounds) or any(2 * b != a for a, b in zip(rounds, rounds[1:])):
         raise ValueError(f"rounds must halve, with as many entries of steps: got {rounds} and {steps}")
+    _check_loop(loop)
+    _check_apart(student, teacher)
     draw = batches(student.network, data, labels, p_uncond, batch)
     schedule, runs = student.schedule, []
     for i, (pieces, n) in enumerate(zip(rounds, steps)):
@@ -152,17 +156,32 @@ def distill_progressively(
 
 def guided_x0(teacher, x, t, label, scale):
     """The guided prediction x0_null + scale (x0_label - x0_null), scale (B,) or a number: `Guided` with a
-    scale for each sample.  Two calls. """
+    scale for each sample.  Two calls."""
     null = teacher.with_label(None).x0(x, t)
     scale = _column(torch.as_tensor(scale).expand(len(x)), x)
     return null + scale * (teacher.with_label(label).x0(x, t) - null)
 
 
+class _AtScale(_Wrapper):
+    def __init__(self, model, scale):
+        super().__init__(model)
+        self.scale = scale
+
+    def _view(self, want, x, t):
+        network = partial(self.model.network, scale=self.scale)
+        return self.model.with_network(network)._view(want, x, t)
+
+    def rows(self, first, last):
+        relative = super().rows(first, last)
+        if isinstance(self.scale, torch.Tensor) and self.scale.ndim:
+            relative.scale = self.scale[first:last]
+        return relative
+
+
 def at_scale(student, scale):
-    """The guided student, whose network takes scale=, as a model at one guidance scale: one call where the
-    teacher needs two. """
-    network = student.network
-    return student.with_network(lambda x, c, label=None: network(x, c, label, scale=scale))
+    """The guided student, whose network takes scale=, as a model at the guidance `scale`, a number or (B,):
+    one call where the teacher needs two."""
+    return _AtScale(student, scale)
 
 
 def distill_guidance(
@@ -173,7 +192,8 @@ def distill_guidance(
 
     The student's network takes scale= beside its label, as `networks.ScaledMLP` does.  data (n, ...), labels
     (n,). Times are log-normal (`training.draw_times`).  Sample with `at_scale(student.with_network(run.net),
-    scale)`. Returns a `Training`. """
+    scale)`. Returns a `Training`."""
+    _check_apart(student, teacher)
     draw, schedule = batches(student.network, data, labels, 0.0, batch), student.schedule
     low, high = scales
 
@@ -208,7 +228,7 @@ class ConsistencyModel(Network):
     `end`, over alpha there.
 
     network: EDM's raw network, as for Network(predicts="edm").  end: the schedule's by default.  At `end` the
-    view x0 is x / alpha exactly, whatever the network returns. """
+    view x0 is x / alpha (to rounding), whatever the network returns."""
 
     def __init__(self, network, schedule, label=None, sigma_data=0.5, end=None):
         super().__init__(network, schedule, predicts="edm", label=label, sigma_data=sigma_data)
@@ -262,7 +282,7 @@ def consistency(model, x, times, rng=0):
 
 def doubling_levels(step, steps, first, last):
     """The number of intervals at optimiser step `step` of `steps`: `first`, doubled at equal times until
-    `last` (Song & Dhariwal 2024, sec. 3.4). """
+    `last` (Song & Dhariwal 2024, sec. 3.4)."""
     stages = max(1, math.ceil(math.log2(last / first)) + 1)
     return min(first * 2 ** (step * stages // steps), last)
 
@@ -270,7 +290,7 @@ def doubling_levels(step, steps, first, last):
 def draw_intervals(times, schedule, n, generator, mean=-1.1, std=2.0):
     """n interval numbers i (n,), of the interval times[i] -> times[i + 1], each drawn with the probability
     that a normal of this mean and deviation gives to its part of the axis of log(sigma / alpha) (Song &
-    Dhariwal 2024, eq. 10). """
+    Dhariwal 2024, sec. 3.5)."""
     edges = torch.special.ndtr((-schedule.lam(times) - mean) / std)
     share = (edges[:-1] - edges[1:]).to(generator.device)
     return torch.multinomial(share, n, replacement=True, generator=generator).cpu()
@@ -302,14 +322,19 @@ def train_consistency(
     student: a `ConsistencyModel`.  data (n, ...), labels (n,) or None.
     levels: the number of intervals at the first and the last step, see `doubling_levels`.
     weighting: a name for `weight`, or "1/gap", one over the difference of the levels (Song & Dhariwal 2024,
-        sec. 3.2).  metric: "mse" or "huber", see `pseudo_huber`.
+        sec. 3.1).  metric: "mse" or "huber", see `pseudo_huber`.
     target: what f(y, s) is: "stop-gradient", the student itself, no gradient; "average", its moving average
         with `decay` (Song et al. 2023); "student", with gradient, which changes the minimiser.
     shared_noise: False draws y's noise anew, which has a constant as its minimiser but for the boundary.
     log_level: mean and deviation for `draw_intervals`. Returns a `Training`.  ValueError for an option that
-    does not exist. """
+    does not exist."""
     _check_choice("target", target, ("stop-gradient", "average", "student"))
     _check_choice("metric", metric, ("mse", "huber"))
+    _check_loop(loop)
+    if teacher is not None:
+        _check_apart(student, teacher)
+    if not 1 <= levels[0] <= levels[1]:
+        raise ValueError(f"levels must be two numbers of intervals, 1 <= first <= last; got {levels}")
     draw, schedule = batches(student.network, data, labels, p_uncond, batch), student.schedule
     average = copy.deepcopy(student.network).requires_grad_(False) if target == "average" else None
     step = 0
@@ -361,16 +386,29 @@ def _check_choice(name, value, choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
 
 
+def _check_apart(student, teacher):
+    if getattr(teacher, "network", None) is student.network:
+        raise ValueError(
+            "student and teacher share one network, so that training would move the teacher; "
+            "give the student a copy: teacher.with_network(copy.deepcopy(teacher.network))"
+        )
+
+
+def _check_loop(loop):
+    if loop.get("checkpoint") is not None:
+        raise ValueError("this method keeps more than a checkpoint holds and cannot resume: leave it out")
+
+
 # --- pairs: regression, a critic, straight paths ----------------------------------------------------------
 
 
 def regress_on_pairs(student, noise, samples, *, labels=None, start=None, batch=256, **loop):
-    """Regression to the flow map (Luhman & Luhman 2021, eq. 3): squared error between `student`'s jump from
+    """Regression to the flow map (Luhman & Luhman 2021): squared error between `student`'s jump from
     `noise` and the teacher's `samples` from that noise.
 
     noise (n, ...) at time `start` (the schedule's by default), samples (n, ...), labels (n,) of the pairs,
-    the null label included, or None.  Returns a `Training`. """
-    draw, start = _pair_drawer(noise, samples, labels, batch), _start(student, start)
+    the null label included, or None.  Returns a `Training`."""
+    draw, start = _pair_drawer(student, noise, samples, labels, batch), _start(student, start)
 
     def loss_of(generator):
         x, y, label = draw(generator)
@@ -379,12 +417,18 @@ def regress_on_pairs(student, noise, samples, *, labels=None, start=None, batch=
     return fit(student.network, loss_of, **loop)
 
 
-def _pair_drawer(noise, samples, labels, batch):
+def _pair_drawer(student, noise, samples, labels, batch):
+    """A function of a generator that draws `batch` of the pairs, with their labels or None."""
+    device = next(student.network.parameters()).device
+    noise, samples = (torch.as_tensor(v).to(device, torch.float32) for v in (noise, samples))
+    labels = None if labels is None else torch.as_tensor(labels).to(device, torch.int64)
     if noise.shape != samples.shape or (labels is not None and labels.shape != noise.shape[:1]):
         raise ValueError(
             "noise and samples must have one shape, labels its first axis: got "
             f"{tuple(noise.shape)}, {tuple(samples.shape)}, {None if labels is None else tuple(labels.shape)}"
         )
+    if not len(noise) or not (torch.isfinite(noise).all() and torch.isfinite(samples).all()):
+        raise ValueError("noise and samples must be finite and not empty")
 
     def draw(generator):
         rows = torch.randint(len(noise), (batch,), generator=generator, device=noise.device)
@@ -399,7 +443,7 @@ def _start(student, start):
 
 class Critic(nn.Module):
     """A discriminator on flattened samples: scores (B,), larger for what it takes for data; a label adds the
-    inner product of a learned vector with the features (Miyato & Koyama 2018). """
+    inner product of a learned vector with the features (Miyato & Koyama 2018)."""
 
     def __init__(self, shape, n_classes=0, width=128):
         super().__init__()
@@ -425,7 +469,7 @@ class Critic(nn.Module):
 
 def critic_loss(critic, real, fake, label=None, gamma=1.0):
     """What the critic descends on: softplus(-D(real)) + softplus(D(fake)) (Goodfellow et al. 2014), plus R1,
-    gamma / 2 |grad D(real)|^2, which keeps it smooth where the data are (Mescheder et al. 2018, eq. 9). """
+    gamma / 2 |grad D(real)|^2, which keeps it smooth where the data are (Mescheder et al. 2018, eq. 9)."""
     real = real.detach().requires_grad_(True)
     score = critic(real, label)
     value = F.softplus(-score).mean() + F.softplus(critic(fake.detach(), label)).mean()
@@ -455,8 +499,11 @@ def distill_adversarially(
     adversarial loss is that of Sauer et al. 2023, eq. 1; the critic's loss is `critic_loss`).
 
     noise, samples, labels: the teacher's pairs; data, data_labels: real ones; for conditional students the
-    critic sees labels.  Returns a `Training`. """
-    draw, start = _pair_drawer(noise, samples, labels, batch), _start(student, start)
+    critic sees labels.  Returns a `Training`."""
+    _check_loop(loop)
+    if (labels is None) != (data_labels is None):
+        raise ValueError("give labels of the pairs and data_labels both, or neither: the critic sees them")
+    draw, start = _pair_drawer(student, noise, samples, labels, batch), _start(student, start)
     draw_real = batches(student.network, data, data_labels, p_uncond, batch)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -483,8 +530,8 @@ def reflow(student, noise, samples, *, labels=None, batch=256, **loop):
     of noise and sample in place of independent ones, so that paths no longer cross and become straight.
 
     student: a model on the `Flow` schedule.  noise (n, ...): standard normal, samples (n, ...), labels (n,)
-    or None. Times are uniform.  Returns a `Training`. """
-    draw = _pair_drawer(noise, samples, labels, batch)
+    or None. Times are uniform.  Returns a `Training`."""
+    draw = _pair_drawer(student, noise, samples, labels, batch)
 
     def loss_of(generator):
         eps, x0, label = draw(generator)
