@@ -1,0 +1,848 @@
+"""Claims of chapter 5: distillation and one-step generation.
+
+What a loss has as its minimiser is computed, not trained: on N(0, 1/4) a student is one slope for each level,
+on a mixture of two peaks a function of one variable, and the right answer, the flow map, is known pointwise.
+Only what depends on a network is asked of the shipped students.  Each experiment takes no argument and
+returns a dict label -> number.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+from scipy.special import ndtr, ndtri
+
+from toolkit import EDM, VE, VP, Flow, Mixture, QuantileFlow, grids, initial_noise, sample
+from toolkit.convergence import slope
+from toolkit.ddim import ddim
+from toolkit.distill import ConsistencyModel, FlowMap, consistency, two_step_target
+from toolkit.models import Model
+from toolkit.ode import euler, heun
+
+from . import Claim, register
+from .ddpm import show, two_peaks  # noqa: F401 - the chapter prints with show
+
+SCHEDULE = EDM()
+STD = 0.5
+COUNTS = (5, 10, 20, 40, 80, 160, 320)
+DOUBLE = {"dtype": torch.float64}
+
+
+def rms(difference):
+    """Root mean square over everything, of a tensor or an array."""
+    return float(torch.as_tensor(difference).double().square().mean().sqrt())
+
+
+# ---- the right answer in one dimension ---------------------------------------------------------------------
+
+
+def marginal(mixture, x, t, schedule=SCHEDULE):
+    """Density and distribution function of x_t at x (n,), both (n,) arrays."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    w, mu, s = (p.numpy() for p in (mixture.weights, mixture.means[:, 0], mixture.stds))
+    sd = np.sqrt(alpha**2 * s**2 + sigma**2)
+    z = (np.asarray(x)[:, None] - alpha * mu) / sd
+    return (np.exp(-0.5 * z**2) / sd) @ w / math.sqrt(2 * math.pi), ndtr(z) @ w
+
+
+def levels_of(probability, mixture, t, schedule=SCHEDULE):
+    """The points (n,) at which the distribution function of x_t has the values `probability` (n,)."""
+    spread = schedule.sigma(t) + schedule.alpha(t) * float(mixture.stds.max())
+    ends = schedule.alpha(t) * mixture.means[:, 0].numpy()
+    x = np.linspace(ends.min() - 7 * spread, ends.max() + 7 * spread, 100_001)
+    return np.interp(probability, marginal(mixture, x, t, schedule)[1], x)
+
+
+@cache
+def quantiles(n=2000):
+    """n equally probable noises: x at time `SCHEDULE.start` of the two peaks, (n,) in rising order."""
+    return levels_of((np.arange(n) + 0.5) / n, two_peaks(), SCHEDULE.start)
+
+
+def flow_map(x, mixture=None, start=None, end=None, schedule=SCHEDULE):
+    """The exact flow map of one-dimensional data at x (n,), an array."""
+    start, end = schedule.start if start is None else start, schedule.end if end is None else end
+    flow = QuantileFlow(schedule, mixture or two_peaks())
+    return flow.map(torch.as_tensor(x, dtype=torch.float64), start, end).numpy()
+
+
+def run(sampler, x, steps, mixture=None, grid=grids.karras):
+    """Where `sampler` with the exact model takes x (n,) in so many steps, an array."""
+    model = (mixture or two_peaks()).model(SCHEDULE)
+    return sample(sampler, model, torch.as_tensor(x)[:, None], grid(SCHEDULE, steps)).x[:, 0].numpy()
+
+
+def one_step_answers():
+    """Mean and deviation of what three one-step models make of the same noise, and the data's own."""
+    x, mixture = quantiles(), two_peaks()
+    model = mixture.model(SCHEDULE)
+    perfect = sample(
+        consistency,
+        FlowMap(QuantileFlow(SCHEDULE, mixture)),
+        torch.as_tensor(x)[:, None],
+        [SCHEDULE.start, SCHEDULE.end],
+    )
+    jump = model.x0(torch.as_tensor(x)[:, None], SCHEDULE.start)[:, 0]
+    return {
+        "mean of the data": float(mixture.mean()[0]),
+        "deviation of the data": float(mixture.covariance()[0, 0]) ** 0.5,
+        "calls of the flow map": perfect.nfe,
+        "mean, flow map": float(perfect.x.mean()),
+        "deviation, flow map": float(perfect.x.std()),
+        "mean, one step of the teacher": float(jump.mean()),
+        "deviation, one step of the teacher": float(jump.std()),
+    }
+
+
+def steepness(std):
+    """Largest slope of the flow map against the standardised noise, for peaks at -1 and 1 of deviation `std`:
+    p_T / p_0 at its largest (equation 5.2), exactly at the middle by symmetry."""
+    mixture = Mixture([0.5, 0.5], [[-1.0], [1.0]], [std, std])
+    x = np.array([0.0])
+    top, bottom = (marginal(mixture, x, t)[0][0] for t in (SCHEDULE.start, SCHEDULE.end))
+    return SCHEDULE.start * top / bottom
+
+
+def steepness_of_peaks():
+    """The largest slope for ever narrower peaks, and that of the data as one Gaussian, for scale."""
+    found = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
+    return found | {"slope, one Gaussian of the same variance as the last": math.sqrt(1 + 0.15**2)}
+
+
+register(
+    Claim(
+        id="T48",
+        chapter="05",
+        source="Textbook, section 8.4, outlook: theoretically optimal distillation",
+        claim="There is a one-step model that is as good as the whole trajectory",
+        experiment=one_step_answers,
+        holds=lambda r: (
+            r["calls of the flow map"] == 1
+            and abs(r["deviation, flow map"] - r["deviation of the data"]) < 1e-3
+            and abs(r["mean, flow map"] - r["mean of the data"]) < 1e-3
+        ),
+        verdict=True,
+        finding="It is the flow map: one call, and the deviation .855 of the data. One step of the teacher "
+        "itself has .009: it answers with the mean.",
+    )
+)
+register(
+    Claim(
+        id="T48, folklore",
+        chapter="05",
+        source="Folklore: the map from noise to data is smooth, since an ODE makes it",
+        claim="The flow map is about as steep as the data are wide",
+        experiment=steepness_of_peaks,
+        holds=lambda r: max(r.values()) < 10 * r["slope, one Gaussian of the same variance as the last"],
+        verdict=False,
+        finding="Smooth, yes, but between two modes its slope is one over the density there. For peaks at -1 "
+        "and 1 it grows from 3 at deviation .5 to 10^9 at .15.",
+    )
+)
+
+
+# ---- progressive distillation ------------------------------------------------------------------------------
+
+
+class Halved(Model):
+    """The perfect student of progressive distillation: one step of it along every second of `times` is two
+    steps of `teacher`.  Two calls of the teacher each, so that nothing is gained but the proof."""
+
+    def __init__(self, teacher, times):
+        self.teacher, self.schedule, self._calls = teacher, teacher.schedule, [0]
+        times = [float(t) for t in times]
+        self.after = {t: (times[2 * i + 1], times[2 * i + 2]) for i, t in enumerate(times[:-1:2])}
+
+    def _view(self, want, x, t):
+        self._calls[0] += 1
+        every = lambda u: torch.full((len(x),), float(u), dtype=torch.float64)
+        middle, s = self.after[float(t)]
+        x0 = two_step_target(self.teacher, x, every(t), every(middle), every(s))
+        return x0 if want == "x0" else (x - self.schedule.alpha(t) * x0) / self.schedule.sigma(t)
+
+
+class _ByTime(Model):
+    """A model asked with one time for each sample (all alike) asks `model` with the number."""
+
+    def __init__(self, model):
+        self.model, self.schedule, self._calls = model, model.schedule, [0]
+
+    def _view(self, want, x, t):
+        return self.model._view(want, x, float(torch.as_tensor(t).reshape(-1)[0]))
+
+
+def rounds(start=16, mixture=None):
+    """The students of all rounds, each with its grid: a list of (steps, model, times), the teacher first."""
+    times = grids.karras(SCHEDULE, start)
+    model = (mixture or two_peaks()).model(SCHEDULE)
+    found = [(start, model, times)]
+    while len(times) > 2:
+        model, times = Halved(_ByTime(model), times), times[::2]
+        found.append((len(times) - 1, model, times))
+    return found
+
+
+def halving():
+    """Deviation on N(0, 1/4) of the students of both losses after each round, and their distance from the
+    teacher of 16 steps; the literal loss has the teacher itself as its minimiser."""
+    gaussian = Mixture.gaussian(1, STD)
+    x = torch.full((1, 1), math.hypot(SCHEDULE.start, STD), **DOUBLE)  # one deviation of x at the start
+    found = {}
+    for steps, model, times in rounds(16, gaussian):
+        two = abs(float(sample(ddim, model, x, times).x))
+        plain = abs(float(sample(ddim, gaussian.model(SCHEDULE), x, times).x))
+        found |= {f"two-step target, {steps} steps": two, f"literal loss, {steps} steps": plain}
+    return found
+
+
+def rounds_lose_nothing():
+    """On the two peaks: RMS distance of each round's perfect student from the teacher's 16 steps, and the
+    teacher's own from the flow map."""
+    x = torch.as_tensor(quantiles(400))[:, None]
+    ends = {steps: sample(ddim, model, x, times).x[:, 0] for steps, model, times in rounds()}
+    found = {f"student of {n} steps": rms(ends[n] - ends[16]) for n in (8, 4, 2, 1)}
+    return found | {"teacher of 16 steps, from the flow map": rms(ends[16].numpy() - flow_map(x[:, 0]))}
+
+
+register(
+    Claim(
+        id="BT23, E8",
+        chapter="05",
+        source="Textbook, section 8.4.1",
+        claim="A student that matches the teacher's prediction at every (x_t, t) does in N/2 steps what the "
+        "teacher does in N",
+        experiment=halving,
+        holds=lambda r: abs(r["literal loss, 8 steps"] - r["literal loss, 16 steps"]) < 1e-3,
+        verdict=False,
+        finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .351 instead "
+        "of .422 on N(0, 1/4). Nothing is halved but the budget.",
+    )
+)
+register(
+    Claim(
+        id="T43, C29",
+        chapter="05",
+        source="Salimans & Ho 2022, algorithm 2",
+        claim="With the two-step target each round halves the steps exactly, and rounds do not add up errors",
+        experiment=rounds_lose_nothing,
+        holds=lambda r: all(v < 1e-9 for k, v in r.items() if k.startswith("student")),
+        verdict=True,
+        finding="For a student that fits perfectly. Four rounds from 16 steps to 1 lose nothing on the two "
+        "peaks; what remains is the teacher's own error. A network adds what it fails to fit, each round.",
+    )
+)
+
+
+# ---- consistency: what the loss has as its minimiser ---------------------------------------------------------
+
+
+def rising(steps, grid=grids.karras):
+    """The noise levels of a grid in rising order, (steps + 1,)."""
+    return grid(SCHEDULE, steps).numpy()[::-1].copy()
+
+
+def even_angle(schedule, steps, std=STD):
+    """The grid with the least first-order bias on N(0, std^2): equal steps in arctan(sigma / std)."""
+    first, last = math.atan(schedule.start / std), math.atan(schedule.end / std)
+    times = std * torch.tan(torch.linspace(first, last, steps + 1, dtype=torch.float64))
+    times[0], times[-1] = schedule.start, schedule.end
+    return times
+
+
+def linear_slopes(steps, shared=True, grid=grids.karras, std=STD):
+    """The slopes a_n of f_n(x) = a_n x, the minimiser of consistency training on N(0, std^2), one for each
+    level from the boundary up: equation (5.13); shared=False draws the noise twice."""
+    s = rising(steps, grid)
+    cross = std**2 + (s[1:] * s[:-1] if shared else 0.0)
+    return np.concatenate([[1.0], np.cumprod(cross / (std**2 + s[1:] ** 2))])
+
+
+def one_step_std(steps, **options):
+    """Deviation of the one-step samples of `linear_slopes`."""
+    return float(linear_slopes(steps, **options)[-1] * math.hypot(SCHEDULE.start, STD))
+
+
+TRUE_STD = math.hypot(STD, SCHEDULE.end)
+
+
+def pairing():
+    """One-step deviation with 160 levels: noise shared, drawn twice; and a constant function's loss."""
+    x = SCHEDULE.start * initial_noise(64, 2, 0)
+    f = lambda x, t: torch.full_like(x, 0.3)
+    raw = float((f(x, 80.0) - f(0.5 * x, 40.0)).square().mean())
+    return {
+        "data": TRUE_STD,
+        "shared noise, 160 levels": one_step_std(160),
+        "noise drawn twice, 160 levels": one_step_std(160, shared=False),
+        "loss of a constant, no boundary": raw,
+    }
+
+
+def boundary_forbids_constants():
+    """f of a consistency model whose network returns 0, 1 and 5, at the end and at the start of the
+    trajectory."""
+    found, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
+    for c in (0.0, 1.0, 5.0):
+        model = ConsistencyModel(lambda x, t, c=c: torch.full_like(x, c), SCHEDULE, sigma_data=STD)
+        found[f"F = {c:g}, at the end, off by"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
+        found[f"F = {c:g}, at sigma 80"] = float(model.x0(x * 100, SCHEDULE.start))
+    return found
+
+
+def bias_by_levels(counts=COUNTS):
+    """Missing deviation (relative) of one-step samples on N(0, 1/4): {name: (counts, errors)}."""
+    plans = {"EDM's grid": grids.karras, "even in λ": grids.uniform_lambda, "even in arctan(σ/d)": even_angle}
+    return {
+        name: (list(counts), [1 - one_step_std(m, grid=grid) / TRUE_STD for m in counts])
+        for name, grid in plans.items()
+    }
+
+
+def first_order(steps, grid=grids.karras, std=STD):
+    """The leading term of that bias, equation (5.13)."""
+    s = rising(steps, grid)
+    return float(0.5 * std**2 * (np.diff(s) ** 2 / (std**2 + s[1:] ** 2) ** 2).sum())
+
+
+def order_of_the_bias():
+    """Bias at 160 levels on three grids, its order in the number of levels, and the law's leading term."""
+    found = {}
+    for name, (counts, errors) in bias_by_levels().items():
+        found[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
+        found[f"order, {name}"] = slope(counts[3:], errors[3:])
+    found["leading term at 160 levels, EDM's grid"] = first_order(160)
+    return found | {"least leading term at 160 levels": math.pi**2 / 8 / 160}
+
+
+class Table1D:
+    """A function of one variable, known on a fixed grid of x / sqrt(1 + sigma^2): cubic between, straight
+    outside."""
+
+    def __init__(self, x, values):
+        self.spline, self.low, self.high = CubicSpline(x, values), x[0], x[-1]
+        self.slopes = self.spline(x[0], 1), self.spline(x[-1], 1)
+
+    def __call__(self, x):
+        inside = np.clip(x, self.low, self.high)
+        over = np.maximum(x - self.high, 0) * self.slopes[1] + np.minimum(x - self.low, 0) * self.slopes[0]
+        return self.spline(inside) + over
+
+
+def noise_given(mixture, x, sigma):
+    """The law of the noise given x_t = x, x (n,): weights, means (n, K) and deviations (K,) of a mixture."""
+    w, mu, s = (p.numpy() for p in (mixture.weights, mixture.means[:, 0], mixture.stds))
+    var = s**2 + sigma**2
+    log = np.log(w) - 0.5 * np.log(var) - 0.5 * (x[:, None] - mu) ** 2 / var
+    share = np.exp(log - log.max(1, keepdims=True))
+    return share / share.sum(1, keepdims=True), sigma * (x[:, None] - mu) / var, s / np.sqrt(var)
+
+
+def _mean_of(f, x, gap, share, mean, std):
+    """E f(x - gap z) by Gauss-Hermite quadrature in each component."""
+    node, weight = np.polynomial.hermite_e.hermegauss(32)
+    z = mean[:, :, None] + std[:, None] * node
+    return ((share[:, :, None] * weight / weight.sum()) * f(x[:, None, None] - gap * z)).sum((1, 2))
+
+
+def _huber_of(f, x, gap, share, mean, std, c):
+    """argmin_v E sqrt((f - v)^2 + c^2), by bisection; 121 nodes in each component."""
+    node = np.linspace(-6, 6, 121)
+    weight = np.exp(-0.5 * node**2)
+    y = f(x[:, None, None] - gap * (mean[:, :, None] + std[:, None] * node)).reshape(len(x), -1)
+    p = (share[:, :, None] * weight / weight.sum()).reshape(len(x), -1)
+    low, high = y.min(1), y.max(1)
+    for _ in range(36):
+        v = 0.5 * (low + high)
+        error = y - v[:, None]
+        up = (p * error / np.sqrt(error**2 + c**2)).sum(1) > 0
+        low, high = np.where(up, v, low), np.where(up, high, v)
+    return 0.5 * (low + high)
+
+
+@cache
+def minimiser(steps, c=None, points=401):
+    """The minimiser of consistency training on the two peaks, one function for each level from the boundary
+    up (equation 5.11), a list of steps + 1.  c: None for the squared error, or the pseudo-Huber metric's."""
+    mixture, s = two_peaks(), rising(steps)
+    u = np.linspace(-6, 6, points)
+    found = [lambda x: x]
+    for low, high in zip(s[:-1], s[1:]):
+        scale = math.sqrt(1 + high**2)
+        law = noise_given(mixture, u * scale, high)
+        fit = _mean_of if c is None else lambda *a: _huber_of(*a, c)
+        table = Table1D(u, fit(found[-1], u * scale, high - low, *law))
+        found.append(lambda x, table=table, scale=scale: table(x / scale))
+    return found
+
+
+def minimisers_on_two_peaks(counts=(5, 20, 80, 320)):
+    """Mean, deviation and pointwise error of the minimiser's one-step samples, by the number of levels."""
+    x = quantiles()
+    want, found = flow_map(x), {}
+    for m in counts:
+        y = minimiser(m)[-1](x)
+        found[f"mean, {m} levels"] = float(y.mean())
+        found[f"deviation, {m} levels"] = float(y.std())
+        found[f"RMS to the flow map, {m} levels"] = rms(y - want)
+    return found | {"mean of the data": 0.26, "deviation of the data": float(want.std())}
+
+
+def target_is_a_ddim_step():
+    """E[x_s | x_t] of pairs with shared noise, by quadrature, against one DDIM step of the exact model."""
+    x, t, s = quantiles(200) / 40, 2.0, 1.2
+    mean = _mean_of(lambda y: y, x, t - s, *noise_given(two_peaks(), x, t))
+    y = sample(ddim, two_peaks().model(SCHEDULE), torch.as_tensor(x)[:, None], [t, s]).x[:, 0].numpy()
+    return {"largest difference": float(np.abs(mean - y).max())}
+
+
+def teachers_and_training(counts=(5, 10, 20, 40, 80)):
+    """RMS distance from the flow map on the two peaks of consistency training's minimiser, and of
+    distillation's with a teacher that makes DDIM or Heun steps: {name: (counts, errors)}."""
+    x = quantiles()
+    want = flow_map(x)
+    return {
+        "training": (list(counts), [rms(minimiser(m)[-1](x) - want) for m in counts]),
+        "distillation, DDIM steps": (list(counts), [rms(run(ddim, x, m) - want) for m in counts]),
+        "distillation, Heun steps": (
+            list(counts),
+            [
+                rms(sample(heun, two_peaks().model(SCHEDULE), torch.as_tensor(x)[:, None],
+                           grids.karras(SCHEDULE, m), variable="sigma").x[:, 0].numpy() - want)
+                for m in counts
+            ],
+        ),
+    }
+
+
+def distances(model, levels):
+    """RMS distance of a trained one-dimensional consistency model from the minimiser of its loss with so many
+    levels, and from the flow map, at the noises of `quantiles`."""
+    x = quantiles()
+    answer = model.x0(torch.as_tensor(x, dtype=torch.float32)[:, None], SCHEDULE.start)[:, 0].detach()
+    return {
+        "minimiser": rms(answer.numpy() - minimiser(levels)[-1](x)),
+        "flow map": rms(answer.numpy() - flow_map(x)),
+    }
+
+
+register(
+    Claim(
+        id="BT24, T45",
+        chapter="05",
+        source="Textbook, section 8.4.2",
+        claim="The self-consistency property f(x_t, t) = f(x_s, s) defines the consistency function",
+        experiment=pairing,
+        holds=lambda r: r["loss of a constant, no boundary"] > 0,
+        verdict=False,
+        finding="Every constant has it, with a loss of exactly 0. The boundary f(x, sigma_end) = x must be "
+        "said as well, and is built into the network.",
+    )
+)
+register(
+    Claim(
+        id="C30, boundary",
+        chapter="05",
+        source="Song et al. 2023, appendix C",
+        claim="With c_skip and c_out the boundary holds whatever the network returns",
+        experiment=boundary_forbids_constants,
+        holds=lambda r: all(v < 1e-12 for k, v in r.items() if "off by" in k),
+        verdict=True,
+        finding="Exactly, for outputs 0, 1 and 5 alike; at sigma 80 the network's output times sigma_data is "
+        "all there is.",
+    )
+)
+register(
+    Claim(
+        id="BT25, E11",
+        chapter="05",
+        source="Textbook, section 8.4.2",
+        claim="It does not matter how x_t and x_s are drawn, as long as both are noisy versions of x_0",
+        experiment=pairing,
+        holds=lambda r: r["noise drawn twice, 160 levels"] > 0.9 * r["shared noise, 160 levels"],
+        verdict=False,
+        finding="With noise shared at neighbouring levels the one-step deviation is .491 (data: .500). With "
+        "noise drawn twice it is 3e-267: the student answers with the mean.",
+    )
+)
+register(
+    Claim(
+        id="C30",
+        chapter="05",
+        source="Song et al. 2023, theorem 2, read as a rate",
+        claim="The bias of consistency training falls like one over the number of levels",
+        experiment=order_of_the_bias,
+        holds=lambda r: all(abs(v - 1) < 0.05 for k, v in r.items() if k.startswith("order")),
+        verdict=True,
+        finding="On N(0, 1/4), on three grids, and with the constant of equation (5.13): 1.8 % of the "
+        "deviation at 160 levels of EDM's grid. No grid does better than about .8 % there.",
+    )
+)
+register(
+    Claim(
+        id="C30, two peaks",
+        chapter="05",
+        source="Folklore: twice the levels, half the bias",
+        claim="On data with modes too, twice the levels halve the pointwise error of consistency training",
+        experiment=minimisers_on_two_peaks,
+        holds=lambda r: r["RMS to the flow map, 320 levels"] < 0.35 * r["RMS to the flow map, 80 levels"],
+        verdict=False,
+        finding="Four times the levels take it from .152 to .095, a factor of 1.6. The boundary between the modes is where the "
+        "error sits, and it only narrows. The mean is right at any number of levels.",
+    )
+)
+
+
+# ---- the options of the loss -------------------------------------------------------------------------------
+
+
+def slopes_with_gradient(steps, weighting="snr+1", std=STD):
+    """The slopes that minimise the sum over levels of w E (a_{n+1} x_{n+1} - a_n x_n)^2 when the gradient
+    goes through both sides, noise shared: a tridiagonal system.  weighting: "snr+1", "uniform", "1/gap"."""
+    s = rising(steps)
+    var, cross = std**2 + s**2, std**2 + s[1:] * s[:-1]
+    w = {"snr+1": s[1:] ** -2.0 + std**-2.0, "uniform": np.ones(steps), "1/gap": 1 / np.diff(s)}[weighting]
+    matrix, right = np.diag(w * var[1:]), np.zeros(steps)
+    matrix[:-1, :-1] += np.diag(w[1:] * var[1:-1])
+    for n in range(1, steps):
+        matrix[n, n - 1] = matrix[n - 1, n] = -w[n] * cross[n]
+    right[0] = w[0] * cross[0]
+    return np.concatenate([[1.0], np.linalg.solve(matrix, right)])
+
+
+def gradients(counts=COUNTS):
+    """One-step deviation of consistency training on N(0, 1/4) by levels: {name: (counts, deviations)}."""
+    scale = math.hypot(SCHEDULE.start, STD)
+    found = {"stop-gradient": (list(counts), [one_step_std(m) for m in counts])}
+    for name in ("snr+1", "1/gap", "uniform"):
+        ends = [float(slopes_with_gradient(m, name)[-1]) * scale for m in counts]
+        found[f"gradient through, weight {name}"] = (list(counts), ends)
+    return found
+
+
+def stop_gradient():
+    """The deviations at 20, 80 and 320 levels, and where the gradient is let through; and the loss of the
+    exact flow map in consistency distillation, which no gradient can lower."""
+    found = {}
+    for name, (counts, values) in gradients().items():
+        found |= {f"{name}, {m} levels": v for m, v in zip(counts, values) if m in (20, 80, 320)}
+    x = quantiles(200)
+    y = flow_map(x, end=20.0)
+    exact = flow_map(x) - flow_map(y, start=20.0)
+    return found | {"data": TRUE_STD, "distillation's loss at the flow map": float((exact**2).mean())}
+
+
+def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
+    """(sweeps until the one-step deviation is within 1 % of its end, that end): expected gradient descent on
+    the slopes, the targets taken from their moving average with `decay` (0 is the stop-gradient)."""
+    s = rising(steps)
+    gain = (STD**2 + s[1:] * s[:-1]) / (STD**2 + s[1:] ** 2)
+    goal, scale = linear_slopes(steps)[-1], math.hypot(SCHEDULE.start, STD)
+    a, average = np.ones(steps + 1), np.ones(steps + 1)
+    a[1:] = average[1:] = STD / np.hypot(s[1:], STD) * 0.1
+    settled = 0
+    for sweep in range(1, most + 1):
+        average = decay * average + (1 - decay) * a
+        a[1:] += rate * (gain * average[:-1] - a[1:])
+        if abs(a[-1] / goal - 1) > 0.01:
+            settled = sweep
+        elif sweep > 10 * settled + 100:
+            break
+    return settled, float(a[-1] * scale)
+
+
+def averages():
+    """Sweeps to settle and the deviation reached, for four decays of the target's average."""
+    found = {"no average, in one pass of the recursion": one_step_std(20)}
+    for decay in (0.0, 0.9, 0.95, 0.99):
+        sweeps, end = sweeps_with_average(decay)
+        found |= {f"sweeps, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
+    return found
+
+
+def metrics(counts=(5, 10, 20, 40, 80)):
+    """What the metric does to the minimiser on the two peaks: mean and share of the left peak (data: 0.26 and
+    0.3) of one-step samples, {metric: (counts, shares)}."""
+    x, cut = quantiles(), -0.4
+    share = lambda m, c: float((minimiser(m, c, 201 if c else 401)[-1](x) < cut).mean())
+    return {
+        "squared error": (list(counts), [share(m, None) for m in counts]),
+        "pseudo-Huber, c = 0.1": (list(counts), [share(m, 0.1) for m in counts]),
+        "pseudo-Huber, c = 0.00054": (list(counts), [share(m, 0.00054) for m in counts]),
+    }
+
+
+def robust_metric():
+    """The shares of `metrics` at 80 levels, and the means."""
+    x = quantiles()
+    found = {"share of the left peak, data": 0.3, "mean, data": 0.26}
+    for name, c in (("squared error", None), ("c = 0.1", 0.1), ("c = 0.00054", 0.00054)):
+        y = minimiser(80, c, 201 if c else 401)[-1](x)
+        found |= {f"share, {name}": float((y < -0.4).mean()), f"mean, {name}": float(y.mean())}
+    return found
+
+
+def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD):
+    """By how much two weightings of the error of x0 weigh the network's own error F, relative to the noisiest
+    level: the weight times c_out^2."""
+    from toolkit.distill import boundary_coefficients, weight
+
+    found = {}
+    at = torch.tensor(levels, **DOUBLE)
+    c_out = boundary_coefficients(at, 0.0, sigma_data)[1]
+    for name in ("uniform", "snr+1"):
+        on_f = weight(name, at, sigma_data) * c_out**2
+        found |= {f"{name}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
+    return found
+
+
+register(
+    Claim(
+        id="BT25, gradient",
+        chapter="05",
+        source="Folklore: the stop-gradient only saves memory",
+        claim="Letting the gradient through the target does not change what consistency training converges to",
+        experiment=stop_gradient,
+        holds=lambda r: abs(r["gradient through, weight snr+1, 320 levels"] - r["data"]) < 0.05,
+        verdict=False,
+        finding="On N(0, 1/4) the deviation ends at .352 instead of .5, however many levels, and at another "
+        "number for other weights. In distillation, whose loss is 0 at the flow map, it changes nothing.",
+    )
+)
+register(
+    Claim(
+        id="BT26",
+        chapter="05",
+        source="Textbook, section 8.4.2; Song et al. 2023, algorithms 2 and 3",
+        claim="The target network must be an exponential moving average",
+        experiment=averages,
+        holds=lambda r: abs(r["deviation, decay 0"] - r["deviation, decay 0.95"]) > 0.01,
+        verdict=False,
+        finding="The fixed point is the same with an average and without; only the way there is longer, ten "
+        "times at decay .99. Song & Dhariwal 2024 train without it.",
+    )
+)
+register(
+    Claim(
+        id="T45, metric",
+        chapter="05",
+        source="Folklore: the pseudo-Huber metric is the squared error, made robust",
+        claim="The metric changes the speed of consistency training, not its answer",
+        experiment=robust_metric,
+        holds=lambda r: abs(r["share, c = 0.00054"] - r["share of the left peak, data"]) < 0.02,
+        verdict=False,
+        finding="With a squared error the average of the targets is learned, with a small c their median, and "
+        "targets are skewed near a boundary: 30 % in the left peak become about 15 %. With a teacher the target is one point, "
+        "and the metric is free.",
+    )
+)
+register(
+    Claim(
+        id="T45, weight",
+        chapter="05",
+        source="Folklore: a weight in x0 that is equal at all levels treats all levels alike",
+        claim="A uniform weight on the error of x0 trains the network equally at all levels",
+        experiment=weight_on_the_network,
+        holds=lambda r: r["uniform, sigma 0.02"] > 0.5,
+        verdict=False,
+        finding="The network's own error is weighed by c_out^2 on top: 600 times less at sigma .02 than at 80. "
+        "The weight 1/sigma^2 + 1/d^2 undoes just that.",
+    )
+)
+
+
+# ---- more steps than one -----------------------------------------------------------------------------------
+
+
+def refined_std(levels, middles, std=STD):
+    """Deviation on N(0, std^2) after jump, noise up to each of `middles`, jump again, with the minimiser of
+    `levels` levels (equation 5.15 in the linear case); middles: indices of its grid, None for the flow map.
+    """
+    s, exact = rising(levels), std / np.hypot(rising(levels), std)
+    a = linear_slopes(levels)
+    var = (a[-1] ** 2) * (s[-1] ** 2 + std**2)
+    for n in middles:
+        var = a[n] ** 2 * (var + s[n] ** 2 - s[0] ** 2)
+    return math.sqrt(var), float(exact[0])
+
+
+def refine_on_peaks(levels=20, middles=(1.0,), n=500, copies=100, spoil=0.0):
+    """W2 distance from the two peaks after jump, noise, jump, with the minimiser of `levels` levels (0: the
+    flow map).  spoil: an error sin(3 x) of that size in every jump but the first."""
+    x, s = quantiles(n), rising(levels) if levels else None
+    jump = lambda t: (
+        (lambda x: flow_map(x, start=t)) if not levels else minimiser(levels)[int(np.abs(s - t).argmin())]
+    )
+    x = jump(SCHEDULE.start)(x)
+    z = ndtri((np.arange(copies) + 0.5) / copies)
+    for t in middles:
+        t = float(t if not levels else s[np.abs(s - t).argmin()])
+        noisy = np.sort((x[:, None] + math.sqrt(t**2 - SCHEDULE.end**2) * z).ravel())
+        x = noisy.reshape(-1, copies)[:, copies // 2]  # every copies-th quantile
+        x = jump(t)(x)
+        x = np.sort(x + spoil * np.sin(3 * x))
+    want = levels_of((np.arange(len(x)) + 0.5) / len(x), two_peaks(), SCHEDULE.end)
+    return float(np.sqrt(((np.sort(x) - want) ** 2).mean()))
+
+
+def refinement(counts=(10, 40)):
+    """Error after two steps over the error after one, against the level in the middle: on the two peaks (W2) for
+    consistency training with several numbers of levels, and on N(0, 1/4) (deviation): {name: (levels, ratios)}.
+    """
+    found = {}
+    for m in counts:
+        one = refine_on_peaks(m, ())
+        inner = [float(v) for v in rising(m)[1:-1] if 0.03 < v < 30]
+        found[f"two peaks, {m} levels"] = (inner, [refine_on_peaks(m, (v,)) / one for v in inner])
+    error = lambda middles: 1 - refined_std(40, middles)[0] / TRUE_STD
+    inner = [n for n, v in enumerate(rising(40)[:-1]) if n and 0.03 < v < 30]
+    found["one Gaussian, 40 levels"] = (rising(40)[inner].tolist(), [error([n]) / error([]) for n in inner])
+    return found
+
+
+def one_two_four():
+    """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
+    levels, and a map that is exact from pure noise but errs by 0.1 sin(3 x) everywhere else."""
+    plans = {1: (), 2: (0.3,), 4: (4.0, 1.0, 0.3)}
+    found = {}
+    for steps, middles in plans.items():
+        found[f"flow map, steps: {steps}"] = round(refine_on_peaks(0, middles), 2)
+        found[f"training, 10 levels, steps: {steps}"] = refine_on_peaks(10, middles)
+        found[f"training, 40 levels, steps: {steps}"] = refine_on_peaks(40, middles)
+        found[f"exact from noise only, steps: {steps}"] = refine_on_peaks(0, middles, spoil=0.1)
+    return dict(sorted(found.items()))
+
+
+register(
+    Claim(
+        id="T46",
+        chapter="05",
+        source="Textbook, section 8.4.2, remark",
+        claim="Multistep refinement improves the samples of a consistency model",
+        experiment=one_two_four,
+        holds=lambda r: all(
+            r[f"{name}, steps: 2"] < 0.9 * r[f"{name}, steps: 1"]
+            for name in ("training, 10 levels", "training, 40 levels", "exact from noise only")
+        ),
+        verdict=False,
+        finding="It replaces the error of the long jump by that of the short one. It helps the students of "
+        "consistency training (.19 to .11 with 40 levels), and harms one that is better from noise than from the "
+        "middle.",
+    )
+)
+
+
+def refine_a_gaussian():
+    """Deviation on N(0, 1/4) after one step of consistency training's minimiser with 40 levels, and after two with
+    the best level in the middle; the lowest ratio of errors on the two peaks."""
+    found = {"data": TRUE_STD, "one Gaussian, one step": refined_std(40, [])[0]}
+    found["one Gaussian, two steps at best"] = max(refined_std(40, [n])[0] for n in range(1, 40))
+    return found | {"error left on the two peaks, at best": min(refinement((40,))["two peaks, 40 levels"][1])}
+
+
+register(
+    Claim(
+        id="T46, spread",
+        chapter="05",
+        source="Folklore: a second step repairs whatever the first got wrong",
+        claim="A second step gives back the variance that consistency training loses",
+        experiment=refine_a_gaussian,
+        holds=lambda r: r["one Gaussian, two steps at best"] > 0.5 * (r["data"] + r["one Gaussian, one step"]),
+        verdict=False,
+        finding="On one Gaussian the best second step leaves .466 at .466 (data: .5). What it repairs are samples "
+        "that lie between the modes: on the two peaks it leaves .57 of the error.",
+    )
+)
+
+
+# ---- a critic, and straight paths --------------------------------------------------------------------------
+
+
+def two_right_maps():
+    """The flow map and its mirror, both from the same noise: mean and deviation of what they give, and the
+    distance between them."""
+    x = quantiles()
+    one, other = flow_map(x), flow_map(quantiles()[::-1].copy())
+    return {
+        "W2 between the two maps' samples": float(np.sqrt(((np.sort(one) - np.sort(other)) ** 2).mean())),
+        "RMS between the two maps": rms(one - other),
+        "RMS of the mirror to the teacher's answer": rms(other - flow_map(x)),
+    }
+
+
+register(
+    Claim(
+        id="T47, critic alone",
+        chapter="05",
+        source="Textbook, section 8.4.3",
+        claim="A critic that the samples cannot be told from the data determines the student",
+        experiment=two_right_maps,
+        holds=lambda r: r["RMS between the two maps"] < 0.1,
+        verdict=False,
+        finding="The flow map and its mirror image give the same samples, to the last digit, and differ by 1.6 "
+        "for the same noise. The distillation term says which noise belongs to which sample.",
+    )
+)
+
+
+def path_lengths(n=200, steps=200):
+    """Median length over chord of the exact paths of the ring of eight (deviation .08), and the error of one
+    Euler step in t, for three schedules."""
+    ring, found = Mixture.ring(8), {}
+    for name, schedule in (("rectified flow", Flow()), ("VP", VP()), ("VE", VE())):
+        model, z = ring.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+        x = schedule.sigma(schedule.start) * z
+        run = sample(heun, model, x, grids.uniform_lambda(schedule, steps), variable="lam", keep_path=True)
+        step = (run.path[1:] - run.path[:-1]).norm(dim=-1).sum(0)
+        found[f"length / chord, {name}"] = float((step / (run.x - x).norm(dim=-1)).median())
+    return found
+
+
+def straight_in_one_dimension():
+    """One Euler step of rectified flow on the two peaks, from noise: the deviation of what comes out before
+    and after one exact reflow, and how far from the flow map it is."""
+    flow, mixture = Flow(), two_peaks()
+    x = levels_of((np.arange(1000) + 0.5) / 1000, mixture, flow.start, flow)
+    want = flow_map(x, mixture, flow.start, 0.002, flow)
+    first = sample(
+        euler, mixture.model(flow), torch.as_tensor(x)[:, None], [flow.start, 0.002], variable="t"
+    ).x[:, 0].numpy()
+    crossing = float((np.diff(want) < 0).sum())
+    second = x + (want - x)  # the only velocity at x, since lines to rising ends never cross
+    return {
+        "pairs whose lines cross": crossing,
+        "deviation, flow map": float(want.std()),
+        "deviation, one step before": float(first.std()),
+        "error, one step before": rms(first - want),
+        "error, one step after one reflow": rms(second - want),
+    }
+
+
+register(
+    Claim(
+        id="BB14",
+        chapter="05",
+        source="Blog, section on rectified flow",
+        claim="Training on straight lines between noise and data makes the sampling paths straight",
+        experiment=path_lengths,
+        holds=lambda r: r["length / chord, rectified flow"] < 1.05,
+        verdict=False,
+        finding="The lines are straight given both ends; the field averages over all lines through a point. "
+        "On the ring its paths are twice as long as their chord, longer than VP's.",
+    )
+)
+register(
+    Claim(
+        id="BB14, reflow",
+        chapter="05",
+        source="Liu et al. 2023, section 2",
+        claim="Lines between the teacher's own pairs of noise and sample do not cross in one dimension, so one "
+        "reflow makes one step exact",
+        experiment=straight_in_one_dimension,
+        holds=lambda r: r["pairs whose lines cross"] == 0 and r["error, one step after one reflow"] < 1e-9,
+        verdict=True,
+        finding="Before, one Euler step gives the mean, with an error as large as the data; after one round it "
+        "is the flow map.",
+    )
+)
