@@ -567,7 +567,7 @@ def test_an_average_without_memory_is_the_stopped_gradient():
 # --- the methods learn ----------------------------------------------------------------------------------
 
 
-def one_dimensional(seed, kind=ConsistencyModel, width=64):
+def one_dimensional(seed, kind=ConsistencyModel, width=48):
     network = small((1,), seed, width=width, blocks=3)
     if kind is ConsistencyModel:
         return ConsistencyModel(network, EDM(), sigma_data=0.7)
@@ -592,18 +592,19 @@ def test_distillation_and_regression_find_the_flow_map(seed):
     run = train_consistency(
         student,
         PAIR.sample(4000, seed),
-        steps=600,
+        steps=400,
         teacher=PAIR.model(EDM()),
-        levels=(10, 40),
+        levels=(8, 32),
         seed=seed,
-        lr=3e-3,
-        batch=192,
+        lr=4e-3,
+        batch=128,
     )
     assert rmse(one_step(student, run, held_out), want) < 0.3 * spread
 
     student = one_dimensional(seed, Network)
-    run = regress_on_pairs(student, noise, flow.map(noise, 80.0, EDM().end), steps=500, seed=seed, lr=3e-3)
-    assert rmse(one_step(student, run, held_out), want) < 0.15 * spread
+    samples = flow.map(noise, 80.0, EDM().end)
+    run = regress_on_pairs(student, noise, samples, steps=300, seed=seed, lr=4e-3, batch=128)
+    assert rmse(one_step(student, run, held_out), want) < 0.1 * spread
     denoised = sample(consistency, PAIR.model(EDM()), held_out, [80.0, EDM().end]).x
     assert rmse(denoised, want) > 0.9 * spread
 
@@ -614,9 +615,9 @@ def test_each_round_of_progressive_distillation_meets_its_target(seed):
     data = PAIR.sample(4000, seed)
     first = copy.deepcopy(student.network)
     runs = distill_progressively(
-        student, teacher, data, rounds=(4, 2, 1), steps=(400, 250, 250), seed=seed, lr=4e-3, batch=192
+        student, teacher, data, rounds=(4, 2, 1), steps=(250, 150, 150), seed=seed, lr=5e-3, batch=128
     )
-    assert len(runs) == 3 and all(len(run.losses) == n for run, n in zip(runs, (400, 250, 250)))
+    assert [len(run.losses) for run in runs] == [250, 150, 150]
     assert not same_weights(first, student.network)
     for run, pieces in zip(runs, (4, 2, 1)):
         model, times = student.with_network(run.net), grids.karras(EDM(), 2 * pieces)
@@ -626,7 +627,7 @@ def test_each_round_of_progressive_distillation_meets_its_target(seed):
             x = data[:400].float() + float(t[0]) * eps
             with torch.no_grad():
                 target, got = two_step_target(teacher, x, t, middle, s), model.x0(x, t)
-            assert rmse(got, target) < 0.2 * float(PAIR.sample(4000, 0).std()), (pieces, i)
+            assert rmse(got, target) < 0.06 * float(PAIR.sample(4000, 0).std()), (pieces, i)
         teacher = model
 
 
@@ -655,15 +656,15 @@ def test_reflow_straightens_paths(seed):
     pairs = flow.map(noise, Flow().start, Flow().end)
     bends, errors = [], []
     for samples in (PAIR.sample(n, seed), pairs):
-        student = Network(small((1,), seed, width=48, blocks=3), Flow(), predicts="v")
-        run = reflow(student, noise, samples, steps=500, lr=4e-3, seed=seed, batch=192)
+        student = Network(small((1,), seed, width=48), Flow(), predicts="v")
+        run = reflow(student, noise, samples, steps=300, lr=4e-3, seed=seed, batch=128)
         model, x = student.with_network(run.net), noise[:400]
         path = sample(ddim, model, x, grids.uniform(Flow(), 32), keep_path=True)
         share = (path.times[0] - torch.tensor(path.times)) / (path.times[0] - path.times[-1])
         chord = path.path[0] + share[:, None, None].float() * (path.path[-1] - path.path[0])
         bends.append(rmse(path.path, chord))
         errors.append(rmse(sample(ddim, model, x, [Flow().start, Flow().end]).x, path.x))
-    assert bends[1] < 0.5 * bends[0]
+    assert bends[1] < 0.2 * bends[0]
     assert errors[1] < 0.35 * errors[0]
 
 
@@ -677,28 +678,25 @@ def on_modes(x, mixture):
 
 
 @by_seed
-def test_an_adversarial_loss_brings_samples_to_the_modes(seed):
+def test_the_critic_corrects_what_the_teacher_gets_wrong(seed):
+    """The teacher's samples are drawn in by a factor of .6, which regression copies; a critic that knows the
+    data moves the student out again, and no mode is lost.
+    """
     mixture = Mixture.ring(4, std=0.1)
-    noise = initial_noise(1500, 2, seed) * 80
-    pairs = sample(edm_heun, mixture.model(EDM()), noise, grids.karras(EDM(), 18)).x
-    fresh = initial_noise(2000, 2, 50 + seed) * 80
-    shares = []
-    for adversarial in (0.0, 0.3):
+    noise = initial_noise(1000, 2, seed) * 80
+    pairs = 0.6 * sample(edm_heun, mixture.model(EDM()), noise, grids.karras(EDM(), 12)).x
+    fresh, data = initial_noise(2000, 2, 50 + seed) * 80, mixture.sample(3000, seed)
+    found = []
+    for adversarial in (0.0, 1.0):
         student = Network(small((2,), seed, width=40), EDM(), predicts="edm", sigma_data=0.7)
-        run = distill_adversarially(
-            student,
-            noise,
-            pairs,
-            mixture.sample(3000, seed).float(),
-            adversarial=adversarial,
-            steps=400,
-            lr=3e-3,
-            seed=seed,
-            batch=128,
-        )
-        shares.append(on_modes(one_step(student, run, fresh), mixture))
-    assert shares[1][0] > shares[0][0] - 0.02
-    assert shares[1][1] > 0.15  # each of four modes has about a quarter
+        options = dict(adversarial=adversarial, gamma=0.1, steps=200, lr=3e-3, seed=seed, batch=128)
+        run = distill_adversarially(student, noise, pairs, data, **options)
+        x = one_step(student, run, fresh)
+        found.append((float(x.norm(dim=1).mean()), *on_modes(x, mixture)))
+    (radius, near, least), (radius_with, near_with, least_with) = found
+    assert radius == pytest.approx(0.6, abs=0.04) and radius_with > radius + 0.12
+    assert near_with > near + 0.08
+    assert min(least, least_with) > 0.18  # each of four modes has about a quarter
 
 
 # --- guidance -------------------------------------------------------------------------------------------
@@ -805,8 +803,8 @@ def test_guidance_distillation_comes_close_for_a_range_of_scales(seed):
                 at_scale(m.with_label(label[:600]), scale).x0(fresh, 0.7)
                 for m in (student.with_network(run.net), untrained)
             )
-        assert rmse(got, want) < 0.4 * rmse(before, want), scale
-    assert run.losses[-50:].mean() < 0.3 * run.losses[:10].mean()
+        assert rmse(got, want) < 0.6 * rmse(before, want), scale
+    assert run.losses[-50:].mean() < 0.05 * run.losses[:10].mean()
 
 
 # --- the critic -----------------------------------------------------------------------------------------
