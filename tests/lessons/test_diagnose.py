@@ -272,6 +272,7 @@ def test_a_reference_that_stops_is_told_to_the_author():
 def test_describe():
     assert describe(None).startswith("nothing")
     assert describe(torch.zeros(2, 1)) == "a tensor of shape (2, 1)"
+    assert describe(np.array(0.5)) == "the number 0.5"
     assert describe([1, 2]) == "a list of 2"
     assert describe(stub) == "a function (stub)"
 

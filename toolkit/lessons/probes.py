@@ -174,6 +174,8 @@ def describe(value) -> str:
     """
     if value is None:
         return "nothing (None: is a return missing?)"
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, (bool, int, float, complex, np.number)):
         return f"the number {value:.6g}" if not isinstance(value, (bool, np.bool_)) else str(value)
     if hasattr(value, "detach") and hasattr(value, "shape"):

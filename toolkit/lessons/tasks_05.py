@@ -282,7 +282,7 @@ TARGET = Task(
     difficulty=2,
     minutes=30,
     points=5,
-    ids=("T43", "BT23", "C29"),
+    ids=("T43", "BT23", "BP26", "BS33", "C29"),
     names=("target", "amplify", "two_step_target"),
     probe=_probe_target,
     reference={
@@ -703,6 +703,8 @@ BOUNDARY = Task(
         "log10_std": LOG10_STD,
     },
     asks={
+        "log10_std": "The logarithms of the 20 factors add up, and that of the start's deviation comes on "
+        "top: does your number have all of them, at the levels s_1 to s_20?",
         "loss, t and s at the end": "With both levels at the end and the same noise, both answers are the "
         "same x, and the loss is 0: what is yours made of?",
     },
@@ -875,6 +877,9 @@ STOP = Task(
     asks={
         "gradient": "The loss is right and its gradient is not: which of the two numbers of an interval is "
         "to move, and which is only believed?",
+        "stopped": "Run resting_std on the mended function, with karras_levels(20) and 0.5: it is also what "
+        "the recursion of 5.4 gives with shared noise.",
+        "through": "Run resting_std on the listing as it was given, with karras_levels(20) and 0.5.",
     },
     mistakes=(
         Mistake(
@@ -1010,6 +1015,10 @@ SCHEDULE = Task(
     probe=_probe_schedule,
     reference={"levels_at": doubling_levels, "shares": _shares(), "middle": MIDDLE, "below": BELOW},
     decimals=5,
+    asks={
+        "below": "The 80 shares of the intervals below `middle`, added up, with mean −1.1 and std 2: is that "
+        "your number?",
+    },
     mistakes=(
         Mistake(
             {
@@ -1352,8 +1361,9 @@ def _probe_refine(answer, seed):
     values = {"x after three jumps": answer.refine(bent, x, levels, end, noises), "levels asked": asked[:3]}
     # a linear f: with unit vectors in place of the start and the noises, the squares add up to the variance
     unit = torch.eye(3, dtype=torch.float64)
-    one = answer.refine(flow.x0, math.hypot(STD, 8.0) * unit[0], levels[:1], end, [])
-    three = answer.refine(flow.x0, math.hypot(STD, 8.0) * unit[0], levels, end, list(unit[1:]))
+    start, *more = unit.reshape(3, 1, 3)
+    one = answer.refine(flow.x0, math.hypot(STD, 8.0) * start, levels[:1], end, [])
+    three = answer.refine(flow.x0, math.hypot(STD, 8.0) * start, levels, end, more)
     values["std, exact flow map, one jump, three, exact"] = [
         float(one.norm()),
         float(three.norm()),
@@ -1383,6 +1393,10 @@ REFINE = Task(
     },
     decimals=5,
     asks={
+        "means_std": "One jump: the factor of D at level 80, times the deviation of x there. Is that your "
+        "number?",
+        "four_rounds": "Follow v by hand once: after the jump from 80 its root is 0.475. What does one round "
+        "at level 0.2 make of that?",
         "std, exact flow map, one jump, three, exact": "With the exact flow map the deviation must stay "
         "exact after every jump: how much noise does a sample at the end lack to be one at level s?",
     },
@@ -1553,6 +1567,14 @@ COST = Task(
         "claim": "fails",
     },
     decimals=4,
+    asks={
+        "ratio": "Write down the student's seconds for 10,000 samples: training, pairs, calls. Which of them "
+        "is the largest?",
+        "pays_from": "What is paid once, and what does each sample save? Put your number, and the one before "
+        "it, into `seconds` for both.",
+        "pays_from_equal": "Which row of the teacher is no worse than 4.1, with the fewest calls? Put your "
+        "number, and the one before it, into `seconds` for both.",
+    },
     mistakes=(
         Mistake(
             {"seconds": _seconds(share=0.0, pairs_too=False)},
