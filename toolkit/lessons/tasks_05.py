@@ -618,8 +618,9 @@ LOSSES = Task(
 # --- 5.4: the boundary and the noise ------------------------------------------------------------------------
 
 
-def _batch_loss(shared=True, skip=("high", "low"), end=END, each=True, seed=None):
-    """The loss of task 5.4 with something broken in it: the noise, where the boundary holds, its level."""
+def _batch_loss(shared=True, skip=("high", "low"), end=END, each=True, stop=True):
+    """The loss of task 5.4 with something broken in it: the noise, where the boundary holds, its level, the
+    stop-gradient."""
 
     def loss_of_batch(network, x0, t, s, generator):
         def draw():
@@ -638,7 +639,7 @@ def _batch_loss(shared=True, skip=("high", "low"), end=END, each=True, seed=None
         else:
             low = x0 + _column(s) * draw()
             high = x0 + _column(t) * draw()
-        with torch.no_grad():
+        with torch.set_grad_enabled(not stop):
             target = f(low, s, "low")
         return (f(high, t, "high") - target).square().mean()
 
@@ -676,11 +677,13 @@ def _probe_boundary(answer, seed):
 
     values = {
         "loss, network constant": loss(lambda x, u: torch.full_like(x, 0.7), 1.5 * s, s),
-        "loss, network tanh": loss(lambda x, u: torch.tanh(x + _column(u)), 1.5 * s, s),
         "loss, t and s at the end": loss(
             lambda x, u: x.square(), torch.full_like(s, END), torch.full_like(s, END)
         ),
     }
+    theta = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    value, slope = _gradients(loss(lambda x, u: torch.tanh(theta * x + _column(u)), 1.5 * s, s), theta)
+    values |= {"loss, network tanh": value, "its gradient in a parameter": slope}
     around = dict(d=(0.3, 1.0), r=(0.1, 1.0), s=(1.0, 3.0))
     values |= named_expressions(answer, seed, 2, factor_shared=around, factor_independent=around)
     return values | _rights(answer, 1e-3, log10_std=LOG10_STD)
@@ -738,6 +741,11 @@ BOUNDARY = Task(
         Mistake(
             {"loss_of_batch": _batch_loss(end=0.0)},
             "Your boundary lies at 0, and the levels end at 0.002: there the network still has a say.",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(stop=False)},
+            "Both mistakes are mended, and a new one is made: the listing kept the gradient out of its "
+            "target.",
         ),
         Mistake(
             {"loss_of_batch": _batch_loss(each=False)},
