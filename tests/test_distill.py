@@ -551,6 +551,27 @@ def test_consistency_distillation_ends_where_its_solver_does(seed):
     np.testing.assert_allclose(got, want, rtol=0.03)
 
 
+@pytest.mark.parametrize("metric", ["mse", "huber"])
+@pytest.mark.parametrize("weighting", ["1/gap", "snr+1", "uniform"])
+@by_seed
+def test_the_loss_of_a_step_is_the_formula(metric, weighting, seed):
+    """lambda d(f(x + t eps, t), f(x + s eps, s)), written out for EDM, with the same generator."""
+    data, student = Mixture.ring(4).sample(100, seed).float(), ConsistencyModel(small(seed=seed), EDM())
+    generator, times = torch.Generator().manual_seed(seed), grids.karras(EDM(), 7)
+    x0, eps, _ = batches(student.network, data, batch=50)(generator)
+    place = draw_intervals(times, EDM(), 50, generator)
+    t, s = times[place], times[place + 1]
+    with torch.no_grad():
+        far, near = (student.x0(x0 + u[:, None].float() * eps, u) for u in (t, s))
+    squares = (far - near).double().square()
+    c = 0.00054 * math.sqrt(2)
+    size = squares.mean(1) if metric == "mse" else (squares.sum(1) + c * c).sqrt() - c
+    scale = {"1/gap": 1 / (t - s), "snr+1": 1 / t**2 + 4, "uniform": 0 * t + 4}[weighting]
+    options = dict(levels=(7, 7), batch=50, seed=seed, metric=metric, weighting=weighting)
+    run = train_consistency(student, data, steps=1, **options)
+    assert float(run.losses[0]) == pytest.approx(float((scale * size).mean()), rel=1e-4)
+
+
 def test_an_average_without_memory_is_the_stopped_gradient():
     for seed in (0, 1):
         runs = []
