@@ -7,7 +7,7 @@
 Three settings: "digits" (the teacher is a network, `teacher()`; one student serves every class and, without a
 label, all of them), and in the plane "ring" and "swiss roll", whose teachers are exact, so that every
 student's error is known point by point.  All start from noise at level 80 of `EDM()`, except "reflow", which
-lives on `Flow()`; `jump` takes the same noise for each. """
+lives on `Flow()`; `jump` takes the same noise for each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Setting:
 
     def pairs(self, n, seed):
         """n pairs of the teacher, noise (n, ...) at level 80 and sample (n, ...), with labels (n,) or None;
-        half of the labels say "no class". """
+        half of the labels say "no class"."""
         noise = initial_noise(n, self.shape, 1000 + seed) * START
         labels = None
         if self.labels is not None:
@@ -75,14 +75,14 @@ class Setting:
 
 def teacher():
     """The digits' teacher: the network of the other chapters, trained with half of the labels dropped, so
-    that it is as good without a label as with one. """
+    that it is as good without a label as with one."""
     return Network(pretrained("digits-teacher"), EDM(), predicts="edm", sigma_data=DIGITS_SIGMA_DATA)
 
 
 @cache
 def mixture(name):
     """The data of the plane's settings, as a `Mixture`: "ring" is eight Gaussians of deviation 0.1 on the
-    unit circle, "swiss roll" is `data.swiss_roll` as 512 Gaussians of its noise along the curve. """
+    unit circle, "swiss roll" is `data.swiss_roll` as 512 Gaussians of its noise along the curve."""
     if name == "ring":
         return Mixture.ring(8, radius=1.0, std=0.1)
     if name == "swiss roll":
@@ -222,7 +222,7 @@ OPTIONS = {
         "consistency-distilled": dict(steps=4000, lr=2e-3, levels=(18, 18), log_level=(0.0, 2.0)),
         "adversarial": dict(pairs=40_000, steps=4000, lr=1e-3, adversarial=0.3),
         "reflow": dict(pairs=40_000, steps=7000, lr=2e-3),
-        "guided": dict(steps=3000, lr=1e-3, scales=(1.0, 4.0)),
+        "guided": dict(steps=4500, lr=1e-3, scales=(1.0, 4.0)),
     },
     "plane": {
         "regression": dict(pairs=20_000, steps=3000, lr=2e-3),
@@ -237,7 +237,7 @@ OPTIONS = {
 
 def train(name, on="digits", seed=0, **loop):
     """Train the student `name` on the setting `on` from its recipe: a model.  loop: progress, callback, ...
-    of `training.fit`.  Settles for about a minute on two cores on digits, and for 20 s in the plane. """
+    of `training.fit`.  Settles for about a minute on two cores on digits, and for 20 s in the plane."""
     options = OPTIONS["digits" if on == "digits" else "plane"]
     if name not in options:
         raise ValueError(f"there is no student {name!r} on {on}; there are {', '.join(options)}")
@@ -250,7 +250,7 @@ def student(name, on="digits", *, retrain=False, seed=0, progress=True):
     trained anew, from `seed`.
 
     A model on EDM() ("reflow": on Flow()); use `jump`, and for "guided" `distill.at_scale`. ValueError for a
-    name or a setting that does not exist. """
+    name or a setting that does not exist."""
     if retrain:
         return train(name, on, seed, progress=progress)
     if on not in ("digits", "ring"):
@@ -275,7 +275,7 @@ def jump(model, noise, steps=1, seed=0):
     """Samples (n, ...) of a student, or of the teacher, from noise (n, ...) at level 80, in `steps` calls.
 
     A consistency model jumps, and adds noise anew at `refinement_times`; any other model makes that many
-    steps of DDIM: on Karras's grid, or on Flow() in equal steps. """
+    steps of DDIM: on Karras's grid, or on Flow() in equal steps."""
     schedule = model.schedule
     if isinstance(schedule, Flow):
         times = grids.uniform(schedule, steps, FLOW_START, 0.0)
@@ -288,5 +288,5 @@ def jump(model, noise, steps=1, seed=0):
 def refinement_times(steps):
     """Times for `distill.consistency`: 80, then steps - 1 levels from 1.5 downwards, each half the one
     before, then
-    the end: new noise is worth adding only where it leaves the class and the pose as they are. """
+    the end: new noise is worth adding only where it leaves the class and the pose as they are."""
     return [START, *(1.5 * 0.5**i for i in range(steps - 1)), EDM().end]

@@ -6,7 +6,7 @@
 
 A student is written to the folder `seeds`, which is not part of the project; `record` measures what lies
 there and writes toolkit/claims/recorded/distillation.json.  Seconds are those of one core and depend on the
-machine; everything else does not. """
+machine; everything else does not."""
 
 import json
 import statistics
@@ -82,7 +82,7 @@ def make_student(on: str, name: str, seed: int = 0, seeds: Path = Path("seeds"))
 
 def digits_figures(model_of, seed):
     """Fréchet distance with and without labels, accuracy and share of near copies of N images;
-    `model_of(label)` -> noise -> images. """
+    `model_of(label)` -> noise -> images."""
     labels = digit_labels(N, seed)
     noise = initial_noise(N, (1, 8, 8), seed) * START
     free, classed = model_of(None)(noise), model_of(labels)(noise)
@@ -97,7 +97,7 @@ def digits_figures(model_of, seed):
 
 def plane_figures(images_of, on):
     """Root mean square and median distance to the exact end of the trajectory, and the sliced Wasserstein
-    distance to POINTS fresh points, beside that of another POINTS fresh points. """
+    distance to POINTS fresh points, beside that of another POINTS fresh points."""
     noise = initial_noise(POINTS, 2, 77) * START
     exact = reference(setting(on).teacher, noise[:1000], START, EDM().end)
     made = images_of(noise)
