@@ -55,9 +55,7 @@ def slope():
         h = 1e-5 * math.hypot(1, t)
         found = (experiments.flow_map(x + h, start=t) - experiments.flow_map(x - h, start=t)) / (2 * h)
         y = experiments.flow_map(x, start=t)
-        ratio = (
-            experiments.marginal(PEAKS, x, t)[0] / experiments.marginal(PEAKS, y, SCHEDULE.end)[0]
-        )
+        ratio = experiments.marginal(PEAKS, x, t)[0] / experiments.marginal(PEAKS, y, SCHEDULE.end)[0]
         gentle = ratio * t < 100
         assert gentle.sum() > 6 and np.allclose(found[gentle], ratio[gentle], rtol=1e-4)
 
@@ -86,7 +84,12 @@ def ddim_from_data():
     """The step written in the predicted data is the sampler's, and the batched one's."""
     model, x = Mixture.ring(8).model(VP()), initial_noise(20, 2, 0, **DOUBLE)
     t, u = 0.7, 0.3
-    a, s, b, r = model.schedule.alpha(t), model.schedule.sigma(t), model.schedule.alpha(u), model.schedule.sigma(u)
+    a, s, b, r = (
+        model.schedule.alpha(t),
+        model.schedule.sigma(t),
+        model.schedule.alpha(u),
+        model.schedule.sigma(u),
+    )
     x0 = model.x0(x, t)
     by_hand = b * x0 + r / s * (x - a * x0)
     every = lambda v: torch.full((20,), v, **DOUBLE)  # noqa: E731
@@ -155,22 +158,24 @@ def skip():
         assert math.isclose(found[0], c_skip.subs(at)) and math.isclose(
             found[1], c_out.subs(at), abs_tol=1e-15
         )
-        x, F = torch.tensor([[0.7]], **DOUBLE), 1.3
-        model = ConsistencyModel(lambda x, c: torch.full_like(x, F), SCHEDULE, sigma_data=0.5)
-        assert math.isclose(float(model.x0(x, level)), found[0] * 0.7 + found[1] * F, rel_tol=1e-12)
+        x = torch.tensor([[0.7]], **DOUBLE)
+        model = ConsistencyModel(lambda x, c: torch.full_like(x, 1.3), SCHEDULE, sigma_data=0.5)
+        assert math.isclose(float(model.x0(x, level)), found[0] * 0.7 + found[1] * 1.3, rel_tol=1e-12)
 
 
 @equation("distill.loss")
 def loss():
-    """Expected descent on the slopes of a Gaussian with the target held fixed settles at the recursion's; with
-    the target's gradient it settles elsewhere."""
+    """Expected descent on the slopes of a Gaussian with the target held fixed settles at the recursion's;
+    with the target's gradient it settles elsewhere."""
     for steps in (5, 20):
         _, end = experiments.sweeps_with_average(0.0, steps)
         assert math.isclose(end, experiments.one_step_std(steps), rel_tol=1e-6)
     s = experiments.rising(5)
     var, cross = 0.25 + s**2, 0.25 + s[1:] * s[:-1]
     w = s[1:] ** -2 + 4
-    value = lambda a: float((w * (a[1:] ** 2 * var[1:] - 2 * a[1:] * a[:-1] * cross + a[:-1] ** 2 * var[:-1])).sum())  # noqa: E731, E501
+    value = lambda a: float(
+        (w * (a[1:] ** 2 * var[1:] - 2 * a[1:] * a[:-1] * cross + a[:-1] ** 2 * var[:-1])).sum()
+    )  # noqa: E731, E501
     best = experiments.slopes_with_gradient(5)
     for n in range(1, 6):
         for h in (1e-3, -1e-3):
@@ -189,14 +194,16 @@ def pair():
     x, y = x0 + t * z, x0 + s * z
     step = sample(ddim, PEAKS.model(SCHEDULE), x, [t, s]).x
     basis = torch.cat([torch.ones_like(x), x, x.square(), x.sin()], 1)
-    assert ((y - step) * basis).mean(0).abs().max() < 0.005, "the difference is orthogonal to functions of x_t"
+    assert ((y - step) * basis).mean(0).abs().max() < 0.005, (
+        "the difference is orthogonal to functions of x_t"
+    )
     assert experiments.rms(y - step) > 0.05
 
 
 @equation("distill.recursion")
 def recursion():
-    """The tabulated minimiser beats its neighbours in the drawn loss of each level, and is the Gaussian's slope
-    where the data are one Gaussian."""
+    """The tabulated minimiser beats its neighbours in the drawn loss of each level, and is the Gaussian's
+    slope where the data are one Gaussian."""
     functions, s = experiments.minimiser(5), experiments.rising(5)
     n = 300_000
     x0, z = PEAKS.sample(n, seed=5)[:, 0].numpy(), initial_noise(n, 1, 6, **DOUBLE)[:, 0].numpy()
@@ -225,8 +232,8 @@ def variance():
 
 @equation("distill.gaussian")
 def gaussian():
-    """The slope is the regression coefficient of x_n on x_{n+1}; the expansion by sympy; and the sum against the
-    exact product, whose difference is of second order."""
+    """The slope is the regression coefficient of x_n on x_{n+1}; the expansion by sympy; and the sum against
+    the exact product, whose difference is of second order."""
     d, t, h = sympy.symbols("d t h", positive=True)
     x0, z = sympy.symbols("x0 z")
     low, high = x0 + (t - h) * z, x0 + t * z
@@ -266,8 +273,8 @@ def huber():
 
 @equation("distill.multistep")
 def multistep():
-    """The variance added is the missing one; with the flow map any number of steps keeps the distribution, and a
-    biased slope gives the variance of the recursion."""
+    """The variance added is the missing one; with the flow map any number of steps keeps the distribution,
+    and a biased slope gives the variance of the recursion."""
     t, end = 3.0, SCHEDULE.end
     assert math.isclose(end**2 + (t**2 - end**2), t**2)
     perfect = FlowMap(GaussianFlow(SCHEDULE, std=0.5))
@@ -282,8 +289,8 @@ def multistep():
 
 @equation("distill.critic")
 def critic():
-    """Pointwise the critic's loss p softplus(-D) + q softplus(D) is least at log(p / q); the core's loss is that
-    sum; and at q = p its value is 2 log 2."""
+    """Pointwise the critic's loss p softplus(-D) + q softplus(D) is least at log(p / q); the core's loss is
+    that sum; and at q = p its value is 2 log 2."""
     p, q, D = sympy.symbols("p q D", positive=True)
     value = p * sympy.log(1 + sympy.exp(-D)) + q * sympy.log(1 + sympy.exp(D))
     assert sympy.simplify(sympy.diff(value, D).subs(D, sympy.log(p / q))) == 0
@@ -296,8 +303,8 @@ def critic():
 
 @equation("distill.reflow")
 def reflow_field():
-    """The regression target in the core is z - x_0; the mean of it given x_t is the velocity of the exact flow; and
-    on pairs of the flow map it is the pairs' own line."""
+    """The regression target in the core is z - x_0; the mean of it given x_t is the velocity of the exact
+    flow; and on pairs of the flow map it is the pairs' own line."""
     flow = Flow()
     x0, z, t = torch.tensor([[0.3]], **DOUBLE), torch.tensor([[-1.1]], **DOUBLE), 0.4
     v = target("edm", x0, z, torch.tensor(1 - t, **DOUBLE), torch.tensor(t, **DOUBLE), 1.0)

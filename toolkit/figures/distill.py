@@ -5,22 +5,24 @@ from functools import cache
 import numpy as np
 import torch
 
-from toolkit import EDM, Flow, Mixture, grids, initial_noise, sample
+from toolkit import EDM, grids, initial_noise, sample, students
 from toolkit.claims import distill as experiments
 from toolkit.ddim import ddim
 from toolkit.ode import edm_heun
 from toolkit.plots import (
     COLOURS,
-    GREY,
     INK,
+    MARKERS,
     Picture,
     image_grid,
     lines,
     listing,
     mark,
+    mosaic,
     new_figure,
     number,
     plain,
+    scatter_grid,
     style,
     trajectories,
 )
@@ -30,8 +32,8 @@ SCHEDULE = EDM()
 
 @style()
 def maps(functions, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt=None):
-    """One-step maps of one-dimensional data: dict label -> (n,) answers to `experiments.quantiles(n)`, the exact
-    one first, drawn wide in grey; the density of the data at the right."""
+    """One-step maps of one-dimensional data: dict label -> (n,) answers to `experiments.quantiles(n)`, the
+    exact one first, drawn wide in grey; the density of the data at the right."""
     fig, (left, right) = new_figure(1, 2, height=3.4, sharey=True, width_ratios=(4, 1))
     told = []
     for i, (label, y) in enumerate(functions.items()):
@@ -113,19 +115,21 @@ def learned(model, levels, n=2000):
     )
 
 
+@style()
 def gradients():
     """Deviation of one-step samples against levels, with the stop-gradient and without."""
     found = {
-        label.replace("snr+1", r"$1/\sigma^2+1/d^2$").replace("1/gap", "1/gap"): row
-        for label, row in experiments.gradients().items()
+        label.replace("snr+1", r"$1/\sigma^2+1/d^2$"): row for label, row in experiments.gradients().items()
     }
     counts = list(experiments.COUNTS)
     series = found | {"data": ([counts[0], counts[-1]], [experiments.TRUE_STD] * 2)}
-    picture = lines(series, "levels", "deviation of the samples", logx=True)
-    picture.axes[0].set_xticks(counts, [str(m) for m in counts])
-    picture.axes[0].minorticks_off()
-    picture.axes[0].set_ylim(0, None)
-    picture.axes[0].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    picture = lines(series, "levels", "deviation of the samples", logx=True, height=3.7)
+    ax = picture.axes[0]
+    ax.set_xticks(counts, [str(m) for m in counts])
+    ax.minorticks_off()
+    ax.set_ylim(0, None)
+    ax.get_legend().remove()
+    picture.fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return picture
 
 
@@ -154,3 +158,186 @@ def refinement():
     ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
     ax.set_ylim(0, 1.2)
     return picture
+
+
+# ---- the shipped students ----------------------------------------------------------------------------------
+
+
+def guidance(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
+    """RMS distance of digits from those of the guided teacher, against the scale: the guided student, and the
+    teacher without guidance."""
+    names = {"student": "guided student, 18 calls", "plain": "teacher without guidance, 18 calls"}
+    series = {label: ([], []) for label in names.values()}
+    for scale in scales:
+        runs = experiments.guided_samples(scale)
+        for key, label in names.items():
+            series[label][0].append(scale)
+            series[label][1].append(experiments.rms(runs[key].x - runs["teacher"].x))
+    picture = lines(series, "guidance scale $w$", "RMS from the guided teacher")
+    picture.axes[0].axvspan(4, max(scales[-1], 4.5), color="#E8E8E8", zorder=0)
+    picture.axes[0].annotate("not trained", (5, 0), xytext=(0, 6), textcoords="offset points", ha="center")
+    picture.axes[0].set_ylim(0, None)
+    return picture
+
+
+def ring_students():
+    """The ring through each student in one call, from the same noise, with what lies between the modes."""
+    clouds = {"the flow map": experiments.ring_ends()[1]}
+    clouds["one DDIM step"] = experiments.ring_jumps("teacher")
+    short = {"consistency": "CT", "consistency-distilled": "CD"}
+    clouds |= {short.get(name, name): experiments.ring_jumps(name) for name in experiments.RING_STUDENTS}
+    told = [f"{name} {number(experiments.off_modes(cloud))} %" for name, cloud in clouds.items()]
+    return scatter_grid(
+        clouds,
+        limit=1.5,
+        size=2.5,
+        alt=f"{experiments.NOISE} samples on a ring of eight modes from the same noise in one call. Share "
+        f"between the "
+        f"modes: {listing(told, 10)}.",
+    )
+
+
+def reflow_paths(n=40):
+    """Paths of rectified flow on the ring, before and after one reflow, from the same noise."""
+    paths = experiments.flow_paths(n)
+    return trajectories(paths, data=students.mixture("ring").sample(600, 1), cols=2, limit=2.4)
+
+
+ROWS = {
+    "teacher, 36 calls": None,
+    "teacher, 1 call": "teacher",
+    "regression": "regression",
+    "progressive": "progressive",
+    "distilled consistency": "consistency-distilled",
+    "adversarial": "adversarial",
+    "reflow": "reflow",
+    "trained consistency": "consistency",
+}
+
+
+@cache
+def _teacher_path(n, steps=18, seed=41):
+    """(noise, path): n noises of digits, and the teacher's states from there in Heun's steps."""
+    noise = initial_noise(n, (1, 8, 8), seed) * SCHEDULE.start
+    run = sample(edm_heun, students.teacher(), noise, grids.karras(SCHEDULE, steps), keep_path=True)
+    return noise, run.path
+
+
+@cache
+def _digit_jumps(name, n, seed=41):
+    noise = _teacher_path(n, seed=seed)[0]
+    model = students.teacher() if name == "teacher" else students.student(name)
+    return students.jump(model, noise).detach()
+
+
+def all_students(n=10):
+    """Digits of the teacher and of every student in one call, one noise a column."""
+    path = _teacher_path(24)[1]
+    rows = {label: (path[-1] if name is None else _digit_jumps(name, 24))[:n] for label, name in ROWS.items()}
+    far = {
+        label: experiments.rms(batch - path[-1, :n])
+        for label, batch in rows.items()
+        if ROWS[label] is not None
+    }
+    told = [f"{label} {number(v)}" for label, v in far.items()]
+    return image_grid(
+        rows,
+        alt=f"{n} noises in columns; rows: {listing(list(rows), 9)}. Root mean square distance from the "
+        f"top row: "
+        f"{listing(told, 9)}.",
+    )
+
+
+def jumps(noise=3, data="ring"):
+    """For the widget: one noise, the teacher's path, and where each student jumps; data: "ring" or
+    "digits"."""
+    return _ring_jumps(noise) if data == "ring" else _digits_jumps(noise)
+
+
+@style()
+def _ring_jumps(k):
+    noise, ends = experiments.ring_ends()
+    times = grids.karras(SCHEDULE, 60)
+    path = sample(
+        edm_heun, students.mixture("ring").model(SCHEDULE), noise[k : k + 1], times, keep_path=True
+    ).path[:, 0]
+    scaled = path / (1 + times[:, None] ** 2).sqrt()  # every level on one scale
+    fig, (left, right) = new_figure(1, 2, height=3.7)
+    for ax in (left, right):
+        ax.scatter(
+            *students.mixture("ring").sample(700, 1).T, s=3, color="#C8C8C8", linewidths=0, rasterized=True
+        )
+    left.plot(*scaled.T, color=INK, linewidth=1.4)
+    left.plot(*scaled[0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=7)
+    far, at = {}, ends[k]
+    for i, name in enumerate(experiments.RING_STUDENTS):
+        y = experiments.ring_jumps(name)[k]
+        far[name] = float((y - at).norm())
+        right.plot(
+            *y,
+            MARKERS[i + 1],
+            color=COLOURS[i + 1],
+            markersize=9,
+            alpha=0.85,
+            label=name,
+            markeredgecolor="white",
+        )
+    for ax in (left, right):
+        ax.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white", label="the path's end")
+    left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal", title="the teacher's path")
+    right.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title="each student's jump")
+    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    told = [f"{name} {number(v)}" for name, v in far.items()]
+    return Picture(
+        fig,
+        f"Noise {k} on the ring of eight modes: the exact path, and the students' jumps; distance from the "
+        f"path's "
+        f"end: {listing(told, 8)}.",
+    )
+
+
+@style()
+def _digits_jumps(k):
+    path = _teacher_path(24)[1][:, k]
+    levels = grids.karras(SCHEDULE, 18)
+    scaled = path / (1 + levels.float()[:, None, None, None] ** 2).sqrt()
+    shown = [0, 7, 9, 11, 12, 14, 18]
+    names = [name for name in ROWS.values() if name not in (None, "teacher")]
+    ends = [_digit_jumps(name, 24)[k] for name in names]
+    sheet, y, x = mosaic([[scaled[i] for i in shown], [path[-1], *ends]], pixels=60, gap=8)
+    fig, ax = new_figure(height=2.7)
+    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_xticks(x, ["path\nend", *(name.replace("-", "\n") for name in names)], fontsize=8)
+    ax.set_yticks(y, ["teacher's\npath", "one call"])
+    far = [f"{name} {number(experiments.rms(e - path[-1]))}" for name, e in zip(names, ends)]
+    return Picture(
+        fig,
+        f"Noise {k} of the digits: above, states of the teacher's path from noise to a digit; below, its "
+        f"end and each "
+        f"student's jump; root mean square distance from the end: {listing(far, 8)}.",
+    )
+
+
+@style()
+def break_even():
+    """Calls paid for training and sampling together, against the number of samples, on log axes: the teacher
+    with 36 and 18 calls a sample, and the band of all one-step students."""
+    n = np.logspace(3, 7, 80)
+    paid = [experiments.training_calls(name) for name in experiments.ONE_STEP]
+    fig, ax = new_figure(height=3.3)
+    for i, calls in enumerate((36, 18)):
+        ax.plot(n, n * calls, label=f"teacher, {calls} calls a sample", **mark(i, points=False))
+    ax.fill_between(n, min(paid) + n, max(paid) + n, color="#B5B5B5", label="the students, 1 call a sample")
+    ax.set(xscale="log", yscale="log", xlabel="samples drawn", ylabel="calls paid, training included")
+    ax.legend(loc="upper left")
+    even = experiments.break_even().values()
+    return Picture(
+        fig,
+        "Calls of the network paid in all against samples drawn, on log axes. The students' band is flat "
+        "up to about a "
+        f"million samples; the teacher's line of 18 calls crosses it between {number(min(even))} and "
+        f"{number(max(even))} samples.",
+    )
