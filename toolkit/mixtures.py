@@ -207,6 +207,12 @@ class MixtureModel(_Labelled):
         share = torch.where(wanted, weights, 0.0).sum(1, keepdim=True)
         return log_joint.masked_fill(~wanted, -math.inf) - share.log()
 
+    def eps_and_features(self, x, t):
+        """eps, and as features (B, d) the predicted x0, which is where the samples are bound for."""
+        eps = self.eps(x, t)
+        alpha, sigma = _levels(self.schedule, x, t)
+        return eps, ((x - sigma * eps) / alpha).flatten(1)
+
     def _view(self, want, x, t):
         self._calls[0] += 1
         flat = self._rows_of(x)

@@ -97,6 +97,11 @@ class Model:
             "variance='learned' needs Network(..., learned_variance=True)"
         )
 
+    def eps_and_features(self, x, t):
+        """eps at a number t and what the model found on the way, features (B, n), from one call: what AMED's
+        predictor reads.  ValueError for a model that has none. """
+        raise ValueError(f"{type(self).__name__} has no features to read")
+
     def begin(self):
         """Called by `sample` before each run; wrappers that remember something forget it here."""
 
@@ -204,9 +209,28 @@ class Network(_Labelled):
         prediction, fraction = self.prediction(x, t).chunk(2, dim=1)
         return self._convert("eps", prediction, x, t), (fraction + 1) / 2
 
+    def eps_and_features(self, x, t):
+        """eps and the features (B, n) of the network's bottleneck, from one call.
+
+        ValueError if the network has no `forward_with_features`; see `toolkit.networks`.
+        """
+        if not hasattr(self.network, "forward_with_features"):
+            raise ValueError(f"{type(self.network).__name__} has no forward_with_features to read")
+        found = []
+
+        def watched(*args):
+            out, features = self.network.forward_with_features(*args)
+            found.append(features)
+            return out
+
+        return self._convert("eps", self._called(watched, x, t), x, t), found[0]
+
     def prediction(self, x, t):
         """What the network itself returns at x (B, ...) and t, in the view `predicts`; counted as one call.
         """
+        return self._called(self.network, x, t)
+
+    def _called(self, network, x, t):
         self._calls[0] += 1
         if isinstance(t, torch.Tensor):
             c = (
@@ -220,7 +244,7 @@ class Network(_Labelled):
         out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         if self.predicts == "edm":
             x = x * self._edm_scale(x, t)
-        out = self.network(x, c) if self.label is None else self.network(x, c, self._labels(x))
+        out = network(x, c) if self.label is None else network(x, c, self._labels(x))
         if not isinstance(out, torch.Tensor) or out.shape != out_shape:
             got = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
             raise ValueError(f"the network must return a tensor of shape {tuple(out_shape)}, got {got}")
@@ -359,6 +383,12 @@ class Guided(_Wrapper):
     def with_label(self, label):
         return Guided(self.model, label, self.scale)
 
+    def eps_and_features(self, x, t):
+        """Guided eps, and the features of both calls side by side (B, 2n)."""
+        null, without = self._null.eps_and_features(x, t)
+        eps, given = self._conditional.eps_and_features(x, t)
+        return null + self.scale * (eps - null), torch.cat([without, given], dim=1)
+
     def begin(self):
         self._conditional.begin()
         self._null.begin()
@@ -414,6 +444,10 @@ class AFS(_Wrapper):
     def begin(self):
         self._answered = False
         self.model.begin()
+
+    def eps_and_features(self, x, t):
+        """As the model's; the answer in closed form has no features, None."""
+        return self.model.eps_and_features(x, t) if self._answered else (self.eps(x, t), None)
 
     def _view(self, want, x, t):
         if self._answered:
