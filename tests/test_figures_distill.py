@@ -20,7 +20,7 @@ def numbers(picture):
 
 def test_one_step_says_the_mean_and_the_flow_map_does_not():
     alt = figures.why_hard(400).alt
-    spreads = [float(v) for v in re.findall(r"deviation ([\d.]+)", alt)]
+    spreads = [float(v) for v in re.findall(r"deviation ([\d.]*\d)", alt)]
     assert spreads[0] > 0.8 and spreads[1] < 0.6 and spreads[2] < 0.02
 
 
@@ -61,6 +61,8 @@ def test_bias_is_of_first_order_on_a_gaussian_only():
 def test_a_better_solver_teaches_in_fewer_levels():
     found = experiments.teachers_and_training((10, 20, 40))
     orders = {name: slope(*row) for name, row in found.items()}
+    shown = experiments.with_a_teacher()
+    assert shown["distillation, Heun steps: 80 levels"] < 0.01 * shown["training: 80 levels"]
     assert (
         orders["distillation, Heun steps"] > 1.9 > 1 > orders["distillation, DDIM steps"] > orders["training"]
     )
@@ -133,7 +135,6 @@ def test_break_even_is_where_the_bills_are_equal():
     for name, n in experiments.break_even().items():
         student = experiments.training_calls(name.removeprefix("samples, ")) + n
         assert student == pytest.approx(18 * n, rel=1e-3)
-    assert isinstance(figures.break_even(), Picture)
 
 
 def test_the_table_holds_what_was_recorded():

@@ -285,7 +285,12 @@ def _ring_jumps(k):
     for ax in (left, right):
         ax.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white", label="the path's end")
     left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal", title="the teacher's path")
-    right.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal", title="each student's jump")
+    right.set(
+        xlim=(at[0] - 0.45, at[0] + 0.45),
+        ylim=(at[1] - 0.45, at[1] + 0.45),
+        aspect="equal",
+        title="each student's jump, nearer",
+    )
     fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     told = [f"{name} {number(v)}" for name, v in far.items()]
     return Picture(
@@ -318,26 +323,4 @@ def _digits_jumps(k):
         f"Noise {k} of the digits: above, states of the teacher's path from noise to a digit; below, its "
         f"end and each "
         f"student's jump; root mean square distance from the end: {listing(far, 8)}.",
-    )
-
-
-@style()
-def break_even():
-    """Calls paid for training and sampling together, against the number of samples, on log axes: the teacher
-    with 36 and 18 calls a sample, and the band of all one-step students."""
-    n = np.logspace(3, 7, 80)
-    paid = [experiments.training_calls(name) for name in experiments.ONE_STEP]
-    fig, ax = new_figure(height=3.3)
-    for i, calls in enumerate((36, 18)):
-        ax.plot(n, n * calls, label=f"teacher, {calls} calls a sample", **mark(i, points=False))
-    ax.fill_between(n, min(paid) + n, max(paid) + n, color="#B5B5B5", label="the students, 1 call a sample")
-    ax.set(xscale="log", yscale="log", xlabel="samples drawn", ylabel="calls paid, training included")
-    ax.legend(loc="upper left")
-    even = experiments.break_even().values()
-    return Picture(
-        fig,
-        "Calls of the network paid in all against samples drawn, on log axes. The students' band is flat "
-        "up to about a "
-        f"million samples; the teacher's line of 18 calls crosses it between {number(min(even))} and "
-        f"{number(max(even))} samples.",
     )
