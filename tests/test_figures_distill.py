@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import student_options
 from toolkit import EDM, initial_noise, students
 from toolkit.claims import distill as experiments
 from toolkit.claims import recorded
@@ -154,3 +155,26 @@ def test_rounding_to_many_bits_changes_nothing_and_to_few_much():
     c = torch.zeros(4)
     assert torch.allclose(network(x, c), same(x, c), atol=1e-3)
     assert EDM().end == experiments.SCHEDULE.end
+
+
+@pytest.mark.parametrize(
+    "name, seed", [("CD, weight 1/σ²+1/d²", 0), ("CD, uniform weight", 0), ("CT, gradient through", 5)]
+)
+def test_the_study_of_options_comes_out_again(name, seed):
+    """The same seed, or another, to within what machines and seeds differ by."""
+    mean, half = experiments.spread(recorded("student_options")["consistency"][name], "rms")
+    assert student_options.consistency_scores(name, seed)["rms"] == pytest.approx(mean, abs=0.05 + half)
+
+
+def test_the_study_of_options_is_whole():
+    study = recorded("student_options")
+    assert set(study["consistency"]) == set(student_options.CONSISTENCY)
+    assert set(study["critic"]) == {f"{w:g}" for w in student_options.CRITIC}
+    assert all(len(rows) == 3 for group in ("consistency", "critic") for rows in study[group].values())
+    assert "CT, noise drawn twice" in experiments.option_table()
+    assert "critic's weight 100" in experiments.option_table("critic")
+
+
+def test_guided_distances_are_the_recorded_ones():
+    found = experiments.guided_distances()
+    assert found["scale 2: student, 18 calls"] == pytest.approx(found["scale 2: teacher, 36 calls"], rel=0.15)

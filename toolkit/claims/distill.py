@@ -1215,7 +1215,7 @@ register(
         experiment=size_of_students,
         holds=lambda r: r["weights of the student"] < r["weights of the teacher"],
         verdict=False,
-        finding="Teacher and student have the same 364,592 weights. What shrinks is the number of calls.",
+        finding="Teacher and student have the same 364,576 weights. What shrinks is the number of calls.",
     )
 )
 register(

@@ -269,10 +269,10 @@ def _ring_jumps(k):
         )
     left.plot(*scaled.T, color=INK, linewidth=1.4)
     left.plot(*scaled[0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=7)
-    far, at = {}, ends[k]
+    far, at = {}, ends[k].numpy()
     for i, name in enumerate(experiments.RING_STUDENTS):
-        y = experiments.ring_jumps(name)[k]
-        far[name] = float((y - at).norm())
+        y = experiments.ring_jumps(name)[k].numpy()
+        far[name] = float(np.linalg.norm(y - at))
         right.plot(
             *y,
             MARKERS[i + 1],
@@ -282,8 +282,10 @@ def _ring_jumps(k):
             label=name,
             markeredgecolor="white",
         )
-    for ax in (left, right):
-        ax.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white", label="the path's end")
+    left.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white")
+    right.plot(
+        *at, "*", markerfacecolor="none", markeredgecolor=INK, markersize=26, label="the path's end", zorder=1
+    )
     left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal", title="the teacher's path")
     right.set(
         xlim=(at[0] - 0.45, at[0] + 0.45),
