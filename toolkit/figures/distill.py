@@ -284,7 +284,7 @@ def _ring_jumps(k):
         )
     left.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white")
     right.plot(
-        *at, "*", markerfacecolor="none", markeredgecolor=INK, markersize=26, label="the path's end", zorder=1
+        *at, "*", markerfacecolor="none", markeredgecolor=INK, markersize=18, label="the path's end", zorder=1
     )
     left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal", title="the teacher's path")
     right.set(
