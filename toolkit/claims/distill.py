@@ -227,7 +227,7 @@ register(
         experiment=halving,
         holds=lambda r: abs(r["literal loss, 8 steps"] - r["literal loss, 16 steps"]) < 1e-3,
         verdict=False,
-        finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .351 "
+        finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .350 "
         "instead "
         "of .419 on N(0, 1/4). Nothing is halved but the budget.",
     )
