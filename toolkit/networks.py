@@ -349,7 +349,8 @@ def load_weights(path, sha256=None):
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["toolkit"])
             state = {key: file.get_tensor(key).float() for key in file.keys()}
-        net = ARCHITECTURES[about["architecture"]](**about["config"])
+        with torch.random.fork_rng([]):  # the first weights are drawn from the global state
+            net = ARCHITECTURES[about["architecture"]](**about["config"])
         net.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError, TypeError, json.JSONDecodeError) as error:
         reason = str(error).splitlines()[0]

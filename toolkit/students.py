@@ -107,7 +107,7 @@ def _loaded(name):
 
 
 def _toy(seed):
-    with torch.random.fork_rng():
+    with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return ToyMLP(width=96)
 
@@ -193,7 +193,9 @@ def _reflow(setting, seed, *, pairs, **options):
 
 
 def _guided(setting, seed, **options):
-    network = ScaledMLP()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network = ScaledMLP()
     network.load_state_dict(pretrained("digits-teacher").state_dict(), strict=False)
     model = setting.fresh(seed).with_network(network)
     run = distill.distill_guidance(

@@ -15,6 +15,7 @@ NOTEBOOKS = [
     "chapters/02_ddim.ipynb",
     "chapters/03_sde_ode.ipynb",
     "chapters/04_dpm_solver.ipynb",
+    "chapters/05_distillation.ipynb",
 ]
 
 pytestmark = [

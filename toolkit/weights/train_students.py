@@ -1,7 +1,7 @@
 """Train the students of chapter 5 and record how good they are:
 
     python -m toolkit.weights.train_students teacher                     the digits' teacher, first
-    python -m toolkit.weights.train_students student digits consistency  one student, with --seed 0, 1 and 2
+    python -m toolkit.weights.train_students student digits consistency  one student, with --seed 0, 1, 2
     python -m toolkit.weights.train_students record                      measure all, and ship those of seed 0
 
 A student is written to the folder `seeds`, which is not part of the project; `record` measures what lies
@@ -138,7 +138,7 @@ def _student_figures(on, name, seeds):
         return digits_figures(images, seed) if on == "digits" else plane_figures(images(None), on)
 
     rows = []
-    for seed in SEEDS:
+    for seed in SEEDS if on != "swiss roll" else SEEDS[:1]:
         model, seconds = _stored(on, name, seed, seeds)
         found = {str(steps): measured(model, steps, seed) for steps in (1, 2, 4)}
         rows.append({"seed": seed, "seconds": seconds} | found)
