@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from toolkit.convergence import reference
+from toolkit.models import AFS
 from toolkit.ode import heun
 from toolkit.sampling import sample, sampler
 from toolkit.training import fit
@@ -298,23 +299,42 @@ def teacher_error(model, x, times, substeps=4, truth=32):
 
 
 def train_predictor(
-    predictor, model, times, draw, *, steps=200, base=None, substeps=4, lr=5e-3, warmup=10, ema=0.9, **loop
+    predictor,
+    model,
+    times,
+    draw,
+    *,
+    steps=200,
+    base=None,
+    substeps=4,
+    greedy=False,
+    lr=5e-3,
+    warmup=10,
+    ema=0.95,
+    **loop,
 ):
-    """Fit g_phi to the teacher's trajectories (Zhou et al. 2024, alg. 2): at each interval the student starts
-    from its own state, and the predictor descends on the squared distance of its end to the teacher's.
+    """Fit g_phi to a teacher's trajectories: the predictor descends on the squared distances, at each time of
+    the grid, between the student's states, which start from its own, and the teacher's (Zhou et al. 2024,
+    alg. 2).
 
-    model: a model, its network frozen.  draw: generator -> noise (B, ...) at times[0], or (noise, labels).
-    base: None for AMED-Solver, else the plugin's.  substeps: of the teacher.  The loss is the mean over
-    intervals of the logarithm of the mean squared distance, so that all intervals count alike. Returns a
+    model: the student's, its network frozen; with `AFS` the student's first call is analytic, the teacher's
+    is not.
+    draw: generator -> noise (B, ...) at times[0], or (noise, labels).  base: None for AMED-Solver, else the
+    plugin's.
+    substeps: of the teacher.  greedy: cut the gradient at each time, as the paper does, so that no interval
+    is asked to help a later one; without it the plugins on multistep solvers gain most. The loss is the mean
+    over the times of the logarithm of the mean squared distance, so that all count alike. Returns a
     `Training`; its `net` is the trained predictor."""
+    times, cut = list(map(float, times)), torch.Tensor.detach if greedy else lambda y: y
 
     def loss_of(generator):
         noise = draw(generator)
         noise, label = noise if isinstance(noise, tuple) else (noise, None)
-        teacher = model if label is None else model.with_label(label)
-        wanted = teacher_path(teacher, noise, times, substeps)
-        student = _amed(teacher, noise, list(map(float, times)), predictor, base, torch.Tensor.detach)
-        distances = [(x - y).square().mean() for (_, x), y in zip(student, wanted)]
+        student = model if label is None else model.with_label(label)
+        wanted = teacher_path(student.model if isinstance(student, AFS) else student, noise, times, substeps)
+        student.begin()
+        states = _amed(student, noise, times, predictor, base, cut)
+        distances = [(x - y).square().mean() for (_, x), y in zip(states, wanted)]
         return torch.stack(distances[1:]).log().mean()
 
     return fit(predictor, loss_of, steps=steps, lr=lr, warmup=warmup, ema=ema, **loop)
