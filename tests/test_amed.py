@@ -176,6 +176,15 @@ def test_calls_with_an_analytic_first_step_and_features_from_one_call():
     assert torch.allclose(features, exact.x0(noise, 2.0), atol=1e-4)
 
 
+def test_a_layer_norm_of_two_features_leaves_one_bit():
+    """Which of the two is the larger, and no more."""
+    points = torch.tensor([[1.0, 0.0], [30.0, -2.0], [-5.0, -6.0]])
+    for normalise in (True, False):
+        code = Predictor(2, normalise=normalise).encode(points)
+        assert torch.allclose(code[0], code[1], atol=1e-3) is normalise
+        assert torch.allclose(code[0], code[2], atol=1e-3) is normalise
+
+
 def test_what_cannot_work_is_told_in_a_sentence():
     x, times = initial_noise(2, 2), [1.0, 0.1]
     with pytest.raises(ValueError, match="base must be one of"):

@@ -152,15 +152,17 @@ class Predictor(nn.Module):
 
     feature_size: of the model's features (`eps_and_features`); 0 for a predictor that sees the levels only,
     hence one fixed time for each step of a grid.  At first r = 1/2, c = a = 1: DPM-Solver-2.  c and a stay
-    within 1 -+ `direction_range` and `level_range`; 0 switches them off."""
+    within 1 -+ `direction_range` and `level_range`; 0 switches them off.  normalise: a layer norm on the
+    features; of two features it leaves one bit, which is the larger, so points in the plane go without it."""
 
-    def __init__(self, feature_size=0, width=32, code=8, direction_range=0.05, level_range=0.2):
+    def __init__(
+        self, feature_size=0, width=32, code=8, direction_range=0.05, level_range=0.2, normalise=True
+    ):
         super().__init__()
         self.feature_size, self.ranges = feature_size, (direction_range, level_range)
         if feature_size:
-            self.encode = nn.Sequential(
-                nn.LayerNorm(feature_size, elementwise_affine=False), nn.Linear(feature_size, code), nn.SiLU()
-            )
+            scaled = nn.LayerNorm(feature_size, elementwise_affine=False) if normalise else nn.Identity()
+            self.encode = nn.Sequential(scaled, nn.Linear(feature_size, code), nn.SiLU())
         self.body = nn.Sequential(
             nn.Linear(2 + (code if feature_size else 0), width), nn.SiLU(), nn.Linear(width, 3)
         )
