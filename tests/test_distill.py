@@ -346,6 +346,8 @@ def test_weights():
     # for d = 1: SNR + 1 and max(SNR, 1) (Salimans & Ho 2022, sec. 4)
     torch.testing.assert_close(weight("snr+1", level, 1.0), snr + 1)
     torch.testing.assert_close(weight("truncated snr", level, 1.0), snr.clamp(min=1))
+    with pytest.raises(ValueError, match="for consistency, '1/gap'; got '1/gap'"):
+        weight("1/gap", torch.ones(3))  # needs the neighbouring level
     with pytest.raises(ValueError, match="weighting must be 'uniform'.*'karras'"):
         weight("karras", level)
 
@@ -814,7 +816,8 @@ def test_guidance_distillation_comes_close_for_a_range_of_scales(seed):
     label = torch.arange(1500) % 3
     data = mixture.means[label].float() + 0.3 * initial_noise(1500, 2, seed)
     _, student = teacher_and_student(seed)
-    run = distill_guidance(student, teacher, data, label, steps=400, seed=seed, lr=4e-3, batch=192)
+    options = dict(scales=(0.0, 4.0), steps=400, seed=seed, lr=4e-3, batch=192)
+    run = distill_guidance(student, teacher, data, label, **options)
     fresh = data[:600] + 0.7 * initial_noise(600, 2, 30 + seed)
     _, untrained = teacher_and_student(seed)
     for scale in (0.0, 1.0, 2.0, 4.0):

@@ -33,14 +33,14 @@ from toolkit.training import batches, draw_times, fit, loss
 # --- weights and metrics ----------------------------------------------------------------------------------
 
 
-def weight(name, level, sigma_data=0.5):
+def weight(name, level, sigma_data=0.5, lower=None):
     """The weight (B,) of a squared error of x0 at noise level `level` = sigma / alpha (B,).
 
     "uniform": 1 / d^2, d = sigma_data.  "snr": 1 / level^2, which makes it an error of eps.  "truncated snr":
     the larger of the two, and "snr+1": their sum (Salimans & Ho 2022, sec. 4, for data of deviation d = 1);
     the last is EDM's weight, under which a fresh network errs alike at all levels (Karras et al. 2022, table
-    1).
-    """
+    1).  "1/gap", for consistency losses only: 1 / (level - lower), `lower` (B,) the neighbouring level (Song
+    & Dhariwal 2024, sec. 3.1)."""
     if name == "uniform":
         return torch.full_like(level, sigma_data**-2)
     if name == "snr":
@@ -49,7 +49,12 @@ def weight(name, level, sigma_data=0.5):
         return (level**-2).clamp(min=sigma_data**-2)
     if name == "snr+1":
         return level**-2 + sigma_data**-2
-    raise ValueError(f"weighting must be 'uniform', 'snr', 'truncated snr' or 'snr+1', got {name!r}")
+    if name == "1/gap" and lower is not None:
+        return 1 / (level - lower)
+    raise ValueError(
+        "weighting must be 'uniform', 'snr', 'truncated snr', 'snr+1' or, for consistency, '1/gap'; "
+        f"got {name!r}"
+    )
 
 
 def pseudo_huber(error, c):
@@ -163,6 +168,8 @@ def guided_x0(teacher, x, t, label, scale):
 
 
 class _AtScale(_Wrapper):
+    """A guided student at one scale, or at one for each sample, which is cut with the batch."""
+
     def __init__(self, model, scale):
         super().__init__(model)
         self.scale = scale
@@ -185,7 +192,7 @@ def at_scale(student, scale):
 
 
 def distill_guidance(
-    student, teacher, data, labels, *, scales=(0.0, 4.0), weighting="snr+1", batch=256, **loop
+    student, teacher, data, labels, *, scales=(1.0, 4.0), weighting="snr+1", batch=256, **loop
 ):
     """Guidance distillation (Meng et al. 2023, sec. 3.1): one call of `student` learns the guided prediction
     of `teacher` for every scale in the interval `scales`.
@@ -296,6 +303,20 @@ def draw_intervals(times, schedule, n, generator, mean=-1.1, std=2.0):
     return torch.multinomial(share, n, replacement=True, generator=generator).cpu()
 
 
+def consistency_loss(f, wanted, x, t, s, *, weighting="snr+1", metric="mse", c=None):
+    """The mean weighted distance between f.x0(x, t) and `wanted`, the answer at the neighbouring time s (Song
+    et al. 2023, def. 1 and 2).  x, wanted (B, ...), t > s (B,).
+
+    metric: "mse", the mean of the squared elements, or "huber", `pseudo_huber` of the whole sample's error,
+    with c = 0.00054 sqrt(d) unless given.  weighting: see `weight`."""
+    error = f.x0(x, t) - wanted
+    size = _mean_square(error)
+    if metric == "huber":
+        size = pseudo_huber(error, 0.00054 * math.sqrt(x[0].numel()) if c is None else c)
+    level, lower = (f.schedule.sigma(u) / f.schedule.alpha(u) for u in (t, s))
+    return (weight(weighting, level, f.sigma_data, lower).to(x) * size).mean()
+
+
 def train_consistency(
     student,
     data,
@@ -306,6 +327,7 @@ def train_consistency(
     grid=grids.karras,
     weighting="snr+1",
     metric="mse",
+    c=None,
     target="stop-gradient",
     decay=0.95,
     shared_noise=True,
@@ -319,15 +341,17 @@ def train_consistency(
 
     The loss compares f(x, t) with f(y, s) at neighbouring times t > s of a grid.  With a teacher y is one
     step of Heun along its trajectory from x; without one y has x's data and x's noise.
+
     student: a `ConsistencyModel`.  data (n, ...), labels (n,) or None.
     levels: the number of intervals at the first and the last step, see `doubling_levels`.
-    weighting: a name for `weight`, or "1/gap", one over the difference of the levels (Song & Dhariwal 2024,
-        sec. 3.1).  metric: "mse" or "huber", see `pseudo_huber`.
+    weighting, metric, c: see `consistency_loss`.
     target: what f(y, s) is: "stop-gradient", the student itself, no gradient; "average", its moving average
         with `decay` (Song et al. 2023); "student", with gradient, which changes the minimiser.
     shared_noise: False draws y's noise anew, which has a constant as its minimiser but for the boundary.
-    log_level: mean and deviation for `draw_intervals`. Returns a `Training`.  ValueError for an option that
-    does not exist."""
+    log_level: mean and deviation for `draw_intervals`.
+
+    Returns a `Training`.  ValueError for an option that does not exist.
+    """
     _check_choice("target", target, ("stop-gradient", "average", "student"))
     _check_choice("metric", metric, ("mse", "huber"))
     _check_loop(loop)
@@ -347,29 +371,26 @@ def train_consistency(
         place = draw_intervals(times, schedule, len(x0), generator, *log_level)
         t, s = times[place].to(x0.device), times[place + 1].to(x0.device)
         x = _noised(schedule, x0, eps, t)
-        if teacher is not None:
-            with torch.no_grad():
-                y = _heun_step(teacher.with_label(label), x, t, s)
-        else:
+        if teacher is None:
             again = eps if shared_noise else torch.randn(eps.shape, generator=generator, device=eps.device)
             y = _noised(schedule, x0, again, s)
+        else:
+            with torch.no_grad():
+                y = _heun_step(teacher.with_label(label), x, t, s)
         f = student.with_label(label)
         if average is not None:
-            with torch.no_grad():
-                for mine, theirs in zip(average.parameters(), student.network.parameters()):
-                    mine.lerp_(theirs, 1 - decay)
+            _move_towards(average, student.network, 1 - decay)
         with torch.set_grad_enabled(target == "student"):
             wanted = (f if average is None else f.with_network(average)).x0(y, s)
-        error = f.x0(x, t) - wanted
-        size = _mean_square(error)
-        if metric == "huber":
-            size = pseudo_huber(error, 0.00054 * math.sqrt(x0[0].numel()))
-        level, lower = (schedule.sigma(u) / schedule.alpha(u) for u in (t, s))
-        if weighting == "1/gap":
-            return (size / (level - lower).to(x)).mean()
-        return (weight(weighting, level, student.sigma_data).to(x) * size).mean()
+        return consistency_loss(f, wanted, x, t, s, weighting=weighting, metric=metric, c=c)
 
     return fit(student.network, loss_of, steps=steps, **loop)
+
+
+@torch.no_grad()
+def _move_towards(average, network, share):
+    for mine, theirs in zip(average.parameters(), network.parameters()):
+        mine.lerp_(theirs, share)
 
 
 def _heun_step(model, x, t, s):
@@ -443,7 +464,8 @@ def _start(student, start):
 
 class Critic(nn.Module):
     """A discriminator on flattened samples: scores (B,), larger for what it takes for data; a label adds the
-    inner product of a learned vector with the features (Miyato & Koyama 2018)."""
+    inner product of a learned vector with the features, over their number, so that at first no label counts
+    more than the rest (Miyato & Koyama 2018)."""
 
     def __init__(self, shape, n_classes=0, width=128):
         super().__init__()
