@@ -1,15 +1,16 @@
 """What the options of a student's loss do, measured with a small network on a ring of eight Gaussians, where
-the right answer is known for each noise: `python -m benchmarks.student_options` (about four minutes of one
+the right answer is known for each noise: `python -m benchmarks.student_options` (about twelve minutes of one
 core) writes toolkit/claims/recorded/student_options.json, which chapter 5 reads."""
 
 import json
+import time
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 
 from benchmarks.__main__ import machine
-from toolkit import EDM, Mixture, Network, grids, initial_noise, sample
+from toolkit import EDM, Mixture, Network, grids, initial_noise, sample, students
 from toolkit.distill import ConsistencyModel, distill_adversarially, regress_on_pairs, train_consistency
 from toolkit.networks import ToyMLP
 from toolkit.ode import edm_heun
@@ -30,7 +31,9 @@ CONSISTENCY = {
     "CT, gradient through": partial(_trained, weighting="snr+1", target="student"),
     "CT, noise drawn twice": partial(_trained, weighting="snr+1", shared_noise=False),
 }
-CRITIC = (0.0, 0.1, 1.0, 10.0, 100.0)
+LONGER = ("CT, weight 1/σ²+1/d²", "CT, target averaged")
+LEVELS = (80, 640)  # at the last step of consistency training
+CRITIC = (0.0, 0.3, 1.0, 10.0)
 ABOUT = {
     "what": "rms: distance to the exact end of the trajectory of the same noise, root mean square; "
     "between: share, "
@@ -38,7 +41,11 @@ ABOUT = {
     "at least "
     "half of their share of the samples",
     "consistency": "300 steps of 128 samples, a ToyMLP of width 64, no teacher's weights to start from",
-    "critic": "600 steps of 128 of 10,000 pairs, by the weight of the critic's term in the loss; 0 is the "
+    "longer": "two of the rows of consistency, 2000 steps",
+    "levels": "the recipe of the ring's student of consistency training with 10 levels at the first step, by "
+    "those at the last",
+    "seconds a call": "of the digits' network, a sample, one core, batches of 1000: the best of 20",
+    "critic": "2000 steps of 128 of 10,000 pairs, by the weight of the critic's term in the loss; 0 is the "
     "regression on pairs",
 }
 
@@ -79,7 +86,25 @@ def consistency_scores(name, seed, steps=300):
     return scores(student.with_network(run.net))
 
 
-def critic_scores(weight, seed, steps=600):
+def levels_scores(last, seed):
+    """The scores of the ring's student of consistency training, by the number of levels at the last step."""
+    options = students.OPTIONS["plane"]["consistency"] | {"levels": (10, last)}
+    return scores(students.RECIPES["consistency"](students.setting("ring"), seed, **options))
+
+
+def seconds_a_call(batch=1000, rounds=20):
+    """CPU seconds of the digits' teacher for one sample, the best of so many calls of a batch."""
+    noise, best = initial_noise(batch, (1, 8, 8), 0) * SCHEDULE.start, float("inf")
+    model = students.teacher()
+    for _ in range(rounds):
+        began = time.process_time()
+        with torch.no_grad():
+            model.x0(noise, SCHEDULE.start)
+        best = min(best, time.process_time() - began)
+    return float(f"{best / batch:.1g}")
+
+
+def critic_scores(weight, seed, steps=2000):
     """The scores of a student by the weight of the critic's term."""
     student = Network(_network(seed), SCHEDULE, predicts="edm", sigma_data=SIGMA_DATA)
     loop = dict(steps=steps, batch=128, ema=0.99, warmup=20, seed=seed)
@@ -94,13 +119,19 @@ def critic_scores(weight, seed, steps=600):
 
 def main():
     torch.set_num_threads(1)
-    results = {"about": ABOUT, "machine": machine(), "seeds": list(SEEDS), "consistency": {}, "critic": {}}
-    for name in CONSISTENCY:
-        results["consistency"][name] = [consistency_scores(name, seed) for seed in SEEDS]
-        print(name, results["consistency"][name], flush=True)
-    for weight in CRITIC:
-        results["critic"][f"{weight:g}"] = [critic_scores(weight, seed) for seed in SEEDS]
-        print(weight, results["critic"][f"{weight:g}"], flush=True)
+    results = {"about": ABOUT, "machine": machine(), "seeds": list(SEEDS), "seconds a call": seconds_a_call()}
+    groups = {
+        "consistency": (CONSISTENCY, consistency_scores),
+        "longer": (LONGER, partial(consistency_scores, steps=2000)),
+        "levels": (LEVELS, levels_scores),
+        "critic": (CRITIC, critic_scores),
+    }
+    for group, (names, measure) in groups.items():
+        results[group] = {}
+        for name in names:
+            rows = [measure(name, seed) for seed in SEEDS]
+            results[group][name if isinstance(name, str) else f"{name:g}"] = rows
+            print(group, name, rows, flush=True)
     RESULT.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -232,27 +232,27 @@ def variance():
 
 @equation("distill.gaussian")
 def gaussian():
-    """The slope is the regression coefficient of x_n on x_{n+1}; the expansion by sympy; and the sum against
-    the exact product, whose difference is of second order."""
-    d, t, h = sympy.symbols("d t h", positive=True)
+    """The slope is the regression coefficient of x_n on x_{n+1}, and over the exact factor the cosine of the
+    difference of angles, both by sympy; the deviation is the product of cosines to rounding, on any grid; and
+    equal angles lose least."""
+    d, t, u = sympy.symbols("d t u", positive=True)
     x0, z = sympy.symbols("x0 z")
-    low, high = x0 + (t - h) * z, x0 + t * z
-    cov = lambda u, v: sympy.expand(u * v).coeff(x0, 2) * d**2 + sympy.expand(u * v).coeff(z, 2)  # noqa: E731
+    low, high = x0 + t * z, x0 + u * z
+    cov = lambda a, b: sympy.expand(a * b).coeff(x0, 2) * d**2 + sympy.expand(a * b).coeff(z, 2)  # noqa: E731
     factor = cov(low, high) / cov(high, high)
-    assert sympy.simplify(factor - (d**2 + t * (t - h)) / (d**2 + t**2)) == 0
-    exact = sympy.sqrt((d**2 + (t - h) ** 2) / (d**2 + t**2))
-    series = sympy.series(sympy.log(factor) - sympy.log(exact), h, 0, 3).removeO()
-    assert sympy.simplify(series + d**2 * h**2 / (2 * (d**2 + t**2) ** 2)) == 0
-    gaps = []
-    for m in (80, 160, 320):
-        log = math.log(experiments.one_step_std(m) / experiments.TRUE_STD)
-        gaps.append(abs(log + experiments.first_order(m)))
-    assert gaps[0] / gaps[1] > 3 and gaps[1] / gaps[2] > 3
-    least = experiments.first_order(160, experiments.even_angle)
-    assert least < math.pi**2 / 8 / 160 * 1.01
-    assert all(
-        least < experiments.first_order(160, g) for g in (grids.karras, grids.uniform_lambda, grids.quadratic)
-    )
+    assert sympy.simplify(factor - (d**2 + t * u) / (d**2 + u**2)) == 0
+    exact = sympy.sqrt((d**2 + t**2) / (d**2 + u**2))
+    cosine = sympy.expand_trig(sympy.cos(sympy.atan(u / d) - sympy.atan(t / d)))
+    assert sympy.simplify(factor / exact - cosine) == 0
+    every = (grids.karras, grids.uniform_lambda, grids.quadratic, experiments.even_angle)
+    for std, m, grid in ((s, m, g) for s in (0.5, 1.3) for m in (1, 7, 160) for g in every):
+        share = experiments.one_step_std(m, std=std, grid=grid) / math.hypot(std, SCHEDULE.end)
+        assert math.isclose(share, experiments.product_of_cosines(m, grid, std), rel_tol=1e-12)
+    best = experiments.product_of_cosines(160, experiments.even_angle)
+    whole = math.atan(SCHEDULE.start / 0.5) - math.atan(SCHEDULE.end / 0.5)
+    assert math.isclose(best, math.cos(whole / 160) ** 160, rel_tol=1e-9)
+    assert all(best > experiments.product_of_cosines(160, grid) for grid in every[:3])
+    assert 0.0075 < 1 - best < math.pi**2 / 8 / 160
     data = experiments.linear_slopes(160, shared=False)
     assert data[-1] < 1e-200
 
@@ -316,7 +316,8 @@ def reflow_field():
     velocity = (ends[0] - ends[1]) / (2 * h)
     assert np.allclose(mean[:, 0], velocity, atol=1e-5)
     found = experiments.straight_in_one_dimension()
-    assert found["pairs whose lines cross"] == 0 and found["error, one step before"] > 0.8
+    assert found["pairs whose lines cross"] == 0 and found["before, Euler steps: 1, error"] > 0.8
+    assert found["after, Euler steps: 10, error"] < 0.02 < found["before, Euler steps: 10, error"]
 
 
 @equation("distill.breakeven")

@@ -64,17 +64,22 @@ def why_hard(n=2000):
     )
 
 
+@style()
 def steepness(stds=None):
     """Largest slope of the flow map between two peaks at -1 and 1 against their deviation."""
     stds = np.linspace(0.14, 0.8, 40) if stds is None else stds
     exact = [experiments.steepness(s) for s in stds]
     law = [s * np.exp(0.5 / s**2) for s in stds]
-    return lines(
-        {"largest slope of the flow map": (stds, exact), r"$s\,e^{1/2s^2}$": (stds, law)},
-        "deviation $s$ of the two peaks",
-        "largest slope",
-        logy=True,
-        points=False,
+    fig, ax = new_figure()
+    ax.plot(stds, exact, color="#B5B5B5", linewidth=6, label="largest slope of the flow map")
+    ax.plot(stds, law, color=INK, linewidth=1.4, linestyle=(0, (4, 3)), label=r"$s\,e^{1/2s^2}$")
+    ax.set(xlabel="deviation $s$ of the two peaks", ylabel="largest slope", yscale="log")
+    ax.legend()
+    return Picture(
+        fig,
+        f"Largest slope of the flow map against the deviation s of the two peaks, log scale: it falls from "
+        f"{number(exact[0])} at {number(stds[0])} to {number(exact[-1])} at {number(stds[-1])}, on the curve "
+        f"s exp(1/(2 s squared)).",
     )
 
 
@@ -153,6 +158,7 @@ def refinement():
         "level in the middle",
         "error of two steps / of one",
         logx=True,
+        points=False,
     )
     ax = picture.axes[0]
     ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
@@ -184,8 +190,7 @@ def ring_students():
     """The ring through each student in one call, from the same noise, with what lies between the modes."""
     clouds = {"the flow map": experiments.ring_ends()[1]}
     clouds["one DDIM step"] = experiments.ring_jumps("teacher")
-    short = {"consistency": "CT", "consistency-distilled": "CD"}
-    clouds |= {short.get(name, name): experiments.ring_jumps(name) for name in experiments.RING_STUDENTS}
+    clouds |= {experiments.called(name): experiments.ring_jumps(name) for name in experiments.RING_STUDENTS}
     told = [f"{name} {number(experiments.off_modes(cloud))} %" for name, cloud in clouds.items()]
     return scatter_grid(
         clouds,
@@ -208,10 +213,10 @@ ROWS = {
     "teacher, 1 call": "teacher",
     "regression": "regression",
     "progressive": "progressive",
-    "distilled consistency": "consistency-distilled",
+    "CD": "consistency-distilled",
     "adversarial": "adversarial",
     "reflow": "reflow",
-    "trained consistency": "consistency",
+    "CT": "consistency",
 }
 
 
@@ -248,6 +253,42 @@ def all_students(n=10):
     )
 
 
+@style()
+def quality_per_second(counts=(10**3, 10**5, 10**6)):
+    """Fréchet distance without labels against all seconds, training included, for several numbers of digits:
+    the teacher's settings as a line, the students as points."""
+    found = experiments.quality_per_second(counts)
+    fig, axes = new_figure(1, len(counts), height=3.7, sharey=True)
+    told = []
+    for ax, (n, rows) in zip(axes, found.items()):
+        solver = np.array([rows[name] for name in rows if name.startswith("DDIM")])
+        ax.plot(*solver.T, "-o", color="#8A8A8A", markersize=4, label="teacher, DDIM 1 to 64")
+        ax.plot(*rows["Heun 18"], "*", color=INK, markersize=12, label="teacher, Heun 18")
+        for i, name in enumerate(map(experiments.called, experiments.ONE_STEP), 1):
+            ax.plot(
+                *rows[name],
+                MARKERS[i],
+                markerfacecolor="none",
+                markeredgecolor=COLOURS[i],
+                markeredgewidth=1.8,
+                markersize=8,
+                label=name,
+            )
+        students_from = min(rows[experiments.called(name)][0] for name in experiments.ONE_STEP)
+        told.append(f"{n:,}: {number(rows['Heun 18'][0])} and {number(students_from)}")
+        ax.set(title=f"{n:,} digits", xscale="log", yscale="log", xlabel="seconds in all")
+    axes[0].set(ylabel="FD, no label", yticks=[2, 5, 10, 20, 50, 100])
+    axes[0].set_yticklabels(["2", "5", "10", "20", "50", "100"])
+    axes[0].minorticks_off()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return Picture(
+        fig,
+        "Fréchet distance without labels against seconds in all, training included, on log scales: a line "
+        "for the teacher's settings, six points for the students. Seconds of the teacher's 18 Heun steps and "
+        f"of the quickest student, by the number of digits: {listing(told)}.",
+    )
+
+
 def jumps(noise=3, data="ring"):
     """For the widget: one noise, the teacher's path, and where each student jumps; data: "ring" or
     "digits"."""
@@ -273,14 +314,14 @@ def _ring_jumps(k):
     for i, name in enumerate(experiments.RING_STUDENTS):
         y = experiments.ring_jumps(name)[k].numpy()
         far[name] = float(np.linalg.norm(y - at))
-        right.plot(
+        right.plot(  # rings of growing size, so that none hides another
             *y,
             MARKERS[i + 1],
-            color=COLOURS[i + 1],
-            markersize=9,
-            alpha=0.85,
-            label=name,
-            markeredgecolor="white",
+            markerfacecolor="none",
+            markeredgecolor=COLOURS[i + 1],
+            markeredgewidth=1.8,
+            markersize=6 + 1.6 * i,
+            label=experiments.called(name),
         )
     left.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white")
     right.plot(
@@ -294,7 +335,7 @@ def _ring_jumps(k):
         title="each student's jump, nearer",
     )
     fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    told = [f"{name} {number(v)}" for name, v in far.items()]
+    told = [f"{experiments.called(name)} {number(v)}" for name, v in far.items()]
     return Picture(
         fig,
         f"Noise {k} on the ring of eight modes: the exact path, and the students' jumps; distance from the "
@@ -317,9 +358,13 @@ def _digits_jumps(k):
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    ax.set_xticks(x, ["path\nend", *(name.replace("-", "\n") for name in names)], fontsize=8)
+    ax.set_xticks(x, ["path\nend", *map(experiments.called, names)], fontsize=8)
+    for i, place in zip(shown, x):
+        ax.annotate(
+            f"σ = {levels[i]:.2g}", (place, 0), (0, 4), textcoords="offset points", ha="center", fontsize=8
+        )
     ax.set_yticks(y, ["teacher's\npath", "one call"])
-    far = [f"{name} {number(experiments.rms(e - path[-1]))}" for name, e in zip(names, ends)]
+    far = [f"{experiments.called(n)} {number(experiments.rms(e - path[-1]))}" for n, e in zip(names, ends)]
     return Picture(
         fig,
         f"Noise {k} of the digits: above, states of the teacher's path from noise to a digit; below, its "
