@@ -26,7 +26,7 @@ from importlib import import_module
 from pathlib import Path
 
 # chapter -> module of this folder
-MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode", "04": "dpm_solver", "05": "distill"}
+MODULES = {"01": "ddpm", "02": "ddim", "03": "sde_ode", "04": "dpm_solver", "05": "distill", "06": "amed"}
 
 
 @dataclass(frozen=True)
