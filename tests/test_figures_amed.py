@@ -50,6 +50,11 @@ def test_distance_from_the_plane_of_a_planar_path():
     assert experiments.length_over_chord(circle) == pytest.approx(3 / (2 - 2 * math.cos(3)) ** 0.5, rel=1e-3)
 
 
+def test_the_prediction_moves_along_few_directions():
+    one, two = experiments.prediction_path().values()
+    assert 0.9 < one < two < 1
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_best_time_moves_away_from_the_middle_where_the_data_appear(seed):
     model = experiments.TRIANGLE.model(experiments.WIDE)

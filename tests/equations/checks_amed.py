@@ -111,6 +111,20 @@ def criterion():
         assert bool(np.linalg.svd(path - path.mean(0), compute_uv=False)[2] < 1e-6) is holds
 
 
+@equation("amed.turn")
+def turn():
+    """Along an exact trajectory, by differences: the direction turns as the prediction moves."""
+    model, x = trajectory(8, 1)
+    e = 1e-3
+    for k in (1.5, 0.6):
+        ends = [reference(model, x, STEP[0], k + i * e) for i in (-1, 1)]
+        eps = [model.eps(y, k + i * e) for i, y in zip((-1, 1), ends)]
+        x0 = [model.x0(y, k + i * e) for i, y in zip((-1, 1), ends)]
+        slope, moved = ((b - a) / (2 * e) for a, b in (eps, x0))
+        assert slope.abs().max() > 0.05
+        assert torch.allclose(slope, -moved / k, rtol=1e-3, atol=1e-4)
+
+
 @equation("amed.residual")
 def residual():
     """h^2 / 24 times the part of v'' across v', over the mean, for a small step."""

@@ -485,6 +485,18 @@ register(
 )
 
 
+@cache
+def prediction_path():
+    """The share of the variance of the network's prediction x_0, along a digit's trajectory from level 80,
+    that one and two components explain: medians."""
+    path, levels = digit_paths()
+    model = digits_model()
+    states = zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), levels)
+    predicted = torch.stack([model.x0(x, float(t)).double() for x, t in states])
+    share = explained(predicted)[:, :2].median(0).values.tolist()
+    return {f"path of the prediction, {k} comp.: explained": round(v, 2) for k, v in zip((1, 2), share)}
+
+
 def length_over_chord(path):
     """Median over the paths (N, B, d)."""
     return float(((path.diff(dim=0)).norm(dim=2).sum(0) / (path[-1] - path[0]).norm(dim=1)).median())

@@ -95,13 +95,13 @@ def vector_theorem():
     fig, axes = new_figure(1, 2, height=3.5)
     drawn = (
         (
-            "quarter circle: the mean is off the curve",
+            "circle: mean off the curve",
             np.cos(np.pi / 2 * t),
             np.sin(np.pi / 2 * t),
             2 / np.pi,
             2 / np.pi,
         ),
-        ("parabola: the mean is on it", np.ones_like(t), 2 * t, 1.0, 1.0),
+        ("parabola: mean on the curve", np.ones_like(t), 2 * t, 1.0, 1.0),
     )
     for ax, (title, u, v, a, b) in zip(axes, drawn):
         ax.plot(u, v, color=COLOURS[2], linewidth=2.4)
@@ -310,8 +310,8 @@ def controls(calls=3):
         "best solver": experiments.best_of(experiments.PLAIN, calls)[0],
         "+ analytic\nstart": experiments.best_of(experiments.PLAIN + experiments.STARTED, calls)[0],
         "best fixed\ntime": found["best fixed time"][calls],
-        "AMED-Solver\nno features": found["AMED-Solver, no features"][calls],
-        "AMED-Solver\nfeatures": found["AMED-Solver"][calls],
+        "AMED,\nno features": found["AMED-Solver, no features"][calls],
+        "AMED,\nfeatures": found["AMED-Solver"][calls],
         "plugin,\nuntrained": found["AMED-Plugin, iPNDM, untrained"][calls],
         "plugin,\ngreedy": found["AMED-Plugin, iPNDM, greedy"][calls],
         "plugin,\niPNDM": found["AMED-Plugin, iPNDM"][calls],
