@@ -42,7 +42,9 @@ from importlib import import_module
 _HOME = {
     **dict.fromkeys(["Made", "Mistake", "Say", "Task", "KINDS"], "task"),
     **dict.fromkeys(["normal", "uniform", "number_probe", "expression_probe"], "probes"),
-    **dict.fromkeys(["named_numbers", "named_expressions", "right_or_number"], "probes"),
+    **dict.fromkeys(
+        ["named_numbers", "named_expressions", "right_or_number", "right_numbers", "right_words"], "probes"
+    ),
     **dict.fromkeys(["read_axes", "axes_values"], "probes"),
     **dict.fromkeys(["check", "judge", "CheckFailed", "NotTried", "NotYet"], "checking"),
     "progress": "widget",

@@ -52,6 +52,29 @@ def right_or_number(number, right, tolerance):
     return "right" if abs(number - right) <= tolerance * (1 + abs(right)) else number
 
 
+def right_numbers(answer, tolerance, relative=False, **right) -> dict:
+    """{name: "right" or the number} of the named numbers; `relative`: the tolerance is a share of the right
+    one."""
+    values = named_numbers(answer, *right)
+    if not relative:
+        return {name: right_or_number(value, right[name], tolerance) for name, value in values.items()}
+    near = {name: abs(value - right[name]) <= tolerance * abs(right[name]) for name, value in values.items()}
+    return {name: "right" if near[name] else value for name, value in values.items()}
+
+
+def right_words(answer, choices, **right) -> dict:
+    """{name: "right" or the word} of the named answers, each of which is to be one of `choices`; Say for one
+    that is not."""
+    found = {}
+    for name, wanted in right.items():
+        said = str(getattr(answer, name)).strip().lower()
+        if said not in [choice.lower() for choice in choices]:
+            shown = " or ".join(repr(choice) for choice in choices)
+            raise Say(f"{name} is {shown}; yours is {getattr(answer, name)!r}.")
+        found[name] = "right" if said == wanted.lower() else said
+    return found
+
+
 def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Callable[[Any, int], dict]:
     """The probe of a task whose answer is a formula: `expression_probe(a=(.1, .9), s=(.1, 1.))`.
 

@@ -18,10 +18,10 @@ from toolkit.lessons import (
     Say,
     Task,
     named_expressions,
-    named_numbers,
     normal,
     read_axes,
-    right_or_number,
+    right_numbers,
+    right_words,
     uniform,
 )
 from toolkit.mixtures import GaussianFlow
@@ -37,24 +37,6 @@ def _levels(intervals):
 def _column(values):
     """(B,) -> (B, 1)."""
     return values.reshape(-1, 1)
-
-
-def _rights(answer, tolerance, **right):
-    """The named numbers, each by the word "right" if it is: the exercise is handed out with that."""
-    values = named_numbers(answer, *right)
-    return {name: right_or_number(value, right[name], tolerance) for name, value in values.items()}
-
-
-def _verdicts(answer, choices, **right):
-    """The named answers that are one of a few words, each by the word "right" if it is."""
-    values = {}
-    for name, wanted in right.items():
-        said = str(getattr(answer, name)).strip().lower()
-        if said not in choices:
-            shown = " or ".join(repr(choice) for choice in choices)
-            raise Say(f"{name} is {shown}; yours is {getattr(answer, name)!r}.")
-        values[name] = "right" if said == wanted else said
-    return values
 
 
 # --- 5.1: the coefficients of the skip connection -----------------------------------------------------------
@@ -686,7 +668,7 @@ def _probe_boundary(answer, seed):
     values |= {"loss, network tanh": value, "its gradient in a parameter": slope}
     around = dict(d=(0.3, 1.0), r=(0.1, 1.0), s=(1.0, 3.0))
     values |= named_expressions(answer, seed, 2, factor_shared=around, factor_independent=around)
-    return values | _rights(answer, 1e-3, log10_std=LOG10_STD)
+    return values | right_numbers(answer, 1e-3, log10_std=LOG10_STD)
 
 
 BOUNDARY = Task(
@@ -859,9 +841,9 @@ def _probe_stop(answer, seed):
     a = (0.5 + 0.3 * normal(seed, 4)).requires_grad_()
     value, slope = _gradients(answer.linear_loss(a, levels, STD), a)
     values = {"loss": value, "gradient": slope}
-    values |= _rights(answer, 1e-3, stopped=STOPPED, through=THROUGH)
-    values |= _verdicts(answer, ("shrinks", "stays"), finer="stays")
-    return values | _verdicts(answer, ("moves", "stays"), with_teacher="stays")
+    values |= right_numbers(answer, 1e-3, stopped=STOPPED, through=THROUGH)
+    values |= right_words(answer, ("shrinks", "stays"), finer="stays")
+    return values | right_words(answer, ("moves", "stays"), with_teacher="stays")
 
 
 STOP = Task(
@@ -1008,7 +990,7 @@ def _probe_schedule(answer, seed):
     values["levels at 5 of 10, 8 to 8"] = float(answer.levels_at(5, 10, 8, 8))
     levels = torch.tensor([END, 0.05, 0.3, 1.1, 5.0, 20.0 + uniform(seed, 0, 50)], dtype=torch.float64)
     values["shares of five intervals"] = answer.shares(levels, -1.1, 2.0)
-    return values | _rights(answer, 1e-3, middle=MIDDLE, below=BELOW)
+    return values | right_numbers(answer, 1e-3, middle=MIDDLE, below=BELOW)
 
 
 SCHEDULE = Task(
@@ -1191,8 +1173,8 @@ def _probe_figure(answer, seed):
             raise Say(f"The line {name!r} needs an error above 0 for each of 3 counts.")
         values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(at[-1] / at[-2])
         values[f"last point of {name}, log10"] = [math.log10(at[-1]), math.log10(y[-1])]
-    values |= _rights(answer, 1e-3, enough_training=320, enough_heun=40)
-    return values | _verdicts(answer, ("ddpm", "ddim", "heun"), twin="ddim")
+    values |= right_numbers(answer, 1e-3, enough_training=320, enough_heun=40)
+    return values | right_words(answer, ("ddpm", "ddim", "heun"), twin="ddim")
 
 
 BIAS = Task(
@@ -1377,9 +1359,9 @@ def _probe_refine(answer, seed):
         float(three.norm()),
         math.hypot(STD, end),
     ]
-    values |= _rights(answer, 1e-5, means_std=MEANS)
-    values |= _rights(answer, 1e-3, best_level=BEST, four_rounds=FOUR)
-    return values | _verdicts(answer, ("sometimes", "never"), trained_gains="never")
+    values |= right_numbers(answer, 1e-5, means_std=MEANS)
+    values |= right_numbers(answer, 1e-3, best_level=BEST, four_rounds=FOUR)
+    return values | right_words(answer, ("sometimes", "never"), trained_gains="never")
 
 
 REFINE = Task(
@@ -1553,8 +1535,12 @@ def _probe_cost(answer, seed):
             answer.seconds(500, 1, per_call, training=7.0, pairs=3000, pair_calls=12)
         ),
     }
-    values |= _rights(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
-    return values | _rights(answer, 1e-3, ratio=RATIO) | _verdicts(answer, ("holds", "fails"), claim="fails")
+    values |= right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
+    return (
+        values
+        | right_numbers(answer, 1e-3, ratio=RATIO)
+        | right_words(answer, ("holds", "fails"), claim="fails")
+    )
 
 
 COST = Task(

@@ -15,32 +15,20 @@ from matplotlib.figure import Figure
 from toolkit import EDM, Mixture, grids, initial_noise, sample
 from toolkit.amed import explained
 from toolkit.ddim import ddim
-from toolkit.lessons import Mistake, Say, Task, named_expressions, named_numbers, normal, read_axes, uniform
+from toolkit.lessons import (
+    Mistake,
+    Say,
+    Task,
+    named_expressions,
+    normal,
+    read_axes,
+    right_numbers,
+    right_words,
+    uniform,
+)
 
 TANGLE = Mixture([0.25] * 4, initial_noise(4, 8, seed=6, dtype=torch.float64), [0.2] * 4)
 LEVELS = (1, 2, 5, 10, 20, 40, 80)
-
-
-def _rights(answer, tolerance, **right):
-    """The named numbers, each by the word "right" if it is within this share of the right one: the exercise
-    is handed out with that."""
-    values = named_numbers(answer, *right)
-    return {
-        name: "right" if math.isclose(value, right[name], rel_tol=tolerance) else value
-        for name, value in values.items()
-    }
-
-
-def _words(answer, choices, **right):
-    """The named answers that are one of a few phrases, each by the word "right" if it is."""
-    values = {}
-    for name, wanted in right.items():
-        said = str(getattr(answer, name)).strip().lower()
-        if said not in [choice.lower() for choice in choices]:
-            shown = " or ".join(repr(choice) for choice in choices)
-            raise Say(f"{name} is {shown}; yours is {getattr(answer, name)!r}.")
-        values[name] = "right" if said == wanted.lower() else said
-    return values
 
 
 def _column(values):
@@ -73,7 +61,7 @@ def _probe_scalar(answer, seed):
     d = uniform(seed, 0.3, 1.5)
     values["share of the step 3 to 0.2"] = float(answer.best_share(d, 3.0, 0.2))
     values["share of the step 20 to 0.01"] = float(answer.best_share(d, 20.0, 0.01))
-    return values | _words(answer, ("geometric", "arithmetic"), large="geometric", small="arithmetic")
+    return values | right_words(answer, ("geometric", "arithmetic"), large="geometric", small="arithmetic")
 
 
 SCALAR = Task(
@@ -215,9 +203,9 @@ def _probe_vector(answer, seed):
         # circle's mean, which is 0, gets anything
         values[f"residual of {name}"] = 0.0 if 0 <= found < 5e-3 else min(found, 10.0)
     values |= named_expressions(answer, seed, 2, arc_residual=dict(w=(0.5, 3.0)))
-    values |= _rights(answer, 1e-2, power=2)
+    values |= right_numbers(answer, 1e-2, relative=True, power=2)
     right = dict(velocity_1="holds", velocity_2="fails", velocity_3="fails", velocity_4="holds")
-    return values | _words(answer, ("holds", "fails"), **right)
+    return values | right_words(answer, ("holds", "fails"), **right)
 
 
 VECTOR = Task(
@@ -394,7 +382,9 @@ def _probe_pca(answer, seed):
         "first two of straight paths": answer.explained(5 + c + t * a)[:, :2],
         "first two of parabolas": answer.explained(c + t * a + 3 * t**2 * b)[:, :2],
     }
-    return values | _rights(answer, 0.01, edm_left=EDM_LEFT, vp_left=VP_LEFT, off_line=OFF_LINE)
+    return values | right_numbers(
+        answer, 0.01, relative=True, edm_left=EDM_LEFT, vp_left=VP_LEFT, off_line=OFF_LINE
+    )
 
 
 PCA = Task(
@@ -524,10 +514,12 @@ def _probe_first(answer, seed):
         "state at level 2": answer.first_step(x, s, 2.0, mean, 0.7),
         "state at level 2, data at 0 with std 3": answer.first_step(x, s, 2.0, torch.zeros(3).double(), 3.0),
     }
-    values |= _rights(answer, 0.02, error_itself=ITSELF_20, error_ratio=RATIO_20, error_closed=CLOSED_20)
-    values |= _rights(answer, 1e-6, safe_from=SAFE)
+    values |= right_numbers(
+        answer, 0.02, relative=True, error_itself=ITSELF_20, error_ratio=RATIO_20, error_closed=CLOSED_20
+    )
+    values |= right_numbers(answer, 1e-6, relative=True, safe_from=SAFE)
     choices = ("eps in VP", "eps in EDM", "velocity in VP")
-    return values | _words(answer, choices, true_of="eps in VP")
+    return values | right_words(answer, choices, true_of="eps in VP")
 
 
 FIRST = Task(
@@ -1011,9 +1003,9 @@ def _probe_sweep(answer, seed):
         inside = [x.min() < meet / 1.5 and x.max() > 1.5 * meet for x in (at_one, at_two)]
         values["calls at the crossing"] = meet
         values["both lines reach across it"] = "yes" if all(inside) else "no"
-    values |= _rights(answer, 1e-6, crossing=CROSSING, flattered=FLATTERED)
-    values |= _rights(answer, 0.01, worse=WORSE)
-    return values | _words(answer, ("holds", "fails"), claim="fails")
+    values |= right_numbers(answer, 1e-6, relative=True, crossing=CROSSING, flattered=FLATTERED)
+    values |= right_numbers(answer, 0.01, relative=True, worse=WORSE)
+    return values | right_words(answer, ("holds", "fails"), claim="fails")
 
 
 SWEEP = Task(
@@ -1172,16 +1164,17 @@ def _probe_teacher(answer, seed):
         "Heun from 5 to 1, 1 substep": float(answer.heun_factor(d, 5.0, 1.0, 1)),
         "Heun from 5 to 1, 3 substeps": float(answer.heun_factor(d, 5.0, 1.0, 3)),
     }
-    values |= _rights(
+    values |= right_numbers(
         answer,
         0.01,
+        relative=True,
         teacher_2=_off(TEACHER_2, EXACT),
         teacher_8=_off(TEACHER_8, EXACT),
         fixed_seen=_off(FIXED, TEACHER_2),
         fixed_true=_off(FIXED, EXACT),
     )
-    values |= _words(answer, ("student", "fixed"), better="fixed")
-    return values | _words(answer, ("calls", "grid", "noise", "measure"), unfair="measure")
+    values |= right_words(answer, ("student", "fixed"), better="fixed")
+    return values | right_words(answer, ("calls", "grid", "noise", "measure"), unfair="measure")
 
 
 TEACHER = Task(
@@ -1315,12 +1308,16 @@ def _probe_learned(answer, seed):
         "share of the step 3 to 0.2": float(answer.solver_share(d, 3.0, 0.2)),
         "share of the step 20 to 0.01": float(answer.solver_share(d, 20.0, 0.01)),
     }
-    values |= _rights(answer, 1e-6, informative=2)
-    values |= _rights(
-        answer, 0.01, std_read=UNKNOWN, level_asked=_mid(2.8, 0.2, solver_share(UNKNOWN, 2.8, 0.2))
+    values |= right_numbers(answer, 1e-6, relative=True, informative=2)
+    values |= right_numbers(
+        answer,
+        0.01,
+        relative=True,
+        std_read=UNKNOWN,
+        level_asked=_mid(2.8, 0.2, solver_share(UNKNOWN, 2.8, 0.2)),
     )
-    values |= _words(answer, ("above", "below"), solver_level="above")
-    return values | _words(answer, ("can", "cannot"), features="cannot")
+    values |= right_words(answer, ("above", "below"), solver_level="above")
+    return values | right_words(answer, ("can", "cannot"), features="cannot")
 
 
 LEARNED = Task(
