@@ -89,7 +89,8 @@ def test_the_shipped_guided_student_follows_the_guided_teacher_in_one_call():
     labels = digit_labels(64, 3)
     x = initial_noise(64, (1, 8, 8), 3) * 2.0
     for scale in (1.5, 3.0):
-        model, wanted = at_scale(student("guided").with_label(labels), scale), Guided(teacher(), labels, scale)
+        model = at_scale(student("guided").with_label(labels), scale)
+        wanted = Guided(teacher(), labels, scale)
         error = (model.x0(x, 2.0) - wanted.x0(x, 2.0)).square().mean().sqrt()
         unguided = (teacher().with_label(labels).x0(x, 2.0) - wanted.x0(x, 2.0)).square().mean().sqrt()
         assert error < 0.6 * unguided and model.nfe == 1

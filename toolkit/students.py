@@ -1,7 +1,7 @@
 """The students of chapter 5: what ships, and the recipes that made it.
 
     student("consistency")                   the shipped weights
-    student("consistency", retrain=True)     trained here and now, in about a minute on two cores
+    student("consistency", retrain=True)     trained here and now, in a minute or two
     student("regression", "ring")            the same method in the plane
 
 Three settings: "digits" (the teacher is a network, `teacher()`; one student serves every class and, without a

@@ -16,6 +16,7 @@ NOTEBOOKS = [
     "chapters/03_sde_ode.ipynb",
     "chapters/04_dpm_solver.ipynb",
     "chapters/05_distillation.ipynb",
+    "chapters/06_amed.ipynb",
 ]
 
 pytestmark = [
