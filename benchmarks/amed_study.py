@@ -36,6 +36,10 @@ ONE_CALL = {
     "DPM-Solver++ 3M": (dpmpp_3m, {}),
     "UniPC": (unipc, {}),
     "iPNDM": (ipndm, {}),
+    # of first order on the last step, as the libraries do it with few steps
+    "DPM-Solver++ 2M, lower last": (dpmpp_2m, {"lower_last": True}),
+    "DPM-Solver++ 3M, lower last": (dpmpp_3m, {"lower_last": True}),
+    "UniPC, lower last": (unipc, {"lower_last": True}),
 }
 TWO_CALLS = {"Heun": (heun, {"variable": "sigma"}), "DPM-Solver-2": (dpm_solver_2, {})}
 LEARNED = {
@@ -43,6 +47,8 @@ LEARNED = {
     "AMED-Plugin, DDIM": (amed_plugin, {"base": "ddim"}, "ddim"),
     "AMED-Plugin, iPNDM": (amed_plugin, {"base": "ipndm"}, "ipndm"),
     "AMED-Plugin, DPM-Solver++ 2M": (amed_plugin, {"base": "dpmpp_2m"}, "dpmpp_2m"),
+    # four calls a step, so with 3, 4 and 7 calls only
+    "AMED-Plugin, DPM-Solver-2": (amed_plugin, {"base": "dpm_solver_2"}, "dpm_solver_2"),
 }
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 
@@ -70,11 +76,14 @@ def draws(generator, n=64):
     return TOP * torch.randn(n, 1, 8, 8, generator=generator)
 
 
-def two_call_grid(calls):
-    """Model and grid of a method with two calls a step: with an odd number of calls the first one is
-    analytic."""
-    model = digits_teacher()
-    return AFS(model, *moments()) if calls % 2 else model, grids.karras(SCHEDULE, (calls + 1) // 2)
+def two_call_grid(calls, base=None):
+    """Model and grid of a method with two calls a step (the plugin on DPM-Solver-2: four): with an odd number
+    of calls the first one is analytic.  None where the calls are not a whole number of steps."""
+    model, per_step = digits_teacher(), 4 if base == "dpm_solver_2" else 2
+    steps, left = divmod(calls + calls % 2, per_step)
+    if left:
+        return None
+    return AFS(model, *moments()) if calls % 2 else model, grids.karras(SCHEDULE, steps)
 
 
 @cache
@@ -114,7 +123,7 @@ def best_fixed(calls):
 
 def trained(calls, base=None, features=160, seed=0, steps=250, **options):
     """A predictor trained for this number of calls."""
-    model, times = two_call_grid(calls)
+    model, times = two_call_grid(calls, base)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         predictor = Predictor(features)
@@ -136,7 +145,8 @@ def untrained_rows(calls):
     fixed = sample(amed_solver, model, start, times, predictor=always(share)).x
     rows["best fixed time"] = scores(fixed) | {"share": share}
     for name, (solver, options, base) in LEARNED.items():
-        if base is not None:
+        if base is not None and two_call_grid(calls, base):
+            model, times = two_call_grid(calls, base)
             rows[f"{name}, untrained"] = scores(sample(solver, model, start, times, **options).x)
     return rows
 
@@ -145,12 +155,14 @@ def learned_rows(calls):
     """Every learned solver from three seeds, and AMED-Solver without features and with the paper's greedy
     training."""
     start, rows = noise(N, FRESH), {}
-    model, times = two_call_grid(calls)
     wanted = {name: (solver, options, dict(base=base)) for name, (solver, options, base) in LEARNED.items()}
     wanted["AMED-Solver, no features"] = (amed_solver, {}, dict(features=0))
     wanted["AMED-Solver, greedy"] = (amed_solver, {}, dict(greedy=True))
     wanted["AMED-Plugin, iPNDM, greedy"] = (amed_plugin, {"base": "ipndm"}, dict(base="ipndm", greedy=True))
     for name, (solver, options, how) in wanted.items():
+        if not two_call_grid(calls, how.get("base")):
+            continue
+        model, times = two_call_grid(calls, how.get("base"))
         runs = [trained(calls, seed=seed, **how) for seed in SEEDS]
         made = [sample(solver, model, start, times, predictor=run.net, **options).x for run in runs]
         each = [scores(x) for x in made]
@@ -164,74 +176,77 @@ def learned_rows(calls):
 
 
 def built_mixture():
-    """Two clusters far apart, one a hundred times wider than the other: each needs levels of its own."""
-    return Mixture([1, 1], [[-30.0, 0.0], [30.0, 0.0]], [3.0, 0.03])
+    """Two clusters so far apart that no start lies between them, one three times as wide as the other: the
+    best level of a step is another for each."""
+    return Mixture([1, 1], [[-60.0, 0.0], [60.0, 0.0]], [1.0, 0.3])
 
 
-def sample_settings():
-    """name -> (model, grid, draw(generator), fresh starts): where the best level may depend on the sample."""
-    wide = EDM(sigma_max=10.0)
+def built_starts(generator, n=128, level=3.0):
+    """n starts (n, 2) of `built_mixture` at this level."""
     mixture = built_mixture()
-    exact = mixture.model(wide)
-
-    def places(n, generator):
-        rows = torch.randint(2, (n,), generator=generator)
-        z = torch.randn(n, 2, generator=generator)
-        return mixture.means[rows].float() + 10.0 * z
-
-    def labelled(generator, n=64):
-        return draws(generator, n), torch.randint(10, (n,), generator=generator)
-
-    found = {
-        "a mixture built for it": (
-            exact,
-            grids.karras(wide, 2),
-            lambda generator, n=64: places(n, generator),
-            None,
-        )
-    }
-    for name, scale in (("digits with labels", None), ("digits guided, w = 4", 4.0)):
-        found[name] = (digits_teacher(), grids.karras(SCHEDULE, 2), labelled, scale)
-    return found
+    rows = torch.randint(2, (n,), generator=generator)
+    spread = torch.hypot(mixture.stds[rows].float(), torch.tensor(level))
+    return mixture.means[rows].float() + spread[:, None] * torch.randn(n, 2, generator=generator)
 
 
-def sample_rows():
-    """RMSE to the flow's end of AMED-Solver in four calls (guided: eight), with features and without."""
-    rows = {}
-    for name, (model, times, draw, scale) in sample_settings().items():
-        fresh = draw(torch.Generator().manual_seed(77), 1000)
-        start, label = fresh if isinstance(fresh, tuple) else (fresh, None)
-        size = 2 if label is None else 160 * (2 if scale else 1)
-        model = Guided(model, 0, scale) if scale else model
-        judge = model if label is None else model.with_label(label)
-        end = teacher_path(judge, start, times, 48)[-1]
-        row = {}
-        for kind, features in (("features", size), ("no features", 0)):
-            errors, spreads = [], []
-            for seed in SEEDS:
-                with torch.random.fork_rng([]):
-                    torch.manual_seed(seed)
-                    predictor = Predictor(features)
-                run = train_predictor(predictor, model, times, draw, steps=250, seed=seed)
-                x = sample(amed_solver, judge, start, times, predictor=run.net).x
-                errors.append(round(float((x - end).square().mean().sqrt()), 4))
-                _, seen = judge.eps_and_features(start, float(times[0]))
-                r = run.net(seen if features else None, float(times[0]), float(times[1]), len(start))[0]
-                spreads.append(round(float(r.std()), 4))
-            row[kind] = {"rmse": round(statistics.mean(errors), 4), "each": errors, "spread of r": spreads}
-        row["untrained"] = round(
-            float((sample(amed_solver, judge, start, times).x - end).square().mean().sqrt()), 4
-        )
-        rows[name] = row
-        print(name, row, flush=True)
-    return rows
+def labelled_starts(generator, n=64):
+    """Starts of digits with a label for each."""
+    return draws(generator, n), torch.randint(10, (n,), generator=generator)
+
+
+SAMPLE_SETTINGS = {  # name -> model, grid, starts, guidance scale or None, substeps of the teacher
+    "a mixture built for it": (
+        built_mixture().model(EDM(sigma_max=10.0)),
+        [3.0, 0.05],
+        built_starts,
+        None,
+        16,
+    ),
+    "digits": (digits_teacher(), grids.karras(SCHEDULE, 2).tolist(), draws, None, 4),
+    "digits with labels": (digits_teacher(), grids.karras(SCHEDULE, 2).tolist(), labelled_starts, None, 4),
+    "digits guided, w = 4": (digits_teacher(), grids.karras(SCHEDULE, 2).tolist(), labelled_starts, 4.0, 4),
+}
+
+
+def sample_row(name, seeds=SEEDS, steps=250):
+    """AMED-Solver with the time alone learned, from features and without: error at the end of the flow, root
+    mean square and median over samples, and the share r of the first step."""
+    model, times, draw, scale, substeps = SAMPLE_SETTINGS[name]
+    fresh = draw(torch.Generator().manual_seed(77), 1000)
+    start, label = fresh if isinstance(fresh, tuple) else (fresh, None)
+    model = Guided(model, 0, scale) if scale else model
+    judge = model if label is None else model.with_label(label)
+    end = teacher_path(judge, start, times, 200 if start.ndim == 2 else 48)[-1]
+    _, seen = judge.eps_and_features(start, times[0])
+
+    def errors(x):
+        distance = (x - end).square().flatten(1).mean(1).sqrt()
+        return round(float(distance.square().mean().sqrt()), 4), round(float(distance.median()), 4)
+
+    row = {"untrained": errors(sample(amed_solver, judge, start, times).x)[0]}
+    for kind, features in (("features", seen.shape[1]), ("no features", 0)):
+        each, shares = [], []
+        for seed in seeds:
+            with torch.random.fork_rng([]):
+                torch.manual_seed(seed)
+                predictor = Predictor(features, direction_range=0.0, level_range=0.0)
+            run = train_predictor(predictor, model, times, draw, steps=steps, substeps=substeps, seed=seed)
+            each.append(errors(sample(amed_solver, judge, start, times, predictor=run.net).x))
+            shares.append(run.net(seen if features else None, *times[:2], len(start))[0])
+        rms, median = (round(statistics.mean(column), 4) for column in zip(*each))
+        row[kind] = {"rmse": rms, "median": median, "each": [error[0] for error in each]}
+        row[kind]["spread of r"] = [round(float(share.std()), 4) for share in shares]
+        if name == "a mixture built for it":
+            wide = start[:, 0] < 0
+            row[kind]["r by cluster"] = [round(float(shares[0][rows].mean()), 3) for rows in (wide, ~wide)]
+    return row
 
 
 def main():
     """Run everything and write the record."""
     torch.set_num_threads(1)
     began, found = time.time(), {"top": TOP, "n": N, "seeds": list(SEEDS)}
-    found["sample"] = sample_rows()
+    found["sample"] = {name: sample_row(name) for name in SAMPLE_SETTINGS}
     found["teacher error"] = {
         str(calls): {
             str(k): round(teacher_error(digits_teacher(), noise(500, FRESH), two_call_grid(calls)[1], k), 4)
