@@ -188,11 +188,16 @@ class Predictor(nn.Module):
 
 @sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode")
 def amed_solver(model, x, times, predictor=None):
-    """AMED-Solver (Zhou et al. 2024, alg. 1 and eq. 12): Euler to a level in between, then the whole step
-    with the direction found there.
+    """AMED-Solver (Zhou et al. 2024, sec. 3): Euler to a level in between, then the whole step with the
+    direction found there.  With kappa_m = kappa_t^(1 - r) kappa_s^r and (r, c, a) from the predictor, in y =
+    x / alpha,
 
-    x: (B, ...) at times[0].  predictor: a `Predictor` trained for these times; None for r = 1/2, which is
-    DPM-Solver-2.  A last step to sigma = 0 jumps to the predicted x_0: one call."""
+        u = y_t + (kappa_m - kappa_t) eps(y_t, kappa_t)
+        y_s = y_t + c (kappa_s - kappa_t) eps(u, a kappa_m)
+
+    x: (B, ...) at times[0].  predictor: a `Predictor` trained for these times; None for r = 1/2, c = a = 1,
+    which is DPM-Solver-2.  With `models.AFS` around the model the first call is analytic and not counted.  A
+    last step to sigma = 0 jumps to the predicted x_0: one call."""
     yield from _amed(model, x, times, predictor)
 
 
@@ -202,8 +207,8 @@ def amed_plugin(model, x, times, predictor=None, base="ipndm"):
     chosen by the predictor for each sample.
 
     x: (B, ...) at times[0].  base: "ddim", "ipndm", "dpmpp_2m" (two calls a step) or "dpm_solver_2" (four).
-    predictor: a `Predictor` trained for these times and this base; None adds the middle in lambda. ValueError
-    for another base."""
+    predictor: a `Predictor` trained for these times and this base; None adds the middle in lambda.
+    Order and calls are declared for the default base.  ValueError for another base."""
     if base not in BASES:
         raise ValueError(f"base must be one of {', '.join(BASES)}; got {base!r}")
     yield from _amed(model, x, times, predictor, base)

@@ -433,8 +433,8 @@ class AFS(_Wrapper):
     sec. 3.3).
 
     At the start x_t is nearly Gaussian whatever the data, so eps = sigma (x - alpha mean) / (alpha^2 std^2 +
-    sigma^2), exact for
-    Gaussian data of that mean and standard deviation (numbers or tensors that broadcast against a sample).
+    sigma^2), exact for Gaussian data of that mean and standard deviation (numbers or tensors that broadcast
+    against a sample).
     """
 
     def __init__(self, model, mean=0.0, std=1.0):
