@@ -51,8 +51,9 @@ def test_distance_from_the_plane_of_a_planar_path():
 
 
 def test_the_prediction_moves_along_few_directions():
-    one, two = experiments.prediction_path().values()
-    assert 0.9 < one < two < 1
+    one, two, off, bent, flat, turned = experiments.prediction_path().values()
+    assert 0.9 < one < two < 1 and 0.75 < bent < 0.87 and bent < flat < 0.97
+    assert 0.08 < off < 0.13 and 0.25 < turned < 0.35
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -110,6 +111,9 @@ def test_a_teacher_of_two_substeps_spoils_its_student():
         found["2 substeps: the student, from the flow"]
         > 1.5 * found["4 substeps: the student, from the flow"]
     )
+    student, rival = "2 substeps: the student, from", "iPNDM, from the flow"
+    assert found[f"{student} its teacher"] < found["2 substeps: iPNDM, from this teacher"]
+    assert found[f"{student} the flow"] > 1.5 * found[rival]
 
 
 def test_three_calls_of_digits_in_order():
@@ -131,8 +135,19 @@ def test_analytic_step_and_crossing():
 def test_a_last_step_of_first_order_halves_the_error_of_the_third_order_solvers():
     found = experiments.last_step()
     for name in ("3M", "UniPC"):
-        assert found[f"{name}, first order at the end"] < 0.65 * found[f"{name}, full order"]
-    assert found["iPNDM, first order at the end"] > found["iPNDM, full order"]
+        assert (
+            found[f"{name}, 6 calls, first order at the end"] < 0.65 * found[f"{name}, 6 calls, full order"]
+        )
+    assert found["iPNDM, 6 calls, first order at the end"] > found["iPNDM, 6 calls, full order"]
+
+
+def test_the_best_times_of_digits_differ_little():
+    found = experiments.digit_times()
+    first, second = (
+        [found[f"step {i}: best r, {p} of samples below"] for p in ("10%", "90%")] for i in (1, 2)
+    )
+    assert 0.3 < first[0] < first[1] < 0.42 and 0.07 < second[0] < second[1] < 0.14
+    assert all(1 < found[f"step {i}: one r / a sample's own, error"] < 1.05 for i in (1, 2))
 
 
 def test_the_recorded_study_says_what_the_prose_says():
@@ -148,19 +163,51 @@ def test_the_recorded_study_says_what_the_prose_says():
         1.4, abs=0.1
     )
     assert all(rmse["AMED-Plugin, iPNDM, greedy"][c] > rmse["iPNDM"][c] for c in (6, 7, 9))
-    assert all(
-        min(figures.SHOWN, key=lambda n: frechet[n][c]).startswith("DPM-Solver++ 2M") for c in rmse["DDIM"]
-    )
+    assert all("DPM-Solver++ 2M" in min(figures.SHOWN, key=lambda n: frechet[n][c]) for c in rmse["DDIM"])
     assert (
         min(experiments.PAPER, key=lambda name: frechet[name][9]) == "Heun"
         and rmse["Heun"][9] > rmse["DDIM"][9]
     )
     assert all(frechet[name][7] > frechet[name][3] for name in ("DPM-Solver++ 3M", "UniPC"))
-    assert all(v < 1.06 for k, v in experiments.looking_pays().items() if "digits" in k)
-    for text in (experiments.study_table(), experiments.beside_the_paper()):
+    pays = experiments.looking_pays()
+    assert all(v < 1.06 for k, v in pays.items() if "digits" in k)
+    assert pays["a mixture built for it: gain"] > 15
+    assert pays["built mixture, features: r, wide cluster"] < 0.25
+    assert pays["built mixture, features: r, narrow cluster"] > 0.28
+    assert max(v for k, v in experiments.plugged().items() if "analytic" not in k) < 1
+    for calls, name, value in ((3, "DPM-Solver++ 2M", 1.71), (4, "DPM-Solver++ 2M", 1.48)):
+        assert experiments.best_of(frechet, calls, "frechet") == (
+            pytest.approx(value, abs=0.05),
+            f"AMED-Plugin, {name}",
+        )
+    assert experiments.best_of(frechet, 9, "frechet")[1] == "Heun"
+    assert frechet["AMED-Plugin, iPNDM"][3] > frechet["AMED-Plugin, iPNDM, untrained"][3]
+    assert frechet["DPM-Solver++ 3M"][3] < frechet["AMED-Solver"][3] < frechet["AMED-Plugin, iPNDM"][3]
+    found = experiments.targets()
+    assert (
+        found["AMED-Solver / best plain solver"] > 1.3 > found["AMED-Solver / best with analytic start"] > 1
+    )
+    assert found["AMED-Solver / best fixed time"] < 2
+    assert all(v > 1.3 for k, v in found.items() if "Plugin" in k)
+    assert all(rmse["AMED-Solver"][c] > experiments.best_of(experiments.PLAIN, c)[0] for c in (5, 6, 7, 9))
+    assert rmse["iPNDM"][3] / rmse["AMED-Plugin, iPNDM, untrained"][3] == pytest.approx(1.42, abs=0.02)
+    over = {
+        (base, c)
+        for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M")
+        for c, v in rmse[f"AMED-Plugin, {base}"].items()
+        if v > rmse[f"{base}, analytic start"][c]
+    }
+    assert over == {("DDIM", 6), ("iPNDM", 6), ("iPNDM", 9), ("DPM-Solver++ 2M", 4)}
+    for text in (
+        experiments.study_table(),
+        experiments.study_table("frechet"),
+        experiments.beside_the_paper(),
+    ):
         assert "AMED-Plugin, iPNDM" in text and "nan" not in text
 
 
 def test_pictures_of_the_study():
-    assert numbers(figures.controls().alt)[0] == pytest.approx(experiments.study()["iPNDM"][3], abs=1e-3)
+    assert numbers(figures.controls().alt)[0] == pytest.approx(
+        experiments.best_of(experiments.PLAIN, 3)[0], abs=1e-3
+    )
     assert "RMSE at 3 calls" in figures.table_two().alt

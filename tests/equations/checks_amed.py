@@ -109,6 +109,8 @@ def criterion():
         mean = path[-1]
         assert bool(np.linalg.norm(v - mean, axis=1).min() < 1e-3) is holds
         assert bool(np.linalg.svd(path - path.mean(0), compute_uv=False)[2] < 1e-6) is holds
+    circle = np.stack([np.cos(np.pi / 2 * u), np.sin(np.pi / 2 * u)], 1)  # planar, and fails
+    assert np.linalg.norm(circle - circle.mean(0), axis=1).min() > 0.09
 
 
 @equation("amed.turn")
