@@ -183,6 +183,8 @@ def test_the_recorded_study_says_what_the_prose_says():
     assert experiments.best_of(frechet, 9, "frechet")[1] == "Heun"
     assert frechet["AMED-Plugin, iPNDM"][3] > frechet["AMED-Plugin, iPNDM, untrained"][3]
     assert frechet["DPM-Solver++ 3M"][3] < frechet["AMED-Solver"][3] < frechet["AMED-Plugin, iPNDM"][3]
+    paper = sorted(experiments.PAPER, key=lambda name: experiments.PAPER[name][0])
+    assert paper == sorted(paper, key=lambda name: rmse[name][3])
     found = experiments.targets()
     assert (
         found["AMED-Solver / best plain solver"] > 1.3 > found["AMED-Solver / best with analytic start"] > 1

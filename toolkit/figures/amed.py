@@ -198,7 +198,7 @@ def failure():
     ax.annotate("slope 2", (0.06, 0.004 * 0.06**2), xytext=(6, -10), textcoords="offset points", fontsize=9)
     ax.set_xticks([0.02, 0.05, 0.1, 0.2, 0.5, 0.9], ["0.02", "0.05", "0.1", "0.2", "0.5", "0.9"])
     ax.minorticks_off()
-    ax.set_title("on the triangle")
+    ax.set_title("on the triangle", loc="left", fontweight="bold")
     return picture
 
 
@@ -291,6 +291,7 @@ def table_two():
         found = experiments.study(key)
         for i, name in enumerate(SHOWN):
             look = mark(i) | ({"color": INK, "linewidth": 2.6} if "AMED" in name else {"linewidth": 1.2})
+            look |= {"color": GREY} if name == "DDIM" else {}
             ax.plot(list(found[name]), list(found[name].values()), label=name, **look)
             told += [f"{name} {number(found[name][3])}"] if key == "rmse" else []
         ax.set(yscale="log", title=title, xlabel="calls of the network")
