@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -600,6 +601,23 @@ def one_dimensional(seed, kind=ConsistencyModel, width=48):
 def one_step(student, run, noise):
     model = student.with_network(run.net)
     return sample(consistency, model, noise, [model.schedule.start, model.schedule.end]).x
+
+
+@pytest.mark.parametrize("predicts, weighting", [("x0", "truncated snr"), ("v", "snr+1")])
+@by_seed
+def test_progressive_distillation_in_the_predictions_of_its_paper(predicts, weighting, seed):
+    """Students that predict x0 or v, on VP (Salimans & Ho 2022): one step near the teacher's four."""
+    schedule = VP()
+    teacher, data = PAIR.model(schedule), PAIR.sample(4000, seed).float()
+    student = Network(small((1,), seed, width=48, blocks=3), schedule, predicts, clock="lam", sigma_data=0.7)
+    grid = partial(grids.uniform, end=0.01)
+    options = dict(grid=grid, weighting=weighting, seed=seed, lr=4e-3, batch=128)
+    run = distill_progressively(student, teacher, data, rounds=(2, 1), steps=(200, 200), **options)[-1]
+    noise = initial_noise(600, 1, 40 + seed)
+    want = sample(ddim, teacher, noise, grid(schedule, 4)).x
+    once = sample(ddim, teacher, noise, grid(schedule, 1)).x
+    got = sample(ddim, student.with_network(run.net), noise, grid(schedule, 1)).x
+    assert rmse(got, want) < 0.1 * rmse(once, want)
 
 
 @by_seed
