@@ -16,7 +16,7 @@ from toolkit.students import METHODS, OPTIONS, START, jump, mixture, setting, st
 
 STUDY = recorded("distillation")
 DIGITS, RING = STUDY["digits"], STUDY["ring"]
-NEAR = ("regression", "consistency", "adversarial")  # those that do not inherit DDIM's error at 64 steps
+REACH_25 = ("regression", "consistency", "adversarial")  # the others miss that goal, and the chapter says so
 
 
 def mean(rows, steps, key):
@@ -35,15 +35,21 @@ def test_one_step_students_of_digits_reach_what_the_chapter_says(name):
     rows = DIGITS[name]
     assert [row["seed"] for row in rows] == [0, 1, 2]
     assert mean(rows, 1, "conditional") < teachers("DDIM 1", "conditional") / 8
-    factor = 25 if name in NEAR else 14
+    factor = 25 if name in REACH_25 else 14
     assert mean(rows, 1, "unconditional") < teachers("DDIM 1", "unconditional") / factor
     assert all(row["1"]["copies"] < 0.005 for row in rows)
 
 
-@pytest.mark.parametrize("name", ["progressive", "consistency"])
 @pytest.mark.parametrize("key", ["unconditional", "conditional"])
-def test_progressive_and_consistency_come_within_twice_the_teachers_distance(name, key):
-    assert mean(DIGITS[name], 1, key) < 2 * max(teachers("DDIM 18", key), teachers("Heun 18", key))
+def test_how_near_one_call_comes_to_the_teachers_18_steps(key):
+    """The goal was twice its distance.  Consistency training reaches it whichever solver the teacher uses,
+    progressive distillation against DDIM; against Heun it does with labels only, and the chapter says so.
+    """
+    ways = {way: teachers(way, key) for way in ("DDIM 18", "Heun 18")}
+    assert mean(DIGITS["consistency"], 1, key) < 2 * min(ways.values())
+    progressive = mean(DIGITS["progressive"], 1, key)
+    assert progressive < 2 * ways["DDIM 18"]
+    assert (progressive < 2 * ways["Heun 18"]) == (key == "conditional")
 
 
 @pytest.mark.parametrize("on", ["ring", "swiss roll"])
@@ -53,7 +59,7 @@ def test_students_in_the_plane_come_near_the_sampling_floor(on, name):
     assert STUDY[on]["DDIM 1"]["sliced Wasserstein"] > 10 * STUDY[on]["floor"]
 
 
-def test_the_guided_student_is_as_good_as_the_guided_teacher_at_half_the_calls():
+def test_at_scale_2_the_guided_student_is_as_good_as_its_teacher_at_half_the_calls():
     for row in STUDY["guided"]:
         assert row["2"]["student"] == pytest.approx(row["2"]["teacher"], rel=0.05)
         for scale in ("2", "3", "4"):

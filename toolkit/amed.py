@@ -16,12 +16,12 @@ from torch import nn
 
 from toolkit.convergence import reference
 from toolkit.models import AFS
+from toolkit.multistep import EQUAL_STEPS
 from toolkit.ode import heun
 from toolkit.sampling import sample, sampler
 from toolkit.training import fit
 
 BASES = ("ddim", "dpm_solver_2", "dpmpp_2m", "ipndm")
-_ADAMS = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
 
 # --- levels -----------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def _advance(base, model, y, start, end, eps, history, c=1.0):
         ratio = _column(end / start, y)
         return ratio * y + c * (1 - ratio) * x0, history
     order = 1 if base == "ddim" else len(history)
-    slope = sum(w * past[1] for w, past in zip(_ADAMS[order - 1], history))
+    slope = sum(w * past[1] for w, past in zip(EQUAL_STEPS[order], history))
     return y + c * gap * slope, history
 
 
