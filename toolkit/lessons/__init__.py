@@ -4,7 +4,7 @@ For students: `from toolkit.lessons import check, progress`; `toolkit check`, `t
 
 For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook `solutions/NN_name.ipynb`:
 
-1.  Write the task.  A probe runs an answer on inputs made from a seed and returns a few labelled values; the
+1.  Write the task.  A probe runs a function on inputs made from a seed and returns a few labelled values; the
     labels are read by students.  A mistake is a runnable wrong answer with what a tutor would say to it::
 
         from toolkit.lessons import Mistake, Task, normal
@@ -21,6 +21,13 @@ For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook
             hints=("…", "…", "…"))
         TASKS = (JUMP,)
 
+    An answer that is a number, a word or a drawn Axes is judged by `facts(answer, seed)`, which may know the
+    right one: `facts=lambda answer, seed: right_numbers(answer, 1e-3, limit=2.5)`.  A task with answers of
+    both kinds has both.  The probe runs beside the student's code when `toolkit grade` marks it, so it may
+    use no reference and no right number, and of this package no more than `Say`, `normal`, `uniform`,
+    `named_numbers`, `named_expressions`, `expression_probe`, `read_axes`, `axes_values` and `error_lines`;
+    and some of its numbers should change with the seed.
+
 2.  In the notebook: a Markdown cell with the line `### 1.1` (title, difficulty and minutes are filled in) and
     the statement; a code cell with `### BEGIN SOLUTION` … `### END SOLUTION` around what the student has to
     write (and, where the exercise hands out a listing, `### INSTEAD` before the commented lines to be put
@@ -33,8 +40,9 @@ For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook
 3.  `toolkit build solutions/01_ddpm.ipynb` makes `exercises/01_ddpm.ipynb` and the package's record of the
     lesson; `pytest tests/lessons -k 01` runs every wrong answer through the check.
 
-See `Task` for every field, and `number_probe`, `expression_probe`, `axes_values` for tasks that ask for a
-number, a formula or a figure.  An answer that costs something to make is wrapped: `Made(function)`.
+See `Task` for every field, and `right_numbers`, `right_words`, `expression_probe`, `axes_values` for tasks
+that ask for a number, a word, a formula or a figure.  An answer that costs something to make is wrapped:
+`Made(function)`.
 """
 
 from importlib import import_module
@@ -45,7 +53,7 @@ _HOME = {
     **dict.fromkeys(
         ["named_numbers", "named_expressions", "right_or_number", "right_numbers", "right_words"], "probes"
     ),
-    **dict.fromkeys(["read_axes", "axes_values"], "probes"),
+    **dict.fromkeys(["read_axes", "axes_values", "error_lines"], "probes"),
     **dict.fromkeys(["check", "judge", "CheckFailed", "NotTried", "NotYet"], "checking"),
     "progress": "widget",
 }

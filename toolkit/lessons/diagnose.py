@@ -15,7 +15,7 @@ import linecache
 import random
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ import numpy as np
 
 from . import record
 from .probes import describe
-from .task import Made, Say, Task
+from .task import Made, Mistake, Say, Task
 
 SEEDS = (0, 1, 2)
 """The public seeds; the values of the first are printed by a check."""
@@ -194,7 +194,7 @@ def _plain(value):
 
 
 def observe(task: Task, answer, seed: int, noise: int = 1) -> Seen:
-    """Run the task's probe on an answer and tell what was seen; errors of the answer are told, never raised.
+    """Run the task's probe and facts on an answer and tell what was seen; its errors are told, never raised.
 
     answer: one answer, or a dict of named ones.  noise: the seed of the global random states meanwhile.
     """
@@ -214,7 +214,8 @@ def observe(task: Task, answer, seed: int, noise: int = 1) -> Seen:
             contextlib.redirect_stderr(_Limited(0)),
         ):
             warnings.simplefilter("ignore")
-            seen.values = _values(task.probe(subject, seed))
+            parts = [_values(part(subject, seed)) for part in (task.probe, task.facts) if part]
+            seen.values = dict(item for values in parts for item in values.items())
     except NotImplementedError:
         seen.trouble = "stub"
     except Say as told:
@@ -241,7 +242,7 @@ def _tell_error(seen: Seen, error: BaseException, answers: Mapping[str, Any]) ->
     frame, trace = None, error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if code.co_filename in own or _is_cell(code.co_filename):
+        if code.co_filename in own or is_cell(code.co_filename):
             frame = (
                 code.co_name,
                 trace.tb_lineno,
@@ -262,7 +263,7 @@ def _tell_error(seen: Seen, error: BaseException, answers: Mapping[str, Any]) ->
         seen.trouble, seen.text = "type", f"The check cannot use your answer, {given} ({said})."
 
 
-def _is_cell(filename: str) -> bool:
+def is_cell(filename: str) -> bool:
     """Whether code of this file name was typed into a notebook or a console."""
     return "ipykernel_" in filename or filename.startswith(("<ipython-input", "<stdin"))
 
@@ -323,15 +324,22 @@ def full_answer(task: Task, answer):
     return {**reference, **answer}
 
 
-def _matches(task: Task, mistake, answer, first: Seen, seeds) -> bool:
+Look = Callable[[int, int], Seen]
+"""`look(seed, noise)`: what an answer did on this seed, with the global random states set to `noise`."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
+    """What a listed mistake does; kept, since a class is held against the same ones over and over."""
+    return observe(task, full_answer(task, mistake.answer), seed, noise)
+
+
+def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds) -> bool:
     """Whether an answer does what this mistake does, for every seed and two global random states."""
-    wrong = full_answer(task, mistake.answer)
-    if not _same_seen(first, observe(task, wrong, seeds[0]), task.tolerance):
+    if not _same_seen(first, _mistaken(task, mistake, seeds[0], 1), task.tolerance):
         return False
     rest = [(seed, 1) for seed in seeds[1:]] + [(seeds[0], 2)]
-    return all(
-        _same_seen(observe(task, answer, *at), observe(task, wrong, *at), task.tolerance) for at in rest
-    )
+    return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance) for at in rest)
 
 
 # ---------------------------------------------------------------- the verdict
@@ -351,28 +359,40 @@ def diagnose(task: Task, answer, seeds=SEEDS) -> Verdict:
         seen = [first, *(observe(task, answer, seed) for seed in seeds[1:])]
         record.RECORDED[task.id] = [{k: _stored(v) for k, v in one.values.items()} for one in seen]
         return Verdict(DONE, "", first.values, first.printed)
+    return verdict(task, lambda seed, noise: observe(task, answer, seed, noise), first, seeds)
+
+
+def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
+    """The verdict on an answer from what it does, wherever it was run.
+
+    look: asked for what is needed besides; first: what it did on the first seed.
+    """
     values, printed = first.values or {}, first.printed
     if first.trouble == "stub":
         return Verdict(NOT_TRIED, "It is still the stub: replace it with your answer.", printed=printed)
-    noisy = observe(task, answer, seeds[0], noise=2) if first.values is not None else first
-    fine = (
-        first.values is not None
-        and not first.changed
-        and _same_seen(first, noisy, 0.0)
-        and all(
-            _right(task, seen, seed)
-            for seed, seen in [(seeds[0], first), *((s, observe(task, answer, s)) for s in seeds[1:])]
-        )
-    )
-    if fine:
+    noisy = look(seeds[0], 2) if first.values is not None else first
+    if steady(first, noisy) and all(
+        right(task, seen, expected(task, seed))
+        for seed, seen in [(seeds[0], first), *((s, look(s, 1)) for s in seeds[1:])]
+    ):
         return Verdict(DONE, "", values, printed)
     for index, mistake in enumerate(task.mistakes):
-        if _matches(task, mistake, answer, first, seeds):
+        if _matches(task, mistake, look, first, seeds):
             if mistake.as_given:
                 return Verdict(NOT_TRIED, mistake.says, values, printed, "as given", index)
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
-    kind, sentence = _generic(task, answer, first, noisy, seeds)
+    kind, sentence = _generic(task, look, first, noisy, seeds)
     return Verdict(NOT_YET, sentence, values, printed, kind)
+
+
+def steady(seen: Seen, again: Seen) -> bool:
+    """Whether an answer leaves its inputs as they are and does the same under other global random states."""
+    return seen.values is not None and not seen.changed and _same_seen(seen, again, 0.0)
+
+
+def right(task: Task, seen: Seen, wanted: Seen) -> bool:
+    """Whether an answer gives the values wanted, within the task's tolerance."""
+    return seen.values is not None and same_values(seen.values, wanted.values, task.tolerance)
 
 
 def _stored(value):
@@ -380,20 +400,19 @@ def _stored(value):
     return value if isinstance(value, str) else np.vectorize(lambda x: float(f"{x:.12g}"))(value).tolist()
 
 
-def _right(task: Task, seen: Seen, seed: int) -> bool:
-    return seen.values is not None and same_values(seen.values, expected(task, seed).values, task.tolerance)
+_MEMORY = (
+    "The same call gives another result the second time: what does your answer keep between "
+    "calls (a global list, a default argument that is changed, a generator that runs on)?"
+)
 
 
-def _generic(task: Task, answer, first: Seen, noisy: Seen, seeds) -> tuple[str, str]:
+def _generic(task: Task, look: Look, first: Seen, noisy: Seen, seeds) -> tuple[str, str]:
     """(kind, sentence) for an answer that is wrong in a way that no listed mistake describes."""
     if first.values is None:
         return first.trouble, first.text
     if not _same_seen(first, noisy, 0.0):
-        if not _same_seen(first, observe(task, answer, seeds[0]), 0.0):
-            return "memory", (
-                "The same call gives another result the second time: what does your answer keep between "
-                "calls (a global list, a default argument that is changed, a generator that runs on)?"
-            )
+        if not _same_seen(first, look(seeds[0], 1), 0.0):
+            return "memory", _MEMORY
         return "global noise", (
             "Your answer draws from the global random state, so that it changes with every run: "
             "which noise or generator was it given to use?"
@@ -404,12 +423,12 @@ def _generic(task: Task, answer, first: Seen, noisy: Seen, seeds) -> tuple[str, 
             "it, so work on a new tensor."
         )
     for seed in seeds:
-        seen = first if seed == seeds[0] else observe(task, answer, seed)
+        seen = first if seed == seeds[0] else look(seed, 1)
         if seen.values is None:
             return seen.trouble, seen.text
-        if not _right(task, seen, seed):
+        if not right(task, seen, expected(task, seed)):
             return _difference(task, seen, expected(task, seed))
-    raise AssertionError(f"task {task.id}: an answer that is right was not recognised as such")
+    return "memory", _MEMORY  # wrong a moment ago, and right now
 
 
 def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
@@ -494,7 +513,14 @@ def _pattern(mine, theirs, wrong, tolerance) -> str:
 
 
 def lines(task: Task, values: Mapping[str, Any]) -> list[str]:
-    """The labelled lines that a check prints: '2.3  x at eta = 0 [0, 1]  +0.123456'.
+    """The labelled lines that a check prints: '2.3  x at eta = 0 [0, 1]  +0.123456'."""
+    shown = rows(task, values)
+    width = max((len(label) for label, _ in shown), default=0)
+    return [f"{task.id}  {label:<{width}}  {text}" for label, text in shown]
+
+
+def rows(task: Task, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(label, text) of the lines that a check prints.
 
     Arrays of more than four entries are shown by their first and last entry and their root mean square.
     """
@@ -510,8 +536,7 @@ def lines(task: Task, values: Mapping[str, Any]) -> list[str]:
             rows.append((f"{label}, first", _number(value.flat[0], task.decimals)))
             rows.append((f"{label}, last", _number(value.flat[-1], task.decimals)))
             rows.append((f"{label}, rms", _number(np.sqrt(np.mean(value**2)), task.decimals)))
-    width = max((len(label) for label, _ in rows), default=0)
-    return [f"{task.id}  {label:<{width}}  {shown}" for label, shown in rows]
+    return rows
 
 
 def _number(value, decimals: int) -> str:

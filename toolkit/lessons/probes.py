@@ -1,4 +1,4 @@
-"""Helpers for probes: inputs from a seed, and probes for numbers, formulas and figures."""
+"""Helpers for probes and facts: inputs from a seed; numbers, words, formulas and figures as values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def uniform(seed: int, low: float, high: float, stream: int = 0) -> float:
 
 
 def number_probe(label: str = "your number") -> Callable[[Any, int], dict]:
-    """The probe of a task whose answer is one real number (a Python, numpy or torch scalar)."""
+    """The facts of a task whose answer is one real number (a Python, numpy or torch scalar)."""
 
     def probe(answer, seed):
         try:
@@ -129,7 +129,7 @@ def read_axes(drawn) -> SimpleNamespace:
     2)}), .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when
     missing) and .legend (the texts of its legend).  Raises Say for anything else.
     """
-    axes = _one_axes(drawn)
+    axes = one_axes(drawn)
     lines, points = {}, {}
     for index, line in enumerate(axes.get_lines()):
         label = str(line.get_label())
@@ -176,7 +176,22 @@ def axes_values(drawn, order: Mapping[str, str] | None = None) -> dict[str, Any]
     return values
 
 
-def _one_axes(drawn):
+def error_lines(seen: SimpleNamespace, *names: str) -> dict[str, tuple]:
+    """{name: (x, y)} of the lines with these labels in what `read_axes` has read, each of three errors above
+    0.  Raises Say for a line that is missing or other than that."""
+    for name in names:
+        if name not in seen.lines:
+            there = ", ".join(repr(label) for label in seen.lines) or "none"
+            raise Say(f"The figure has no line labelled {name!r}; its lines are {there}.")
+        x, y = seen.lines[name]
+        if len(x) != 3 or not (y > 0).all():
+            raise Say(
+                f"The line {name!r} needs an error above 0 for each of 3 counts; it has {len(x)} points."
+            )
+    return {name: seen.lines[name] for name in names}
+
+
+def one_axes(drawn):
     """The one Axes of a drawing.  Raises Say when there is none or more than one."""
     for name in ("fig", "figure"):
         if not hasattr(drawn, "get_lines") and hasattr(drawn, name):

@@ -14,6 +14,7 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Empty
 
@@ -100,7 +101,7 @@ def lesson_of(notebook, path: Path) -> str:
     """
     told = notebook.metadata.get("toolkit")
     told = told.get("lesson") if isinstance(told, dict) else None
-    names = sorted(name for cell in notebook.cells for name in _names(cell))
+    names = sorted(name for cell in notebook.cells for name in names_of(cell))
     checks = [match[1] for name in names if (match := re.fullmatch(r"check-(\d+)-\d+", name))]
     for hint in (told, *checks[:1], Path(path).name):
         try:
@@ -121,40 +122,71 @@ class Ran:
     ename: str = ""
     evalue: str = ""
     stopped: str = ""
+    sent: list[str] = field(default_factory=list)  # what the grader's own check sent, see toolkit.grading
+
+
+SENT = "application/x-toolkit-seen"
+"""The type of display by which a check in a student's kernel sends what it saw to the grader."""
+
+
+def local_kernel(folder: Path, name: str | None = None) -> Kernel:
+    """A Python kernel of this environment (or of the named kernelspec) in a folder of its own choosing.
+
+    Raises BadNotebook when it does not start.
+    """
+    from ipykernel import kernelspec
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.manager import KernelManager
+
+    class ThisEnvironment(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name):
+            return self.kernel_spec_class(resource_dir=kernelspec.RESOURCES, **kernelspec.get_kernel_dict())
+
+    specs = KernelSpecManager() if name else ThisEnvironment()
+    manager = KernelManager(kernel_name=name or "python3", kernel_spec_manager=specs)
+    try:
+        manager.start_kernel(
+            cwd=str(folder),
+            extra_arguments=["--HistoryManager.enabled=False"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except NoSuchKernel:
+        raise BadNotebook(f"There is no kernel {name!r} here; leave the kernel's name out.") from None
+    return Kernel(manager)
 
 
 class Kernel:
-    """A Python kernel of this environment (or of the named kernelspec) in a folder of its own choosing."""
+    """A running kernel, however it was started.
 
-    def __init__(self, folder: Path, name: str | None = None):
-        from ipykernel import kernelspec
-        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-        from jupyter_client.manager import KernelManager
+    manager: a KernelManager, or anything with its client, is_alive, interrupt_kernel and shutdown_kernel.
+    Raises BadNotebook when the kernel does not answer.
+    """
 
-        class ThisEnvironment(KernelSpecManager):
-            def get_kernel_spec(self, kernel_name):
-                return self.kernel_spec_class(
-                    resource_dir=kernelspec.RESOURCES, **kernelspec.get_kernel_dict()
-                )
-
-        specs = KernelSpecManager() if name else ThisEnvironment()
-        self.manager = KernelManager(kernel_name=name or "python3", kernel_spec_manager=specs)
-        try:
-            self.manager.start_kernel(
-                cwd=str(folder),
-                extra_arguments=["--HistoryManager.enabled=False"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        except NoSuchKernel:
-            raise BadNotebook(f"There is no kernel {name!r} here; leave the kernel's name out.") from None
-        self.client = self.manager.client()
-        self.client.start_channels()
-        try:
-            self.client.wait_for_ready(timeout=60)
-        except RuntimeError as error:
+    def __init__(self, manager):
+        self.manager = manager
+        self.client = manager.client()
+        self.client.start_channels(hb=False)
+        if not self._ready(60.0):
             self.close()
-            raise BadNotebook(f"The kernel did not start ({str(error).rstrip('.')}).") from None
+            raise BadNotebook("The kernel did not start.")
+
+    def _ready(self, timeout: float) -> bool:
+        """Wait until the kernel answers and what it publishes arrives; jupyter_client's own way of waiting
+        sleeps for nearly half a second, which is most of the start of a forked kernel.
+        """
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and self.manager.is_alive():
+            asked = self.client.kernel_info()
+            try:
+                while self.client.get_shell_msg(timeout=1)["parent_header"].get("msg_id") != asked:
+                    pass
+                while not _take(self.client.get_iopub_msg(timeout=0.05), asked, Ran()):
+                    pass
+                return True
+            except Empty:
+                continue
+        return False
 
     def run(self, source: str, deadline: float, budget: int) -> Ran:
         """Run a cell; it is interrupted at the deadline, and the kernel is ended if that does not help.
@@ -175,21 +207,22 @@ class Kernel:
                 end = now + _GRACE
             try:
                 message = self.client.get_iopub_msg(timeout=min(0.2, max(0.01, end - now)))
+                size, shown = size + _size(message["content"]), shown + ("data" in message["content"])
+                done = _take(message, asked, ran)
             except Empty:
                 if not self.manager.is_alive():
-                    ran.stopped = (
-                        ran.stopped or "ended its Python process (os._exit, a crash, or out of memory)."
-                    )
+                    ran.stopped = ran.stopped or self._why_ended()
                     self.close()
                     return ran
                 replied = replied or self._replied(asked)
                 if replied and time.monotonic() - quiet_since > _GRACE:
                     return ran  # the closing message was lost on the way; everything else has come
                 continue
+            except Exception as error:  # code in the kernel can write to its sockets whatever it likes
+                ran.stopped = f"sent what is no message of a notebook ({type(error).__name__})."
+                self.close()
+                return ran
             quiet_since = time.monotonic()
-            kind, content = message["msg_type"], message["content"]
-            size += _size(content)
-            shown += kind in ("display_data", "update_display_data", "execute_result")
             if size > budget or shown > MESSAGES:
                 what = (
                     f"more than {budget:,} characters" if size > budget else f"more than {MESSAGES:,} outputs"
@@ -197,14 +230,13 @@ class Kernel:
                 ran.stopped = ran.stopped or f"makes output without end ({what})."
                 self.close()
                 return ran
-            if message["parent_header"].get("msg_id") != asked:
-                continue
-            if kind == "stream" and content["name"] == "stdout":
-                ran.text += content["text"]
-            elif kind == "error":
-                ran.ename, ran.evalue = content["ename"], content["evalue"]
-            elif kind == "status" and content["execution_state"] == "idle":
+            if done:
                 return ran
+
+    def _why_ended(self) -> str:
+        why = getattr(self.manager, "why_ended", str)()
+        ended = "ended its Python process (os._exit, a crash, or out of memory)."
+        return f"was ended: {why}." if why else ended
 
     def _replied(self, asked: str) -> bool:
         """Whether the kernel has answered the request on its other channel."""
@@ -228,6 +260,20 @@ class Kernel:
             self.manager = None
 
 
+def _take(message, asked: str, ran: Ran) -> bool:
+    """Note in `ran` what a message of the kernel says about the cell; True when the cell has ended."""
+    kind, content = message["msg_type"], message["content"]
+    if message["parent_header"].get("msg_id") != asked:
+        return False
+    if kind == "stream" and content["name"] == "stdout":
+        ran.text += content["text"]
+    elif kind == "error":
+        ran.ename, ran.evalue = str(content["ename"]), str(content["evalue"])
+    elif kind == "display_data" and isinstance(content["data"].get(SENT), str):
+        ran.sent.append(content["data"][SENT])
+    return kind == "status" and content["execution_state"] == "idle"
+
+
 def _size(content) -> int:
     """Characters in a message: its text, or all the forms of a display."""
     data = content.get("data")
@@ -238,7 +284,7 @@ def _size(content) -> int:
 # ---------------------------------------------------------------- the session
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """A code cell to run: its number among the code cells, its id, what is run, and the check that it is (or
     None).
@@ -263,11 +309,81 @@ class Result:
     note: str = ""
 
 
-_CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
+CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
+
+
+class Runner:
+    """Code cells run in order, each once, in a kernel that is replaced when a cell ends it.
+
+    steps: the cells.  start: makes a kernel.  deadline: seconds a cell.  budget: characters of output a
+    cell. prelude: code that every fresh kernel runs first.  name: of the notebook, for sentences.
+    """
+
+    def __init__(self, steps, start, deadline: float, budget: int, prelude: str = "", name: str = "It"):
+        self.steps, self.start, self.deadline, self.budget = steps, start, deadline, budget
+        self.prelude, self.name = prelude, name
+        self.kernel: Kernel | None = None
+
+    def run(self, step: Step, others: bool = True) -> Ran:
+        """Run a step, and before it every earlier one that was not run yet; others=False leaves out other
+        checks.
+        """
+        for earlier in self.steps[: self.steps.index(step) + 1]:
+            wanted = others or earlier is step or not earlier.check
+            if earlier.ran is None and not earlier.skip and wanted:
+                self._ready(earlier)
+                earlier.ran = self.kernel.run(earlier.source, self.deadline, self.budget)
+        return step.ran or Ran()
+
+    def _ready(self, step: Step) -> None:
+        """A living kernel in the state that the cells before this step have left.
+
+        Raises BadNotebook when the cells end every kernel.
+        """
+        if self.kernel and self.kernel.alive:
+            return
+        for _ in range(3):
+            self.close()
+            self.kernel = self.start()
+            if self.prelude:
+                self.kernel.run(self.prelude, self.deadline, self.budget)
+            for earlier in self.steps[: self.steps.index(step)]:
+                if earlier.ran and not earlier.check and not earlier.ran.stopped and self.kernel.alive:
+                    again = self.kernel.run(earlier.source, self.deadline, self.budget)
+                    earlier.ran.stopped = again.stopped
+            if self.kernel.alive:
+                return
+        raise BadNotebook(f"{self.name} ends every kernel that it is given.")
+
+    def undefined(self, step: Step, ran: Ran) -> tuple[str, str]:
+        """(state, sentence) when the answer's name is not defined: because of the cell before, or because it
+        is gone.
+        """
+        name = (re.search(r"'(.+?)'", ran.evalue) or ["", "the answer"])[1]
+        for earlier in reversed(self.steps[: self.steps.index(step)]):
+            if earlier.check:
+                break
+            if earlier.ran and earlier.ran.ename == "NotImplementedError":
+                return NOT_TRIED, "It is still the stub: replace it with your answer."
+            if earlier.ran and (earlier.ran.stopped or earlier.ran.ename):
+                return NOT_YET, f"{name} is not defined, because {trouble(earlier, earlier.ran)}"
+        return NOT_YET, f"{name} is not defined: was it renamed, or its cell removed or left out?"
+
+    def close(self) -> None:
+        """End the kernel."""
+        if self.kernel:
+            self.kernel.close()
+            self.kernel = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 @dataclass
-class Session:
+class Session(Runner):
     """An exercise notebook, run cell by cell as far as it is needed.
 
     path: the file.  lesson: its record; by default the package's, by the notebook's own number.  deadline:
@@ -293,20 +409,20 @@ class Session:
             except ValueError as error:
                 raise BadNotebook(f"{self.path.name} cannot be checked: {error}.") from None
         self.copies: dict[str, list[int]] = {}
-        self.steps = self._plan()
-        self.kernel: Kernel | None = None
+        start = partial(local_kernel, self.path.resolve().parent, self.kernel_name)
+        super().__init__(self._plan(), start, self.deadline, self.budget, self.prelude, self.path.name)
 
     def _plan(self) -> list[Step]:
         """The code cells in order, with the package's source in place of each check cell's own."""
         cells = [c for c in self.notebook.cells if c.cell_type == "code"]
-        names = [_names(cell) for cell in cells]
+        names = [names_of(cell) for cell in cells]
         at: dict[int, record.Cell] = {}
         for check in self.lesson.cells:
             by_name = [i for i, found in enumerate(names) if check.id in found]
             by_call = [
                 i
                 for i, c in enumerate(cells)
-                if not by_name and (m := _CALL.search(c.source)) and m[1] == check.task
+                if not by_name and (m := CALL.search(c.source)) and m[1] == check.task
             ]
             found = by_name or by_call
             if found:
@@ -333,34 +449,6 @@ class Session:
         """The check cells that the file has lost."""
         here = {step.check.task for step in self.steps if step.check}
         return [cell for cell in self.lesson.cells if cell.task not in here]
-
-    def run(self, step: Step, others: bool = True) -> Ran:
-        """Run a step, and before it every earlier one that was not run yet; others=False leaves out other
-        checks.
-        """
-        for earlier in self.steps[: step.number + 1]:
-            wanted = others or earlier is step or not earlier.check
-            if earlier.ran is None and not earlier.skip and wanted:
-                self._ready(earlier)
-                earlier.ran = self.kernel.run(earlier.source, self.deadline, self.budget)
-        return step.ran or Ran()
-
-    def _ready(self, step: Step) -> None:
-        """A living kernel in the state that the cells before this step have left."""
-        if self.kernel and self.kernel.alive:
-            return
-        for _ in range(3):
-            self.close()
-            self.kernel = Kernel(self.path.resolve().parent, self.kernel_name)
-            if self.prelude:
-                self.kernel.run(self.prelude, self.deadline, self.budget)
-            for earlier in self.steps[: step.number]:
-                if earlier.ran and not earlier.check and not earlier.ran.stopped and self.kernel.alive:
-                    again = self.kernel.run(earlier.source, self.deadline, self.budget)
-                    earlier.ran.stopped = again.stopped
-            if self.kernel.alive:
-                return
-        raise BadNotebook(f"{self.path.name} ends every kernel that it is given.")
 
     def result(self, task_id: str) -> Result:
         """The verdict on a task; runs what is needed.
@@ -395,47 +483,21 @@ class Session:
             state = NOT_TRIED if ran.ename == "NotTried" else NOT_YET
             return state, ran.evalue.removeprefix(f"{cell.task} {state}. ")
         if ran.ename == "NameError":
-            return self._undefined(step, ran)
+            return self.undefined(step, ran)
         if ran.ename:
-            return NOT_YET, f"The check stopped with {_error(ran)}."
+            return NOT_YET, f"The check stopped with {error_of(ran)}."
         trouble = record.compare(cell, ran.text)
         return (NOT_YET, trouble) if trouble else (DONE, "")
-
-    def _undefined(self, step: Step, ran: Ran) -> tuple[str, str]:
-        """(state, sentence) when the answer's name is not defined: because of the cell before, or because it
-        is gone.
-        """
-        name = (re.search(r"'(.+?)'", ran.evalue) or ["", "the answer"])[1]
-        for earlier in reversed(self.steps[: step.number]):
-            if earlier.check:
-                break
-            if earlier.ran and earlier.ran.ename == "NotImplementedError":
-                return NOT_TRIED, "It is still the stub: replace it with your answer."
-            if earlier.ran and (earlier.ran.stopped or earlier.ran.ename):
-                return NOT_YET, f"{name} is not defined, because {trouble(earlier, earlier.ran)}"
-        return NOT_YET, f"{name} is not defined: was it renamed, or its cell removed or left out?"
-
-    def close(self) -> None:
-        """End the kernel."""
-        if self.kernel:
-            self.kernel.close()
-            self.kernel = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def trouble(step: Step, ran: Ran) -> str:
     """One sentence on an ordinary cell that stopped or was ended."""
     if ran.stopped:
         return f"code cell {step.number + 1} {ran.stopped}"
-    return f"code cell {step.number + 1} stopped with {_error(ran)}."
+    return f"code cell {step.number + 1} stopped with {error_of(ran)}."
 
 
-def _error(ran: Ran) -> str:
+def error_of(ran: Ran) -> str:
     if ran.ename == "StdinNotImplementedError":
         return "input(): nobody is there to answer when a notebook is checked"
     text = (ran.evalue.strip().splitlines() or [""])[0][:200]
@@ -446,7 +508,7 @@ def _quoted(source: str) -> str:
     return "; ".join(line for line in source.splitlines() if line.strip())
 
 
-def _names(cell) -> set[str]:
+def names_of(cell) -> set[str]:
     """What a cell is called: its id, and its grade_id, which survives copying, old formats and other
     editors.
     """

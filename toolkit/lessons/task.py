@@ -19,7 +19,7 @@ KINDS = (
 
 
 class Say(Exception):
-    """Raised by a probe that sees the trouble itself: `raise Say("Your list is empty.")`, as it stands."""
+    """Raised by a probe or facts that see the trouble themselves: `raise Say("Your list is empty.")`."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,17 @@ class Task:
     id: "2.3" is the third task of lesson 02.
     title, kind (one of KINDS), difficulty (1 to 3), minutes, points: shown above the statement.
     ids: the rows of the source texts that it takes up, such as ("BP2", "T03").
-    probe: `probe(answer, seed) -> {label: value}` runs the answer on inputs made from the seed and returns a
-        few labelled values: numbers, arrays, tensors or short strings.  The labels are read by the student,
-        so let them say what was called: "x at eta = 0".  Everything random in it comes from the seed.
+    probe: `probe(answer, seed) -> {label: value}` runs the answer's functions on inputs made from the seed,
+        and evaluates its formulas, and returns a few labelled values: numbers, arrays, tensors or short
+        strings.  The labels are read by the student, so let them say what was called: "x at eta = 0".
+        Everything random in it comes from the seed, any int from 0 to 2**48.  For grading it runs beside the
+        student's code, so it knows nothing of the right answer; and what it returns should change with the
+        seed, so that printing the known values earns nothing.  None if no answer is a function or a formula.
+    facts: `facts(answer, seed) -> {label: value}`, of the answers that are data: numbers, words, a drawn
+        Axes (of which it uses what `read_axes` tells, and no more).  It may hold the right numbers and words,
+        since it never runs where a student's code does.  It gets the same answer as the probe; a function in
+        it is called only where a number has to fit to that function, for in grading it may be the
+        reference's.  Its values follow the probe's, under labels of their own.  None if no answer is data.
     reference: the right answer, or None where only its values may be known (they are then recorded by the
         build).
     mistakes: the wrong answers with their sentences.
@@ -81,9 +89,10 @@ class Task:
     difficulty: int
     minutes: int
     points: int
-    probe: Callable[[Any, int], Mapping[str, Any]]
     mistakes: tuple[Mistake, ...]
     hints: tuple[str, str, str]
+    probe: Callable[[Any, int], Mapping[str, Any]] | None = None
+    facts: Callable[[Any, int], Mapping[str, Any]] | None = None
     reference: Any = None
     ids: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -100,6 +109,7 @@ class Task:
         need(self.kind in KINDS, f"kind is {self.kind!r}; use one of {', '.join(KINDS)}")
         need(self.difficulty in (1, 2, 3), f"difficulty is {self.difficulty!r}; use 1, 2 or 3")
         need(self.minutes > 0 and self.points > 0, "minutes and points are above 0")
+        need(self.probe or self.facts, "give a probe, facts, or both")
         need(len(self.hints) == 3, f"there are {len(self.hints)} hints; give exactly three")
         need(all(hint.strip() for hint in self.hints), "a hint is empty")
         need(len(set(self.hints)) == 3, "two hints are the same")

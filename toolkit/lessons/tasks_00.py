@@ -62,7 +62,8 @@ RECOVER = Task(
     ),
 )
 
-def _probe_half(answer, seed):
+
+def _half_facts(answer, seed):
     """In words when it is right: the exercise is handed out with what a right answer prints."""
     value = number_probe(LABEL)(answer, seed)[LABEL]
     return {LABEL: "right" if abs(value - ALPHA_BAR) <= 5e-4 else f"{value:.4f}"}
@@ -76,7 +77,7 @@ HALF = Task(
     minutes=5,
     points=1,
     ids=("BS8",),
-    probe=_probe_half,
+    facts=_half_facts,
     reference=ALPHA_BAR,
     mistakes=(
         Mistake(

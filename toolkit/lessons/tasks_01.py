@@ -459,18 +459,21 @@ def _variance_after(sampler, times, variance="posterior"):
 
 def probe_ancestral(answer, seed):
     """Exact variances and means of the answer on Gaussian data, on even and uneven grids."""
-    steps = 8 + 3 * seed
+    steps = 8 + 3 * seed if seed < 3 else 8 + seed % 30
     times = strided(LINEAR, steps).tolist()
     uneven = [round(1000 * (n / 12) ** 2) / 1000 for n in range(12, 0, -2)] + [0.0]
     model = Mixture.gaussian(1, 0.5, mean=2.0).model(LINEAR)
     zero = torch.zeros(1, 1, dtype=torch.float64)
     mean = answer(model, zero, times, [zero] * steps, "posterior")
+    calls = model.nfe
+    x, noises = normal(seed, 3, 1), normal(seed, steps, 3, 1, stream=1)
     return {
         f"variance after {steps} steps, 'posterior'": _variance_after(answer, times),
         f"variance after {steps} steps, 'beta'": _variance_after(answer, times, "beta"),
         "variance after 6 uneven steps, 'posterior'": _variance_after(answer, uneven),
         "mean, for data N(2, 0.25)": mean.sum(),
-        "calls of the model": model.nfe,
+        "x_0 for given noises": answer(model, x, times, list(noises), "posterior"),
+        "calls of the model": calls,
     }
 
 
@@ -587,7 +590,7 @@ def _convergence(
     return axes
 
 
-def probe_convergence(answer, seed):
+def convergence_facts(answer, seed):
     """The two lines that the answer drew, by their labels; scales, axis labels and legend."""
     seen = read_axes(answer)
     lines = {}
@@ -626,7 +629,7 @@ CONVERGENCE = Task(
     minutes=12,
     points=2,
     ids=("S06", "S18", "BS19", "C36", "T07"),
-    probe=probe_convergence,
+    facts=convergence_facts,
     reference=Made(_convergence),
     tolerance=1e-4,
     decimals=4,
@@ -818,7 +821,7 @@ def _echo(number):
     return f"{number:.{3 if abs(number) < 1 else 2}f}"
 
 
-def probe_floor(answer, seed):
+def floor_facts(answer, seed):
     """In words when it is right: the exercise is handed out with what a right answer prints."""
     ((label, number),) = number_probe("the lowest loss at n = 100")(answer, seed).items()
     return {label: "right" if abs(number - LOWEST) <= 2e-3 else _echo(number)}
@@ -832,7 +835,7 @@ FLOOR = Task(
     minutes=12,
     points=2,
     ids=("P10", "P21", "S05", "S13", "C06", "C07", "BP24", "BS7", "BS13"),
-    probe=probe_floor,
+    facts=floor_facts,
     reference=LOWEST,
     mistakes=(
         Mistake(
@@ -1071,8 +1074,18 @@ def _pearson():
 
 
 def probe_weight(answer, seed):
+    """Weights at four steps of the cosine table, and at values of ᾱ that no table has."""
+    n = np.array([2, 10, 500, 1000 - seed % 400])
+    bar = COSINE_TABLE.alpha_bar
+    after, before = uniform(seed, 0.1, 0.5), uniform(seed, 0.6, 0.9, stream=1)
+    return {
+        f"weight at n = 2, 10, 500, {n[-1]}": answer.weight(bar[n], bar[n - 1]),
+        f"weight from ᾱ = {before:.3f} to {after:.3f}": answer.weight(after, before),
+    }
+
+
+def weight_facts(answer, seed):
     """Correlation and verdict are held against the answer's own weights, so that one slip is not three."""
-    n = np.array([2, 10, 500, 1000 - seed])
     verdict = answer.verdict
     if not isinstance(verdict, str) or verdict.strip().lower() not in ("holds", "fails"):
         raise Say("The verdict is one of two words, 'holds' or 'fails'.")
@@ -1080,12 +1093,9 @@ def probe_weight(answer, seed):
         correlation = float(answer.correlation)
     except (TypeError, ValueError):
         raise Say("The correlation is one number between -1 and 1.") from None
-    bar = COSINE_TABLE.alpha_bar
-    weights = answer.weight(bar[n], bar[n - 1])
     own = _correlation(answer.weight)
     fits = (verdict.strip().lower() == "holds") == (own > 0.99)
     return {
-        f"weight at n = 2, 10, 500, {n[-1]}": weights,
         "rank correlation with σ²": "that of your weights"
         if abs(correlation - own) < 1e-3
         else f"{correlation:.2f}",
@@ -1114,6 +1124,7 @@ WEIGHT = Task(
     ids=("P11", "P14", "P15", "BP13", "BP18", "BS10", "S09"),
     names=("weight", "correlation", "verdict"),
     probe=probe_weight,
+    facts=weight_facts,
     reference={"weight": weight, "correlation": Made(lambda: _correlation(weight)), "verdict": "fails"},
     tolerance=2e-3,
     decimals=4,

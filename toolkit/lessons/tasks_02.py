@@ -18,6 +18,7 @@ from toolkit.lessons import (
     Mistake,
     Say,
     Task,
+    error_lines,
     named_expressions,
     named_numbers,
     normal,
@@ -254,6 +255,9 @@ def _probe_subsequence(answer, seed):
             "subsequence(1000, 30) has fewer than two entries: 30 steps have a start, an end and 29 between."
         )
     gaps = uneven[:-1] - uneven[1:]
+    T = 31 * (16 + seed // 30 % 16) + 1 + seed % 30  # no multiple of 31: no gap hangs on a rounding error
+    other = np.array([float(n) for n in answer.subsequence(T, 31)])
+    other_gaps = -np.diff(other)
     alpha_bar, asked = _table(100), []
     x = normal(seed, 3, 1)
     x_0 = answer.ddim_sample(_gaussian_eps(alpha_bar, asked), alpha_bar, x, [100, 75, 50, 25, 0])
@@ -261,6 +265,8 @@ def _probe_subsequence(answer, seed):
         "subsequence(100, 4)": even,
         "subsequence(1000, 30): start, end": uneven[[0, -1]],
         "subsequence(1000, 30): narrowest, widest gap": [gaps.min(), gaps.max()],
+        f"subsequence({T}, 31): start, end": other[[0, -1]],
+        f"subsequence({T}, 31): narrowest, widest gap": [other_gaps.min(), other_gaps.max()],
         "steps n at which the network is asked": _listed(asked),
         "x_0 after 4 steps": x_0,
     }
@@ -772,6 +778,7 @@ def _probe_bundles(answer, seed):
     ends = {name: np.array([y[-1] for y in found] or [np.nan]) for name, found in lines.items()}
     values["spread of the DDIM ends"] = np.ptp(ends["DDIM"])
     values["the DDPM ends differ"] = "yes" if np.ptp(ends["DDPM"]) > 1e-3 else "no"
+    values["the first DDIM line ends at"] = ends["DDIM"][0]
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
     return values
 
@@ -867,24 +874,22 @@ def _probe_convergence(answer, seed):
     seen = read_axes(answer.draw([20, 100, 200]))
     values = {"x scale": seen.xscale, "y scale": seen.yscale}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
-    last = {}
-    for name in ("DDIM", "eta = 1"):
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Say(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        x, y = seen.lines[name]
-        if len(x) != 3 or (y <= 0).any():
-            raise Say(
-                f"The line {name!r} needs an error above 0 for each of 3 counts; it has {len(x)} points."
-            )
+    lines = error_lines(seen, "DDIM", "eta = 1")
+    for name, (x, y) in lines.items():
         values[f"slope of {name}, 100 to 200 steps"] = np.log(y[-1] / y[-2]) / np.log(x[-1] / x[-2])
-        last[name] = y[-1]
-    values["error of eta = 1 over that of DDIM, 200 steps"] = last["eta = 1"] / last["DDIM"]
+    values["error of eta = 1 over that of DDIM, 200 steps"] = lines["eta = 1"][1][-1] / lines["DDIM"][1][-1]
+    counts = [round(scale * uniform(seed, 1, 3, stream=k)) for k, scale in enumerate((8, 25, 80))]
+    for name, (_, y) in error_lines(read_axes(answer.draw(counts)), "DDIM", "eta = 1").items():
+        values[f"log10 of the errors of {name} at {counts[0]}, {counts[1]}, {counts[2]} steps"] = np.log10(y)
+    return values
+
+
+def _fewest_facts(answer, seed):
     try:
-        values["fewest steps within 5 %"] = str(int(answer.fewest))
+        fewest = int(answer.fewest)
     except (TypeError, ValueError):
         raise Say("fewest is one whole number: the smallest count of DDIM steps within 5 %.") from None
-    return values
+    return {"fewest steps within 5 %": "right" if fewest == 116 else str(fewest)}
 
 
 CONVERGENCE = Task(
@@ -897,6 +902,7 @@ CONVERGENCE = Task(
     ids=("T07", "P03", "BP6", "BI2", "BT8"),
     names=("draw", "fewest"),
     probe=_probe_convergence,
+    facts=_fewest_facts,
     reference={"draw": _convergence(), "fewest": 116},
     tolerance=0.02,
     decimals=2,
@@ -1022,13 +1028,22 @@ def _two_modes(alpha_bar):
     return predict
 
 
+def _decoded(predict, alpha_bar, z, grid):
+    """Where Euler's method in the noise level leads from z: DDIM, for x over the root of alpha-bar."""
+    level = ((1 - alpha_bar) / alpha_bar).sqrt()
+    y = z / alpha_bar[grid[0]].sqrt()
+    for now, then in zip(grid, grid[1:]):
+        y = y + (level[then] - level[now]) * predict(alpha_bar[now].sqrt() * y, now)
+    return y * alpha_bar[grid[-1]].sqrt()
+
+
 def _probe_invert(answer, seed):
     alpha_bar = _table(100)
     predict = _two_modes(alpha_bar)
     modes = torch.tensor([[-1.0], [1.0], [1.0]], dtype=torch.float64)
-    x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), subsequence(100, 20)
+    x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), list(range(100, -1, -5))
     z = answer(predict, alpha_bar, x, grid, 30)
-    back = ddim_sample(predict, alpha_bar, z, grid)
+    back = _decoded(predict, alpha_bar, z, grid)
     return {
         "code, 0 iterations": answer(predict, alpha_bar, x, grid, 0),
         "code, 2 iterations": answer(predict, alpha_bar, x, grid, 2),
@@ -1113,7 +1128,7 @@ _MEANS = {  # answer -> (its label, the right value)
 }
 
 
-def _probe_claim(answer, seed):
+def _claim_facts(answer, seed):
     verdict = str(answer.verdict).strip().lower().rstrip(".")
     if verdict not in ("holds", "fails"):
         raise Say(f"The verdict is the word 'holds' or 'fails', and yours is {answer.verdict!r}.")
@@ -1133,7 +1148,7 @@ CLAIM = Task(
     points=4,
     ids=("T06", "BT4", "BT5"),
     names=("verdict", "gaussian", "ring", "shell"),
-    probe=_probe_claim,
+    facts=_claim_facts,
     reference={"verdict": "fails", **{name: right for name, (_, right) in _MEANS.items()}},
     tolerance=0.005,
     decimals=3,

@@ -17,11 +17,14 @@ from toolkit.lessons import (
     Mistake,
     Say,
     Task,
+    error_lines,
     named_expressions,
     named_numbers,
     normal,
     read_axes,
+    right_numbers,
     right_or_number,
+    uniform,
 )
 from toolkit.networks import DIGITS_SIGMA_DATA, pretrained
 from toolkit.ode import euler, heun, rk4
@@ -204,6 +207,10 @@ def _probe_family(answer, seed):
     values["x_0 of two modes, level 1, 10 steps"] = answer(
         _two_modes().score, VP1.f, VP1.g2, x, _even(10), 1.0, noises
     )
+    level = uniform(seed, 0.2, 0.8)
+    values[f"x_0 of two modes, level {level:.3f}, 10 steps"] = answer(
+        _two_modes().score, VP1.f, VP1.g2, x, _even(10), level, noises
+    )
     return values
 
 
@@ -351,6 +358,10 @@ def _probe_ve(answer, seed):
     z, noises = normal(seed, 3, 1), normal(seed, 10, 3, 1, stream=1)
     values["x at t = 0.5, 10 steps"] = answer(
         lambda x, sigma: -x / (sigma**2 + 0.25), 0.02, 10.0, z, _even(10, 1.0, 0.5), noises
+    )
+    low, high = uniform(seed, 0.01, 0.1), uniform(seed, 2.0, 30.0, stream=1)
+    values[f"x at t = 0.2, 10 steps, sigma from {low:.3f} to {high:.1f}"] = answer(
+        lambda x, sigma: -x / (sigma**2 + 0.25), low, high, z, _even(10, 1.0, 0.2), noises
     )
     return values
 
@@ -611,6 +622,7 @@ SOLVERS = Task(
 
 # --- 3.5: reading orders off a figure -----------------------------------------------------------------------
 
+_NAMES = ("Euler", "Heun", "RK4")
 _STEPS = {"Euler": (euler_step, 1), "Heun": (heun_step, 2), "RK4": (rk4_step, 4)}
 _EULER_CALLS, _THIN_SLOPE = 23500, -1.36
 
@@ -646,28 +658,28 @@ def _probe_orders(answer, seed):
     seen = read_axes(answer.draw([20, 40, 80], 0.5))
     values = {"x scale": seen.xscale, "y scale": seen.yscale}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
-    calls = []
-    for name in _STEPS:
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Say(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        x, y = seen.lines[name]
-        if len(x) != 3 or (y <= 0).any():
-            raise Say(
-                f"The line {name!r} needs an error above 0 for each of 3 counts; it has {len(x)} points."
-            )
+    lines = error_lines(seen, *_NAMES)
+    for name, (x, y) in lines.items():
         values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(x[-1] / x[-2])
-        calls.append(x[-1])
-    values["calls at the last points"] = calls
+    values["calls at the last points"] = [x[-1] for x, _ in lines.values()]
     _, thin = read_axes(answer.draw([20, 40, 80], 0.1)).lines["RK4"]
     values["log10 of RK4's error, std 0.5 and 0.1"] = np.log10([y[-1], thin[-1]])
+    n, std = round(uniform(seed, 10, 40)), uniform(seed, 0.2, 0.9, stream=1)
+    other = error_lines(read_axes(answer.draw([n, 2 * n, 3 * n], std)), *_NAMES).values()
+    values[f"log10 of the errors, {2 * n} steps, std {std:.3f}"] = np.log10([y[1] for _, y in other])
+    values[f"calls at {3 * n} steps"] = [x[2] for x, _ in other]
+    return values
+
+
+def _slope_facts(answer, seed):
     numbers = named_numbers(answer, "euler_calls", "thin_slope")
     if not numbers["euler_calls"] > 0:
         raise Say("euler_calls is a number of calls, above 0.")
     calls, right = math.log10(numbers["euler_calls"]), math.log10(_EULER_CALLS)
-    values["euler_calls (log10)"] = right_or_number(calls, right, 0.02)
-    values["thin_slope"] = right_or_number(numbers["thin_slope"], _THIN_SLOPE, 0.02)
-    return values
+    return {
+        "euler_calls (log10)": right_or_number(calls, right, 0.02),
+        "thin_slope": right_or_number(numbers["thin_slope"], _THIN_SLOPE, 0.02),
+    }
 
 
 def _wrong_steps(**changed):
@@ -685,6 +697,7 @@ ORDERS = Task(
     ids=("T21", "BT14", "P09"),
     names=("draw", "euler_calls", "thin_slope"),
     probe=_probe_orders,
+    facts=_slope_facts,
     reference={"draw": _orders(), "euler_calls": _EULER_CALLS, "thin_slope": _THIN_SLOPE},
     tolerance=0.02,
     decimals=2,
@@ -795,7 +808,7 @@ def _digits():
     return Network(pretrained("digits").double(), VP1, predicts="edm", sigma_data=DIGITS_SIGMA_DATA)
 
 
-@lru_cache
+@lru_cache(maxsize=8)
 def _digits_case(seed):
     """(noise, a finer solution) of four digits."""
     noise = initial_noise(4, (1, 8, 8), seed=seed, dtype=torch.float64)
@@ -823,12 +836,15 @@ def _probe_budget(answer, seed):
         before = _digits().nfe
         found = answer.errors(_digits(), noise, fine, budget)
         spent = _digits().nfe - before
-        if not isinstance(found, dict) or set(found) != set(_SOLVERS):
+        if not isinstance(found, dict) or set(found) != set(_NAMES):
             raise Say("errors returns a dictionary with the keys 'Euler', 'Heun' and 'RK4'.")
         values[f"calls made in all, budget {budget}"] = float(spent)
-        values[f"Euler, Heun, RK4, budget {budget}"] = [float(found[name]) for name in _SOLVERS]
-    numbers = named_numbers(answer, *_FROM)
-    return values | {name: right_or_number(numbers[name], right, 1e-4) for name, right in _FROM.items()}
+        values[f"Euler, Heun, RK4, budget {budget}"] = [float(found[name]) for name in _NAMES]
+    return values
+
+
+def _budget_facts(answer, seed):
+    return right_numbers(answer, 1e-4, **_FROM)
 
 
 BUDGET = Task(
@@ -841,6 +857,7 @@ BUDGET = Task(
     ids=("T19", "T22", "BT11", "BT14"),
     names=("errors", "heun_from", "rk4_from"),
     probe=_probe_budget,
+    facts=_budget_facts,
     reference={"errors": _at_budget(), **_FROM},
     tolerance=1e-4,
     decimals=4,
@@ -1205,8 +1222,11 @@ def _probe_implicit(answer, seed):
         "bent slope, 1 round": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 1),
         "bent slope, 6 rounds": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 6),
     }
-    numbers = named_numbers(answer, *_LIMITS)
-    return values | {name: right_or_number(numbers[name], right, 1e-3) for name, right in _LIMITS.items()}
+    return values
+
+
+def _limit_facts(answer, seed):
+    return right_numbers(answer, 1e-3, **_LIMITS)
 
 
 STIFF = Task(
@@ -1219,6 +1239,7 @@ STIFF = Task(
     ids=("T24", "S34", "BT14"),
     names=("implicit_step", "largest", "fewest"),
     probe=_probe_implicit,
+    facts=_limit_facts,
     reference={"implicit_step": implicit_step, **_LIMITS},
     tolerance=1e-3,
     decimals=4,

@@ -18,12 +18,13 @@ from toolkit.lessons import (
     Mistake,
     Say,
     Task,
+    error_lines,
     expression_probe,
     named_expressions,
-    named_numbers,
     normal,
     read_axes,
-    right_or_number,
+    right_numbers,
+    right_words,
     uniform,
 )
 
@@ -36,7 +37,7 @@ def _ring(std=0.3):
     return Mixture.ring(8, 1.0, std).model(VP1)
 
 
-@lru_cache
+@lru_cache(maxsize=8)
 def _flow_case(seed, start=1.0, end=0.01, std=0.3):
     """(x, exact): four samples at the start and where the probability flow takes them."""
     x = normal(seed, 4, 2)
@@ -77,12 +78,6 @@ def _order(coarse, fine):
     """The order that two errors show, the second with twice the steps; 99 for a result that is no number."""
     ok = math.isfinite(coarse) and math.isfinite(fine) and coarse > 0 and fine > 0
     return math.log2(coarse / fine) if ok else 99.0
-
-
-def _numbers(answer, tolerance, **right):
-    """The named answers, each by the word "right" if it is: the exercise is handed out with that."""
-    values = named_numbers(answer, *right)
-    return {name: right_or_number(value, right[name], tolerance) for name, value in values.items()}
 
 
 # --- 4.1: phi functions -------------------------------------------------------------------------------------
@@ -579,6 +574,7 @@ STEPS = Task(
 
 # --- 4.3: convergence and cost ------------------------------------------------------------------------------
 
+_NAMES = ("DPM-Solver-1", "DPM-Solver-2", "DPM-Solver-3")
 _LINES = {"DPM-Solver-1": (dpm1_step, 1), "DPM-Solver-2": (dpm2_step, 2), "DPM-Solver-3": (dpm3_step, 3)}
 
 
@@ -606,20 +602,21 @@ def _probe_convergence(answer, seed):
     seen = read_axes(answer.draw(_ring(), x, exact, [16, 32, 64]))
     values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
-    calls, errors = [], []
-    for name in _LINES:
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Say(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        at, y = seen.lines[name]
-        if len(at) != 3 or not (y > 0).all():
-            raise Say(f"The line {name!r} needs an error above 0 for each of 3 counts of steps.")
+    lines = error_lines(seen, *_NAMES)
+    for name, (at, y) in lines.items():
         values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(at[-1] / at[-2])
-        calls.append(at[-1])
-        errors.append(math.log10(y[-1]))
-    values["calls at the last points"] = calls
-    values["log10 of the last errors"] = errors
-    return values | _numbers(answer, 0.01, two_from=18, three_from=12)
+    values["calls at the last points"] = [at[-1] for at, _ in lines.values()]
+    values["log10 of the last errors"] = [math.log10(y[-1]) for _, y in lines.values()]
+    n = round(uniform(seed, 10, 40))
+    drawn = answer.draw(_ring(), x, exact, [n, n + 5, n + 10])
+    other = error_lines(read_axes(drawn), *_NAMES).values()
+    values[f"calls at {n}, {n + 5}, {n + 10} steps"] = [at for at, _ in other]
+    values[f"log10 of the errors at {n}, {n + 5}, {n + 10} steps"] = [np.log10(y) for _, y in other]
+    return values
+
+
+def _enough_facts(answer, seed):
+    return right_numbers(answer, 0.01, two_from=18, three_from=12)
 
 
 CONVERGENCE = Task(
@@ -632,6 +629,7 @@ CONVERGENCE = Task(
     ids=("T35", "T33", "P09", "BT15", "BB11"),
     names=("draw", "two_from", "three_from"),
     probe=_probe_convergence,
+    facts=_enough_facts,
     reference={"draw": _convergence(), "two_from": 18, "three_from": 12},
     tolerance=0.01,
     decimals=2,
@@ -736,8 +734,11 @@ _LOCAL = dict(sigma=(0.5, 2.0), h=(1.0, 2.0), d1=(1.0, 4.0), d2=(1.0, 4.0))
 
 def _probe_local(answer, seed):
     growth = dict(h=(0.2, 1.0), mu=(0.3, 4.0))
-    values = named_expressions(answer, seed, 2, local_1=_LOCAL, local_2=_LOCAL, growth=growth)
-    return values | _numbers(answer, 1e-3, limit_noise=2 * math.log(4 / 3), limit_data=2 * math.log(3 / 2))
+    return named_expressions(answer, seed, 2, local_1=_LOCAL, local_2=_LOCAL, growth=growth)
+
+
+def _limit_facts(answer, seed):
+    return right_numbers(answer, 1e-3, limit_noise=2 * math.log(4 / 3), limit_data=2 * math.log(3 / 2))
 
 
 LOCAL = Task(
@@ -750,6 +751,7 @@ LOCAL = Task(
     ids=("T40", "T41", "S29", "T36"),
     names=("local_1", "local_2", "growth", "limit_noise", "limit_data"),
     probe=_probe_local,
+    facts=_limit_facts,
     reference={
         "local_1": "-sigma*h**2*d1/2",
         "local_2": "-sigma*h**3*(d2/24 - d1/12)",
@@ -1047,7 +1049,9 @@ def _probe_three_m(answer, seed):
     local = [
         _rms(error(lambda lam: c[2] * math.cos(lam) + c[3] * math.sin(lam), wave, h)) for h in (0.1, 0.05)
     ]
-    return values | {"power of h in one step's error": _order(*local)}
+    values["power of h in one step's error"] = _order(*local)
+    h, h1, h2 = (uniform(seed, 0.3, 0.9, stream=k) for k in range(3))
+    return values | {"x after a step of three sizes": answer(x, c[0], c[1], c[2], h, h1, h2, 0.8, 0.5)}
 
 
 THREE_M = Task(
@@ -1304,8 +1308,11 @@ def _probe_dpm12(answer, seed):
         "tries accepted, rejected": [accepted.count(True), accepted.count(False)],
         "calls of the model": float(model.nfe - before),
         "x at the end": end,
-        **_numbers(answer, 1e-6, p_23=2),
     }
+
+
+def _power_facts(answer, seed):
+    return right_numbers(answer, 1e-6, p_23=2)
 
 
 class _Endless(Exception):
@@ -1350,6 +1357,7 @@ ADAPTIVE = Task(
     ids=("T34", "T39", "BT22", "S23"),
     names=("estimate", "next_h", "dpm12", "p_23"),
     probe=_probe_dpm12,
+    facts=_power_facts,
     reference={"estimate": estimate, "next_h": next_h, "dpm12": _dpm12(), "p_23": 2},
     decimals=5,
     asks={
@@ -1500,17 +1508,17 @@ def _thresholds(floor=True, scale=True, each=True, size=lambda x: x.abs(), stati
 def _probe_claims(answer, seed):
     x0 = normal(seed, 3, 1, 4, 4)
     x0 = x0 * torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64).reshape(3, 1, 1, 1)
-    values = {
+    return {
         "threshold at quantile 0.9, limit 1": answer.threshold(x0, 0.9, 1.0),
         "threshold at quantile 0.5, limit 0.8": answer.threshold(x0, 0.5, 0.8),
     }
-    values |= _numbers(answer, 0.002, latent_sd=0.8605, gain_plain=1.747, gain_guided=3.812, grid_ratio=6.169)
-    for name in ("only_guidance", "nodes"):
-        verdict = str(getattr(answer, name)).strip().lower()
-        if verdict not in ("holds", "fails"):
-            raise Say(f"{name} is a verdict, 'holds' or 'fails'; yours is {getattr(answer, name)!r}.")
-        values[name] = "right" if verdict == "fails" else verdict
-    return values
+
+
+def _claim_facts(answer, seed):
+    numbers = right_numbers(
+        answer, 0.002, latent_sd=0.8605, gain_plain=1.747, gain_guided=3.812, grid_ratio=6.169
+    )
+    return numbers | right_words(answer, ("holds", "fails"), only_guidance="fails", nodes="fails")
 
 
 CLAIMS = Task(
@@ -1523,6 +1531,7 @@ CLAIMS = Task(
     ids=("T36", "T37", "T38", "T30", "T31", "BT20", "BB4", "BB7"),
     names=("threshold", "latent_sd", "gain_plain", "gain_guided", "grid_ratio", "only_guidance", "nodes"),
     probe=_probe_claims,
+    facts=_claim_facts,
     reference={
         "threshold": threshold,
         "latent_sd": 0.8605,
@@ -1662,7 +1671,11 @@ def _probe_stochastic(answer, seed):
     for name in ("x_part", "data_part", "noise_part"):
         values[f"{name}, two points"] = _at_vp_points(getattr(answer, name), name, seed)
     found = list(expression_probe(tau=(0.2, 1.5), h=(0.2, 2.0))(answer.eta, seed).values())
-    return values | {"eta, two points": found[:2]} | _numbers(answer, 1e-6, weak_order=1)
+    return values | {"eta, two points": found[:2]}
+
+
+def _weak_facts(answer, seed):
+    return right_numbers(answer, 1e-6, weak_order=1)
 
 
 _SHRINK = "(alpha_s*sigma_t/(alpha_t*sigma_s))"
@@ -1677,6 +1690,7 @@ STOCHASTIC = Task(
     ids=("T42", "T16"),
     names=("x_part", "data_part", "noise_part", "eta", "weak_order"),
     probe=_probe_stochastic,
+    facts=_weak_facts,
     reference={
         "x_part": f"sigma_t/sigma_s*{_SHRINK}",
         "data_part": f"alpha_t*(1 - {_SHRINK}**2)",

@@ -17,6 +17,7 @@ from toolkit.lessons import (
     Mistake,
     Say,
     Task,
+    error_lines,
     named_expressions,
     normal,
     read_axes,
@@ -667,8 +668,11 @@ def _probe_boundary(answer, seed):
     value, slope = _gradients(loss(lambda x, u: torch.tanh(theta * x + _column(u)), 1.5 * s, s), theta)
     values |= {"loss, network tanh": value, "its gradient in a parameter": slope}
     around = dict(d=(0.3, 1.0), r=(0.1, 1.0), s=(1.0, 3.0))
-    values |= named_expressions(answer, seed, 2, factor_shared=around, factor_independent=around)
-    return values | right_numbers(answer, 1e-3, log10_std=LOG10_STD)
+    return values | named_expressions(answer, seed, 2, factor_shared=around, factor_independent=around)
+
+
+def _boundary_facts(answer, seed):
+    return right_numbers(answer, 1e-3, log10_std=LOG10_STD)
 
 
 BOUNDARY = Task(
@@ -681,6 +685,7 @@ BOUNDARY = Task(
     ids=("T45", "BT24", "BT25"),
     names=("loss_of_batch", "factor_shared", "factor_independent", "log10_std"),
     probe=_probe_boundary,
+    facts=_boundary_facts,
     reference={
         "loss_of_batch": _batch_loss(),
         "factor_shared": "(d**2 + r*s)/(d**2 + s**2)",
@@ -840,8 +845,11 @@ def _probe_stop(answer, seed):
     levels = torch.tensor([END, 0.1, 0.4, 1.5, 6.0], dtype=torch.float64)
     a = (0.5 + 0.3 * normal(seed, 4)).requires_grad_()
     value, slope = _gradients(answer.linear_loss(a, levels, STD), a)
-    values = {"loss": value, "gradient": slope}
-    values |= right_numbers(answer, 1e-3, stopped=STOPPED, through=THROUGH)
+    return {"loss": value, "gradient": slope}
+
+
+def _stop_facts(answer, seed):
+    values = right_numbers(answer, 1e-3, stopped=STOPPED, through=THROUGH)
     values |= right_words(answer, ("shrinks", "stays"), finer="stays")
     return values | right_words(answer, ("moves", "stays"), with_teacher="stays")
 
@@ -856,6 +864,7 @@ STOP = Task(
     ids=("T45", "BT26"),
     names=("linear_loss", "stopped", "through", "finer", "with_teacher"),
     probe=_probe_stop,
+    facts=_stop_facts,
     reference={
         "linear_loss": _linear_loss(),
         "stopped": STOPPED,
@@ -988,9 +997,17 @@ def _probe_schedule(answer, seed):
         float(answer.levels_at(k, 10, 3, 20)) for k in (0, 6, 7, 8, 9)
     ]
     values["levels at 5 of 10, 8 to 8"] = float(answer.levels_at(5, 10, 8, 8))
+    few = 5 + seed % 30
+    values[f"levels at 999 of 1000, {few} to 40 times as many"] = float(
+        answer.levels_at(999, 1000, few, 40 * few)
+    )
     levels = torch.tensor([END, 0.05, 0.3, 1.1, 5.0, 20.0 + uniform(seed, 0, 50)], dtype=torch.float64)
     values["shares of five intervals"] = answer.shares(levels, -1.1, 2.0)
-    return values | right_numbers(answer, 1e-3, middle=MIDDLE, below=BELOW)
+    return values
+
+
+def _schedule_facts(answer, seed):
+    return right_numbers(answer, 1e-3, middle=MIDDLE, below=BELOW)
 
 
 SCHEDULE = Task(
@@ -1003,6 +1020,7 @@ SCHEDULE = Task(
     ids=("T45", "B18"),
     names=("levels_at", "shares", "middle", "below"),
     probe=_probe_schedule,
+    facts=_schedule_facts,
     reference={"levels_at": doubling_levels, "shares": _shares(), "middle": MIDDLE, "below": BELOW},
     decimals=5,
     asks={
@@ -1164,16 +1182,18 @@ def _probe_figure(answer, seed):
     seen = read_axes(answer.draw([40, 80, 160], uniform(seed, 0.4, 0.7)))
     values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
-    for name in ("training", "distillation, Heun"):
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Say(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        at, y = seen.lines[name]
-        if len(at) != 3 or not (y > 0).all():
-            raise Say(f"The line {name!r} needs an error above 0 for each of 3 counts.")
+    for name, (at, y) in error_lines(seen, "training", "distillation, Heun").items():
         values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(at[-1] / at[-2])
         values[f"last point of {name}, log10"] = [math.log10(at[-1]), math.log10(y[-1])]
-    values |= right_numbers(answer, 1e-3, enough_training=320, enough_heun=40)
+    n, std = round(uniform(seed, 15, 60)), uniform(seed, 0.3, 0.9, stream=1)
+    seen = read_axes(answer.draw([n, 2 * n, 3 * n], std))
+    for name, (_, y) in error_lines(seen, "training", "distillation, Heun").items():
+        values[f"log10 of the errors of {name}, {n}, {2 * n}, {3 * n}"] = np.log10(y)
+    return values
+
+
+def _figure_facts(answer, seed):
+    values = right_numbers(answer, 1e-3, enough_training=320, enough_heun=40)
     return values | right_words(answer, ("ddpm", "ddim", "heun"), twin="ddim")
 
 
@@ -1187,6 +1207,7 @@ BIAS = Task(
     ids=("T45", "BT25", "C30"),
     names=("draw", "enough_training", "enough_heun", "twin"),
     probe=_probe_figure,
+    facts=_figure_facts,
     reference={"draw": _figure(), "enough_training": 320, "enough_heun": 40, "twin": "ddim"},
     tolerance=1e-3,
     decimals=2,
@@ -1359,7 +1380,11 @@ def _probe_refine(answer, seed):
         float(three.norm()),
         math.hypot(STD, end),
     ]
-    values |= right_numbers(answer, 1e-5, means_std=MEANS)
+    return values
+
+
+def _refine_facts(answer, seed):
+    values = right_numbers(answer, 1e-5, means_std=MEANS)
     values |= right_numbers(answer, 1e-3, best_level=BEST, four_rounds=FOUR)
     return values | right_words(answer, ("sometimes", "never"), trained_gains="never")
 
@@ -1374,6 +1399,7 @@ REFINE = Task(
     ids=("T46", "T48", "BS39"),
     names=("refine", "means_std", "best_level", "four_rounds", "trained_gains"),
     probe=_probe_refine,
+    facts=_refine_facts,
     reference={
         "refine": _refine(),
         "means_std": MEANS,
@@ -1528,19 +1554,19 @@ RATIO = 10_000 * 36 * PER_CALL / (FIXED + 10_000 * PER_CALL)
 
 def _probe_cost(answer, seed):
     per_call = uniform(seed, 1e-5, 1e-4)
-    values = {
+    return {
         "seconds of a teacher, 500 samples of 18 calls": float(answer.seconds(500, 18, per_call)),
         "of a student trained for 7 s": float(answer.seconds(500, 2, per_call, training=7.0)),
         "of one with 3000 pairs of 12 calls": float(
             answer.seconds(500, 1, per_call, training=7.0, pairs=3000, pair_calls=12)
         ),
     }
-    values |= right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
-    return (
-        values
-        | right_numbers(answer, 1e-3, ratio=RATIO)
-        | right_words(answer, ("holds", "fails"), claim="fails")
-    )
+
+
+def _cost_facts(answer, seed):
+    values = right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
+    values |= right_numbers(answer, 1e-3, ratio=RATIO)
+    return values | right_words(answer, ("holds", "fails"), claim="fails")
 
 
 COST = Task(
@@ -1553,6 +1579,7 @@ COST = Task(
     ids=("B18", "T48", "P23", "BS39"),
     names=("seconds", "ratio", "pays_from", "pays_from_equal", "claim"),
     probe=_probe_cost,
+    facts=_cost_facts,
     reference={
         "seconds": _seconds(),
         "ratio": RATIO,

@@ -7,6 +7,7 @@ loss is judged by its value and by its gradient in a predictor of two parameters
 
 import math
 from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from toolkit import EDM, Mixture, grids, initial_noise, sample
 from toolkit.amed import explained
 from toolkit.ddim import ddim
+from toolkit.dpm_solver import dpm_solver_2
 from toolkit.lessons import (
     Mistake,
     Say,
@@ -61,7 +63,11 @@ def _probe_scalar(answer, seed):
     d = uniform(seed, 0.3, 1.5)
     values["share of the step 3 to 0.2"] = float(answer.best_share(d, 3.0, 0.2))
     values["share of the step 20 to 0.01"] = float(answer.best_share(d, 20.0, 0.01))
-    return values | right_words(answer, ("geometric", "arithmetic"), large="geometric", small="arithmetic")
+    return values
+
+
+def _scalar_facts(answer, seed):
+    return right_words(answer, ("geometric", "arithmetic"), large="geometric", small="arithmetic")
 
 
 SCALAR = Task(
@@ -74,6 +80,7 @@ SCALAR = Task(
     ids=("B10", "B11", "BB8"),
     names=("mean", "level", "best_share", "large", "small"),
     probe=_probe_scalar,
+    facts=_scalar_facts,
     reference={
         "mean": "(sqrt(d**2 + a**2) - sqrt(d**2 + b**2))/(a - b)",
         "level": "m*d/sqrt(1 - m**2)",
@@ -202,8 +209,11 @@ def _probe_vector(answer, seed):
         # a grid of times, however fine, leaves a little where the theorem holds; and who divides by the
         # circle's mean, which is 0, gets anything
         values[f"residual of {name}"] = 0.0 if 0 <= found < 5e-3 else min(found, 10.0)
-    values |= named_expressions(answer, seed, 2, arc_residual=dict(w=(0.5, 3.0)))
-    values |= right_numbers(answer, 1e-2, relative=True, power=2)
+    return values | named_expressions(answer, seed, 2, arc_residual=dict(w=(0.5, 3.0)))
+
+
+def _vector_facts(answer, seed):
+    values = right_numbers(answer, 1e-2, relative=True, power=2)
     right = dict(velocity_1="holds", velocity_2="fails", velocity_3="fails", velocity_4="holds")
     return values | right_words(answer, ("holds", "fails"), **right)
 
@@ -218,6 +228,7 @@ VECTOR = Task(
     ids=("B10", "BB8"),
     names=("residual", "arc_residual", "power", "velocity_1", "velocity_2", "velocity_3", "velocity_4"),
     probe=_probe_vector,
+    facts=_vector_facts,
     reference={
         "residual": _residual(),
         "arc_residual": "1 - 2*sin(w/2)/w",
@@ -377,14 +388,15 @@ OFF_LINE = _off_line(_paths()[0])
 def _probe_pca(answer, seed):
     t = torch.linspace(0, 1, 12, dtype=torch.float64).reshape(-1, 1, 1)
     a, b, c = (normal(seed, 3, 5, stream=k) for k in (1, 2, 3))
-    values = {
+    return {
         "shares of three noisy paths": answer.explained(normal(seed, 12, 3, 4).cumsum(0)),
         "first two of straight paths": answer.explained(5 + c + t * a)[:, :2],
         "first two of parabolas": answer.explained(c + t * a + 3 * t**2 * b)[:, :2],
     }
-    return values | right_numbers(
-        answer, 0.01, relative=True, edm_left=EDM_LEFT, vp_left=VP_LEFT, off_line=OFF_LINE
-    )
+
+
+def _pca_facts(answer, seed):
+    return right_numbers(answer, 0.01, relative=True, edm_left=EDM_LEFT, vp_left=VP_LEFT, off_line=OFF_LINE)
 
 
 PCA = Task(
@@ -397,6 +409,7 @@ PCA = Task(
     ids=("B19", "BB12", "BB13"),
     names=("explained", "edm_left", "vp_left", "off_line"),
     probe=_probe_pca,
+    facts=_pca_facts,
     reference={"explained": explained, "edm_left": EDM_LEFT, "vp_left": VP_LEFT, "off_line": OFF_LINE},
     decimals=5,
     mistakes=(
@@ -510,11 +523,14 @@ def _probe_first(answer, seed):
     mean, x0 = normal(seed, 3, stream=1), normal(seed, 4, 3)
     s = uniform(seed, 5.0, 9.0)
     x = mean + 0.7 * x0 + s * normal(seed, 4, 3, stream=2)
-    values = {
+    return {
         "state at level 2": answer.first_step(x, s, 2.0, mean, 0.7),
         "state at level 2, data at 0 with std 3": answer.first_step(x, s, 2.0, torch.zeros(3).double(), 3.0),
     }
-    values |= right_numbers(
+
+
+def _first_facts(answer, seed):
+    values = right_numbers(
         answer, 0.02, relative=True, error_itself=ITSELF_20, error_ratio=RATIO_20, error_closed=CLOSED_20
     )
     values |= right_numbers(answer, 1e-6, relative=True, safe_from=SAFE)
@@ -532,6 +548,7 @@ FIRST = Task(
     ids=("B17", "BB10"),
     names=("first_step", "error_itself", "error_ratio", "error_closed", "safe_from", "true_of"),
     probe=_probe_first,
+    facts=_first_facts,
     reference={
         "first_step": _first(_closed),
         "error_itself": ITSELF_20,
@@ -704,9 +721,9 @@ def _probe_step(answer, seed):
     values["levels of its second call"] = asked[1] if len(asked) > 1 else "there is none"
     values["its calls"] = float(len(asked))
     half, one = torch.full_like(r, 0.5), torch.ones_like(c)
-    values["minus DPM-Solver-2 at r = 1/2, c = 1"] = answer.amed_step(eps, x, s, e, half, one) - _amed()(
-        eps, x, s, e, 0.5, 1.0
-    )
+    model = SimpleNamespace(eps=eps, schedule=EDM())
+    *_, (_, known) = dpm_solver_2(model, x, [s, e])
+    values["minus DPM-Solver-2 at r = 1/2, c = 1"] = answer.amed_step(eps, x, s, e, half, one) - known
     asked.clear()
     values["plugin step on DDIM"] = answer.plugin_step(eps, x, s, e, r, c)
     return values | {"calls of the plugin": float(len(asked))}
@@ -1003,7 +1020,11 @@ def _probe_sweep(answer, seed):
         inside = [x.min() < meet / 1.5 and x.max() > 1.5 * meet for x in (at_one, at_two)]
         values["calls at the crossing"] = meet
         values["both lines reach across it"] = "yes" if all(inside) else "no"
-    values |= right_numbers(answer, 1e-6, relative=True, crossing=CROSSING, flattered=FLATTERED)
+    return values
+
+
+def _sweep_facts(answer, seed):
+    values = right_numbers(answer, 1e-6, relative=True, crossing=CROSSING, flattered=FLATTERED)
     values |= right_numbers(answer, 0.01, relative=True, worse=WORSE)
     return values | right_words(answer, ("holds", "fails"), claim="fails")
 
@@ -1018,6 +1039,7 @@ SWEEP = Task(
     ids=("B13", "B15", "BB11"),
     names=("draw", "crossing", "flattered", "worse", "claim"),
     probe=_probe_sweep,
+    facts=_sweep_facts,
     reference={
         "draw": _sweep(),
         "crossing": CROSSING,
@@ -1160,11 +1182,14 @@ def _off(value, ruler):
 
 def _probe_teacher(answer, seed):
     d = uniform(seed, 0.3, 1.0)
-    values = {
+    return {
         "Heun from 5 to 1, 1 substep": float(answer.heun_factor(d, 5.0, 1.0, 1)),
         "Heun from 5 to 1, 3 substeps": float(answer.heun_factor(d, 5.0, 1.0, 3)),
     }
-    values |= right_numbers(
+
+
+def _teacher_facts(answer, seed):
+    values = right_numbers(
         answer,
         0.01,
         relative=True,
@@ -1187,6 +1212,7 @@ TEACHER = Task(
     ids=("B12", "B14", "B18"),
     names=("heun_factor", "teacher_2", "teacher_8", "fixed_seen", "fixed_true", "better", "unfair"),
     probe=_probe_teacher,
+    facts=_teacher_facts,
     reference={
         "heun_factor": _heun,
         "teacher_2": _off(TEACHER_2, EXACT),
@@ -1304,11 +1330,14 @@ def solver_share(d, s, e):
 
 def _probe_learned(answer, seed):
     d = uniform(seed, 0.2, 1.0)
-    values = {
+    return {
         "share of the step 3 to 0.2": float(answer.solver_share(d, 3.0, 0.2)),
         "share of the step 20 to 0.01": float(answer.solver_share(d, 20.0, 0.01)),
     }
-    values |= right_numbers(answer, 1e-6, relative=True, informative=2)
+
+
+def _learned_facts(answer, seed):
+    values = right_numbers(answer, 1e-6, relative=True, informative=2)
     values |= right_numbers(
         answer,
         0.01,
@@ -1330,6 +1359,7 @@ LEARNED = Task(
     ids=("B10", "B11", "B18"),
     names=("solver_share", "informative", "std_read", "level_asked", "solver_level", "features"),
     probe=_probe_learned,
+    facts=_learned_facts,
     reference={
         "solver_share": solver_share,
         "informative": 2,
