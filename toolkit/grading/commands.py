@@ -1,0 +1,104 @@
+"""The commands `toolkit release` and `toolkit grade`.  What they need is imported inside them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _fail(sentence) -> typer.Exit:
+    typer.echo(f"{sentence}", err=True)
+    return typer.Exit(2)
+
+
+def release(
+    folder: Annotated[Path, typer.Argument(help="Where the notebooks go; it is made.")],
+    lesson: Annotated[
+        list[str] | None, typer.Option(help="A lesson, 02; may be given again. [default: all]")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks, 2.3; may be given again.")] = None,
+    points: Annotated[list[str] | None, typer.Option(help="Other points for a task, 2.3=6.")] = None,
+    due: Annotated[str, typer.Option(help="The deadline, as students are to read it.")] = "",
+    title: Annotated[str, typer.Option(help="A line above the deadline, such as the course's name.")] = "",
+    exercises: Annotated[Path, typer.Option(help="The project's exercise notebooks.")] = Path("exercises"),
+    force: Annotated[bool, typer.Option(help="Write into a folder that holds other files.")] = False,
+):
+    """Write the exercises of a course as students get them, and release.json for `toolkit grade`."""
+    from .release import ReleaseError
+    from .release import release as write
+
+    try:
+        written = write(folder, lesson or (), due, _points(points or ()), task, title, exercises, force)
+    except (ReleaseError, ValueError) as error:
+        raise _fail(error) from None
+    for path in written:
+        print(path)
+
+
+def _points(texts) -> dict[str, float]:
+    """{'2.3': 6.0} of ['2.3=6'].  Raises ValueError for what has not this form."""
+    found = {}
+    for text in texts:
+        task, _, number = text.partition("=")
+        try:
+            found[task] = float(number)
+        except ValueError:
+            raise ValueError(f"--points {text!r} is not understood; write --points 2.3=6") from None
+    return found
+
+
+def grade(
+    submissions: Annotated[
+        Path, typer.Argument(help="A folder or a zip, as the LMS gives it, or one notebook.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where marks and feedback go.")],
+    lesson: Annotated[
+        list[str] | None, typer.Option(help="A lesson, 02; may be given again. [default: all]")
+    ] = None,
+    released: Annotated[
+        Path | None, typer.Option("--release", help="The release.json of the course.")
+    ] = None,
+    solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
+    due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
+    canvas: Annotated[
+        Path | None, typer.Option(help="Canvas: the exported gradebook, to be filled in.")
+    ] = None,
+    moodle: Annotated[
+        Path | None, typer.Option(help="Moodle: the grading worksheet, to be filled in.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="The heading of the feedback pages.")] = "",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="How many at a time. [default: the cores]")] = -1,
+    backend: Annotated[str, typer.Option(help="loky, this machine's cores, or dask.")] = "loky",
+    scheduler: Annotated[str, typer.Option(help="Dask: the scheduler's address.")] = "",
+    isolation: Annotated[str, typer.Option(help="auto, bubblewrap or limits.")] = "auto",
+    deadline: Annotated[float | None, typer.Option(help="Seconds a cell. [default: by the solution]")] = None,
+):
+    """Grade a class: marks, reasons and a feedback page for every student.
+
+    A run that was stopped goes on where it was with the same command.  The exit code is 0 when everything was
+    graded, 1 when something could not be graded (the table says what), 2 when nothing was.
+    """
+    from . import course
+
+    options = dict(jobs=jobs, backend=backend, scheduler=scheduler, isolation=isolation, deadline=deadline)
+    try:
+        graded = course.grade_class(
+            submissions,
+            out,
+            lessons=lesson or (),
+            released=released,
+            solutions=solutions,
+            due=due,
+            canvas=canvas,
+            moodle=moodle,
+            title=title,
+            **options,
+        )
+    except course.REFUSED as error:
+        raise _fail(error) from None
+    except KeyboardInterrupt:
+        raise _fail("Stopped. What was graded is kept: the same command goes on from here.") from None
+    raise typer.Exit(1 if any(one.problem and one.file for one in graded) else 0)

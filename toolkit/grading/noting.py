@@ -1,0 +1,70 @@
+"""Notes which of the toolkit's own methods a student's code calls, for the instructor to look at.
+
+In the staged package every function of a module that holds what exercises ask for begins with a call of
+`note` (stage.py puts it there): it costs nothing where no such function is called, and needs no tracing.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+
+from ..lessons.diagnose import is_cell
+
+METHODS = (
+    "ddpm", "ddim", "ode", "sde", "exponential", "dpm_solver", "multistep", "distill", "amed", "students",
+)  # fmt: skip
+"""The toolkit's modules that hold what the exercises ask for; the others are tools that an answer may use."""
+
+called: set[str] = set()
+"""What student's code has called since this was last emptied, as 'toolkit.ddim.ddim'."""
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PROBES = os.path.join(_ROOT, "lessons") + os.sep
+
+
+def note(name: str, frame_at=sys._getframe) -> None:
+    """Note a call if it is a student's: the nearest caller that is a cell or a probe decides."""
+    frame = frame_at(2)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_PROBES):
+            return
+        if is_cell(file):
+            called.add(name)
+            return
+        frame = frame.f_back
+
+
+def noting(source: str, module: str) -> str:
+    """The source of a module with a call of `note` at the start of each function."""
+    tree, lines = ast.parse(source), source.splitlines()
+    found: list[tuple[int, str, str]] = []
+
+    def visit(node, path):
+        for child in ast.iter_child_nodes(node):
+            inner = path
+            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+                inner = (*path, child.name)
+            if isinstance(child, ast.FunctionDef):
+                body = child.body[1:] if ast.get_docstring(child) is not None else child.body
+                if body and body[0].lineno > child.lineno:
+                    at = min([body[0].lineno, *(d.lineno for d in getattr(body[0], "decorator_list", ()))])
+                    found.append((at, " " * body[0].col_offset, ".".join(inner)))
+            visit(child, inner)
+
+    visit(tree, ())
+    for at, indent, name in sorted(found, reverse=True):
+        lines.insert(at - 1, f'{indent}_note("{module}.{name}")')
+    # After the docstring and a `from __future__`, before anything can run.
+    start = max(
+        [
+            node.end_lineno
+            for node in tree.body[:2]
+            if isinstance(node, ast.Expr) or getattr(node, "module", "") == "__future__"
+        ],
+        default=0,
+    )
+    lines.insert(start, f"from {__package__}.noting import note as _note")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,122 @@
+"""What grading finds: plain records that go to JSON and back, so that a run can stop and resume anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+DONE, NOT_YET, NOT_TRIED = "done", "not yet", "not tried"
+
+
+@dataclass(frozen=True)
+class Student:
+    """Who handed something in.
+
+    key: unique in this run and fit for a file name.  name: as the LMS writes it.  ids: what an LMS knows the
+    student by, such as {"canvas_id": "123"}, {"moodle_id": "4567"} or {"email": "a@b.c", "sid": "77"}.
+    """
+
+    key: str
+    name: str = ""
+    ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a check: what it is called, what the student's answer gives (on the public inputs), and what
+    kind of thing a right answer gives there: never its value."""
+
+    label: str
+    yours: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task of one submission.
+
+    points: the task's.  score: what was earned.  sentence: the diagnosis, '' when done.  mistake: the number
+    of the recognised mistake among the task's, or None; kind: what the diagnosis rests on ('mistake',
+    'shape', 'raises', …).  notes: remarks for the student.  flags: remarks for the instructor only.
+    printed: what the answer itself printed while it was checked.
+    """
+
+    task: str
+    title: str
+    points: float
+    score: float = 0.0
+    state: str = NOT_TRIED
+    sentence: str = ""
+    kind: str = ""
+    mistake: int | None = None
+    rows: tuple[Row, ...] = ()
+    printed: str = ""
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One submission to one lesson.
+
+    lesson: '02'.  notebook: the lesson's file name.  file: the name of the file that was graded ('' when
+    nothing was handed in).  late: handed in late, as the LMS or the deadline says.  problem: one sentence
+    when the file could not be graded (all tasks then score 0).  notes and flags as in TaskResult.
+    """
+
+    student: Student
+    lesson: str
+    notebook: str
+    tasks: tuple[TaskResult, ...]
+    file: str = ""
+    late: bool = False
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> float:
+        return sum(task.score for task in self.tasks)
+
+    @property
+    def points(self) -> float:
+        return sum(task.points for task in self.tasks)
+
+    def of(self, student: Student, file: str, late: bool, notes=(), flags=()) -> Graded:
+        """The same findings for another student's copy of the same file."""
+        return replace(
+            self,
+            student=student,
+            file=file,
+            late=late,
+            notes=(*notes, *self.notes),
+            flags=(*flags, *self.flags),
+        )
+
+
+def to_json(graded: Graded) -> dict:
+    """A record as JSON holds it."""
+    return asdict(graded)
+
+
+def from_json(raw: dict) -> Graded:
+    """A record from what `to_json` gave.  Raises KeyError or TypeError for anything else."""
+    tasks = tuple(
+        TaskResult(
+            **{
+                **task,
+                "rows": tuple(Row(**row) for row in task["rows"]),
+                "notes": tuple(task["notes"]),
+                "flags": tuple(task["flags"]),
+            }
+        )
+        for task in raw["tasks"]
+    )
+    return Graded(
+        **{
+            **raw,
+            "student": Student(**raw["student"]),
+            "tasks": tasks,
+            "notes": tuple(raw["notes"]),
+            "flags": tuple(raw["flags"]),
+        }
+    )

@@ -1,0 +1,352 @@
+"""Grade a class: every submission once, on all cores or on a cluster, with each result kept as it comes.
+
+Results are kept in OUT/state, one file for each different notebook, named by what it depends on: the bytes of
+the notebook, the lesson with its tasks and points, and the code that grades.  A run that was killed goes on
+where it stopped, and two students with the same file get the same marks.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..lessons import record, registry
+from ..lessons.running import BadNotebook, read_notebook
+from . import marking
+from .collect import Submission
+from .results import Graded, Student, TaskResult, from_json, to_json
+from .sandbox import Box, Limits
+from .stage import modules_of, stage
+
+FORMAT = 1
+"""Of the files in OUT/state."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to mark submissions to one lesson, on this machine or another.
+
+    key: what is right.  base: the text of the lesson's solution notebook.  limits, isolation: of the sandbox.
+    hidden: folders to keep out of sight.  scratch: for temporary files on this machine; '' on another.
+    """
+
+    key: marking.Key
+    base: str
+    limits: Limits
+    isolation: str
+    hidden: tuple[Path, ...] = ()
+    scratch: str = ""
+
+
+class CannotGrade(Exception):
+    """The run as a whole cannot be done; the text is one sentence."""
+
+
+# ---------------------------------------------------------------- a worker
+
+
+class _Place:
+    """Where a worker marks: its staged package and its box, kept from one submission to the next."""
+
+    def __init__(self, work: Work):
+        there = work.scratch if os.path.isdir(work.scratch) else None
+        self.folder = Path(tempfile.mkdtemp(prefix="stage", dir=there))
+        lesson = work.key.lesson.lesson
+        self.base = _notebook(work.base)
+        try:
+            stage(self.folder, [lesson])
+        except BaseException:
+            self.close()
+            raise
+        sources = [cell.source for cell in self.base.cells if cell.cell_type == "code"]
+        modules = [*modules_of(sources), f"toolkit.lessons._probes_{lesson}"]
+        self.box = Box(self.folder, modules, work.limits, work.isolation, work.hidden)
+
+    def close(self) -> None:
+        if hasattr(self, "box"):
+            self.box.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+_here = threading.local()
+
+
+def _place(work: Work) -> _Place:
+    """This thread's place for a lesson; going over to another lesson closes the one before."""
+    wanted = (work.key.lesson, work.key.secret, work.isolation)
+    if getattr(_here, "what", None) != wanted:
+        _leave()
+        _here.place, _here.what = _Place(work), wanted
+        atexit.register(_here.place.close)
+    return _here.place
+
+
+def _leave() -> None:
+    """Close this thread's place."""
+    place, _here.place, _here.what = getattr(_here, "place", None), None, None
+    if place:
+        place.close()
+
+
+def _notebook(text: str):
+    import nbformat
+
+    return nbformat.reads(text, as_version=4)
+
+
+def mark_one(work: Work, name: str, raw: bytes) -> dict:
+    """The marks of one notebook, as JSON; whatever goes wrong becomes its problem.
+
+    work: of its lesson.  name: of the file, for sentences.  raw: its bytes.
+    """
+    lesson = work.key.lesson
+    graded = Graded(Student(""), lesson.lesson, lesson.notebook, untouched(lesson))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "submission.ipynb")
+            path.write_bytes(raw)
+            try:
+                notebook = read_notebook(path)
+            except BadNotebook as error:
+                raise BadNotebook(str(error).replace(path.name, name)) from None
+        place = _place(work)
+        tasks = marking.Marker(work.key, place.base, place.box).mark(notebook)
+        graded = replace(graded, tasks=tasks)
+    except BadNotebook as error:
+        graded = replace(graded, problem=str(error))
+    except Exception as error:  # one submission must not stop the others
+        said = f"{type(error).__name__}: {error}"[:200]
+        graded = replace(
+            graded,
+            problem="This notebook could not be graded; your instructor has been told.",
+            flags=(f"the grader itself stopped with {said}",),
+        )
+    return to_json(graded)
+
+
+def untouched(lesson: record.Lesson) -> tuple[TaskResult, ...]:
+    """The results of a lesson of which nothing was graded."""
+    return tuple(TaskResult(cell.task, cell.title, cell.points) for cell in lesson.cells)
+
+
+# ---------------------------------------------------------------- a run
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade.
+
+    solutions: the folder of the solution notebooks.  jobs: how many at a time (-1: as many as cores).
+    backend: 'loky' (this machine) or 'dask', with the scheduler's address.  isolation: see sandbox.KINDS.
+    deadline: seconds a cell, or None for ten times what the solution takes.
+    """
+
+    solutions: Path = Path("solutions")
+    jobs: int = -1
+    backend: str = "loky"
+    scheduler: str = ""
+    isolation: str = "auto"
+    deadline: float | None = None
+    limits: Limits = Limits()
+
+
+def grade(
+    submissions: list[Submission],
+    lessons: dict[str, record.Lesson],
+    out: Path,
+    options: Options,
+    progress: Callable[[int, Iterable], Iterable] = lambda total, results: results,
+) -> list[Graded]:
+    """The marks of all submissions, in their order.
+
+    lessons: {lesson: its record with the tasks and points that count}.  out: results are kept in out/state.
+    progress: is given the number of notebooks to mark and an iterable of results to hand on.
+
+    Raises CannotGrade when a solution is missing or does not pass; NoSandbox as sandbox.found.
+    """
+    state = out / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    raws = {n: one.path.read_bytes() for n, one in enumerate(submissions) if one.path and not one.problem}
+    prints = {lesson: _fingerprint(lessons[lesson], options) for lesson in lessons}
+    names = {n: _name(raw, prints[submissions[n].lesson]) for n, raw in raws.items()}
+    pending = {name: n for n, name in reversed(names.items()) if _kept(state / name) is None}
+    order = sorted(pending.items(), key=lambda item: (submissions[item[1]].lesson, item[1]))
+    found = {name: _kept(state / name) for name in names.values()}
+    with tempfile.TemporaryDirectory(prefix="tk") as scratch:
+        works = {
+            lesson: _work(lessons[lesson], options, out, scratch)
+            for lesson in dict.fromkeys(submissions[n].lesson for _, n in order)
+        }
+        jobs = [(name, works[submissions[n].lesson], submissions[n].file, raws[n]) for name, n in order]
+        for name, result, lost in progress(len(jobs), _mark_all(jobs, options)):
+            found[name] = from_json(result)
+            if not lost:
+                _keep(state / name, result)
+    twins = _twins(submissions, names, found)
+    return [
+        _of(one, lessons[one.lesson], found.get(names.get(n)), twins.get(n, ()))
+        for n, one in enumerate(submissions)
+    ]
+
+
+def _of(one: Submission, lesson: record.Lesson, found: Graded | None, flags) -> Graded:
+    """A submission's marks: those of its notebook, or none."""
+    if found is not None:
+        return found.of(one.student, one.file, one.late, one.notes, flags)
+    empty = Graded(one.student, lesson.lesson, lesson.notebook, untouched(lesson), one.file, one.late)
+    return replace(empty, problem=one.problem or "Nothing was handed in.", notes=one.notes)
+
+
+def _twins(submissions, names: dict[int, str], found: dict[str, Graded | None]) -> dict[int, tuple[str, ...]]:
+    """A flag for each submission whose file is another student's too, if there is any work in it."""
+    same: dict[str, list[int]] = {}
+    for n, name in names.items():
+        same.setdefault(name, []).append(n)
+    flags = {}
+    for name, group in same.items():
+        people = {submissions[n].student.key for n in group}
+        if len(people) > 1 and found[name] and any(task.state != "not tried" for task in found[name].tasks):
+            for n in group:
+                others = sorted(people - {submissions[n].student.key})
+                flags[n] = (f"the same file as {', '.join(others[:5])}",)
+    return flags
+
+
+def _work(lesson: record.Lesson, options: Options, out: Path, scratch: str) -> Work:
+    """Run the solution of a lesson with fresh secret seeds."""
+    path = options.solutions / lesson.notebook
+    try:
+        base = read_notebook(path)
+        text = json.dumps(base)
+    except BadNotebook as error:
+        raise CannotGrade(f"The solution of lesson {lesson.lesson} is needed: {error}") from None
+    secret = secrets.token_bytes(16)
+    hidden = tuple(folder.resolve() for folder in (options.solutions, out, marking.PACKAGE))
+    work = Work(marking.Key(lesson, secret), text, options.limits, options.isolation, hidden, scratch)
+    try:
+        with _Place(work) as place:
+            key = marking.make_key(lesson, place.base, place.box, secret, options.deadline)
+    except (marking.NoKey, BadNotebook, ValueError) as error:
+        raise CannotGrade(f"Lesson {lesson.lesson} cannot be graded: {error}") from None
+    return replace(work, key=key)
+
+
+def _mark_all(jobs, options: Options) -> Iterator[tuple[str, dict, bool]]:
+    """(name, result, whether it was lost) of every job, as they come.
+
+    What a lost worker was at is given to another, twice.
+    """
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
+
+    left = {name: (work, file, raw) for name, work, file, raw in jobs}
+    for attempt in range(3):
+        if not left:
+            return
+        one_by_one = attempt == 2
+        count = 1 if one_by_one else min(options.jobs, len(left)) if options.jobs > 0 else options.jobs
+        try:
+            with _backend(options):
+                parallel = Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+                calls = (delayed(_named)(name, *one) for name, one in list(left.items()))
+                for name, result in parallel(calls):
+                    del left[name]
+                    yield name, result, False
+        except (KeyboardInterrupt, GeneratorExit, CannotGrade):
+            raise
+        except Exception as error:
+            lost = f"{type(error).__name__}: {error}"[:200]
+        finally:
+            _leave()
+            if options.backend == "loky":
+                get_reusable_executor().shutdown(wait=True)  # with it go the workers' sandboxes
+    for name, (work, _, _) in left.items():
+        lesson = work.key.lesson
+        graded = Graded(Student(""), lesson.lesson, lesson.notebook, untouched(lesson))
+        sentence = "This notebook could not be graded; your instructor has been told."
+        yield name, to_json(replace(graded, problem=sentence, flags=(f"its worker was lost ({lost})",))), True
+
+
+def _named(name: str, work: Work, file: str, raw: bytes) -> tuple[str, dict]:
+    return name, mark_one(work, file, raw)
+
+
+@contextlib.contextmanager
+def _backend(options: Options):
+    """joblib's backend for these options.  Raises CannotGrade when there is no such scheduler."""
+    from joblib import parallel_config
+
+    if options.backend != "dask":
+        with parallel_config(backend=options.backend):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise CannotGrade(
+            "The dask backend needs the package distributed: pip install distributed."
+        ) from None
+    try:
+        client = Client(options.scheduler, timeout=20, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise CannotGrade(f"There is no Dask scheduler at {options.scheduler!r} ({error}).") from None
+    with client, parallel_config(backend="dask", wait_for_workers_timeout=60):
+        yield
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def _fingerprint(lesson: record.Lesson, options: Options) -> bytes:
+    """What marks depend on besides the submission: tasks and points, the solution, limits, and the code."""
+    parts = [record.dump(lesson), repr((FORMAT, options.limits, options.deadline)), _code()]
+    with contextlib.suppress(OSError):
+        parts.append((options.solutions / lesson.notebook).read_text("utf8"))
+    with contextlib.suppress(ValueError, OSError):
+        parts.append((registry.folder_of(lesson.lesson) / f"tasks_{lesson.lesson}.py").read_text("utf8"))
+    return hashlib.blake2b("\0".join(parts).encode()).digest()
+
+
+@functools.cache
+def _code() -> str:
+    """A digest of the package's own code."""
+    digest = hashlib.blake2b()
+    for path in sorted(marking.PACKAGE.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _name(raw: bytes, fingerprint: bytes) -> str:
+    return hashlib.blake2b(raw, key=fingerprint, digest_size=16).hexdigest() + ".json"
+
+
+def _keep(path: Path, result: dict) -> None:
+    """Write a result so that a kill leaves all of it or nothing."""
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", "utf8")
+    fresh.replace(path)
+
+
+def _kept(path: Path) -> Graded | None:
+    """A result kept before, or None where there is none or it is damaged."""
+    try:
+        return from_json(json.loads(path.read_text("utf8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

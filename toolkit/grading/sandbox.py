@@ -1,0 +1,373 @@
+"""Where students' kernels run: bubblewrap when it is there, else limits only, and what that leaves open.
+
+`Box(stage, modules, ...)` starts one process (see zygote.py) that imports everything, and `Box.kernel()`
+forks a kernel from it.  Inside bubblewrap there is no network, the system is read-only, /tmp, HOME and
+shared memory are private and small, the environment is empty, nothing of the project is there but the
+staged package (stage.py), and a kernel can make no namespaces.  A watchdog counts the memory and the
+processes of the whole box, which no limit of a single process does.  Sockets are the only way out: messages
+of the Jupyter protocol, which hold JSON and no pickles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..lessons.running import BadNotebook, Kernel
+
+KINDS = ("auto", "bubblewrap", "limits")
+
+NOT_PROTECTED = (
+    "bubblewrap is not there or not allowed here, so submissions run with limits on memory, processes, file "
+    "size and time only: they CAN read your files, the solutions among them, and use the network. Install "
+    "bubblewrap (bwrap), or grade on a machine that holds nothing else."
+)
+
+
+class NoSandbox(Exception):
+    """The isolation asked for cannot be had; the text is one sentence."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a submission may use.
+
+    memory: bytes of address space a process, and of real memory all together.  disk: bytes in each of /tmp,
+    home and shared memory.  file: bytes a file.  processes: how many.  cpu: seconds a process.
+    """
+
+    memory: int = 3 * 2**30
+    disk: int = 64 * 2**20
+    file: int = 20 * 2**20
+    processes: int = 64
+    cpu: int = 1200
+
+    def orders(self) -> dict:
+        """As the zygote takes them: names of RLIMIT_*, and the size of the private folders."""
+        return {
+            "AS": self.memory,
+            "NPROC": 4 * self.processes,  # a second fence: threads count too, and for root it does not hold
+            "FSIZE": self.file,
+            "CPU": self.cpu,
+            "NOFILE": 256,
+            "CORE": 0,
+            "disk": self.disk,
+        }
+
+
+# ---------------------------------------------------------------- bubblewrap
+
+
+def _python_folders() -> list[str]:
+    """The folders that this Python needs, outermost only: the environment, its base, and sys.path."""
+    wanted = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parents[1])}
+    wanted |= {path for path in sys.path if "site-packages" in path or "dist-packages" in path}
+    found = sorted({os.path.realpath(path) for path in wanted if os.path.isdir(path)} | {sys.prefix})
+    return [p for p in found if not any(p != q and p.startswith(q.rstrip("/") + "/") for q in found)]
+
+
+def _covers(folders: list[str], secret: Path) -> bool:
+    return any(str(secret).startswith(folder.rstrip("/") + "/") for folder in [*folders, "/usr"])
+
+
+def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: bool) -> list[str]:
+    """The command line before the program's own: a read-only system, private folders, no network, no
+    environment.
+
+    stage: the staged package, seen as /book.  sockets: the folder shared with the grader, seen as /run/k.
+    hidden: folders that must not be seen wherever they lie (the package itself, solutions, submissions).
+    nested: kernels make namespaces of their own, and close that door behind them.
+    """
+    folders = _python_folders()
+    line = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000"]
+    line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
+    line += [] if nested else ["--disable-userns"]
+    line += ["--size", str(64 * 2**20), "--tmpfs", "/tmp", "--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64"):
+        if os.path.islink(f"/{name}"):
+            line += ["--symlink", os.readlink(f"/{name}").lstrip("/"), f"/{name}"]
+        elif os.path.isdir(f"/{name}"):
+            line += ["--ro-bind", f"/{name}", f"/{name}"]
+    for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/nix/store"):
+        line += ["--ro-bind-try", path, path]
+    line += ["--ro-bind", str(stage / "passwd"), "/etc/passwd"]
+    for folder in folders:
+        if not folder.startswith("/usr/"):
+            line += ["--ro-bind", folder, folder]
+    for secret in hidden:
+        if _covers(folders, secret):
+            line += ["--tmpfs", str(secret)]
+    line += ["--size", str(64 * 2**20), "--tmpfs", "/home", "--dir", "/home/s", "--dir", "/home/s/work"]
+    line += ["--ro-bind", str(stage / "book"), "/book", "--bind", str(sockets), "/run/k"]
+    return [*line, "--chdir", "/home/s/work", "--remount-ro", "/", "--"]
+
+
+@functools.cache
+def found(kind: str = "auto") -> str:
+    """The isolation that can be had here: 'nested' (bubblewrap, and namespaces for each kernel), 'bubblewrap'
+    (a box for each kernel) or 'limits'.
+
+    Tried, not guessed: some systems forbid namespaces to ordinary users.  Raises NoSandbox when bubblewrap is
+    insisted on and is not to be had.
+    """
+    if sys.platform not in ("linux", "darwin"):
+        raise NoSandbox("Grading runs on Linux and macOS; on Windows, use the Windows Subsystem for Linux.")
+    if kind == "limits":
+        return kind
+    with tempfile.TemporaryDirectory(prefix="tk") as folder:
+        stage, sockets = Path(folder, "stage"), Path(folder, "k")
+        (stage / "book").mkdir(parents=True)
+        sockets.mkdir()
+        (stage / "passwd").write_text("")
+        shutil.copy(Path(__file__).with_name("zygote.py"), stage / "book" / "zygote.py")
+        for nested in (True, False):
+            code = "import zygote; zygote.try_namespaces()" if nested else "pass"
+            line = bubblewrap(stage, sockets, (), nested) if shutil.which("bwrap") else ["false"]
+            program = [sys.executable, "-c", f"import sys; sys.path.insert(0, '/book'); {code}"]
+            tried = subprocess.run([*line, *program], env=_environment("/book"), capture_output=True)
+            if tried.returncode == 0:
+                return "nested" if nested else "bubblewrap"
+    if kind == "bubblewrap":
+        said = tried.stderr.decode(errors="replace").strip().splitlines() or ["bwrap is not installed"]
+        raise NoSandbox(f"Bubblewrap cannot be used here ({said[-1][:200]}): grade with --isolation limits.")
+    return "limits"
+
+
+def _environment(book: str, home: str = "/home/s") -> dict[str, str]:
+    """All that a student's kernel finds in its environment."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return one | {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": book,
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "MPLCONFIGDIR": f"{home}/.matplotlib",
+        "TQDM_DISABLE": "1",
+    }
+
+
+# ---------------------------------------------------------------- the box
+
+
+class Box:
+    """A process that forks kernels, alone in its sandbox.
+
+    stage: the staged package (stage.py).  modules: imported before the first fork.  kind: 'auto',
+    'bubblewrap' or 'limits'.  hidden: folders to keep out of sight.  `ended` says why the watchdog ended it.
+    """
+
+    def __init__(self, stage: Path, modules: list[str], limits: Limits, kind="auto", hidden=()):
+        self.stage, self.modules, self.limits = stage, modules, limits
+        self.hidden, self.kind = tuple(hidden), found(kind)
+        self.process, self.folder, self.ended, self.used = None, None, "", False
+
+    def kernel(self) -> Kernel:
+        """A fresh kernel; one that runs from here before is ended.  Raises BadNotebook when none starts."""
+        for attempt in range(3):
+            try:
+                if self.process is None or (self.used and self.kind == "bubblewrap"):
+                    self._start()
+                self.used = True
+                return Kernel(_Forked(self))
+            except (_Gone, BadNotebook):
+                self.close()
+                if attempt == 2:
+                    raise BadNotebook("No kernel could be started in the sandbox.") from None
+
+    def _start(self) -> None:
+        self.close()
+        # Paths of sockets may not be longer than some hundred characters.
+        short = self.stage if len(str(self.stage)) < 60 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="k", dir=short))
+        sockets = self.folder / "k"
+        sockets.mkdir()
+        home = self.folder / "home"
+        home.mkdir()
+        if self.kind == "limits":
+            line, env = [], _environment(str(self.stage / "book"), str(home))
+        else:
+            line = bubblewrap(self.stage, sockets, self.hidden, self.kind == "nested")
+            env = _environment("/book")
+        mode = "nested" if self.kind == "nested" else "plain"
+        program = [sys.executable, "-m", "toolkit.grading.zygote", mode, ",".join(self.modules)]
+        self.process = subprocess.Popen(
+            [*line, *program],
+            env=env,
+            cwd=home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self.ended, self.used = "", False
+        self._answer()
+        threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()
+
+    def order(self, do: str, **more) -> dict:
+        """Send an order and return the answer.  Raises _Gone when the process has ended."""
+        process = self.process
+        if process is None:
+            raise _Gone
+        try:
+            process.stdin.write(json.dumps({"do": do, **more}) + "\n")
+            process.stdin.flush()
+        except (OSError, ValueError):
+            raise _Gone from None
+        return self._answer()
+
+    def _answer(self) -> dict:
+        try:
+            return json.loads(self.process.stdout.readline())
+        except (ValueError, OSError, AttributeError):
+            raise _Gone from None
+
+    def _watch(self, process) -> None:
+        """End the box when it takes more memory, processes or room for sockets than one submission may."""
+        while process.poll() is None:
+            why = _too_much(process.pid, self.limits) or _too_full(self.folder)
+            if why:
+                self.ended = why
+                _kill(process)
+                return
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        """End everything in the box; calling it again does nothing."""
+        process, self.process = self.process, None
+        if process is not None:
+            _kill(process)
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):  # what could not be sent any more
+                    pipe.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class _Gone(Exception):
+    """The box's process has ended."""
+
+
+def _kill(process) -> None:
+    """Kill a process and all that came from it."""
+    import psutil
+
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.Error:
+        family = []
+    for pid in [process.pid, *(child.pid for child in family)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def _too_much(pid: int, limits: Limits) -> str:
+    """Why the processes under this one are too many or too big, or ''."""
+    import psutil
+
+    try:
+        family = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return ""
+    if len(family) > limits.processes:
+        return f"it started more than {limits.processes} processes"
+    try:
+        # What processes share counts in full at first, and once in the slower reading.
+        if sum(child.memory_info().rss for child in family) > limits.memory:
+            full = [child.memory_full_info() for child in family]
+            if sum(getattr(one, "pss", one.rss) for one in full) > limits.memory:
+                return f"it used more than {limits.memory / 2**30:g} GB of memory"
+    except psutil.Error:
+        return ""  # one of them has just ended
+    return ""
+
+
+def _too_full(folder: Path | None) -> str:
+    """Why the folder of the sockets, the one that lies on the outer disk, holds what it should not, or ''."""
+    try:
+        entries = list(os.scandir(folder / "k")) if folder else []
+        if len(entries) > 100 or sum(entry.stat().st_size for entry in entries) > 2**20:
+            return "it wrote files where its sockets are"
+    except OSError:
+        return ""
+    return ""
+
+
+class _Forked:
+    """A kernel in a box, with the face of jupyter_client's KernelManager as far as `Kernel` needs it."""
+
+    def __init__(self, box: Box):
+        self.box = box
+        name = secrets.token_hex(4)
+        self.info = {
+            "transport": "ipc",
+            "ip": f"{box.folder}/k/{name}",
+            "key": secrets.token_hex(16),
+            "signature_scheme": "hmac-sha256",
+            "kernel_name": "python3",
+            **{f"{port}_port": n for n, port in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)},
+        }
+        inside = self.info | {"ip": self.info["ip"] if box.kind == "limits" else f"/run/k/{name}"}
+        folder = str(box.folder / "home" / name) if box.kind == "limits" else "/home/s/work"
+        answer = box.order("start", connection=inside, folder=folder, limits=box.limits.orders())
+        if answer.get("trouble"):
+            raise BadNotebook(f"The kernel did not start ({answer['trouble']}).")
+
+    def client(self):
+        import zmq
+        from jupyter_client.blocking import BlockingKernelClient
+
+        context = zmq.Context()
+        context.setsockopt(zmq.MAXMSGSIZE, 64 * 2**20)  # a message larger than this is dropped, not taken in
+        context.setsockopt(zmq.LINGER, 0)
+        client = BlockingKernelClient(context=context)
+        client.load_connection_info(self.info)
+        return client
+
+    def is_alive(self) -> bool:
+        try:
+            return self.box.order("alive")["alive"]
+        except _Gone:
+            return False
+
+    def why_ended(self) -> str:
+        return self.box.ended
+
+    def interrupt_kernel(self) -> None:
+        try:
+            self.box.order("interrupt")
+        except _Gone:
+            return
+
+    def shutdown_kernel(self, now: bool = True) -> None:
+        try:
+            self.box.order("end")
+        except _Gone:
+            self.box.close()
+        for path in Path(self.info["ip"]).parent.glob(f"{Path(self.info['ip']).name}-*"):
+            path.unlink(missing_ok=True)

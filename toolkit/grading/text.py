@@ -1,0 +1,69 @@
+"""Text that others wrote (names, file names, what an answer printed), made fit to be shown and stored."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import unicodedata
+from pathlib import Path
+
+_ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor moves
+    r"|\x1b[\]PX^_][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)?"  # titles, links and other strings for it
+    r"|\x1b[ -/]*[0-~]"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+
+# Marks that turn the reading direction round: what is shown would not be what is there.  Also what is no
+# character at all: control codes other than newline and tab, halves of pairs, and what XML 1.0 leaves out.
+_UNSHOWN = re.compile(
+    "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
+
+
+def plain(text: str, limit: int = 0) -> str:
+    """The text in NFC without terminal codes, control characters and marks that turn its direction round.
+
+    Tabs stay; every kind of line end becomes '\\n'.  limit: characters kept, if above 0; the end then says
+    how many are left out.
+    """
+    text = f"{text}"
+    # Cleaning costs time for each character; nobody reads beyond the limit.
+    size, text = len(text), text[: 4 * limit] if limit else text
+    text = _ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = unicodedata.normalize("NFC", _UNSHOWN.sub("", text))
+    if limit and (len(text) > limit or size > 4 * limit):
+        text = text[:limit].rstrip() + f"\n… ({max(size - limit, 1):,} more characters)"
+    return text
+
+
+def line(text: str, limit: int = 200) -> str:
+    """The text as one line of at most so many characters, cleaned as by `plain`."""
+    text = " ".join(plain(f"{text}"[: 8 * limit]).split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def points(value: float) -> str:
+    """Points as people write them: '2', '2.5', '1.33'."""
+    return f"{round(value + 0.0, 2):.2f}".rstrip("0").rstrip(".")
+
+
+def counted(number: float, word: str) -> str:
+    """'1 point', '2 points', '2.5 points'."""
+    return f"{points(number)} {word}" if number == 1 else f"{points(number)} {word}s"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file in one move: it is there as a whole, or as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf8"))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
