@@ -12,6 +12,12 @@ COMMANDS = {
     "check": ("toolkit.lessons.commands", "check", "Tell, per task, done, not yet or not tried."),
     "hint": ("toolkit.lessons.commands", "hint", "Show the next hint for a task."),
     "build": ("toolkit.lessons.commands", "build", "Build exercises from solutions."),
+    "release": (
+        "toolkit.grading.commands",
+        "release",
+        "Write the exercises of a course, as students get them.",
+    ),
+    "grade": ("toolkit.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
     "book": ("toolkit.lessons.book", "command", "Run the chapters and write them back."),
 }
 

@@ -1,8 +1,9 @@
 """Put a student's cells and the package's together: what is run when a submission is graded.
 
 The order is the lesson's: its own setup, then for each task the student's answer and the package's check.
-Cells of the student's own stay after the cell that they stand behind.  So an answer cell that was moved, a
-check that was edited, deleted or doubled, and tags that ask to skip a cell change nothing.
+Cells of the student's own stay between the cells that they stand between; where these were moved apart, at
+the place that comes sooner.  So an answer cell that was moved, a check that was edited, deleted or doubled,
+and tags that ask to skip a cell change nothing.
 """
 
 from __future__ import annotations
@@ -19,23 +20,25 @@ from ..lessons.running import CALL, Step, names_of
 @dataclass(frozen=True)
 class Assembled:
     """steps: what is run.  notes: {task: remarks for the student}.  imported: {task: what the student's cells
-    for it import from the toolkit's modules, as 'toolkit.ddim.ddim'}.
+    for it import from the toolkit's modules, as 'toolkit.ddim.ddim'}.  named: {task: the parts of the grader
+    and of the checks that they name, as 'toolkit.grading'}.
     """
 
     steps: list[Step]
     notes: dict[str, list[str]]
     imported: dict[str, set[str]]
+    named: dict[str, set[str]]
 
 
 @dataclass
 class _Sorted:
-    """The student's code cells: the base's by id, checks by task, and the others by the id of the cell that
-    they stand behind ('' at the start).
+    """The student's code cells: the base's by id, checks by task, and the others by the number of the base's
+    cell that they go before.
     """
 
     known: dict[str, str] = field(default_factory=dict)
     checks: dict[str, list[str]] = field(default_factory=dict)
-    others: dict[str, list[str]] = field(default_factory=dict)
+    others: dict[int, list[str]] = field(default_factory=dict)
 
 
 def assemble(submission, base, lesson: record.Lesson) -> Assembled:
@@ -54,10 +57,10 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
     def add(cell_id: str, source: str, check=None) -> None:
         steps.append(Step(len(steps), cell_id, source, check))
 
-    for source in mine.others.get("", []):
-        add("", source)
-    for cell in own:
+    for place, cell in enumerate(own):
         name = cell["id"]
+        for source in mine.others.get(place, []):
+            add("", source)
         if name in tasks:
             add(name, tasks[name].source, tasks[name])
         elif name in answers:
@@ -67,13 +70,15 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
             add(name, cell.source)
             if mine.known.get(name, cell.source).strip() != cell.source.strip():
                 add(name, mine.known[name])
-        for source in mine.others.get(name, []):
-            add("", source)
-    return Assembled(steps, _notes(mine, lesson), _imported(steps, own))
+    for source in mine.others.get(len(own), []):
+        add("", source)
+    given = {name for cell in own for name in imports(cell.source)}
+    imported = _by_task(steps, lambda source: set(imports(source)) - given)
+    return Assembled(steps, _notes(mine, lesson), imported, _by_task(steps, _inner))
 
 
 def _sort(submission, base_ids: list[str], lesson: record.Lesson) -> _Sorted:
-    found, behind = _Sorted(), ""
+    found, waiting, sooner = _Sorted(), [], 0
     tasks = {cell.id: cell.task for cell in lesson.cells}
     for cell in submission.cells:
         if cell.cell_type != "code":
@@ -81,21 +86,28 @@ def _sort(submission, base_ids: list[str], lesson: record.Lesson) -> _Sorted:
         # A cell that was copied keeps its grade_id and gets an id of its own, which then counts.
         own = cell.get("id")
         names = [own, *sorted(names_of(cell) - {own})]
-        check = _check_id(names, cell.source)
         name = next((n for n in names if n in base_ids and n not in found.known), "")
+        check = _check_id(names, cell.source, not name)
         if check:
             found.checks.setdefault(tasks.get(check, ""), []).append(cell.source)
-            behind = check if check in base_ids else behind
+            # Cells that were merged into a check are answers too.
+            waiting += [] if _only_calls(cell.source) else [cell.source]
+            name = check if check in base_ids else ""
         elif name:
             found.known[name] = cell.source
-            behind = name
         else:
-            found.others.setdefault(behind, []).append(cell.source)
+            waiting.append(cell.source)
+        if name:
+            place = base_ids.index(name)
+            found.others.setdefault(min(sooner, place), []).extend(waiting)
+            waiting, sooner = [], place + 1
+    found.others.setdefault(sooner, []).extend(waiting)
     return found
 
 
-def _check_id(names: list, source: str) -> str:
-    """The id of the check that a cell is: by name, or because it holds a call of check(...) and imports only.
+def _check_id(names: list, source: str, unknown: bool) -> str:
+    """The id of the check that a cell is: by name, or, if it is unknown, because it holds a call of
+    check(...) and imports only.
 
     A student's own cell that also defines something is no check, whatever it calls at its end.
     """
@@ -103,11 +115,15 @@ def _check_id(names: list, source: str) -> str:
         if isinstance(name, str) and re.fullmatch(r"check-\d+-\d+", name):
             return name
     called = CALL.search(source)
+    return f"check-{called[1].replace('.', '-')}" if called and unknown and _only_calls(source) else ""
+
+
+def _only_calls(source: str) -> bool:
+    """Whether a cell only imports and evaluates, so that it defines nothing."""
     try:
-        plain = all(isinstance(s, (ast.Import, ast.ImportFrom, ast.Expr)) for s in ast.parse(source).body)
+        return all(isinstance(s, (ast.Import, ast.ImportFrom, ast.Expr)) for s in ast.parse(source).body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    return f"check-{called[1].replace('.', '-')}" if called and plain else ""
+        return False
 
 
 def _notes(mine: _Sorted, lesson: record.Lesson) -> dict[str, list[str]]:
@@ -123,7 +139,7 @@ def _notes(mine: _Sorted, lesson: record.Lesson) -> dict[str, list[str]]:
         if len(here) > 1:
             said.append(f"Its check cell was there {len(here)} times; the original was used, once.")
         lost = [name for name in lesson.answers.get(cell.task, []) if name not in mine.known]
-        if lost and not mine.others:
+        if lost and not any(mine.others.values()):
             said.append("The cell for its answer was missing.")
     return notes
 
@@ -136,17 +152,21 @@ def _plain(source: str) -> str:
         return source
 
 
-def _imported(steps: list[Step], own) -> dict[str, set[str]]:
-    """{task: what student's cells import from the toolkit}, less what the lesson itself imports."""
-    given = {name for cell in own for name in imports(cell.source)}
+def _by_task(steps: list[Step], find) -> dict[str, set[str]]:
+    """{task: what `find(source)` finds in the cells for it}."""
     found: dict[str, set[str]] = {}
     pending: set[str] = set()
     for step in steps:
         if step.check:
             found[step.check.task], pending = pending, set()
         else:
-            pending |= {name for name in imports(step.source) if name not in given}
+            pending |= find(step.source)
     return found
+
+
+def _inner(source: str) -> set[str]:
+    """The parts of the grader and of the checks that a cell names; an answer has no use for them."""
+    return set(re.findall(r"toolkit\.grading|toolkit\.lessons\.\w+|\b(?:tasks|_probes)_\d\d\b", source))
 
 
 def imports(source: str) -> Iterator[str]:

@@ -27,11 +27,13 @@ def release(
     force: Annotated[bool, typer.Option(help="Write into a folder that holds other files.")] = False,
 ):
     """Write the exercises of a course as students get them, and release.json for `toolkit grade`."""
+    from ..lessons import registry
     from .release import ReleaseError
     from .release import release as write
 
     try:
-        written = write(folder, lesson or (), due, _points(points or ()), task, title, exercises, force)
+        chosen = lesson or registry.lessons()
+        written = write(folder, chosen, due, _points(points or ()), task, title, exercises, force)
     except (ReleaseError, ValueError) as error:
         raise _fail(error) from None
     for path in written:
@@ -63,12 +65,9 @@ def grade(
     ] = None,
     solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
     due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
-    canvas: Annotated[
-        Path | None, typer.Option(help="Canvas: the exported gradebook, to be filled in.")
-    ] = None,
-    moodle: Annotated[
-        Path | None, typer.Option(help="Moodle: the grading worksheet, to be filled in.")
-    ] = None,
+    lms: Annotated[list[str] | None, typer.Option(help="canvas or moodle: its columns too.")] = None,
+    canvas: Annotated[Path | None, typer.Option(help="Canvas's exported gradebook, to be filled in.")] = None,
+    moodle: Annotated[Path | None, typer.Option(help="Moodle's grading worksheet, to be filled in.")] = None,
     title: Annotated[str, typer.Option(help="The heading of the feedback pages.")] = "",
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="How many at a time. [default: the cores]")] = -1,
     backend: Annotated[str, typer.Option(help="loky, this machine's cores, or dask.")] = "loky",
@@ -82,23 +81,49 @@ def grade(
     graded, 1 when something could not be graded (the table says what), 2 when nothing was.
     """
     from . import course
+    from .run import Options
 
-    options = dict(jobs=jobs, backend=backend, scheduler=scheduler, isolation=isolation, deadline=deadline)
+    options = Options(solutions, jobs, backend, scheduler, isolation, deadline)
     try:
+        _check(options, lms or ())
         graded = course.grade_class(
             submissions,
             out,
-            lessons=lesson or (),
-            released=released,
-            solutions=solutions,
-            due=due,
-            canvas=canvas,
-            moodle=moodle,
-            title=title,
-            **options,
+            lesson or (),
+            released,
+            due,
+            canvas or "canvas" in (lms or ()),
+            moodle or "moodle" in (lms or ()),
+            title,
+            options,
+            tell=lambda sentence: typer.echo(sentence, err=True),
         )
-    except course.REFUSED as error:
+    except (*course.REFUSED, ValueError) as error:
         raise _fail(error) from None
     except KeyboardInterrupt:
         raise _fail("Stopped. What was graded is kept: the same command goes on from here.") from None
+    students = len({one.student.key for one in graded})
+    print(
+        f"{len(graded)} submissions of {students} students: "
+        f"{out}/grades.csv, {out}/summary.html, {out}/feedback/"
+    )
     raise typer.Exit(1 if any(one.problem and one.file for one in graded) else 0)
+
+
+def _check(options, lms) -> None:
+    """Raise ValueError, with one sentence, for options that do not fit."""
+    from .sandbox import KINDS
+
+    for value, known, name in (
+        (options.isolation, KINDS, "--isolation"),
+        (options.backend, ("loky", "dask"), "--backend"),
+        *((one, ("canvas", "moodle"), "--lms") for one in lms),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value} is not known; use {' or '.join(known)}.")
+    if options.backend == "dask" and not options.scheduler:
+        raise ValueError("--backend dask needs --scheduler, the address of a Dask scheduler.")
+    if options.jobs == 0 or options.jobs < -1:
+        raise ValueError(f"--jobs is {options.jobs}; give a number above 0, or -1 for all cores.")
+    if options.deadline is not None and not options.deadline > 0:
+        raise ValueError(f"--deadline is {options.deadline:g}; give seconds above 0.")

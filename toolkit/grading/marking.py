@@ -26,6 +26,7 @@ from . import noting, wire
 from .assemble import assemble
 from .results import DONE, NOT_YET, Row, TaskResult
 from .sandbox import Box
+from .text import line, plain
 
 PACKAGE = Path(__file__).parents[1]
 """The folder of the package, which no student's kernel sees as it is."""
@@ -79,8 +80,9 @@ def make_key(lesson: record.Lesson, base, box: Box, secret: bytes, deadline: flo
             began = time.monotonic()
             if step.check:
                 told = marker.ask(runner, step)
-                if isinstance(told, str):
-                    raise NoKey(f"The solution of task {step.check.task} does not run: {told}")
+                if isinstance(told, Ran):
+                    why = marker.failed(step.check, runner, step, told).sentence
+                    raise NoKey(f"The solution of task {step.check.task} does not run: {why}")
                 sent[step.check.task] = told
             else:
                 ran = runner.run(step)
@@ -109,57 +111,59 @@ class Marker:
 
     def mark(self, notebook) -> tuple[TaskResult, ...]:
         """The marks of a submission, a notebook of nbformat 4, in the order of the tasks."""
-        end, found = time.monotonic() + self.key.total, {}
+        found = {}
         with self.runner(notebook) as (runner, assembled):
             for step in (s for s in runner.steps if s.check):
-                task = step.check.task
-                try:
-                    told = self.ask(runner, step) if time.monotonic() < end else _late(self.key.total)
-                except BadNotebook as error:
-                    told = str(error)
-                if isinstance(told, str):
-                    result = self._failed(step.check, runner, step, told)
+                told = self.ask(runner, step)
+                if isinstance(told, Ran):
+                    result = self.failed(step.check, runner, step, told)
                 else:
-                    result = self.judge(step.check, told, lambda s=step: self.ask(runner, s, _PUBLIC))
+                    result = self.judge(step.check, told, lambda s=step: self._more(runner, s))
+                task = step.check.task
                 found[task] = _noted(result, assembled, told, self.key.seen.get(task, {}))
         return tuple(found[cell.task] for cell in self.key.lesson.cells)
 
     def runner(self, notebook):
         """A context that gives (the runner of the assembled cells, how they were assembled)."""
-        assembled = assemble(notebook, self.base, self.key.lesson)
-        return _Running(
-            Runner(assembled.steps, self.box.kernel, self.key.deadline, BUDGET, f"{_INSIDE}.begin()", "It"),
-            assembled,
-        )
+        key, assembled = self.key, assemble(notebook, self.base, self.key.lesson)
+        begin = f"{_INSIDE}.begin()"
+        limits = (key.deadline, BUDGET, begin, "The notebook", key.total)
+        return _Running(Runner(assembled.steps, self.box.kernel, *limits), assembled)
 
-    def ask(self, runner: Runner, step: Step, orders=None) -> dict | str:
-        """Run a check and return what it sent, or why nothing came, in words.
+    def _more(self, runner: Runner, step: Step) -> dict | TaskResult:
+        """What the answer does on all public seeds, or the result when nothing comes."""
+        told = self.ask(runner, step, _PUBLIC)
+        return self.failed(step.check, runner, step, told) if isinstance(told, Ran) else told
+
+    def ask(self, runner: Runner, step: Step, orders=None) -> dict | Ran:
+        """Run a check and return what it sent; where nothing came, what the check did.
 
         orders: (seed, noise) to observe; by default the first ones, and then the cells before run too.
         """
         token = hashlib.blake2b(self.key.secret + step.id.encode(), digest_size=8).hexdigest()
         wanted = orders or self.key.orders(step.check.task)
         source = f"{_INSIDE}.order(token={token!r}, seeds={wanted!r})\n{step.check.source}"
-        if orders is None:
-            step.source = source
-            ran = runner.run(step)
-        elif runner.kernel and runner.kernel.alive:
-            ran = runner.kernel.run(source, self.key.deadline, BUDGET)
-        else:
-            return "the kernel has ended"
-        return _sent(ran, token, step.check.task, wanted) or ran.stopped or "nothing"
+        try:
+            if orders is None:
+                step.source = source
+                ran = runner.run(step)
+            elif runner.kernel and runner.kernel.alive:
+                ran = runner.kernel.run(source, self.key.deadline, BUDGET)
+            else:
+                ran = Ran(stopped="ran, and then the kernel ended by itself.")
+        except BadNotebook as error:
+            ran = Ran(stopped=f"was not run. {error}")
+        return _sent(ran, token, step.check.task, wanted) or ran
 
-    def _failed(self, cell: record.Cell, runner: Runner, step: Step, why: str) -> TaskResult:
-        """The result of a check that sent nothing."""
-        ran, state, kind = step.ran or Ran(), NOT_YET, "stopped"
+    def failed(self, cell: record.Cell, runner: Runner, step: Step, ran: Ran) -> TaskResult:
+        """The result of a check that sent nothing; ran: what it did."""
+        state, kind = NOT_YET, "stopped"
         if ran.stopped:
             sentence = f"The check {ran.stopped}"
         elif ran.ename == "NameError":
             (state, sentence), kind = runner.undefined(step, ran), "undefined"
         elif ran.ename:
             sentence = f"The check stopped with {error_of(ran)}."
-        elif why != "nothing":
-            sentence = why
         else:
             sentence = (
                 "The check's result did not arrive: does one of your cells replace something that Python, "
@@ -172,22 +176,25 @@ class Marker:
     def judge(self, cell: record.Cell, told: dict, ask_more) -> TaskResult:
         """The result of a task from what its check sent.
 
-        ask_more: called for what the answer does on all public seeds, when it is not right.
+        ask_more: called for what the answer does on all public seeds, when it is not right; it gives what
+        was sent, or a result.
         """
         task = self.tasks[cell.task]
         result = functools.partial(TaskResult, cell.task, cell.title, cell.points)
         try:
             if told.get("error"):
-                return result(state=NOT_YET, sentence=f"{told['error']}.", kind="call")
+                return result(state=NOT_YET, sentence=f"{told['error']}"[:1000] + ".", kind="call")
             mine, theirs = _Sent(task, told), _Sent(task, self.key.seen[cell.task])
             first = mine.look(SEEDS[0], 1)
             if self._done(task, mine, theirs):
                 return result(score=cell.points, state=DONE, rows=_rows(task, first), printed=first.printed)
             if first.trouble != "stub":
                 more = ask_more()
-                mine = _Sent(task, more) if isinstance(more, dict) else mine
+                if isinstance(more, TaskResult):
+                    return more
+                mine = _Sent(task, more)
             found = diagnose.verdict(task, mine.look, first)
-        except (wire.Bad, LookupError) as error:
+        except wire.Bad as error:
             return result(
                 state=NOT_YET, sentence=f"The check's result cannot be read: {error}.", kind="stopped"
             )
@@ -222,15 +229,14 @@ class _Sent:
 
     def __init__(self, task: Task, told: dict):
         self.task = task
-        self.raw = told["answers"]
+        self.raw, seen = told.get("answers"), told.get("seen", [])
         if not isinstance(self.raw, dict) or set(self.raw) != set(task.names or ("",)):
             raise wire.Bad("answers are missing")
         pairs = [tuple(pair) for pair in told["orders"]]
-        seens = [wire.unpack_seen(seen) for seen in told.get("seen", ())]
-        self.stub = any(one.get("is") == "stub" for one in self.raw.values())
-        if task.probe and not self.stub and len(seens) != len(pairs):
+        self.stub = any(isinstance(one, dict) and one.get("is") == "stub" for one in self.raw.values())
+        if task.probe and not self.stub and (not isinstance(seen, list) or len(seen) != len(pairs)):
             raise wire.Bad("observations are missing")
-        self.seen = dict(zip(pairs, seens, strict=False))
+        self.seen = dict(zip(pairs, map(wire.unpack_seen, seen), strict=False))
         reference = {name: _made(task, name) for name in task.names or ("",)}
         self.answers = {name: wire.unpack(one, reference[name]) for name, one in self.raw.items()}
         self.kept: dict[tuple[int, int], Seen] = {}
@@ -238,7 +244,7 @@ class _Sent:
     def look(self, seed: int, noise: int) -> Seen:
         """What the answer did; what facts tell of data is found here, outside the student's kernel.
 
-        Raises LookupError for what was not asked for.
+        Raises KeyError for what was not asked for.
         """
         if (seed, noise) not in self.kept:
             self.kept[seed, noise] = self._look(seed, noise)
@@ -339,10 +345,6 @@ class _Running:
         self.pair[0].close()
 
 
-def _late(seconds: float) -> str:
-    return f"It was not run: the cells before it took more than {seconds:.0f} s together."
-
-
 def _sent(ran: Ran, token: str, task: str, orders) -> dict | None:
     """What a check sent, if it did: the first message with this check's token."""
     for text in ran.sent:
@@ -358,11 +360,20 @@ def _sent(ran: Ran, token: str, task: str, orders) -> dict | None:
 def _noted(result: TaskResult, assembled, told, solution: dict) -> TaskResult:
     """The result with the remarks for the student and for the instructor."""
     told = told if isinstance(told, dict) else {}
+    task = result.task
     used = _methods(told.get("called", ())) - _methods(solution.get("called", ()))
-    imported = _methods(assembled.imported.get(result.task, ())) - used
+    imported = _methods(assembled.imported.get(task, ())) - used
     flags = [f"calls {name}, which the solution does not" for name in sorted(used)]
     flags += [f"imports {name}" for name in sorted(imported)]
-    return replace(result, notes=tuple(assembled.notes.get(result.task, ())), flags=tuple(flags[:20]))
+    flags += [f"names {name}, which is the grader's" for name in sorted(assembled.named.get(task, ()))]
+    return replace(
+        result,
+        sentence=plain(result.sentence, 2000),
+        printed=plain(result.printed, 2000),
+        rows=tuple(Row(line(row.label), line(row.yours, 500), row.kind) for row in result.rows),
+        notes=tuple(assembled.notes.get(task, ())),
+        flags=tuple(line(flag) for flag in flags[:20]),
+    )
 
 
 def _methods(names) -> set[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from functools import partial
 
+from ..lessons import diagnose
 from ..lessons.diagnose import is_cell
 
 METHODS = (
@@ -21,20 +23,35 @@ called: set[str] = set()
 """What student's code has called since this was last emptied, as 'toolkit.ddim.ddim'."""
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_PROBES = os.path.join(_ROOT, "lessons") + os.sep
+_PROBES = os.path.join(_ROOT, "lessons", "_probes_")
+_INSTALLED = (_ROOT, sys.prefix, sys.base_prefix)
 
 
 def note(name: str, frame_at=sys._getframe) -> None:
-    """Note a call if it is a student's: the nearest caller that is a cell or a probe decides."""
+    """Note a call unless it is a probe's own: the nearest caller that is a probe or not installed decides.
+
+    What is called in a thread, or as the answer itself, has a student for its caller as well.
+    """
     frame = frame_at(2)
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_PROBES):
             return
-        if is_cell(file):
-            called.add(name)
-            return
+        if is_cell(file) or file.startswith(os.sep) and not file.startswith(_INSTALLED):
+            break
+        if file == diagnose.__file__:
+            break
         frame = frame.f_back
+    called.add(name)
+
+
+def note_answer(answer) -> None:
+    """Note an answer that is one of the toolkit's own methods, as it is or with some arguments given."""
+    while isinstance(answer, partial):
+        answer = answer.func
+    module = getattr(answer, "__module__", "")
+    if isinstance(module, str) and module.startswith("toolkit.") and module.split(".")[1] in METHODS:
+        called.add(f"{module}.{getattr(answer, '__qualname__', type(answer).__qualname__)}")
 
 
 def noting(source: str, module: str) -> str:

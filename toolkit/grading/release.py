@@ -48,7 +48,7 @@ class Release:
 
 
 def read_release(path: Path) -> Release:
-    """The release that a `release.json` records.  Raises ReleaseError, with one sentence, for another file."""
+    """The release that a `release.json` records.  Raises ReleaseError, with one sentence, for others."""
     path = Path(path)
     try:
         raw = json.loads(path.read_text("utf8"))
@@ -149,8 +149,8 @@ def _check_folder(folder: Path, files: Mapping[Path, str], exercises: Path, forc
     other = [name for name in there if folder / name not in files]
     if there and not force and (other or RECORD not in there):
         raise ReleaseError(
-            f"{folder} holds other files ({(other or there)[0]}): name an empty folder, or write into this one "
-            "all the same with --force."
+            f"{folder} holds other files ({(other or there)[0]}): name an empty folder, or write into this "
+            "one all the same with --force."
         )
 
 
@@ -196,7 +196,7 @@ def _sections(notebook, lesson: record.Lesson, name: str) -> Iterator[tuple[str,
 def _check_names(notebook, sections, dropped: set[int]) -> None:
     """Raise ReleaseError when a cell that stays needs what a cell that goes defines."""
     owner = {index: task for task, cells in sections for index in cells}
-    made: dict[str, int] = {}  # name: the last cell so far that defines it
+    made: dict[str, int] = {}  # name: a cell above that defines it, if possible one that stays
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
@@ -207,7 +207,7 @@ def _check_names(notebook, sections, dropped: set[int]) -> None:
             raise ReleaseError(
                 f"Without task {owner[made[lost[0]]]}, {where} lacks {lost[0]}: choose both or neither."
             )
-        made |= dict.fromkeys(defines, index)
+        made |= {name: index for name in defines if index not in dropped or made.get(name, index) in dropped}
 
 
 def _globals(source: str) -> tuple[set[str], set[str]]:

@@ -111,8 +111,8 @@ def _notebook(text: str):
     return nbformat.reads(text, as_version=4)
 
 
-def mark_one(work: Work, name: str, raw: bytes) -> dict:
-    """The marks of one notebook, as JSON; whatever goes wrong becomes its problem.
+def mark_one(work: Work, name: str, raw: bytes) -> tuple[dict, bool]:
+    """(the marks of one notebook, as JSON; whether they are lost); whatever goes wrong becomes its problem.
 
     work: of its lesson.  name: of the file, for sentences.  raw: its bytes.
     """
@@ -132,13 +132,15 @@ def mark_one(work: Work, name: str, raw: bytes) -> dict:
     except BadNotebook as error:
         graded = replace(graded, problem=str(error))
     except Exception as error:  # one submission must not stop the others
-        said = f"{type(error).__name__}: {error}"[:200]
-        graded = replace(
-            graded,
-            problem="This notebook could not be graded; your instructor has been told.",
-            flags=(f"the grader itself stopped with {said}",),
-        )
-    return to_json(graded)
+        return lost(lesson, f"the grader itself stopped with {type(error).__name__}: {error}"[:300]), True
+    return to_json(graded), False
+
+
+def lost(lesson: record.Lesson, why: str) -> dict:
+    """The marks, as JSON, of a notebook that could not be graded by a fault that is not the student's."""
+    graded = Graded(Student(""), lesson.lesson, lesson.notebook, untouched(lesson))
+    sentence = "This notebook could not be graded; your instructor has been told."
+    return to_json(replace(graded, problem=sentence, flags=(why,)))
 
 
 def untouched(lesson: record.Lesson) -> tuple[TaskResult, ...]:
@@ -195,9 +197,9 @@ def grade(
             for lesson in dict.fromkeys(submissions[n].lesson for _, n in order)
         }
         jobs = [(name, works[submissions[n].lesson], submissions[n].file, raws[n]) for name, n in order]
-        for name, result, lost in progress(len(jobs), _mark_all(jobs, options)):
+        for name, result, is_lost in progress(len(jobs), _mark_all(jobs, options)):
             found[name] = from_json(result)
-            if not lost:
+            if not is_lost:
                 _keep(state / name, result)
     twins = _twins(submissions, names, found)
     return [
@@ -266,26 +268,23 @@ def _mark_all(jobs, options: Options) -> Iterator[tuple[str, dict, bool]]:
             with _backend(options):
                 parallel = Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")
                 calls = (delayed(_named)(name, *one) for name, one in list(left.items()))
-                for name, result in parallel(calls):
+                for name, result, is_lost in parallel(calls):
                     del left[name]
-                    yield name, result, False
+                    yield name, result, is_lost
         except (KeyboardInterrupt, GeneratorExit, CannotGrade):
             raise
         except Exception as error:
-            lost = f"{type(error).__name__}: {error}"[:200]
+            why = f"{type(error).__name__}: {error}"[:200]
         finally:
             _leave()
             if options.backend == "loky":
                 get_reusable_executor().shutdown(wait=True)  # with it go the workers' sandboxes
     for name, (work, _, _) in left.items():
-        lesson = work.key.lesson
-        graded = Graded(Student(""), lesson.lesson, lesson.notebook, untouched(lesson))
-        sentence = "This notebook could not be graded; your instructor has been told."
-        yield name, to_json(replace(graded, problem=sentence, flags=(f"its worker was lost ({lost})",))), True
+        yield name, lost(work.key.lesson, f"its worker was lost ({why})"), True
 
 
-def _named(name: str, work: Work, file: str, raw: bytes) -> tuple[str, dict]:
-    return name, mark_one(work, file, raw)
+def _named(name: str, work: Work, file: str, raw: bytes) -> tuple[str, dict, bool]:
+    return name, *mark_one(work, file, raw)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import secrets
+import select
 import shutil
 import signal
 import subprocess
@@ -45,7 +46,8 @@ class Limits:
     """What a submission may use.
 
     memory: bytes of address space a process, and of real memory all together.  disk: bytes in each of /tmp,
-    home and shared memory.  file: bytes a file.  processes: how many.  cpu: seconds a process.
+    home and shared memory.  file: bytes a file.  processes: how many, each with eight threads on average.
+    cpu: seconds a process.
     """
 
     memory: int = 3 * 2**30
@@ -58,13 +60,37 @@ class Limits:
         """As the zygote takes them: names of RLIMIT_*, and the size of the private folders."""
         return {
             "AS": self.memory,
-            "NPROC": 4 * self.processes,  # a second fence: threads count too, and for root it does not hold
+            # A second fence, which does not hold for root: threads count too, and where the kernel shares its
+            # user with other programs, so do theirs.
+            "NPROC": _THREADS * self.processes + _threads_of_user(),
             "FSIZE": self.file,
             "CPU": self.cpu,
             "NOFILE": 256,
             "CORE": 0,
             "disk": self.disk,
         }
+
+
+_THREADS = 8
+
+
+@functools.cache
+def _threads_of_user() -> int:
+    """How many threads the programs of this user have."""
+    import psutil
+
+    everybody = [p for p in psutil.process_iter() if _asked(lambda p=p: p.uids().real, -1) == os.getuid()]
+    return sum(_asked(process.num_threads, 0) for process in everybody)
+
+
+def _asked(question, otherwise):
+    """What psutil tells of a process, or something else when the process has just ended."""
+    import psutil
+
+    try:
+        return question()
+    except psutil.Error:
+        return otherwise
 
 
 # ---------------------------------------------------------------- bubblewrap
@@ -94,7 +120,10 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
     line = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000"]
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
     line += [] if nested else ["--disable-userns"]
-    line += ["--size", str(64 * 2**20), "--tmpfs", "/tmp", "--ro-bind", "/usr", "/usr"]
+    # Nothing else may be written to: what is left in /dev, say, would be there for the next submission.
+    for folder in ("/tmp", "/home/s", "/dev/shm"):
+        line += ["--size", str(64 * 2**20), "--tmpfs", folder]
+    line += ["--remount-ro", "/dev", "--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         if os.path.islink(f"/{name}"):
             line += ["--symlink", os.readlink(f"/{name}").lstrip("/"), f"/{name}"]
@@ -109,8 +138,8 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
     for secret in hidden:
         if _covers(folders, secret):
             line += ["--tmpfs", str(secret)]
-    line += ["--size", str(64 * 2**20), "--tmpfs", "/home", "--dir", "/home/s", "--dir", "/home/s/work"]
-    line += ["--ro-bind", str(stage / "book"), "/book", "--bind", str(sockets), "/run/k"]
+    line += ["--dir", "/home/s/work", "--ro-bind", str(stage / "book"), "/book"]
+    line += ["--bind", str(sockets), "/run/k"]
     return [*line, "--chdir", "/home/s/work", "--remount-ro", "/", "--"]
 
 
@@ -177,7 +206,7 @@ class Box:
         self.process, self.folder, self.ended, self.used = None, None, "", False
 
     def kernel(self) -> Kernel:
-        """A fresh kernel; one that runs from here before is ended.  Raises BadNotebook when none starts."""
+        """A fresh kernel; one that runs from here before is ended.  Raises NoSandbox when none starts."""
         for attempt in range(3):
             try:
                 if self.process is None or (self.used and self.kind == "bubblewrap"):
@@ -187,7 +216,7 @@ class Box:
             except (_Gone, BadNotebook):
                 self.close()
                 if attempt == 2:
-                    raise BadNotebook("No kernel could be started in the sandbox.") from None
+                    raise NoSandbox("No kernel could be started in the sandbox.") from None
 
     def _start(self) -> None:
         self.close()
@@ -212,11 +241,10 @@ class Box:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
             start_new_session=True,
         )
         self.ended, self.used = "", False
-        self._answer()
+        self._answer(_START)
         threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()
 
     def order(self, do: str, **more) -> dict:
@@ -225,22 +253,31 @@ class Box:
         if process is None:
             raise _Gone
         try:
-            process.stdin.write(json.dumps({"do": do, **more}) + "\n")
+            process.stdin.write(json.dumps({"do": do, **more}).encode() + b"\n")
             process.stdin.flush()
         except (OSError, ValueError):
             raise _Gone from None
         return self._answer()
 
-    def _answer(self) -> dict:
+    def _answer(self, seconds: float = 30.0) -> dict:
+        """The next answer.  Without namespaces of its own a kernel can stop the process that is asked here,
+        or write in its place, so nobody waits for ever or reads without end.
+        """
+        process, text, end = self.process, b"", time.monotonic() + seconds
         try:
-            return json.loads(self.process.stdout.readline())
-        except (ValueError, OSError, AttributeError):
+            while not text.endswith(b"\n") and len(text) < _LONGEST:
+                if not select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
+                    _kill(process)
+                    break
+                text += os.read(process.stdout.fileno(), _LONGEST) or b"\n"
+            return json.loads(text.splitlines()[0]) | {}
+        except (ValueError, OSError, AttributeError, LookupError, TypeError):
             raise _Gone from None
 
     def _watch(self, process) -> None:
         """End the box when it takes more memory, processes or room for sockets than one submission may."""
         while process.poll() is None:
-            why = _too_much(process.pid, self.limits) or _too_full(self.folder)
+            why = _too_much(process.pid, self.limits) or _too_full(self.folder, self.limits)
             if why:
                 self.ended = why
                 _kill(process)
@@ -265,6 +302,13 @@ class Box:
 
     def __exit__(self, *_):
         self.close()
+
+
+_START = 300.0
+"""Seconds that the imports may take, from a cold disk."""
+
+_LONGEST = 65536
+"""Characters of an answer."""
 
 
 class _Gone(Exception):
@@ -296,26 +340,42 @@ def _too_much(pid: int, limits: Limits) -> str:
         return ""
     if len(family) > limits.processes:
         return f"it started more than {limits.processes} processes"
-    try:
-        # What processes share counts in full at first, and once in the slower reading.
-        if sum(child.memory_info().rss for child in family) > limits.memory:
-            full = [child.memory_full_info() for child in family]
-            if sum(getattr(one, "pss", one.rss) for one in full) > limits.memory:
-                return f"it used more than {limits.memory / 2**30:g} GB of memory"
-    except psutil.Error:
-        return ""  # one of them has just ended
+    if sum(_asked(child.num_threads, 0) for child in family) > _THREADS * limits.processes:
+        return f"it started more than {_THREADS * limits.processes} threads"
+    # What processes share counts in full at first, and once in the slower reading.
+    if sum(_asked(lambda c=child: c.memory_info().rss, 0) for child in family) > limits.memory:
+        if sum(_asked(lambda c=child: _share(c.memory_full_info()), 0) for child in family) > limits.memory:
+            return f"it used more than {limits.memory / 2**30:g} GB of memory"
     return ""
 
 
-def _too_full(folder: Path | None) -> str:
-    """Why the folder of the sockets, the one that lies on the outer disk, holds what it should not, or ''."""
-    try:
-        entries = list(os.scandir(folder / "k")) if folder else []
-        if len(entries) > 100 or sum(entry.stat().st_size for entry in entries) > 2**20:
-            return "it wrote files where its sockets are"
-    except OSError:
+def _share(memory) -> int:
+    return getattr(memory, "pss", memory.rss)
+
+
+def _too_full(folder: Path | None, limits: Limits) -> str:
+    """Why the folders that lie on the outer disk hold what they should not, or '': that of the sockets, and
+    without a sandbox the kernels' homes.
+    """
+    if folder is None:
         return ""
+    if _holds_more(folder / "k", 100, 2**20):
+        return "it wrote files where its sockets are"
+    if _holds_more(folder / "home", 10_000, limits.disk):
+        return f"it wrote more than {limits.disk / 2**20:g} MB, or 10,000 files"
     return ""
+
+
+def _holds_more(folder: Path, files: int, size: int) -> bool:
+    """Whether a folder holds more than so many entries or bytes."""
+    for root, _, names in os.walk(folder):
+        files -= 1 + len(names)
+        for name in names if files > 0 else ():
+            with contextlib.suppress(OSError):
+                size -= os.lstat(os.path.join(root, name)).st_blocks * 512
+        if files <= 0 or size < 0:
+            return True
+    return False
 
 
 class _Forked:
@@ -333,7 +393,8 @@ class _Forked:
             **{f"{port}_port": n for n, port in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)},
         }
         inside = self.info | {"ip": self.info["ip"] if box.kind == "limits" else f"/run/k/{name}"}
-        folder = str(box.folder / "home" / name) if box.kind == "limits" else "/home/s/work"
+        self.home = box.folder / "home" / name  # without a sandbox
+        folder = str(self.home) if box.kind == "limits" else "/home/s/work"
         answer = box.order("start", connection=inside, folder=folder, limits=box.limits.orders())
         if answer.get("trouble"):
             raise BadNotebook(f"The kernel did not start ({answer['trouble']}).")
@@ -343,7 +404,9 @@ class _Forked:
         from jupyter_client.blocking import BlockingKernelClient
 
         context = zmq.Context()
-        context.setsockopt(zmq.MAXMSGSIZE, 64 * 2**20)  # a message larger than this is dropped, not taken in
+        # A larger message is dropped, not taken in; and few wait here, where zmq would let in a thousand.
+        context.setsockopt(zmq.MAXMSGSIZE, 32 * 2**20)
+        context.setsockopt(zmq.RCVHWM, 16)
         context.setsockopt(zmq.LINGER, 0)
         client = BlockingKernelClient(context=context)
         client.load_connection_info(self.info)
@@ -351,7 +414,7 @@ class _Forked:
 
     def is_alive(self) -> bool:
         try:
-            return self.box.order("alive")["alive"]
+            return bool(self.box.order("alive").get("alive"))
         except _Gone:
             return False
 
@@ -371,3 +434,4 @@ class _Forked:
             self.box.close()
         for path in Path(self.info["ip"]).parent.glob(f"{Path(self.info['ip']).name}-*"):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.home, ignore_errors=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lessons.diagnose import Seen
+from ..lessons.diagnose import Seen, plain
 from ..lessons.probes import describe
 from ..lessons.task import Say
 
@@ -19,6 +19,10 @@ LIMIT = 4_000_000
 """Characters of JSON that one check may send."""
 
 _TEXT, _PARTS, _NUMBERS, _LABELS = 2000, 100, 100_000, 200
+
+
+_DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What taking things out of JSON that is not what it should be can lead to."""
 
 
 class Bad(ValueError):
@@ -54,7 +58,7 @@ def pack(answer: Any) -> dict:
 def _array(answer) -> dict | None:
     """A tensor or an array of numbers."""
     if hasattr(answer, "detach"):
-        answer = answer.detach().cpu().numpy()
+        answer = plain(answer)
     if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "biuf" or answer.size > _NUMBERS:
         return None
     return {"is": "array", **_numbers(answer)}
@@ -64,7 +68,7 @@ def _number(answer) -> dict | None:
     """Whatever makes itself a float: numpy's and sympy's numbers, fractions, decimals."""
     try:
         return {"is": "float", "value": float(answer)}
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # whatever a class of its own may raise
         return None
 
 
@@ -108,7 +112,7 @@ def unpack(raw: Any, right: Any = None) -> Any:
         return _UNPACK[raw["is"]](raw, right)
     except Bad:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except _DAMAGE as error:
         raise Bad(f"the answer does not arrive in one piece ({type(error).__name__})") from None
 
 
@@ -119,7 +123,7 @@ def _function(raw, right):
     def absent(*_, **__):
         raise TypeError("a function where none is asked for")
 
-    absent.__name__ = str(raw["name"])
+    absent.__name__ = str(raw["name"])[:80]
     return absent
 
 
@@ -144,7 +148,7 @@ def _drawn(raw, right):
 _UNPACK = {
     "stub": lambda raw, right: ...,
     "none": lambda raw, right: None,
-    "text": lambda raw, right: raw["text"] + "",
+    "text": lambda raw, right: str(raw["text"])[:_TEXT],
     "bool": lambda raw, right: bool(raw["value"]),
     "int": lambda raw, right: int(raw["value"]),
     "float": lambda raw, right: float(raw["value"]),
@@ -153,7 +157,7 @@ _UNPACK = {
     "array": lambda raw, right: _back(raw),
     "axes": _drawn,
     "function": _function,
-    "other": lambda raw, right: type(str(raw["name"]), (), {})(),
+    "other": lambda raw, right: type(str(raw["name"])[:80], (), {})(),
 }
 
 
@@ -178,15 +182,15 @@ def unpack_seen(raw: Any) -> Seen:
         values = raw["values"]
         if values is not None:
             values = {
-                str(label): value if isinstance(value, str) else _back(value)
-                for label, value in values.items()
+                str(label)[:_TEXT]: value[:_TEXT] if isinstance(value, str) else _back(value)
+                for label, value in list(values.items())[:_LABELS]
             }
-        kind, message = raw["error"]
-        texts = {name: str(raw[name])[:_TEXT] for name in ("trouble", "text", "changed", "returned", "dtype")}
-        return Seen(values, error=(str(kind), str(message)), printed=str(raw["printed"])[:_TEXT], **texts)
+        kind, message = (str(part)[:_TEXT] for part in raw["error"])
+        texts = ("trouble", "text", "changed", "returned", "dtype", "printed")
+        return Seen(values, error=(kind, message), **{name: str(raw[name])[:_TEXT] for name in texts})
     except Bad:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _DAMAGE as error:
         raise Bad(f"what the check saw does not arrive in one piece ({type(error).__name__})") from None
 
 

@@ -172,13 +172,13 @@ def _values(raw: Mapping[str, Any]) -> dict[str, Any]:
             out[label] = value
             continue
         try:
-            out[label] = np.asarray(_plain(value), dtype=float)
+            out[label] = np.asarray(plain(value), dtype=float)
         except (TypeError, ValueError):
             raise Say(f"What should {label} be? Yours is {describe(value)}.") from None
     return out
 
 
-def _plain(value):
+def plain(value):
     """Tensors (also in lists and tuples) as numpy arrays.
 
     Raises TypeError for None, which numpy takes for nan.
@@ -186,7 +186,7 @@ def _plain(value):
     if value is None:
         raise TypeError("None")
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         return (value.double() if value.is_floating_point() else value).numpy()

@@ -9,11 +9,12 @@ only.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import Empty
@@ -83,9 +84,15 @@ def read_notebook(path: Path):
         raise BadNotebook(f"{path.name} is JSON but not a notebook: it has no nbformat number.")
     try:
         notebook = nbformat.convert(reader.reads(json.dumps(content)), 4)
+        for part in (notebook, *notebook.cells):
+            if not isinstance(part.get("metadata"), dict):
+                part.metadata = nbformat.NotebookNode()
         for cell in notebook.cells:
             if not isinstance(cell.cell_type, str) or not isinstance(cell.source, str):
                 raise TypeError("a cell has no text")
+            cell.source = cell.source.encode("utf8", "replace").decode("utf8")  # halves of pairs
+            if not isinstance(cell.get("id", ""), str):
+                del cell["id"]
     except Exception as error:  # nbformat raises whatever the damage happens to lead to
         raise BadNotebook(
             f"{path.name} is a damaged notebook ({type(error).__name__}: {str(error)[:80]}); "
@@ -166,7 +173,7 @@ class Kernel:
     def __init__(self, manager):
         self.manager = manager
         self.client = manager.client()
-        self.client.start_channels(hb=False)
+        self.client.start_channels(stdin=False, hb=False, control=False)
         if not self._ready(60.0):
             self.close()
             raise BadNotebook("The kernel did not start.")
@@ -200,53 +207,60 @@ class Kernel:
             now = time.monotonic()
             if now > end:
                 if ran.stopped:
-                    self.close()
-                    return ran
+                    return self._ended(ran)
                 ran.stopped = f"was still running after {deadline:g} s: is there a loop that never ends?"
                 self.manager.interrupt_kernel()
                 end = now + _GRACE
             try:
-                message = self.client.get_iopub_msg(timeout=min(0.2, max(0.01, end - now)))
+                message = self._published(min(0.2, max(0.01, end - now)))
+                if message is None:
+                    if not self.manager.is_alive():
+                        return self._ended(ran, self._why_ended())
+                    replied = replied or self._replied(asked)
+                    if replied and time.monotonic() - quiet_since > _GRACE:
+                        return ran  # the closing message was lost on the way; everything else has come
+                    continue
                 size, shown = size + _size(message["content"]), shown + ("data" in message["content"])
                 done = _take(message, asked, ran)
-            except Empty:
-                if not self.manager.is_alive():
-                    ran.stopped = ran.stopped or self._why_ended()
-                    self.close()
-                    return ran
-                replied = replied or self._replied(asked)
-                if replied and time.monotonic() - quiet_since > _GRACE:
-                    return ran  # the closing message was lost on the way; everything else has come
-                continue
             except Exception as error:  # code in the kernel can write to its sockets whatever it likes
-                ran.stopped = f"sent what is no message of a notebook ({type(error).__name__})."
-                self.close()
-                return ran
+                return self._ended(ran, f"sent what is no message of a notebook ({type(error).__name__}).")
             quiet_since = time.monotonic()
             if size > budget or shown > MESSAGES:
                 what = (
                     f"more than {budget:,} characters" if size > budget else f"more than {MESSAGES:,} outputs"
                 )
-                ran.stopped = ran.stopped or f"makes output without end ({what})."
-                self.close()
-                return ran
+                return self._ended(ran, f"makes output without end ({what}).")
             if done:
                 return ran
+
+    def _ended(self, ran: Ran, why: str = "") -> Ran:
+        """What a cell did that was the last of this kernel."""
+        ran.stopped = ran.stopped or why
+        self.close()
+        return ran
 
     def _why_ended(self) -> str:
         why = getattr(self.manager, "why_ended", str)()
         ended = "ended its Python process (os._exit, a crash, or out of memory)."
         return f"was ended: {why}." if why else ended
 
+    def _published(self, timeout: float):
+        """The next message that the kernel publishes, or None."""
+        try:
+            return self.client.get_iopub_msg(timeout=timeout)
+        except Empty:
+            return None
+
     def _replied(self, asked: str) -> bool:
         """Whether the kernel has answered the request on its other channel."""
-        while True:
+        for _ in range(100):  # of replies that nobody asked for there may be any number
             try:
                 reply = self.client.get_shell_msg(timeout=0)
             except Empty:
-                return False
+                break
             if reply["parent_header"].get("msg_id") == asked:
                 return True
+        return False
 
     @property
     def alive(self) -> bool:
@@ -316,12 +330,16 @@ class Runner:
     """Code cells run in order, each once, in a kernel that is replaced when a cell ends it.
 
     steps: the cells.  start: makes a kernel.  deadline: seconds a cell.  budget: characters of output a
-    cell. prelude: code that every fresh kernel runs first.  name: of the notebook, for sentences.
+    cell. prelude: code that every fresh kernel runs first.  name: of the notebook, for sentences.  total:
+    seconds from now that all cells may take together; after that the rest is not run.
     """
 
-    def __init__(self, steps, start, deadline: float, budget: int, prelude: str = "", name: str = "It"):
+    def __init__(
+        self, steps, start, deadline: float, budget: int, prelude="", name="It", total: float = math.inf
+    ):
         self.steps, self.start, self.deadline, self.budget = steps, start, deadline, budget
         self.prelude, self.name = prelude, name
+        self.total, self.end = total, time.monotonic() + total
         self.kernel: Kernel | None = None
 
     def run(self, step: Step, others: bool = True) -> Ran:
@@ -332,15 +350,21 @@ class Runner:
             wanted = others or earlier is step or not earlier.check
             if earlier.ran is None and not earlier.skip and wanted:
                 self._ready(earlier)
-                earlier.ran = self.kernel.run(earlier.source, self.deadline, self.budget)
+                earlier.ran = self._late() or self.kernel.run(earlier.source, self.deadline, self.budget)
         return step.ran or Ran()
+
+    def _late(self) -> Ran | None:
+        """What is said of a cell instead of running it, when the time for all cells is over."""
+        if time.monotonic() < self.end:
+            return None
+        return Ran(stopped=f"was not run: the cells before it took more than {self.total:.0f} s together.")
 
     def _ready(self, step: Step) -> None:
         """A living kernel in the state that the cells before this step have left.
 
         Raises BadNotebook when the cells end every kernel.
         """
-        if self.kernel and self.kernel.alive:
+        if (self.kernel and self.kernel.alive) or self._late():
             return
         for _ in range(3):
             self.close()
@@ -349,7 +373,7 @@ class Runner:
                 self.kernel.run(self.prelude, self.deadline, self.budget)
             for earlier in self.steps[: self.steps.index(step)]:
                 if earlier.ran and not earlier.check and not earlier.ran.stopped and self.kernel.alive:
-                    again = self.kernel.run(earlier.source, self.deadline, self.budget)
+                    again = self._late() or self.kernel.run(earlier.source, self.deadline, self.budget)
                     earlier.ran.stopped = again.stopped
             if self.kernel.alive:
                 return
@@ -405,7 +429,7 @@ class Session(Runner):
         self.notebook = read_notebook(self.path)
         if self.lesson is None:
             try:
-                self.lesson = record.load(lesson_of(self.notebook, self.path))
+                self.lesson = _released(record.load(lesson_of(self.notebook, self.path)), self.notebook)
             except ValueError as error:
                 raise BadNotebook(f"{self.path.name} cannot be checked: {error}.") from None
         self.copies: dict[str, list[int]] = {}
@@ -488,6 +512,22 @@ class Session(Runner):
             return NOT_YET, f"The check stopped with {error_of(ran)}."
         trouble = record.compare(cell, ran.text)
         return (NOT_YET, trouble) if trouble else (DONE, "")
+
+
+def _released(lesson: record.Lesson, notebook) -> record.Lesson:
+    """The lesson with the tasks and points that a course has set, as the notebook says: at home that will do,
+    for grading it is the course's own record that counts.
+    """
+    told = notebook.metadata.get("toolkit")
+    tasks = told.get("tasks") if isinstance(told, dict) else None
+    points = {}
+    for cell in notebook.cells:
+        grade = cell.metadata.get("nbgrader")
+        if isinstance(grade, dict) and isinstance(grade.get("points"), (int, float)):
+            points |= dict.fromkeys(names_of(cell), grade["points"])
+    cells = (cell for cell in lesson.cells if not isinstance(tasks, list) or cell.task in tasks)
+    cells = tuple(replace(cell, points=points.get(cell.id, cell.points)) for cell in cells)
+    return replace(lesson, cells=cells or lesson.cells)
 
 
 def trouble(step: Step, ran: Ran) -> str:
