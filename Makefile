@@ -29,7 +29,7 @@ test: lint pytest notebooks
 lint: $(STAMP)
 	$(RUN)ruff check .
 
-pytest: $(STAMP)
+pytest: $(STAMP) $(VENV)/.nbgrader
 	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile
 
 # The chapters as nbval sees them, the exercises as the solutions make them, and two equal runs of the whole book.
@@ -56,6 +56,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --editable '.[test]'
 	@# JupyterLab would ask each new reader whether to fetch news.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >$(VENV)/.log 2>&1
+	@touch $@
+
+# nbgrader, which our marks are compared with, brings a tab of its own into JupyterLab: so it lies in an environment
+# beside, which sees the packages of the first.
+$(VENV)/.nbgrader: $(STAMP)
+	$(BIN)/python -m venv $(VENV)/nbgrader
+	@packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+		echo "import site; site.addsitedir('$$($(BIN)/python -c "$$packages")')" \
+		> "$$($(VENV)/nbgrader/bin/python -c "$$packages")/above.pth"
+	$(VENV)/nbgrader/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'nbgrader>=0.9.6'
 	@touch $@
 
 # These two would pull a second torch; the few packages that their samplers import are in the extra.

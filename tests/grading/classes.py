@@ -50,8 +50,8 @@ def notebooks(lesson: str, students: int, seed: int = 0) -> list:
     """Notebooks of this many students: each task solved, solved with a slip, or left as it was given."""
     draw = random.Random(seed)
     noted = record.load(lesson)
-    solved = nbformat.read(ROOT / "solutions" / noted.notebook, 4)
-    given = {c["id"]: c.source for c in nbformat.read(ROOT / "exercises" / noted.notebook, 4).cells}
+    solved = read(ROOT / "solutions" / noted.notebook)
+    given = {c["id"]: c.source for c in read(ROOT / "exercises" / noted.notebook).cells}
     made = []
     for number in range(students):
         notebook, skill = copy.deepcopy(solved), draw.uniform(0.4, 1.0)
@@ -64,6 +64,11 @@ def notebooks(lesson: str, students: int, seed: int = 0) -> list:
         cells[next(iter(cells))].source += f"\n\nStudent {number}."
         made.append(notebook)
     return made
+
+
+def read(path: Path):
+    """The notebook in a file."""
+    return nbformat.read(path, 4)
 
 
 def text(notebook) -> bytes:

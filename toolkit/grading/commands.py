@@ -65,7 +65,9 @@ def grade(
     ] = None,
     solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
     due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
-    lms: Annotated[list[str] | None, typer.Option(help="canvas or moodle: its columns too.")] = None,
+    lms: Annotated[
+        list[str] | None, typer.Option(help="canvas, moodle or classroom (GitHub): its file too.")
+    ] = None,
     canvas: Annotated[Path | None, typer.Option(help="Canvas's exported gradebook, to be filled in.")] = None,
     moodle: Annotated[Path | None, typer.Option(help="Moodle's grading worksheet, to be filled in.")] = None,
     title: Annotated[str, typer.Option(help="The heading of the feedback pages.")] = "",
@@ -95,6 +97,7 @@ def grade(
             canvas or "canvas" in (lms or ()),
             moodle or "moodle" in (lms or ()),
             title,
+            "classroom" in (lms or ()),
             options,
             tell=lambda sentence: typer.echo(sentence, err=True),
         )
@@ -117,7 +120,7 @@ def _check(options, lms) -> None:
     for value, known, name in (
         (options.isolation, KINDS, "--isolation"),
         (options.backend, ("loky", "dask"), "--backend"),
-        *((one, ("canvas", "moodle"), "--lms") for one in lms),
+        *((one, ("canvas", "moodle", "classroom"), "--lms") for one in lms),
     ):
         if value not in known:
             raise ValueError(f"{name} {value} is not known; use {' or '.join(known)}.")

@@ -29,12 +29,13 @@ def grade_class(
     canvas: Path | bool = False,
     moodle: Path | bool = False,
     title: str = "",
+    classroom: bool = False,
     options: Options | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> list[Graded]:
     """Grade what is in a notebook, folder or zip, and write into `out`:
 
-    grades.csv, canvas.csv and moodle.csv (where asked for), junit.xml, gradescope/KEY.json,
+    grades.csv, canvas.csv, moodle.csv and classroom.json (where asked for), junit.xml, gradescope/KEY.json,
     feedback/KEY.html for each student, summary.html, and state/ (so that a stopped run goes on).
 
     lessons: those graded, '02'; all by default.  release: the record of what was set (tasks, points), in
@@ -51,7 +52,7 @@ def grade_class(
         wanted = {one.lesson for one in found}
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
         graded = grade(found, kept, out, options, _progress)
-    for sentence in reports.write(graded, out, canvas, moodle, title):
+    for sentence in reports.write(graded, out, canvas, moodle, title, classroom):
         tell(sentence)
     _write_pages(graded, out, title or chosen.title)
     return graded

@@ -34,8 +34,10 @@ def write(
     canvas: Path | bool = False,
     moodle: Path | bool = False,
     assignment: str = "",
+    classroom: bool = False,
 ) -> list[str]:
-    """Write grades.csv, junit.xml, gradescope/KEY.json and, where asked for, canvas.csv and moodle.csv.
+    """Write grades.csv, junit.xml, gradescope/KEY.json and, where asked for, canvas.csv, moodle.csv and
+    classroom.json (GitHub Classroom, which grades one student at a time).
 
     canvas, moodle: the file that the LMS exported, to be filled in; or True for one made afresh.
     assignment: the name of the assignment in Canvas, if all lessons go into one column.  Returns remarks for
@@ -52,6 +54,8 @@ def write(
     if moodle:
         filled = fill_moodle(graded, "" if moodle is True else read_csv(moodle))
         files["moodle.csv"], remarks = filled.text, [*remarks, *filled.remarks]
+    if classroom:
+        files["classroom.json"] = _json(github_classroom(graded))
     for student, theirs in by_student(graded):
         files[f"gradescope/{student.key}.json"] = _json(gradescope(theirs))
     for name, content in files.items():
@@ -387,6 +391,31 @@ def _comment(graded: Iterable[Graded]) -> str:
             score = f"{text.points(task.score)} of {text.points(task.points)}, {task.state}."
             lines.append(html.escape(text.line(f"{task.task} {task.title}: {score} {task.sentence}", 600)))
     return "<br>".join(lines)
+
+
+# ---------------------------------------------------------------- GitHub Classroom
+
+
+def github_classroom(graded: Sequence[Graded]) -> dict:
+    """One student's findings as GitHub Classroom's autograding reporter takes them.
+
+    Raises ReportError for a class, since a push is one student's.
+    """
+    if len(by_student(graded)) != 1:
+        raise ReportError("GitHub Classroom takes the marks of one student; grade one repository at a time.")
+    tests = [
+        {
+            "name": text.line(f"{task.task} {task.title}"),
+            "status": "pass" if task.state == DONE else "fail",
+            "score": round(task.score, 6),
+            "message": _told(one, task),
+        }
+        for one in graded
+        for task in one.tasks
+    ]
+    whole = all(test["status"] == "pass" for test in tests)
+    most = round(sum(one.points for one in graded), 6)
+    return {"version": 1, "status": "pass" if whole else "fail", "max_score": most, "tests": tests}
 
 
 # ---------------------------------------------------------------- Gradescope
