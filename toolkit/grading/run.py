@@ -192,6 +192,7 @@ def grade(
     order = sorted(pending.items(), key=lambda item: (submissions[item[1]].lesson, item[1]))
     found = {name: _kept(state / name) for name in names.values()}
     with tempfile.TemporaryDirectory(prefix="tk") as scratch:
+        os.chmod(scratch, 0o711)  # where root grades, sandboxes are another user's
         works = {
             lesson: _work(lessons[lesson], options, out, scratch)
             for lesson in dict.fromkeys(submissions[n].lesson for _, n in order)

@@ -46,7 +46,7 @@ class Limits:
     """What a submission may use.
 
     memory: bytes of address space a process, and of real memory all together.  disk: bytes in each of /tmp,
-    home and shared memory.  file: bytes a file.  processes: how many, each with eight threads on average.
+    home and shared memory.  file: bytes a file.  processes: how many, each with six threads on average.
     cpu: seconds a process.
     """
 
@@ -71,7 +71,7 @@ class Limits:
         }
 
 
-_THREADS = 8
+_THREADS = 6
 
 
 @functools.cache
@@ -123,7 +123,7 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
     # Nothing else may be written to: what is left in /dev, say, would be there for the next submission.
     for folder in ("/tmp", "/home/s", "/dev/shm"):
         line += ["--size", str(64 * 2**20), "--tmpfs", folder]
-    line += ["--remount-ro", "/dev", "--ro-bind", "/usr", "/usr"]
+    line += ["--remount-ro", "/dev", *(_guards() if os.geteuid() == 0 else ()), "--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         if os.path.islink(f"/{name}"):
             line += ["--symlink", os.readlink(f"/{name}").lstrip("/"), f"/{name}"]
@@ -141,6 +141,20 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
     line += ["--dir", "/home/s/work", "--ro-bind", str(stage / "book"), "/book"]
     line += ["--bind", str(sockets), "/run/k"]
     return [*line, "--chdir", "/home/s/work", "--remount-ro", "/", "--"]
+
+
+def _guards() -> list[str]:
+    """Read-only covers for what belongs to root in /proc.
+
+    A box that root starts is still root to those files, without any capability: it could write to
+    /proc/sys/kernel.  /proc/sys/user is every namespace's own.
+    """
+    covers = [f"/proc/sys/{name}" for name in os.listdir("/proc/sys") if name != "user"]
+    for entry in os.scandir("/proc"):
+        known = entry.name.isdigit() or entry.is_symlink() or entry.name == "sys"
+        if not known and entry.stat().st_mode & 0o222 | entry.is_dir():
+            covers.append(entry.path)
+    return [part for path in sorted(covers) for part in ("--ro-bind", path, path)]
 
 
 @functools.cache
@@ -204,6 +218,8 @@ class Box:
         self.stage, self.modules, self.limits = stage, modules, limits
         self.hidden, self.kind = tuple(hidden), found(kind)
         self.process, self.folder, self.ended, self.used = None, None, "", False
+        self.users = [_NOBODY, None] if os.geteuid() == 0 and self.kind != "limits" else [None]
+        self.group: Path | None = None
 
     def kernel(self) -> Kernel:
         """A fresh kernel; one that runs from here before is ended.  Raises NoSandbox when none starts."""
@@ -234,18 +250,40 @@ class Box:
             env = _environment("/book")
         mode = "nested" if self.kind == "nested" else "plain"
         program = [sys.executable, "-m", "toolkit.grading.zygote", mode, ",".join(self.modules)]
-        self.process = subprocess.Popen(
-            [*line, *program],
-            env=env,
-            cwd=home,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._launch([*line, *program], env, home, sockets)
         self.ended, self.used = "", False
-        self._answer(_START)
         threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()
+
+    def _launch(self, line: list[str], env: dict, home: Path, sockets: Path) -> None:
+        """Start the process: for root as nobody, if nobody can read this Python, else as ourselves.
+
+        Limits on the number of processes do not hold for root, so there a control group counts them.
+        """
+        for user in self.users:
+            for folder in (self.stage, self.folder):
+                folder.chmod(0o755 if user else 0o700)
+            for folder in (home, sockets):
+                os.chown(folder, user or os.geteuid(), user or os.getegid())
+            self.process = subprocess.Popen(
+                line,
+                env=env,
+                cwd=home,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                **({"user": user, "group": user, "extra_groups": ()} if user else {}),
+            )
+            try:
+                self._answer(_START)
+            except _Gone:
+                if user == self.users[-1]:
+                    raise
+                continue
+            self.users = [user]
+            if os.geteuid() == 0 and not user:
+                self.group = _counted(self.process.pid, _THREADS * self.limits.processes)
+            return
 
     def order(self, do: str, **more) -> dict:
         """Send an order and return the answer.  Raises _Gone when the process has ended."""
@@ -293,6 +331,13 @@ class Box:
             for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):  # what could not be sent any more
                     pipe.close()
+        if self.group is not None:
+            for _ in range(100):  # until the last of them is gone
+                with contextlib.suppress(OSError):
+                    self.group.rmdir()
+                    break
+                time.sleep(0.02)
+            self.group = None
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
@@ -303,6 +348,8 @@ class Box:
     def __exit__(self, *_):
         self.close()
 
+
+_NOBODY = 65534
 
 _START = 300.0
 """Seconds that the imports may take, from a cold disk."""
@@ -315,11 +362,31 @@ class _Gone(Exception):
     """The box's process has ended."""
 
 
+def _counted(pid: int, most: int) -> Path | None:
+    """A control group that holds a process and what comes from it to so many threads, or None."""
+    import psutil
+
+    for above in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"):  # of the first and the second version
+        group = Path(above, f"toolkit-{os.getpid()}-{pid}")
+        try:
+            group.mkdir()
+            (group / "pids.max").write_text(f"{most}")
+            for one in (pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))):
+                (group / "cgroup.procs").write_text(f"{one}")
+            return group
+        except (OSError, psutil.Error):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+    return None
+
+
 def _kill(process) -> None:
-    """Kill a process and all that came from it."""
+    """Kill a process and all that came from it: in a sandbox the kernel does that, at once."""
     import psutil
 
     try:
+        for child in psutil.Process(process.pid).children():
+            child.kill()
         family = psutil.Process(process.pid).children(recursive=True)
     except psutil.Error:
         family = []

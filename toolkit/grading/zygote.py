@@ -162,6 +162,9 @@ def _seal(sockets: str) -> None:
     folder = os.path.dirname(sockets).encode()
     _call("mount", folder, folder, None, _BIND, None)
     _call("mount", b"none", folder, None, _REMOUNT | _BIND | _READONLY | _NOSUID | _NODEV, None)
+    # For root these are the system's own files still: nobody is to change their modes.
+    for device in (b"null", b"zero", b"full", b"random", b"urandom", b"tty"):
+        _call("mount", b"none", b"/dev/" + device, None, _REMOUNT | _BIND | _READONLY | _NOSUID, None)
 
 
 def _drop_rights() -> None:

@@ -83,10 +83,10 @@ def read_notebook(path: Path):
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise BadNotebook(f"{path.name} is JSON but not a notebook: it has no nbformat number.")
     try:
-        notebook = nbformat.convert(reader.reads(json.dumps(content)), 4)
-        for part in (notebook, *notebook.cells):
+        for part in (content, *(content.get("cells") or ())):
             if not isinstance(part.get("metadata"), dict):
-                part.metadata = nbformat.NotebookNode()
+                part["metadata"] = {}
+        notebook = nbformat.convert(reader.reads(json.dumps(content)), 4)
         for cell in notebook.cells:
             if not isinstance(cell.cell_type, str) or not isinstance(cell.source, str):
                 raise TypeError("a cell has no text")
@@ -326,6 +326,10 @@ class Result:
 CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
 
 
+_STAY = "get_ipython().ask_exit = lambda: None"
+"""exit() ends a kernel a moment later, while it runs another cell, which would be blamed."""
+
+
 class Runner:
     """Code cells run in order, each once, in a kernel that is replaced when a cell ends it.
 
@@ -369,8 +373,7 @@ class Runner:
         for _ in range(3):
             self.close()
             self.kernel = self.start()
-            if self.prelude:
-                self.kernel.run(self.prelude, self.deadline, self.budget)
+            self.kernel.run(f"{_STAY}\n{self.prelude}", self.deadline, self.budget)
             for earlier in self.steps[: self.steps.index(step)]:
                 if earlier.ran and not earlier.check and not earlier.ran.stopped and self.kernel.alive:
                     again = self._late() or self.kernel.run(earlier.source, self.deadline, self.budget)
