@@ -399,9 +399,9 @@ def _rows(task: Task, seen: Seen) -> tuple[Row, ...]:
 
 
 def kind_of(value) -> str:
-    """'a word', 'a number', '3 numbers' or 'an array of shape (3, 2)'."""
+    """'a text', 'a number', '3 numbers' or 'an array of shape (3, 2)'."""
     if isinstance(value, str):
-        return "a word"
+        return "a text"
     if value.ndim == 0:
         return "a number"
     return f"{value.size} numbers" if value.ndim == 1 else f"an array of shape {value.shape}"

@@ -58,7 +58,7 @@ def modules_of(sources) -> list[str]:
 
     sources: the sources of a lesson's cells.
     """
-    found = {"torch", "numpy", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "toolkit"}
+    found = {"torch", "numpy.random", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "toolkit"}
     found |= {"toolkit.grading.inside"}
     for source in sources:
         try:

@@ -231,7 +231,7 @@ class Kernel:
                 )
                 return self._ended(ran, f"makes output without end ({what}).")
             if done:
-                return ran
+                return ran if self.alive else self._ended(ran, self._why_ended())
 
     def _ended(self, ran: Ran, why: str = "") -> Ran:
         """What a cell did that was the last of this kernel."""
