@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,34 @@ def test_a_class_of_thirty_in_the_zip_of_each_lms(lms, tmp_path):
         assert sorted(one["score"] for one in told) == sorted(by_id.values())
     names = {one.student.name for one in found}
     assert lms == "canvas" or names == set(classes.NAMES)
+
+
+@pytest.mark.browser
+def test_a_script_in_a_submission_stays_inert_in_a_browser(tmp_path):
+    """From the answer's own print, its error and its values to the pages of the student and of the class."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not chromium:
+        pytest.skip("no Chromium here")
+    attack = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    notebook = classes.notebooks("00", 1)[0]
+    answer = next(cell for cell in notebook.cells if cell["id"] == "answer-0-1")
+    name = answer.source.split("def ")[1].split("(")[0]
+    answer.source += f"\n\n\ndef {name}(*given, **more):\n    print({attack!r})\n    raise ValueError({attack!r})\n"
+    folder = classes.folders({attack.replace("/", "|"): classes.text(notebook)}, tmp_path / "in", NOTEBOOK)
+    (found,) = course.grade_class(folder, tmp_path / "out", ["00"], options=OPTIONS)
+    assert "onerror" in found.tasks[0].sentence and "onerror" in found.tasks[0].printed
+    with playwright.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for page in (
+            tmp_path / "out" / "feedback" / f"{found.student.key}.html",
+            tmp_path / "out/summary.html",
+        ):
+            tab = browser.new_page()
+            tab.goto(page.as_uri())
+            assert tab.title() != "owned" and tab.locator("script, img").count() == 0
+            assert "onerror" in tab.locator("body").inner_text()
+        browser.close()
 
 
 def grade_command(folder, out, *more):
