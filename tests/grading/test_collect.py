@@ -109,7 +109,7 @@ def test_canvas_the_last_upload_counts(run, tmp_path):
     (one,), _ = run(zipped(tmp_path / "class.zip", files))
     assert one.file == "02_ddim-10.ipynb" and one.path.read_bytes() == notebook(size=3)
     assert one.notes == (
-        "Of several notebooks for lesson 02 the latest was graded, “02_ddim-10.ipynb”, not "
+        "Of several notebooks for lesson 02 “02_ddim-10.ipynb” was graded, the last that was handed in, not "
         "“02_ddim.ipynb”, “02_ddim-1.ipynb”, “02_ddim-2.ipynb”.",
     )
 
@@ -320,6 +320,95 @@ def test_old_and_odd_encodings_are_read(run, tmp_path):
         tmp_path / "all", {"ada.ipynb": text.encode("utf-16"), "bob.ipynb": text.encode("utf-8-sig")}
     )
     assert all(s.path and not s.problem for s in run(source)[0])
+
+
+# ---------------------------------------------------------------- several notebooks, releases, deadlines
+
+
+def dated(root, files):
+    """A folder with these files: {path: seconds since 2024 began}."""
+    folder(root, dict.fromkeys(files, BOOK))
+    for name, seconds in files.items():
+        os.utime(root / name, (1_704_067_200 + seconds,) * 2)
+    return root
+
+
+def test_of_several_in_a_folder_the_newest_is_graded(run, tmp_path):
+    source = dated(
+        tmp_path / "all", {"ada/b.ipynb": 0, "ada/a.ipynb": 500, "bob/b.ipynb": 7, "bob/a.ipynb": 7}
+    )
+    by = {s.student.name: s for s in run(source, due=datetime(2000, 1, 1))[0]}
+    assert by["ada"].file == "a.ipynb" and by["bob"].file == "b.ipynb"
+    said = "Of several notebooks for lesson 02 “{}” was graded, the {}, not “{}”."
+    assert by["ada"].notes == (said.format("a.ipynb", "newest by its date", "b.ipynb"),)
+    assert by["bob"].notes == (said.format("b.ipynb", "last by its name", "a.ipynb"),)
+    assert not by["ada"].late, "the date of a file tells nothing of when it was handed in"
+    source = dated(tmp_path / "odd", {"ada/b.ipynb": 0, "ada/a (1).ipynb": -3_000_000_000, "bob/b.ipynb": 0})
+    assert run(source)[0][0].file == "b.ipynb"
+
+
+def test_everything_is_one_students(run, tmp_path):
+    files = {"02_ddim.ipynb": 0, "02_ddim-Copy1.ipynb": 900, "old/bob.ipynb": 950, "README.md": 0}
+    source = dated(tmp_path / "sheet-ada", files)
+    ((one,), told) = run(source, alone=True)
+    assert (one.student.key, one.student.name, told) == ("sheet-ada", "sheet-ada", [])
+    assert one.notes[0] == (
+        "Of several notebooks for lesson 02 “02_ddim.ipynb” was graded, which has the lesson's own name, not "
+        "“02_ddim-Copy1.ipynb”, “bob.ipynb”."
+    )
+    source = dated(tmp_path / "other", {"b.ipynb": 0, "a.ipynb": 9, "x/odd.ipynb": 1})
+    (source / "x" / "odd.ipynb").write_bytes(notebook("77"))
+    ((one,), _) = run(source, alone=True)
+    assert one.file == "a.ipynb" and "newest by its date" in one.notes[0]
+    ((one,), _) = run(zipped(tmp_path / "cy.zip", {"x/1.ipynb": BOOK, "y/1.ipynb": BOOK}), alone=True)
+    assert one.student.name == "cy"
+
+
+NO_TIMES = "--due had no effect: these submissions record no times."
+
+
+def test_a_deadline_without_times_is_told(run, tmp_path):
+    due = datetime(2024, 5, 1, 10, tzinfo=UTC)
+    plain = folder(tmp_path / "plain", {"ada/02_ddim.ipynb": BOOK, "bob/02_ddim.ipynb": BOOK})
+    assert run(plain, due=due)[1] == [NO_TIMES] and run(plain)[1] == []
+    canvas = {ADA + "02_ddim.ipynb": BOOK, "turingalan_LATE_124_457_02_ddim.ipynb": BOOK}
+    assert run(zipped(tmp_path / "canvas.zip", canvas), due=due)[1] == []
+    stamped = {"submitted/ada/ps2/02_ddim.ipynb": BOOK, "submitted/bob/ps2/02_ddim.ipynb": BOOK,
+               "submitted/ada/ps2/timestamp.txt": b"2024-05-01 10:00:01.5 UTC"}  # fmt: skip
+    assert run(folder(tmp_path / "nb", stamped), due=due)[1] == []
+
+
+def test_a_class_that_handed_in_another_lesson_is_refused(run, tmp_path):
+    files = {"ada/02_ddim.ipynb": BOOK, "bob/02_ddim.ipynb": BOOK, "cy/02_ddim.ipynb": b"["}
+    source = folder(tmp_path / "all", files)
+    with pytest.raises(CollectError) as error:
+        run(source, ("00",))
+    assert str(error.value) == "There is no notebook of lesson 00 in all; these are of lesson 02."
+    (source / "bob" / "02_ddim.ipynb").write_bytes(notebook("04"))
+    with pytest.raises(CollectError, match="of lessons 00 or 03 in all; these are of lessons 02 and 04.$"):
+        run(source, ("00", "03"))
+    ((one,), _) = run(source / "ada", ("00",))
+    assert one.problem == "No notebook for lesson 00 was handed in."
+    assert run(folder(tmp_path / "own", {"a/x.ipynb": notebook(""), "b/x.ipynb": notebook("")}))[0][0].problem
+
+
+def part(tasks):
+    told = json.loads(BOOK)
+    told["metadata"]["toolkit"]["tasks"] = tasks
+    return json.dumps(told).encode()
+
+
+def test_notebooks_of_a_release_are_told_once(run, tmp_path):
+    two = part(["2.1", "2.3", "9.9"])
+    files = {"ada/02_ddim.ipynb": two, "bob/02_ddim.ipynb": two, "cy/02_ddim.ipynb": BOOK,
+             "eve/02_ddim.ipynb": part(["2.1"])}  # fmt: skip
+    source = folder(tmp_path / "all", files)
+    got, told = run(source)
+    assert told == ["Some notebooks were released with 2 of 10 tasks: grade with --release."]
+    assert all(s.path for s in got) and run(source, released=True)[1] == []
+    odd = [[], {"2.1": 1}, None, [{}, 1], "2.1", [f"2.{k}" for k in range(1, 11)]]
+    source = folder(tmp_path / "odd", {f"s{k}/02_ddim.ipynb": part(tasks) for k, tasks in enumerate(odd)})
+    assert run(source)[1] == []
 
 
 # ---------------------------------------------------------------- names

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from classroom import HOSTILE, ada, eve, many, nothing
 
-from toolkit.grading import feedback, text
-from toolkit.grading.results import DONE, NOT_TRIED, NOT_YET, Student
+from toolkit.grading import feedback, marking, text
+from toolkit.grading.results import DONE, NOT_TRIED, NOT_YET, Row, Student
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
@@ -112,6 +112,34 @@ def test_a_page_is_for_one_student_and_for_all_lessons():
     for wrong in ([], [ada(), nothing()]):
         with pytest.raises(ValueError, match="a page is for one student"):
             feedback.page(wrong, "x")
+
+
+def test_a_submission_with_a_problem_is_not_graded_and_says_what_to_do():
+    footer = "Numbers are compared within the task's tolerance, so give them in full."
+    missing = feedback.page([nothing()], "x")
+    assert "not tried" not in missing.split("</style>")[1] and missing.count("</span> not graded</span>") == 5
+    assert "footer>" not in missing and "Hand in the notebook of this lesson, or ask your instr" in missing
+    damaged = replace(nothing(), file="02_ddim.ipynb", problem="“02_ddim.ipynb” is not a notebook.")
+    assert "<p>Hand the file in again, or ask your instructor.</p>" in feedback.page([damaged], "x")
+    page = feedback.page([ada()], "x")
+    assert footer in page and "Each task that could be run" in page and "costs nothing" not in page
+    assert "ask your instructor" not in page and "not graded" not in page
+    both = [replace(damaged, student=ada().student, lesson="00"), ada()]
+    assert footer in feedback.page(both, "x")
+
+
+def test_a_right_answer_that_is_a_text_is_called_so():
+    assert marking.kind_of("nan") == "a text"
+    row = Row("verdict", "nan", marking.kind_of("nan"))
+    page = feedback.page([replace(ada(), tasks=(replace(ada().tasks[0], rows=(row,)),))], "x")
+    assert ">a text</td>" in page
+
+
+def test_a_file_is_written_as_text_or_as_bytes(tmp_path):
+    text.write(tmp_path / "a" / "x", "é")
+    text.write(tmp_path / "a" / "y", b"\xff")
+    assert (tmp_path / "a" / "x").read_bytes() == "é".encode()
+    assert (tmp_path / "a" / "y").read_bytes() == b"\xff"
 
 
 def test_what_was_printed_is_cut():

@@ -117,7 +117,10 @@ def test_a_released_exercise_can_be_checked(tmp_path):
     [
         (["9"], {}, "There is no lesson 09; there are 00"),
         (["x"], {}, "'x' names no lesson"),
-        ([], {}, "Name a lesson to release"),
+        ([], {"tasks": ["9.1"]}, "There is no lesson 09; there are 00"),
+        ([], {"tasks": ["x"]}, "There is no task x: name one by its number, such as 2.3."),
+        ([], {"tasks": ["2.99"]}, "There is no task 2.99 in what is released; there are 2.1"),
+        ([], {"points": {"2.99": 1}}, "There is no task 2.99 in what is released"),
         (["2"], {"tasks": ["2.99"]}, "There is no task 2.99 in what is released; there are 2.1"),
         (["2"], {"tasks": ["3.1"]}, "There is no task 3.1 in what is released"),
         (["2", "3"], {"tasks": ["2.1"]}, "No task of lesson 03 is chosen"),
@@ -157,6 +160,34 @@ def test_folders_that_are_refused(tmp_path):
         release(tmp_path / "r", ["02"], exercises=tmp_path)
 
 
+def test_another_release_is_not_written_over(tmp_path):
+    first = make(tmp_path / "r", ["02"], due="Friday")
+    before = [path.read_bytes() for path in first]
+    for options in ({"due": "Monday"}, {"due": "Friday", "tasks": ["2.1"]}):
+        with pytest.raises(ReleaseError, match="holds another release .its release.json differs"):
+            make(tmp_path / "r", ["02"], **options)
+    assert [path.read_bytes() for path in first] == before
+    assert [path.read_bytes() for path in make(tmp_path / "r", ["02"], due="Friday")] == before
+    make(tmp_path / "r", ["02"], due="Monday", force=True)
+    assert read_release(tmp_path / "r" / "release.json").due == "Monday"
+
+
+def test_lessons_follow_from_the_tasks(tmp_path):
+    files = make(tmp_path / "r", [], tasks=["2.3", "0.2"])
+    assert [path.name for path in files] == ["00_start_here.ipynb", "02_ddim.ipynb", "release.json"]
+    assert read_release(files[-1]).tasks == ("0.2", "2.3")
+    everything = make(tmp_path / "all", [], tasks=[])
+    assert len(everything) == 8 and read_release(everything[-1]) == Release.whole(())
+
+
+def test_the_cell_tells_what_the_outputs_are_and_what_is_set(tmp_path):
+    right = "The output under a check is what a right answer prints, until you run it."
+    whole = cells(make(tmp_path / "a", ["02"])[0])[CELL].source
+    part = cells(make(tmp_path / "b", ["02"], tasks=["2.1", "2.3"])[0])[CELL].source
+    assert right in whole and right in part and "introduction" not in whole
+    assert part.endswith("The introduction speaks of the whole lesson; of it these are set: 2.1 and 2.3.")
+
+
 def test_a_task_that_needs_another_is_not_released_alone(tmp_path):
     source = json.loads((EXERCISES / "02_ddim.ipynb").read_text("utf8"))
     by = {cell["id"]: cell for cell in source["cells"]}
@@ -186,6 +217,8 @@ RECORD = {"format": 1, "lessons": ["02"], "tasks": ["2.1"], "points": {}, "due":
         (json.dumps({**RECORD, "points": {"2.1": -1}}), "cannot be worth -1 points"),
         (json.dumps({**RECORD, "points": []}), "is damaged"),
         (json.dumps({**RECORD, "lessons": 2}), "is damaged"),
+        (json.dumps({**RECORD, "lessons": []}), "is damaged"),
+        (json.dumps({**RECORD, "tasks": []}), "is damaged"),
     ],
 )
 def test_records_that_cannot_be_read(tmp_path, content, said):

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import unicodedata
+import zipfile
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -66,7 +67,7 @@ def test_the_table_of_marks_reads_back():
     one = by["ada-lovelace-12345"]
     assert (one["name"], one["canvas_id"], one["email"]) == ("Ada Lovelace", "12345", "ada@b.c")
     assert (one["score"], one["points"], one["02 score"], one["02 points"]) == ("8", "18", "6.5", "16")
-    assert (one["2.3"], one["2.5"], one["0.1"], one["02 late"], one["00 late"]) == (
+    assert (one["task 2.3"], one["task 2.5"], one["task 0.1"], one["02 late"], one["00 late"]) == (
         "2.5",
         "0",
         "1.5",
@@ -76,7 +77,9 @@ def test_the_table_of_marks_reads_back():
     assert one["to look at"].startswith(
         "lesson 02: two cells were made in another notebook; 2.3: this answer calls"
     )
-    assert by["bob"]["02 problem"] == "No notebook for lesson 02 was handed in." and by["bob"]["0.1"] == ""
+    assert (
+        by["bob"]["02 problem"] == "No notebook for lesson 02 was handed in." and by["bob"]["task 0.1"] == ""
+    )
 
 
 def test_no_cell_is_a_formula_or_runs_over_its_line():
@@ -122,6 +125,31 @@ def test_a_column_that_is_new_comes_last():
     assert list(rows[0])[-2:] == ["Exercises 0", "Exercises 2"]
     assert [row["Exercises 2"] for row in rows] == ["16", "6.5", "", "", ""]
     assert [row["Exercises 0"] for row in rows] == ["2", "1.5", "", "", ""] and filled.remarks == []
+
+
+def test_marks_that_were_there_and_are_others_now_are_counted():
+    before = GRADEBOOK.replace("ada,S1,3,,50", "ada,S1,3,9,50").replace("5,7,70", "5,6.50,70")
+    alan = replace(ada(), student=Student("alan", "Turing, Alan"))
+    filled = reports.fill_canvas([ada(), alan], before.replace(",32,", ",16,"), "Homework 2")
+    assert filled.remarks == ["1 mark that was already in “Homework 2” was changed."]
+    again = reports.fill_canvas([ada(), alan], filled.text, "Homework 2")
+    assert again.text == filled.text and again.remarks == []
+    sheet = WORKSHEET.replace("100,00", "16").replace("s1@b.c,Submitted,,", 's1@b.c,Submitted,"6,5",')
+    one = replace(ada(), student=Student("s", "Student 01"))
+    other = replace(ada(), student=Student("x", "Not Graded"))
+    filled = reports.fill_moodle([ada(), one, other], sheet)
+    assert filled.remarks == ["1 mark that was already in the worksheet was changed."]
+
+
+def test_a_table_made_afresh_leaves_out_whom_the_lms_cannot_find():
+    lost = [replace(ada(), student=Student(f"k{k}", f"Name {k}")) for k in range(7)]
+    for fill, name, known in ((reports.fill_canvas, "Canvas for canvas.csv", ada()),
+                              (reports.fill_moodle, "Moodle for moodle.csv", many(1)[0])):  # fmt: skip
+        filled = fill([*lost, known])
+        said = "Name 0, Name 1, Name 2, Name 3, Name 4 and 2 more"
+        assert filled.remarks == [f"Left out, since they have no id of {name}: {said}."]
+        assert "Name" not in filled.text.split("\r\n", 1)[1] and known.student.name in filled.text
+        assert fill([known]).remarks == []
 
 
 @pytest.mark.parametrize("name", ["Ada Lovelace", "lovelaceada", "LOVELACE, ADA", "Lovelace Ada"])
@@ -211,6 +239,23 @@ def test_moodle_without_a_worksheet_has_what_moodle_asks_for():
     assert rows[0]["Last modified (grade)"] == "-" and rows[0]["Grade"] == "16" == rows[0]["Maximum Grade"]
     with pytest.raises(reports.ReportError, match="has no column “Grade”"):
         reports.fill_moodle([ada()], "Identifier,Name\nParticipant 1,x\n")
+
+
+def test_feedback_files_for_moodle():
+    ids = {"a": "A_da/Love..lace", "b": "../../\x00evil:", "c": "", "d": "José 李"}
+    graded = [replace(ada(), student=Student(key, name, {"moodle_id": f"{k}"}))
+              for k, (key, name) in enumerate(ids.items(), 7)]  # fmt: skip
+    pages = {**dict.fromkeys(ids, "<p>é</p>"), "z": "nobody's"}
+    raw = reports.moodle_feedback([*graded, nothing()], {**pages, "bob": "without a number"})
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        names = archive.namelist()
+        assert archive.read(names[0]).decode() == "<p>é</p>"
+    end = "_assignsubmission_file_/feedback.html"
+    assert names == [f"A da Love..lace_7{end}", f"evil_8{end}", f"Participant_9{end}", f"José 李_10{end}"]
+    assert all(
+        name.split("_")[1:4] == [f"{k}", "assignsubmission", "file"] for k, name in enumerate(names, 7)
+    )
+    assert raw == reports.moodle_feedback([nothing(), *graded[::-1]], pages)
 
 
 # ---------------------------------------------------------------- Gradescope, JUnit

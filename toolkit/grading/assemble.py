@@ -54,8 +54,8 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
     mine = _sort(submission, [cell["id"] for cell in own], lesson)
     steps: list[Step] = []
 
-    def add(cell_id: str, source: str, check=None) -> None:
-        steps.append(Step(len(steps), cell_id, source, check))
+    def add(cell_id: str, source: str, check=None, place="a cell of your own") -> None:
+        steps.append(Step(len(steps), cell_id, source, check, place=place))
 
     for place, cell in enumerate(own):
         name = cell["id"]
@@ -65,9 +65,9 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
             add(name, tasks[name].source, tasks[name])
         elif name in answers:
             if name in mine.known:
-                add(name, mine.known[name])
+                add(name, mine.known[name], place=f"the answer cell of {answers[name]}")
         elif not CALL.search(cell.source) or CALL.search(cell.source)[1] in graded:
-            add(name, cell.source)
+            add(name, cell.source, place="the lesson's own cell")
             if mine.known.get(name, cell.source).strip() != cell.source.strip():
                 add(name, mine.known[name])
     for source in mine.others.get(len(own), []):

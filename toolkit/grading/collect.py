@@ -49,6 +49,8 @@ def collect(
     lessons: Sequence[str],
     due: datetime | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
+    alone: bool = False,
+    released: bool = False,
 ) -> list[Submission]:
     """The submissions in a notebook, a folder or a zip, in the order of the students' keys and the lessons.
 
@@ -56,13 +58,19 @@ def collect(
     an entry for every one that anybody has handed in.  due: the deadline; it is compared with the times that
     Gradescope and nbgrader record (other dates are those of a download), and a time without a zone is this
     machine's.  Canvas marks late files itself.  tell: is given a sentence on every file that belongs to no
-    student.
+    student, on a deadline that has no effect, and on notebooks of a release where there should be its record.
+    alone: everything is one student's, named as the source is; of several notebooks of a lesson the one that
+    has the lesson's own file name is graded, not its copies.  released: the record of the release is known.
 
-    Raises CollectError, with one sentence, for a source that cannot be read.
+    Raises CollectError, with one sentence, for a source that cannot be read, and for several students of whom
+    none has a notebook of these lessons but some have notebooks of others.
     """
     found = find(source, into)
-    files = [_File(item, *_lesson(item, lessons)) for item in found]
-    _assign(files, _Layout(found, files, Path(source).stem, lessons), tell)
+    files = [_file(item, lessons) for item in found]
+    if alone:
+        _assign_all(files, Path(source).resolve(), lessons)
+    else:
+        _assign(files, _Layout(found, files, Path(source).stem, lessons), tell)
     people: dict[tuple, _Person] = {}
     for file in files:
         for owner in file.owners:
@@ -70,6 +78,9 @@ def collect(
             person.files.append((file, owner))
     if not people:
         raise CollectError(f"There is no notebook in {Path(source).name}.")
+    if len(people) > 1:
+        _check_lessons(files, lessons, Path(source).name)
+    _tell_once(files, lessons, due, released, tell)
     keys = _keys(people)
     there = {file.lesson for file in files if file.lesson in lessons}
     asked = [lesson for lesson in lessons if lesson in there] or list(lessons[:1])
@@ -78,28 +89,67 @@ def collect(
     return sorted(made, key=lambda one: (one.student.key, one.lesson))
 
 
+def _check_lessons(files: list[_File], lessons: Sequence[str], source: str) -> None:
+    """Raise CollectError where there are notebooks of the book, and none is of a lesson that is graded.
+
+    A damaged notebook tells no lesson of itself, so it counts for none.
+    """
+    there = {file.lesson for file in files if file.owners and not file.problem} & set(registry.lessons())
+    if there and not there & set(lessons):
+        raise CollectError(
+            f"There is no notebook of {_numbered(lessons, 'or')} in {source}; "
+            f"these are of {_numbered(sorted(there), 'and')}."
+        )
+
+
+def _numbered(lessons: Sequence[str], word: str) -> str:
+    """'lesson 02', 'lessons 00 and 02' or 'lessons 00, 01 and 02'."""
+    said = f" {word} ".join(filter(None, (", ".join(lessons[:-1]), lessons[-1])))
+    return f"lesson{'s' if len(lessons) > 1 else ''} {said}"
+
+
+def _tell_once(
+    files: list[_File],
+    lessons: Sequence[str],
+    due: datetime | None,
+    released: bool,
+    tell: Callable[[str], None],
+) -> None:
+    """Tell of a deadline that nothing can be compared with, and of a release whose record is not given."""
+    if due and not any(owner.handed or owner.late for file in files for owner in file.owners):
+        tell("--due had no effect: these submissions record no times.")
+    parts = Counter((len(f.tasks), f.lesson) for f in files if f.tasks and f.lesson in lessons and f.owners)
+    if parts and not released:
+        count, lesson = max(parts, key=lambda part: (parts[part], part))
+        whole = text.counted(len(record.load(lesson).cells), "task")
+        tell(f"Some notebooks were released with {count} of {whole}: grade with --release.")
+
+
 # ---------------------------------------------------------------- which lesson
 
 
 @dataclass
 class _File:
-    """A file found: its lesson ('' where nothing tells), why it cannot be graded, and whose it is."""
+    """A file found: its lesson ('' where nothing tells), why it cannot be graded, the tasks that it says were
+    set ((): all), and whose it is.  own: whether it goes before others since it has the lesson's own name."""
 
     item: Found
     lesson: str = ""
     problem: str = ""
+    tasks: tuple[str, ...] = ()
     owners: list[_Owner] = field(default_factory=list)
+    own: bool = False
 
 
-def _lesson(item: Found, lessons: Sequence[str]) -> tuple[str, str]:
-    """(lesson, problem) of a notebook found.
+def _file(item: Found, lessons: Sequence[str]) -> _File:
+    """A file with its lesson and its problem.
 
     One that cannot be read is of the lesson that its name tells, or of the only one that is graded.
     """
     if item.kind == "bad" and ".ipynb" not in item.name.lower():
-        return "", item.trouble
+        return _File(item, "", item.trouble)
     if item.kind not in ("notebook", "bad"):
-        return "", ""
+        return _File(item)
     name = _original(item.name)
     problem = item.trouble
     if item.path:
@@ -109,12 +159,13 @@ def _lesson(item: Found, lessons: Sequence[str]) -> tuple[str, str]:
         except BadNotebook as error:
             problem = text.line(f"{error}".replace(item.path.name, f"“{name}”"), 400)
         else:
-            return _lesson_told(notebook, name), ""
+            lesson = _lesson_told(notebook, name)
+            return _File(item, lesson, tasks=_tasks_told(notebook, lesson) if lesson in lessons else ())
     try:
         told = registry.lesson_name(name)
     except ValueError:
         told = ""
-    return told if told in lessons else lessons[0] if len(lessons) == 1 else "", problem
+    return _File(item, told if told in lessons else lessons[0] if len(lessons) == 1 else "", problem)
 
 
 MOST_PARTS = 200_000
@@ -139,6 +190,15 @@ def _lesson_told(notebook, name: str) -> str:
     except BadNotebook:
         calls = (re.search(r"""^\s*check\(\s*["'](\d{1,2})\.\d""", c.source, re.M) for c in notebook.cells)
         return next((f"{int(call[1]):02d}" for call in calls if call), "")
+
+
+def _tasks_told(notebook, lesson: str) -> tuple[str, ...]:
+    """The tasks of a lesson that a notebook says were set; () where it does not say that some were not."""
+    about = notebook.metadata.get("toolkit")
+    said = about.get("tasks") if isinstance(about, dict) else None
+    whole = [cell.task for cell in record.load(lesson).cells]
+    tasks = tuple(task for task in whole if task in said) if isinstance(said, list) else ()
+    return tasks if len(tasks) < len(whole) else ()
 
 
 # ---------------------------------------------------------------- whose it is
@@ -262,6 +322,14 @@ def _assign(files: list[_File], layout: _Layout, tell: Callable[[str], None]) ->
         file.owners = [replace(owner, name=text.line(owner.name, 120) or "?") for owner in owners]
         if not file.owners and item.kind in ("other", "bad"):
             tell(item.trouble or f"“{'/'.join(item.parts)}” was not read: it is no notebook and nobody's.")
+
+
+def _assign_all(files: list[_File], source: Path, lessons: Sequence[str]) -> None:
+    """Give all files to one student, whose name is the source's."""
+    name = text.line(source.name if source.is_dir() else source.stem, 120) or "?"
+    for file in files:
+        file.owners = [_Owner(("plain", name), name)]
+        file.own = file.lesson in lessons and file.item.name == record.load(file.lesson).notebook
 
 
 # ---------------------------------------------------------------- Gradescope, nbgrader
@@ -436,11 +504,18 @@ def _submissions(person: _Person, key: str, asked: list[str], due: datetime | No
 
 
 def _order(one: tuple[_File, _Owner]) -> tuple:
-    """By the LMS's count or time, then a zip's date, then the name: the last is the latest."""
+    """By the lesson's own name where that counts, the LMS's count or time, the file's date, and its name.
+
+    The last is the one that is graded; `_REASONS` says by which of these.
+    """
     file, owner = one
     again = re.search(r" ?\((\d{1,3})\)(?=\.ipynb)", file.item.name)  # as a browser names a second download
-    turn = owner.turn or ((int(again[1]),) if again else (0,))
-    return (*turn, *[0] * (2 - len(turn))), file.item.date, file.item.parts, f"{file.item.path}"
+    number = int(again[1]) if again else 0
+    return file.own, owner.turn, file.item.date, (number, file.item.parts, f"{file.item.path}")
+
+
+_REASONS = ("which has the lesson's own name", "the last that was handed in", "the newest by its date",
+            "the last by its name")  # fmt: skip
 
 
 def _shown(file: _File, owner: _Owner) -> str:
@@ -454,8 +529,11 @@ def _choice_notes(file: _File, files: list[tuple[_File, _Owner]], lesson: str) -
     whole = [_shown(f, o) for f, o in others if not f.problem]
     yield from dict.fromkeys(f.problem for f in unread)
     if whole:
-        name = _shown(file, next(o for f, o in files if f is file))
-        yield f"Of several notebooks for lesson {lesson} the latest was graded, “{name}”, not {_list(whole)}."
+        mine = next(one for one in files if one[0] is file)
+        next_best = [one for one in files if one[0] is not file and not one[0].problem][-1]
+        why = next(why for why, a, b in zip(_REASONS, _order(mine), _order(next_best)) if a != b)
+        name = _shown(*mine)
+        yield f"Of several notebooks for lesson {lesson} “{name}” was graded, {why}, not {_list(whole)}."
 
 
 def _loose_notes(loose: list[tuple[_File, _Owner]]) -> Iterator[str]:

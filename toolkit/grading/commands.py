@@ -27,15 +27,15 @@ def release(
     force: Annotated[bool, typer.Option(help="Write into a folder that holds other files.")] = False,
 ):
     """Write the exercises of a course as students get them, and release.json for `toolkit grade`."""
-    from ..lessons import registry
     from .release import ReleaseError
     from .release import release as write
 
     try:
-        chosen = lesson or registry.lessons()
-        written = write(folder, chosen, due, _points(points or ()), task, title, exercises, force)
+        written = write(folder, lesson or (), due, _points(points or ()), task, title, exercises, force)
     except (ReleaseError, ValueError) as error:
         raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or folder} cannot be written ({error.strerror}).") from None
     for path in written:
         print(path)
 
@@ -70,6 +70,9 @@ def grade(
     ] = None,
     canvas: Annotated[Path | None, typer.Option(help="Canvas's exported gradebook, to be filled in.")] = None,
     moodle: Annotated[Path | None, typer.Option(help="Moodle's grading worksheet, to be filled in.")] = None,
+    canvas_column: Annotated[
+        str, typer.Option(help="Canvas's column, if all lessons go into one. [default: a column a lesson]")
+    ] = "",
     title: Annotated[str, typer.Option(help="The heading of the feedback pages.")] = "",
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="How many at a time. [default: the cores]")] = -1,
     backend: Annotated[str, typer.Option(help="loky, this machine's cores, or dask.")] = "loky",
@@ -80,7 +83,7 @@ def grade(
     """Grade a class: marks, reasons and a feedback page for every student.
 
     A run that was stopped goes on where it was with the same command.  The exit code is 0 when everything was
-    graded, 1 when something could not be graded (the table says what), 2 when nothing was.
+    graded, 1 when something could not be or was not handed in (the table says what), 2 when nothing was.
     """
     from . import course
     from .run import Options
@@ -91,26 +94,43 @@ def grade(
         graded = course.grade_class(
             submissions,
             out,
-            lesson or (),
-            released,
-            due,
-            canvas or "canvas" in (lms or ()),
-            moodle or "moodle" in (lms or ()),
-            title,
-            "classroom" in (lms or ()),
-            options,
+            lessons=lesson or (),
+            release=released,
+            due=due,
+            canvas=canvas or "canvas" in (lms or ()),
+            column=canvas_column,
+            moodle=moodle or "moodle" in (lms or ()),
+            classroom="classroom" in (lms or ()),
+            title=title,
+            options=options,
             tell=lambda sentence: typer.echo(sentence, err=True),
         )
     except (*course.REFUSED, ValueError) as error:
         raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or out} cannot be written or read ({error.strerror}).") from None
     except KeyboardInterrupt:
         raise _fail("Stopped. What was graded is kept: the same command goes on from here.") from None
+    raise typer.Exit(_say(graded, out))
+
+
+def _say(graded, out: Path) -> int:
+    """Print what was done and what is left to look at; returns the exit code."""
+    from .text import counted
+
+    bad = [one for one in graded if one.problem]
+    flagged = [one for one in graded if one.flags or any(task.flags for task in one.tasks)]
     students = len({one.student.key for one in graded})
-    print(
-        f"{len(graded)} submissions of {students} students: "
-        f"{out}/grades.csv, {out}/summary.html, {out}/feedback/"
-    )
-    raise typer.Exit(1 if any(one.problem and one.file for one in graded) else 0)
+    print(f"{counted(len(graded), 'submission')} of {counted(students, 'student')}: {out / 'summary.html'}")
+    for found, what in (
+        (bad, "not graded"),
+        (flagged, "to look at"),
+        ([one for one in graded if one.late], "late"),
+    ):
+        if found:
+            names = ", ".join(one.student.name or one.student.key for one in found[:5])
+            print(f"{what}: {len(found)} ({names}{', …' if len(found) > 5 else ''})")
+    return 2 if len(bad) == len(graded) else 1 if bad else 0
 
 
 def _check(options, lms) -> None:

@@ -23,39 +23,70 @@ REFUSED = (CollectError, ReleaseError, CannotGrade, reports.ReportError, sandbox
 def grade_class(
     submissions: Path,
     out: Path,
+    *,
     lessons: Sequence[str] = (),
     release: Path | None = None,
     due: datetime | None = None,
     canvas: Path | bool = False,
+    column: str = "",
     moodle: Path | bool = False,
-    title: str = "",
     classroom: bool = False,
+    title: str = "",
     options: Options | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> list[Graded]:
     """Grade what is in a notebook, folder or zip, and write into `out`:
 
-    grades.csv, canvas.csv, moodle.csv and classroom.json (where asked for), junit.xml, gradescope/KEY.json,
-    feedback/KEY.html for each student, summary.html, and state/ (so that a stopped run goes on).
+    grades.csv, canvas.csv, moodle.csv with moodle-feedback.zip, and classroom.json (where asked for),
+    junit.xml, gradescope/KEY.json, feedback/KEY.html for each student, summary.html, and state/ (so that a
+    stopped run goes on).
 
     lessons: those graded, '02'; all by default.  release: the record of what was set (tasks, points), in
-    place of lessons.  due: when files count as late.  canvas, moodle: see `reports.write`.  title: the pages'
-    heading.  tell: is given sentences for the instructor.  Raises one of REFUSED with one sentence.
+    place of lessons.  due: when files count as late.  canvas, moodle: see `reports.write`.  column: Canvas's,
+    if all lessons go into one.  classroom: everything is one student's.  title: the pages' heading.  tell: is
+    given sentences for the instructor.  Raises one of REFUSED with one sentence.
     """
-    options, out = options or Options(), Path(out)
-    chosen = read_release(release) if release else Release.whole(lessons or registry.lessons())
+    options, submissions, out = options or Options(), Path(submissions), Path(out)
+    chosen = _chosen(lessons, release)
+    _check_out(submissions, out)
+    _check_sheets(canvas, moodle)
     if sandbox.found(options.isolation) == "limits":
         tell(f"WARNING: {sandbox.NOT_PROTECTED}")
-    _check_sheets(canvas, moodle)
     with tempfile.TemporaryDirectory() as folder:
-        found = collect(submissions, Path(folder), chosen.lessons, due, tell)
+        known = {"alone": classroom, "released": bool(release)}
+        found = collect(submissions, Path(folder), chosen.lessons, due, tell, **known)
         wanted = {one.lesson for one in found}
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
         graded = grade(found, kept, out, options, _progress)
-    for sentence in reports.write(graded, out, canvas, moodle, title, classroom):
+    for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
         tell(sentence)
-    _write_pages(graded, out, title or chosen.title)
+    pages = _write_pages(graded, out, title or chosen.title)
+    if moodle:
+        text.write(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))
     return graded
+
+
+def _chosen(lessons: Sequence[str], release: Path | None) -> Release:
+    """What was set.  Raises ReleaseError for a record and lessons at once."""
+    if not release:
+        return Release.whole(lessons or registry.lessons())
+    if lessons:
+        raise ReleaseError("A release says itself which lessons were set: leave --lesson or --release out.")
+    return read_release(release)
+
+
+def _check_out(submissions: Path, out: Path) -> None:
+    """Raise CannotGrade for a folder of results that lies in the submissions, or holds something else."""
+    if out.resolve() == submissions.resolve() or submissions.resolve() in out.resolve().parents:
+        raise CannotGrade(f"{out} lies in the submissions: name a folder of its own for the results.")
+    try:
+        there = sorted(path.name for path in out.iterdir())
+    except FileNotFoundError:
+        there = []
+    except OSError as error:
+        raise CannotGrade(f"{out} cannot be used for the results ({error.strerror}).") from None
+    if there and "state" not in there:
+        raise CannotGrade(f"{out} holds other files ({there[0]}): name an empty folder for the results.")
 
 
 def _check_sheets(canvas: Path | bool, moodle: Path | bool) -> None:
@@ -72,12 +103,20 @@ def chosen_record(chosen: Release, lesson: str) -> record.Lesson:
     return replace(whole, cells=tuple(replace(cell, points=chosen.points[cell.task]) for cell in cells))
 
 
-def _write_pages(graded: list[Graded], out: Path, title: str) -> None:
-    """The feedback page of every student, and the summary of the class."""
-    for student, theirs in reports.by_student(graded):
-        text.write(out / "feedback" / f"{student.key}.html", feedback.page(theirs, title or "Feedback"))
-    page = feedback.summary(graded, title or "Summary", "feedback/{key}.html")
-    text.write(out / "summary.html", page)
+def _write_pages(graded: list[Graded], out: Path, title: str) -> dict[str, str]:
+    """The feedback page of every student, which is returned by key, and the summary of the class.
+
+    Pages of students who are no longer there are removed.
+    """
+    title = title or "Feedback"
+    pages = {student.key: feedback.page(theirs, title) for student, theirs in reports.by_student(graded)}
+    for old in (out / "feedback").glob("*.html"):
+        if old.stem not in pages:
+            old.unlink()
+    for key, page in pages.items():
+        text.write(out / "feedback" / f"{key}.html", page)
+    text.write(out / "summary.html", feedback.summary(graded, title, "feedback/{key}.html"))
+    return pages
 
 
 def _progress(total: int, results):

@@ -18,7 +18,9 @@ from .reports import by_student, flags
 from .results import DONE, NOT_TRIED, NOT_YET, Graded, TaskResult
 
 STATES = (DONE, NOT_YET, NOT_TRIED)
-MARKS = {DONE: "✓", NOT_YET: "△", NOT_TRIED: "○"}  # so that no state is told by its colour alone
+NOT_GRADED = "not graded"  # what is shown for the tasks of a submission that has a problem
+# A mark for each, so that no state is told by its colour alone.
+MARKS = {DONE: "✓", NOT_YET: "△", NOT_TRIED: "○", NOT_GRADED: "–"}
 MISTAKES = 30
 """Mistakes that the summary lists for a lesson."""
 
@@ -44,7 +46,7 @@ def _templates():
         "counted": text.counted,
         "slug": lambda task: re.sub(r"\W", "-", task),
     }
-    made.globals |= {"marks": MARKS, "states": STATES}
+    made.globals |= {"marks": MARKS, "states": STATES, "not_graded": NOT_GRADED}
     return made
 
 
@@ -63,6 +65,7 @@ def page(graded: Sequence[Graded], title: str) -> str:
         lessons=lessons,
         score=sum(one.score for one in lessons),
         of=sum(one.points for one in lessons),
+        checked=any(one.tasks and not one.problem for one in lessons),
     )  # fmt: skip
 
 

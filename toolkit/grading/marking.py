@@ -94,8 +94,11 @@ def make_key(lesson: record.Lesson, base, box: Box, secret: bytes, deadline: flo
     for task_id in sent:
         marker = Marker(key, base, box)
         result = marker.judge(lesson.cell(task_id), sent[task_id], lambda told=sent[task_id]: told)
-        if result.state != DONE:
-            raise NoKey(f"The solution of task {task_id} does not pass: {result.sentence}")
+        task = marker.tasks[task_id]
+        public = _Sent(task, sent[task_id]).look(SEEDS[0], 1)
+        if result.state != DONE or not diagnose.right(task, public, diagnose.expected(task, SEEDS[0])):
+            why = result.sentence or "its values are not those that the package expects."
+            raise NoKey(f"The solution of task {task_id} does not pass: {why}")
     return key
 
 
@@ -198,7 +201,8 @@ class Marker:
             return result(
                 state=NOT_YET, sentence=f"The check's result cannot be read: {error}.", kind="stopped"
             )
-        if found.state == DONE:
+        public = same(task, first, theirs.look(SEEDS[0], 1))
+        if found.state == DONE or (public and found.kind in ("value", "pattern")):
             found = diagnose.Verdict(NOT_YET, _ONLY_HERE, kind="only public")
         return result(
             state=found.state,

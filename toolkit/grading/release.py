@@ -39,7 +39,10 @@ class Release:
 
     @classmethod
     def whole(cls, lessons: Sequence[str]) -> Release:
-        """All tasks of these lessons with the book's points.  Raises ReleaseError for an unknown lesson."""
+        """All tasks of these lessons, or of all, with the book's points.
+
+        Raises ReleaseError for an unknown lesson.
+        """
         return _choose(lessons, None, {}, "", "")
 
     def tasks_of(self, lesson: str) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ def read_release(path: Path) -> Release:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise ReleaseError(f"{path.name} is not the record of a release of this version: make it again.")
     try:
+        if not (raw["lessons"] and raw["tasks"]):
+            raise TypeError("it names no lesson or no task")
         return _choose(raw["lessons"], raw["tasks"], raw["points"], raw["due"], raw["title"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{path.name} is damaged ({error}): make the release again.") from None
@@ -77,7 +82,8 @@ def release(
     """Write the exercises of these lessons as students get them, and `release.json`; returns the files.
 
     due: the deadline as students read it.  points: {'2.3': 6} for tasks that are worth something else than
-    in the book.  tasks: only these, such as ['2.1', '2.3'].  force: write even where other files lie.
+    in the book.  tasks: only these, such as ['2.1', '2.3'].  lessons: where none is named, those of the
+    tasks, or all.  force: write even where other files lie, or another release.
 
     Raises ReleaseError, with one sentence, and writes nothing, for what does not fit.
     """
@@ -103,6 +109,7 @@ def _lesson(task: str) -> str:
 
 def _choose(lessons, tasks, points: Mapping[str, float], due: str, title: str) -> Release:
     """The release, its parts checked and in order.  Raises ReleaseError."""
+    lessons = lessons or _lessons(tasks)
     try:
         names = sorted({registry.lesson_name(lesson) for lesson in lessons})
         cells = {cell.task: cell.points for name in names for cell in record.load(name).cells}
@@ -110,8 +117,8 @@ def _choose(lessons, tasks, points: Mapping[str, float], due: str, title: str) -
         said = f"{error}"
         raise ReleaseError(said[0].upper() + said[1:] + ".") from None
     if not names:
-        raise ReleaseError(f"Name a lesson to release; there are {', '.join(registry.lessons())}.")
-    wanted = list(cells) if tasks is None else list(tasks)
+        raise ReleaseError("There is no lesson to release.")
+    wanted = list(tasks) if tasks else list(cells)
     for task in (*wanted, *points):
         if task not in cells:
             known = ", ".join(cells)
@@ -130,6 +137,14 @@ def _choose(lessons, tasks, points: Mapping[str, float], due: str, title: str) -
     return Release(tuple(names), kept, worth, f"{due}", f"{title}")
 
 
+def _lessons(tasks: Sequence[str] | None) -> list[str]:
+    """The lessons of these tasks, or all where there are none.  Raises ReleaseError for what is no task."""
+    for task in tasks or ():
+        if not re.fullmatch(r"\d{1,2}\.\d+", task):
+            raise ReleaseError(f"There is no task {text.line(task)}: name one by its number, such as 2.3.")
+    return sorted({_lesson(task) for task in tasks}) if tasks else registry.lessons()
+
+
 def _whole(value: float) -> float:
     """2.0 as 2, so that it is written as people write it."""
     return int(value) if value == int(value) else float(value)
@@ -146,6 +161,11 @@ def _check_folder(folder: Path, files: Mapping[Path, str], exercises: Path, forc
     if folder.resolve() == exercises.resolve():
         raise ReleaseError(f"{folder} holds the exercises themselves: name another folder for the release.")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if RECORD in there and not force and (folder / RECORD).read_bytes() != files[folder / RECORD].encode():
+        raise ReleaseError(
+            f"{folder} holds another release (its {RECORD} differs): name another folder, or replace that "
+            "one with --force."
+        )
     other = [name for name in there if folder / name not in files]
     if there and not force and (other or RECORD not in there):
         raise ReleaseError(
@@ -174,7 +194,7 @@ def _notebook(path: Path, chosen: Release, lesson: str) -> str:
             _set_points([notebook.cells[index] for index in cells], task, chosen.points[task])
     first = notebook.cells[0] if notebook.cells and notebook.cells[0].cell_type == "markdown" else None
     kept = [cell for index, cell in enumerate(notebook.cells) if index not in dropped and cell is not first]
-    notebook.cells = [*([first] if first else []), _told(chosen, tasks), *kept]
+    notebook.cells = [*([first] if first else []), _told(chosen, tasks, bool(dropped)), *kept]
     if dropped:
         notebook.metadata["toolkit"]["tasks"] = list(tasks)
     try:
@@ -242,8 +262,8 @@ def _set_points(cells, task: str, points: float) -> None:
             grade["points"] = points
 
 
-def _told(chosen: Release, tasks: Sequence[str]):
-    """The Markdown cell that tells what is set."""
+def _told(chosen: Release, tasks: Sequence[str], part: bool):
+    """The Markdown cell that tells what is set.  part: whether tasks of the lesson were left out."""
     from nbformat.v4 import new_markdown_cell
 
     total = sum(chosen.points[task] for task in tasks)
@@ -253,7 +273,10 @@ def _told(chosen: Release, tasks: Sequence[str]):
         f"{text.counted(len(tasks), 'task')} ({_run(tasks)}), {text.counted(total, 'point')} in all. {due}: "
         "this one file, under any name. What is graded is what you write into the answer cells; the check "
         "cells tell you beforehand how it stands.",
+        "The output under a check is what a right answer prints, until you run it.",
     ]
+    if part:
+        said.append(f"The introduction speaks of the whole lesson; of it these are set: {_run(tasks)}.")
     cell = new_markdown_cell("\n\n".join(said))
     building._name(cell, CELL, locked=True)
     return cell

@@ -1,7 +1,8 @@
 """Marks for people and programs: a table, Canvas, Moodle, Gradescope, JUnit XML.
 
 Everything is a function of the findings alone, without a time or a date: the same marks give the same bytes.
-What only the instructor should see (flags) is in grades.csv and in nothing else.
+What only the instructor should see (flags) is in grades.csv, and on the instructor's page summary.html that
+`feedback` makes, and in nothing else.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import html
 import io
 import json
 import re
+import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -102,6 +104,7 @@ def grades(graded: Iterable[Graded]) -> str:
     """The table of all marks: a row for each student, columns for lessons and tasks, and what to look at.
 
     It begins with a byte order mark: without one, spreadsheet programs take the names for another encoding.
+    Task 2.1 has the column 'task 2.1', since they would take 2.1 and 2.10 for one number.
     """
     students = by_student(graded)
     ids = sorted({name for student, _ in students for name in student.ids})
@@ -111,7 +114,7 @@ def grades(graded: Iterable[Graded]) -> str:
     header = ["key", "name", *ids, "score", "points"]
     for lesson in sorted(tasks):
         header += [f"{lesson} {word}" for word in ("file", "score", "points", "late", "problem")]
-        header += tasks[lesson]
+        header += [f"task {task}" for task in tasks[lesson]]
     rows = [[*header, "to look at"]]
     for student, theirs in students:
         row = [student.key, student.name, *(student.ids.get(name, "") for name in ids)]
@@ -194,6 +197,11 @@ class _Sheet:
         """The place of the first of these columns that is there."""
         return next((self.rows[0].index(name) for name in names if name in self.rows[0]), None)
 
+    def value(self, *names: str) -> Callable[[int], str]:
+        """What a row says in the first of these columns that is there; '' where none is."""
+        place = self.column(*names)
+        return lambda row: self.rows[row][place].strip() if place is not None else ""
+
     def dump(self) -> str:
         return self.mark + _table(self.rows, self.delimiter)
 
@@ -234,6 +242,39 @@ def _match(
     return found, remarks
 
 
+def _with_ids(students, names: Sequence[str], said: str) -> tuple[list, list[str]]:
+    """(students whom the LMS can find, remarks on the others), for a table that is made afresh.
+
+    names: the ids by any of which the LMS finds somebody.  said: how such an id is called, and the table.
+    """
+    known, lost = [], []
+    for student, theirs in students:
+        if any(student.ids.get(name) for name in names):
+            known.append((student, theirs))
+        else:
+            lost.append(cell(student.name or student.key))
+    if not lost:
+        return known, []
+    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+    return known, [f"Left out, since they have {said}: {', '.join(lost[:5])}{more}."]
+
+
+def _is_changed(before: str, after: str) -> bool:
+    """Whether a mark that was there ('' and '-' are none) is another one now."""
+    if before.strip() in ("", "-"):
+        return False
+    try:
+        return abs(float(before.strip().replace(",", ".")) - float(after)) > 1e-9
+    except ValueError:
+        return True
+
+
+def _changed(count: int, where: str) -> list[str]:
+    """The remark on marks that were there and are others now, if there are any."""
+    verb = "was" if count == 1 else "were"
+    return [f"{text.counted(count, 'mark')} that {verb} already in {where} {verb} changed."] if count else []
+
+
 def _scaled(score: float, points: float, most: str) -> tuple[str, str]:
     """(mark, remark): the score out of the LMS's own maximum, where that is a number and another one."""
     plain = most.strip().replace(",", ".")
@@ -248,48 +289,64 @@ def _scaled(score: float, points: float, most: str) -> tuple[str, str]:
 
 
 _CANVAS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
+_CANVAS_IDS = ("canvas_id", "sid", "email")
 
 
 def fill_canvas(graded: Iterable[Graded], gradebook: str = "", assignment: str = "") -> Filled:
     """The gradebook that Canvas exported with a column of marks for each lesson, or for the assignment.
 
     Only those columns change, and in them only the rows of students that were graded and are not excused.
-    gradebook: '' for a table made afresh.  Raises ReportError for one that is not Canvas's.
+    gradebook: '' for a table made afresh, of the students that Canvas can find by an id.  The remarks tell
+    who was not found and how many marks that were there are changed.  Raises ReportError for one that is not
+    Canvas's.
     """
-    students = by_student(graded)
+    students, left_out = by_student(graded), []
+    if not gradebook:
+        students, left_out = _with_ids(students, _CANVAS_IDS, "no id of Canvas for canvas.csv")
     sheet = _Sheet.parse(gradebook or _new_canvas(students), "Student")
     if sheet.column("ID") is None:
         raise ReportError("The gradebook has no column “ID”: export it from Canvas again.")
-    at = {name: sheet.column(name) for name in _CANVAS}
     possible = next((i for i, row in enumerate(sheet.rows) if "Points Possible" in row[0]), None)
-    body = [i for i in range(1, len(sheet.rows)) if i != possible]
+    if gradebook:
+        found, remarks = _match_canvas(sheet, [student for student, _ in students], possible)
+    else:
+        found, remarks = {student.key: at for at, (student, _) in enumerate(students, 2)}, left_out
+    for title, marks, points in _canvas_columns(students, assignment):
+        remarks += _fill_column(sheet, title, {found[key]: marks[key] for key in marks if key in found},
+                                points, possible)  # fmt: skip
+    return Filled(sheet.dump(), list(dict.fromkeys(remarks)))
 
-    def value(name: str) -> Callable[[int], str]:
-        return lambda row: sheet.rows[row][at[name]].strip() if at[name] is not None else ""
 
+def _match_canvas(sheet: _Sheet, students: list[Student], possible: int | None):
+    """({student's key: row}, remarks), as `_match` has them."""
+    body, value = [i for i in range(1, len(sheet.rows)) if i != possible], sheet.value
     told = [("canvas_id", value("ID")), ("sid", value("SIS User ID")), ("sid", value("SIS Login ID")),
             ("email", value("SIS Login ID"))]  # fmt: skip
-    found, remarks = _match([student for student, _ in students], body, told, value("Student"))
-    for title, marks, points in _canvas_columns(students, assignment):
-        place = _canvas_place(sheet, title, points, possible)
-        most = sheet.rows[possible][place] if possible is not None else ""
-        for key, score in marks.items():
-            if key not in found:
-                continue
-            row = sheet.rows[found[key]]
-            if row[place].strip().upper() == "EX":
-                remarks.append(f"{row[0]} is excused in “{title}”: left as it is.")
-                continue
-            row[place], remark = _scaled(score, points, most)
-            remarks += [remark] if remark and remark not in remarks else []
-    return Filled(sheet.dump(), remarks)
+    return _match(students, body, told, value("Student"))
+
+
+def _fill_column(
+    sheet: _Sheet, title: str, marks: Mapping[int, float], points: float, possible: int | None
+) -> list[str]:
+    """Write the marks {row: score} of an assignment, which has these points; returns remarks."""
+    place, remarks, changed = _canvas_place(sheet, title, points, possible), [], 0
+    most = sheet.rows[possible][place] if possible is not None else ""
+    for at, score in marks.items():
+        row = sheet.rows[at]
+        if row[place].strip().upper() == "EX":
+            remarks.append(f"{row[0]} is excused in “{title}”: left as it is.")
+            continue
+        mark, remark = _scaled(score, points, most)
+        changed += _is_changed(row[place], mark)
+        row[place] = mark
+        remarks += [remark] if remark else []
+    return [*remarks, *_changed(changed, f"“{title}”")]
 
 
 def _new_canvas(students) -> str:
     """A gradebook without marks."""
-    known = ("canvas_id", "sid", "email")
     rows = [
-        [cell(one.name or one.key), *(cell(one.ids.get(name, "")) for name in known), ""]
+        [cell(one.name or one.key), *(cell(one.ids.get(name, "")) for name in _CANVAS_IDS), ""]
         for one, _ in students
     ]
     return _table([_CANVAS, ["    Points Possible", "", "", "", ""], *rows])
@@ -335,25 +392,23 @@ def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
     """The grading worksheet that Moodle exported, with grades and feedback; other rows stay as they are.
 
     The grade is the sum over the lessons, out of the worksheet's maximum.  worksheet: '' for a table made
-    afresh.  Raises ReportError for one that is not Moodle's.
+    afresh, of the students whose number in Moodle is known.  The remarks tell who was not found and how many
+    grades that were there are changed.  Raises ReportError for one that is not Moodle's.
     """
-    students = by_student(graded)
+    students, left_out = by_student(graded), []
     points = sum(_totals(one for _, theirs in students for one in theirs).values())
+    if not worksheet:
+        students, left_out = _with_ids(students, ("moodle_id",), "no id of Moodle for moodle.csv")
     sheet = _Sheet.parse(worksheet or _new_moodle(students, points), "Identifier")
     grade = sheet.column("Grade")
     if grade is None:
         raise ReportError("The worksheet has no column “Grade”: export it from Moodle again.")
-
-    def value(*names: str) -> Callable[[int], str]:
-        place = sheet.column(*names)
-        return lambda row: sheet.rows[row][place].strip() if place is not None else ""
-
-    number = value("Identifier")
-    told = [("moodle_id", lambda row: (re.search(r"\d+$", number(row)) or [""])[0]),
-            ("email", value("Email address")), ("sid", value("ID number"))]  # fmt: skip
-    found, remarks = _match([s for s, _ in students], range(1, len(sheet.rows)), told, value("Full name"))
-    comments, locked = sheet.column("Feedback comments"), value("Grade can be changed")
-    most = value("Maximum Grade", "Maximum grade")
+    if worksheet:
+        found, remarks = _match_moodle(sheet, [student for student, _ in students])
+    else:
+        found, remarks = {student.key: at for at, (student, _) in enumerate(students, 1)}, left_out
+    comments, locked, changed = sheet.column("Feedback comments"), sheet.value("Grade can be changed"), 0
+    most = sheet.value("Maximum Grade", "Maximum grade")
     for student, theirs in students:
         if student.key not in found:
             continue
@@ -361,13 +416,23 @@ def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
         if locked(place) == "No":
             remarks.append(f"The grade of {cell(student.name)} cannot be changed in Moodle: left as it is.")
             continue
-        sheet.rows[place][grade], remark = _scaled(sum(one.score for one in theirs), points, most(place))
+        mark, remark = _scaled(sum(one.score for one in theirs), points, most(place))
+        changed += _is_changed(sheet.rows[place][grade], mark)
+        sheet.rows[place][grade] = mark
         remarks += [remark] if remark and remark not in remarks else []
         if comments is not None:
             sheet.rows[place][comments] = _comment(theirs)
     if comments is None:
         remarks.append("The worksheet has no column “Feedback comments”: switch them on to send feedback.")
-    return Filled(sheet.dump(), remarks)
+    return Filled(sheet.dump(), [*remarks, *_changed(changed, "the worksheet")])
+
+
+def _match_moodle(sheet: _Sheet, students: list[Student]) -> tuple[dict[str, int], list[str]]:
+    """({student's key: row}, remarks), as `_match` has them."""
+    number = sheet.value("Identifier")
+    told = [("moodle_id", lambda row: (re.search(r"\d+$", number(row)) or [""])[0]),
+            ("email", sheet.value("Email address")), ("sid", sheet.value("ID number"))]  # fmt: skip
+    return _match(students, range(1, len(sheet.rows)), told, sheet.value("Full name"))
 
 
 def _new_moodle(students, points: float) -> str:
@@ -376,7 +441,6 @@ def _new_moodle(students, points: float) -> str:
         [cell(f"Participant {student.ids['moodle_id']}"), cell(student.name),
          cell(student.ids.get("email", "")), "", "", text.points(points), "Yes", "-", ""]
         for student, _ in students
-        if "moodle_id" in student.ids
     ]  # fmt: skip
     return _table([_MOODLE, *rows])
 
@@ -391,6 +455,27 @@ def _comment(graded: Iterable[Graded]) -> str:
             score = f"{text.points(task.score)} of {text.points(task.points)}, {task.state}."
             lines.append(html.escape(text.line(f"{task.task} {task.title}: {score} {task.sentence}", 600)))
     return "<br>".join(lines)
+
+
+def moodle_feedback(graded: Iterable[Graded], pages: Mapping[str, str]) -> bytes:
+    """A zip of feedback pages for Moodle's “Upload multiple feedback files in a zip”.
+
+    pages: {student's key: the page}.  Students without a page or a number in Moodle are left out.  The same
+    pages give the same bytes.
+    """
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for student, _ in by_student(graded):
+            number = re.sub(r"\D", "", student.ids.get("moodle_id", ""))
+            if not number or student.key not in pages:
+                continue
+            # Moodle takes the number from behind the first underline.
+            name = text.line(re.sub(r'[\\/:*?"<>|_]', " ", student.name), 120).strip(". ") or "Participant"
+            about = zipfile.ZipInfo(f"{name}_{number}_assignsubmission_file_/feedback.html")
+            about.create_system, about.external_attr = 3, 0o644 << 16
+            about.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(about, pages[student.key].encode("utf8"))
+    return out.getvalue()
 
 
 # ---------------------------------------------------------------- GitHub Classroom

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..lessons import record, registry
 from ..lessons.running import BadNotebook, read_notebook
-from . import marking
+from . import marking, text
 from .collect import Submission
 from .results import Graded, Student, TaskResult, from_json, to_json
 from .sandbox import Box, Limits
@@ -237,12 +237,12 @@ def _work(lesson: record.Lesson, options: Options, out: Path, scratch: str) -> W
     path = options.solutions / lesson.notebook
     try:
         base = read_notebook(path)
-        text = json.dumps(base)
+        source = json.dumps(base)
     except BadNotebook as error:
         raise CannotGrade(f"The solution of lesson {lesson.lesson} is needed: {error}") from None
     secret = secrets.token_bytes(16)
     hidden = tuple(folder.resolve() for folder in (options.solutions, out, marking.PACKAGE))
-    work = Work(marking.Key(lesson, secret), text, options.limits, options.isolation, hidden, scratch)
+    work = Work(marking.Key(lesson, secret), source, options.limits, options.isolation, hidden, scratch)
     try:
         with _Place(work) as place:
             key = marking.make_key(lesson, place.base, place.box, secret, options.deadline)
@@ -339,9 +339,7 @@ def _name(raw: bytes, fingerprint: bytes) -> str:
 
 def _keep(path: Path, result: dict) -> None:
     """Write a result so that a kill leaves all of it or nothing."""
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", "utf8")
-    fresh.replace(path)
+    text.write(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
 
 
 def _kept(path: Path) -> Graded | None:

@@ -32,8 +32,8 @@ KINDS = ("auto", "bubblewrap", "limits")
 
 NOT_PROTECTED = (
     "bubblewrap is not there or not allowed here, so submissions run with limits on memory, processes, file "
-    "size and time only: they CAN read your files, the solutions among them, and use the network. Install "
-    "bubblewrap (bwrap), or grade on a machine that holds nothing else."
+    "size and time only: they CAN read and change your files, read the solutions, end your programs, and use "
+    "the network. Install bubblewrap (bwrap), or grade on a machine that holds nothing else."
 )
 
 
@@ -470,7 +470,7 @@ class _Forked:
         import zmq
         from jupyter_client.blocking import BlockingKernelClient
 
-        context = zmq.Context()
+        self.context = context = zmq.Context()
         # A larger message is dropped, not taken in; and few wait here, where zmq would let in a thousand.
         context.setsockopt(zmq.MAXMSGSIZE, 32 * 2**20)
         context.setsockopt(zmq.RCVHWM, 16)
@@ -499,6 +499,7 @@ class _Forked:
             self.box.order("end")
         except _Gone:
             self.box.close()
+        self.context.destroy(linger=0)  # else its files stay open until they are collected
         for path in Path(self.info["ip"]).parent.glob(f"{Path(self.info['ip']).name}-*"):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.home, ignore_errors=True)

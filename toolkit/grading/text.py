@@ -55,13 +55,13 @@ def counted(number: float, word: str) -> str:
     return f"{points(number)} {word}" if number == 1 else f"{points(number)} {word}s"
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str | bytes) -> None:
     """Write a file in one move: it is there as a whole, or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf8"))
+            file.write(text.encode("utf8") if isinstance(text, str) else text)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

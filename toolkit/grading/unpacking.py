@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,8 +46,9 @@ class Found:
     parts: the names from the source down, fit to be shown; a zip is a name among them.
     kind: 'notebook', 'metadata', 'timestamp', 'folder', 'other' (not read) or 'bad' (not to be read).
     path: the copy of what was read, else None.  trouble: one sentence why it could not be.
-    date: when the file was changed, as a zip says it, (year, …, second); () for a file in a folder, whose
-    date says when it was copied.
+    date: when the file was changed, as the zip or the folder says it, (year, …, second) in local time; ()
+    where nothing says it.  It may be the date of a copy or of a download: it orders files and tells of no
+    lateness.
     """
 
     parts: tuple[str, ...]
@@ -180,9 +182,10 @@ class _Reader:
         try:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
             with os.fdopen(handle, "rb") as stream:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                about = os.fstat(handle)
+                if not stat.S_ISREG(about.st_mode):
                     raise OSError(0, "it is not an ordinary file")
-                return self.copy(stream, parts, (), self.budget)
+                return self.copy(stream, parts, _date(about.st_mtime), self.budget)
         except OSError as error:
             return Found(parts, "bad", trouble=f"{_named(parts)} cannot be read ({error.strerror}).")
 
@@ -271,6 +274,14 @@ class _Reader:
                 return Found(parts, "bad", trouble=f"{_named(parts)} {error}", date=date)
             raise
         return Found(parts, kind, path, date=date)
+
+
+def _date(seconds: float) -> tuple[int, ...]:
+    """A file's date in whole seconds, which is as exact as a zip is; () for one that no calendar has."""
+    try:
+        return tuple(time.localtime(seconds)[:6])
+    except (OverflowError, ValueError, OSError):
+        return ()
 
 
 def _refused(member: zipfile.ZipInfo, here: tuple[str, ...], unsafe: bool) -> str:

@@ -311,6 +311,7 @@ class Step:
     skip: str = ""  # why it is not run
     raises: bool = False
     ran: Ran | None = None
+    place: str = ""  # what to call it to a student, if its number is not one that they know
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,7 @@ class Result:
 CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
 
 
-_STAY = "get_ipython().ask_exit = lambda: None"
+_STAY = "get_ipython().unobserve_all('exit_now')"
 """exit() ends a kernel a moment later, while it runs another cell, which would be blamed."""
 
 
@@ -536,14 +537,15 @@ def _released(lesson: record.Lesson, notebook) -> record.Lesson:
 def trouble(step: Step, ran: Ran) -> str:
     """One sentence on an ordinary cell that stopped or was ended."""
     if ran.stopped:
-        return f"code cell {step.number + 1} {ran.stopped}"
-    return f"code cell {step.number + 1} stopped with {error_of(ran)}."
+        return f"{step.place or f'code cell {step.number + 1}'} {ran.stopped}"
+    return f"{step.place or f'code cell {step.number + 1}'} stopped with {error_of(ran)}."
 
 
 def error_of(ran: Ran) -> str:
     if ran.ename == "StdinNotImplementedError":
         return "input(): nobody is there to answer when a notebook is checked"
     text = (ran.evalue.strip().splitlines() or [""])[0][:200]
+    text = re.sub(r" \(\S*\.py(, (line \d+))?\)$", lambda found: f" ({found[2]})" if found[2] else "", text)
     return f"{ran.ename}: {text}" if text else ran.ename
 
 
