@@ -116,7 +116,8 @@ def class_of(students: int) -> dict:
             found.append(scores(out))
             pages = {path.name: path.read_bytes() for path in (out / "feedback").iterdir()}
             first = pages if number == 0 else first
-            rows.append({"workers": jobs, "seconds": round(seconds, 1), "same_pages_as_first": pages == first})
+            same = pages == first
+            rows.append({"workers": jobs, "seconds": round(seconds, 1), "same_pages_as_first": same})
     return {
         "submissions": students,
         "hostile": {name: found[0][f"s{n:03d}"] for n, name in zip(hostile, HOSTILE, strict=True)},

@@ -363,6 +363,16 @@ print(1)"""
     assert _running(mark) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kernel_that_kills_its_parent_goes_with_it(boxes, kind):
+    with kernel_in(boxes(kind)) as kernel:
+        before = psutil.Process(boxes(kind).process.pid).children(recursive=True)
+        kernel.run("import os\nif os.getppid() > 1: os.kill(os.getppid(), 9)", 5, 10**6)
+        boxes(kind).close()
+        _, alive = psutil.wait_procs(before, timeout=5)
+    assert alive == []
+
+
 def _running(mark):
     """The ids of the processes that carry a mark on their command line."""
     found = []

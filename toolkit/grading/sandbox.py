@@ -368,6 +368,10 @@ def _counted(pid: int, most: int) -> Path | None:
 
     for above in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"):  # of the first and the second version
         group = Path(above, f"toolkit-{os.getpid()}-{pid}")
+        for old in Path(above).glob("toolkit-*-*"):  # of graders that were killed
+            if not psutil.pid_exists(int(old.name.split("-")[1])):
+                with contextlib.suppress(OSError):
+                    old.rmdir()
         try:
             group.mkdir()
             (group / "pids.max").write_text(f"{most}")

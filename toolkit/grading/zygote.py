@@ -152,6 +152,7 @@ def _in_namespaces(order: dict, writing: int, inside=None) -> None:
 
 
 def _in_this_one(order: dict, writing: int) -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # who can be killed by its child leaves none
     os.write(writing, f"{os.getpid()}\n".encode())
     os.close(writing)
     _kernel(order, lambda: None)
@@ -186,7 +187,7 @@ io_uring_setup and memfd_secret: calls that hold memory which no limit and no wa
 
 def _deny_calls() -> None:
     """Refuse these system calls to this process and all that it starts (on the machines that are listed)."""
-    if os.uname().machine not in _DENIED or sys.maxsize < 2**32:
+    if sys.platform != "linux" or os.uname().machine not in _DENIED or sys.maxsize < 2**32:
         return
     machine, denied = _DENIED[os.uname().machine]
     load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
@@ -205,7 +206,7 @@ def _deny_calls() -> None:
         jumps = {equal: (0, refuse) if place == 1 else (refuse, 0), at_least: (refuse, 0)}.get(code, (0, 0))
         program += struct.pack("HBBI", code, *jumps, operand)
     kept = ctypes.create_string_buffer(program)
-    _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _LIBC.prctl(_PR_SET_SECCOMP, 2, struct.pack("HxxxxxxP", len(lines), ctypes.addressof(kept)), 0, 0)
 
 
