@@ -104,6 +104,12 @@ def _python_folders() -> list[str]:
     return [p for p in found if not any(p != q and p.startswith(q.rstrip("/") + "/") for q in found)]
 
 
+_PRIVATE = ("/tmp", "/home/s", "/dev/shm")
+"""Folders that are each kernel's own, and empty when it starts."""
+
+_INSIDE_PRIVATE = tuple(f"{folder}/" for folder in _PRIVATE)
+
+
 def _covers(folders: list[str], secret: Path) -> bool:
     return any(str(secret).startswith(folder.rstrip("/") + "/") for folder in [*folders, "/usr"])
 
@@ -121,7 +127,7 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
     line += ["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
     line += [] if nested else ["--disable-userns"]
     # Nothing else may be written to: what is left in /dev, say, would be there for the next submission.
-    for folder in ("/tmp", "/home/s", "/dev/shm"):
+    for folder in _PRIVATE:
         line += ["--size", str(64 * 2**20), "--tmpfs", folder]
     line += ["--remount-ro", "/dev", *(_guards() if os.geteuid() == 0 else ()), "--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
@@ -466,7 +472,11 @@ class _Forked:
         inside = self.info | {"ip": self.info["ip"] if box.kind == "limits" else f"/run/k/{name}"}
         self.home = box.folder / "home" / name  # without a sandbox
         folder = str(self.home) if box.kind == "limits" else "/home/s/work"
-        answer = box.order("start", connection=inside, folder=folder, limits=box.limits.orders())
+        limits, kept = (
+            box.limits.orders(),
+            [path for path in _python_folders() if path.startswith(_INSIDE_PRIVATE)],
+        )
+        answer = box.order("start", connection=inside, folder=folder, limits=limits, kept=kept)
         if answer.get("trouble"):
             raise BadNotebook(f"The kernel did not start ({answer['trouble']}).")
 

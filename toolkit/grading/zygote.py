@@ -7,7 +7,8 @@ So nothing that a student's code leaves behind is there for the next one, and no
 process.
 
 Orders come as JSON lines on stdin, one answer a line on stdout:
-{"do": "start", "connection": {...}, "limits": {...}}, {"do": "alive"}, {"do": "interrupt"}, {"do": "end"}.
+{"do": "start", "connection": {...}, "limits": {...}, "kept": [...]} (kept: folders of Python's that lie where
+the private ones come), {"do": "alive"}, {"do": "interrupt"}, {"do": "end"}.
 The standard library only, until `prepare`.
 """
 
@@ -144,8 +145,13 @@ def _in_namespaces(order: dict, writing: int, inside=None) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _call("mount", b"none", b"/", None, _REC_PRIVATE, None)
     size = f"size={order['limits']['disk']},mode=0700".encode()
+    kept = [(os.open(folder, os.O_PATH), folder.encode()) for folder in order.get("kept", ())]
     for folder in (b"/tmp", b"/home/s", b"/dev/shm"):
         _call("mount", b"tmpfs", folder, b"tmpfs", _NOSUID | _NODEV, size)
+    for number, folder in kept:
+        os.makedirs(folder)
+        _call("mount", f"/proc/self/fd/{number}".encode(), folder, None, _BIND | 16384, None)
+        _call("mount", b"none", folder, None, _REMOUNT | _BIND | _READONLY | _NOSUID | _NODEV, None)
     with open("/proc/sys/user/max_user_namespaces", "w") as file:
         file.write("0")
     (inside or _kernel)(order, lambda: (_seal(order["connection"]["ip"]), _drop_rights()))
