@@ -89,6 +89,19 @@ def beside_nbgrader(command: str, students: int, rounds: int) -> dict:
     }
 
 
+def larger(students: int, nbgrader_s_each: float) -> dict:
+    """Ours for a larger class, against what nbgrader took for each of the smaller: its time grows evenly."""
+    files = {f"s{n:03d}": classes.text(one) for n, one in enumerate(classes.notebooks(LESSON, students))}
+    with tempfile.TemporaryDirectory() as name:
+        classes.folders(files, Path(name, "in"), NOTEBOOK)
+        each = timed(ours_command(Path(name, "in"), Path(name, "out"), LESSON), ROOT) / students
+    return {
+        "submissions": students,
+        "toolkit_s_each": round(each, 2),
+        "ratio": round(nbgrader_s_each / each, 2),
+    }
+
+
 def ours_command(source, out, lesson, jobs=-1) -> list[str]:
     line = [sys.executable, "-m", "toolkit", "grade", str(source), "-o", str(out), "--lesson", lesson]
     return [*line, "--jobs", str(jobs)]
@@ -134,10 +147,14 @@ def main():
     parser.add_argument("--students", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--large", type=int, default=300, help="size of the large class; 0 leaves it out")
+    parser.add_argument("--lesson", default=LESSON, help="graded beside nbgrader [%(default)s]")
     chosen = parser.parse_args()
+    globals().update(LESSON=chosen.lesson, NOTEBOOK=classes.record.load(chosen.lesson).notebook)
     about = machine()
     written = {"machine": about}
     written["beside nbgrader"] = beside_nbgrader(chosen.nbgrader, chosen.students, chosen.rounds)
+    theirs = min(written["beside nbgrader"]["nbgrader_s_each"])
+    written["larger class, nbgrader by its rate"] = larger(5 * chosen.students, theirs)
     if chosen.large:
         written["large class"] = class_of(chosen.large)
     path = RESULTS / f"{tag(about)}-grading.json"
