@@ -118,7 +118,7 @@ def test_canvas_the_last_upload_counts(run, tmp_path):
 def test_moodle_folders(run, tmp_path, end):
     files = {
         f"Ada Lovelace_123_assignsubmission_file{end}/02_ddim.ipynb": BOOK,
-        f"Team A-José García_124_assignsubmission_file{end}/work/02_ddim.ipynb": BOOK,
+        f"Team A-José García_124_assignsubmission_file{end}/mine/02_ddim.ipynb": BOOK,
         f"José García_125_assignsubmission_onlinetext{end}/onlinetext.html": b"x",
         f"Ada Lovelace_123_assignsubmission_onlinetext{end}/onlinetext.html": b"x",
         f"Participant_126_assignsubmission_file{end}/02_ddim.ipynb": BOOK,

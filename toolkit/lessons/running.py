@@ -542,6 +542,7 @@ def trouble(step: Step, ran: Ran) -> str:
 
 
 def error_of(ran: Ran) -> str:
+    """The exception of a cell as a student is told: its type and first line, without names of files."""
     if ran.ename == "StdinNotImplementedError":
         return "input(): nobody is there to answer when a notebook is checked"
     text = (ran.evalue.strip().splitlines() or [""])[0][:200]
