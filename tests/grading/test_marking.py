@@ -58,6 +58,45 @@ def test_an_untouched_exercise_gets_none(lesson):
         assert result.sentence
 
 
+def test_what_a_lesson_imports_is_there_before_its_first_cell(lesson):
+    notebook = marking_lab.solution(lesson.key.lesson.lesson)
+    lines = [
+        ast.unparse(node)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    kernel = lesson.box.kernel()
+    try:
+        lines = ["import sys", "before = set(sys.modules)", *lines, "print(set(sys.modules) - before)"]
+        ran = kernel.run("\n".join(lines), 60.0, marking.BUDGET)
+    finally:
+        kernel.close()
+    assert ran.text.strip() == "set()"
+
+
+DISPLAYED = """
+class Drawn:
+    def draw(self, *_, **__): print("drawn")
+    _repr_png_ = _repr_html_ = _repr_mimebundle_ = draw
+    def __repr__(self): return "not drawn"
+display(Drawn())
+Drawn()
+import matplotlib.pyplot as plt
+_, axes = plt.subplots()
+axes.figure.savefig = axes.figure.canvas.print_figure = Drawn().draw
+plt.show()
+"""
+
+
+def test_nothing_is_drawn_where_nobody_looks(warmup):
+    with warmup.runner(marking_lab.solution("00")) as (runner, _):
+        runner.run(runner.steps[0])
+        ran = runner.kernel.run(DISPLAYED, 60.0, marking.BUDGET)
+    assert (ran.ename, ran.text) == ("", "")
+
+
 # ---------------------------------------------------------------- as at home
 
 

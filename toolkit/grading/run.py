@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..lessons import record, registry
+from ..lessons import diagnose, record, registry
 from ..lessons.running import BadNotebook, read_notebook
 from . import marking, text
 from .collect import Submission
 from .results import Graded, Student, TaskResult, from_json, to_json
-from .sandbox import Box, Limits
+from .sandbox import Box, Limits, NoSandbox
 from .stage import modules_of, stage
 
 FORMAT = 1
@@ -197,8 +197,8 @@ def grade(
             lesson: _work(lessons[lesson], options, out, scratch)
             for lesson in dict.fromkeys(submissions[n].lesson for _, n in order)
         }
-        jobs = [(name, works[submissions[n].lesson], submissions[n].file, raws[n]) for name, n in order]
-        for name, result, is_lost in progress(len(jobs), _mark_all(jobs, options)):
+        jobs = {name: (submissions[n].lesson, submissions[n].file, raws[n]) for name, n in order}
+        for name, result, is_lost in progress(len(jobs), _mark_all(jobs, works, options)):
             found[name] = from_json(result)
             if not is_lost:
                 _keep(state / name, result)
@@ -233,46 +233,66 @@ def _twins(submissions, names: dict[int, str], found: dict[str, Graded | None]) 
 
 
 def _work(lesson: record.Lesson, options: Options, out: Path, scratch: str) -> Work:
-    """Run the solution of a lesson with fresh secret seeds."""
-    path = options.solutions / lesson.notebook
+    """What a worker needs for a lesson, with fresh secret seeds, but for what the solution does."""
     try:
-        base = read_notebook(path)
-        source = json.dumps(base)
+        source = json.dumps(read_notebook(options.solutions / lesson.notebook))
     except BadNotebook as error:
         raise CannotGrade(f"The solution of lesson {lesson.lesson} is needed: {error}") from None
-    secret = secrets.token_bytes(16)
     hidden = tuple(folder.resolve() for folder in (options.solutions, out, marking.PACKAGE))
-    work = Work(marking.Key(lesson, secret), source, options.limits, options.isolation, hidden, scratch)
+    key = marking.Key(lesson, secrets.token_bytes(16))
+    return Work(key, source, options.limits, options.isolation, hidden, scratch)
+
+
+def _with_key(work: Work, deadline: float | None) -> Work:
+    """The same with a key: the solution is run where submissions are to be.  Raises CannotGrade."""
+    key = work.key
     try:
-        with _Place(work) as place:
-            key = marking.make_key(lesson, place.base, place.box, secret, options.deadline)
+        place = _place(work)
+        made = marking.make_key(key.lesson, place.base, place.box, key.secret, deadline)
     except (marking.NoKey, BadNotebook, ValueError) as error:
-        raise CannotGrade(f"Lesson {lesson.lesson} cannot be graded: {error}") from None
-    return replace(work, key=key)
+        raise CannotGrade(f"Lesson {key.lesson.lesson} cannot be graded: {error}") from None
+    return replace(work, key=made)
 
 
-def _mark_all(jobs, options: Options) -> Iterator[tuple[str, dict, bool]]:
+def _warm(work: Work) -> None:
+    """Start what this worker needs, while another one makes the key, and tells what is wrong with it."""
+    with contextlib.suppress(ValueError):
+        _place(work).box.warm()
+        for task in registry.tasks(work.key.lesson.lesson).values():
+            diagnose.expected(task, diagnose.SEEDS[0])
+
+
+def _mark_all(jobs, works: dict[str, Work], options: Options) -> Iterator[tuple[str, dict, bool]]:
     """(name, result, whether it was lost) of every job, as they come.
 
-    What a lost worker was at is given to another, twice.
+    jobs: {name: (lesson, file, bytes)}.  works: of each lesson, which get their keys here.  What a lost
+    worker was at is given to another, twice.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, effective_n_jobs
     from joblib.externals.loky import get_reusable_executor
 
-    left = {name: (work, file, raw) for name, work, file, raw in jobs}
+    left, ready, why = dict(jobs), {}, ""
     for attempt in range(3):
         if not left:
             return
-        one_by_one = attempt == 2
-        count = 1 if one_by_one else min(options.jobs, len(left)) if options.jobs > 0 else options.jobs
         try:
             with _backend(options):
-                parallel = Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-                calls = (delayed(_named)(name, *one) for name, one in list(left.items()))
-                for name, result, is_lost in parallel(calls):
-                    del left[name]
-                    yield name, result, is_lost
-        except (KeyboardInterrupt, GeneratorExit, CannotGrade):
+                count = 1 if attempt == 2 else min(effective_n_jobs(options.jobs), len(left))
+                everywhere = {"n_jobs": count, "return_as": "generator_unordered", "pre_dispatch": "2*n_jobs"}
+                with Parallel(**everywhere) as parallel:
+                    keyless = [work for lesson, work in works.items() if lesson not in ready]
+                    first = [delayed(_with_key)(work, options.deadline) for work in keyless]
+                    first += [delayed(_warm)(work) for work in keyless[:1] * (count - len(keyless))]
+                    for work in filter(None, parallel(first)):
+                        ready[work.key.lesson.lesson] = work
+                    calls = [
+                        delayed(_named)(name, ready[lesson], file, raw)
+                        for name, (lesson, file, raw) in left.items()
+                    ]
+                    for name, result, is_lost in parallel(calls):
+                        del left[name]
+                        yield name, result, is_lost
+        except (KeyboardInterrupt, GeneratorExit, CannotGrade, NoSandbox):
             raise
         except Exception as error:
             why = f"{type(error).__name__}: {error}"[:200]
@@ -280,8 +300,8 @@ def _mark_all(jobs, options: Options) -> Iterator[tuple[str, dict, bool]]:
             _leave()
             if options.backend == "loky":
                 get_reusable_executor().shutdown(wait=True)  # with it go the workers' sandboxes
-    for name, (work, _, _) in left.items():
-        yield name, lost(work.key.lesson, f"its worker was lost ({why})"), True
+    for name, (lesson, _, _) in left.items():
+        yield name, lost(works[lesson].key.lesson, f"its worker was lost ({why})"), True
 
 
 def _named(name: str, work: Work, file: str, raw: bytes) -> tuple[str, dict, bool]:

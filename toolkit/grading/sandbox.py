@@ -216,7 +216,7 @@ def _environment(book: str, home: str = "/home/s") -> dict[str, str]:
 class Box:
     """A process that forks kernels, alone in its sandbox.
 
-    stage: the staged package (stage.py).  modules: imported before the first fork.  kind: 'auto',
+    stage: the staged package (stage.py).  modules: names imported before the first fork.  kind: 'auto',
     'bubblewrap' or 'limits'.  hidden: folders to keep out of sight.  `ended` says why the watchdog ended it.
     """
 
@@ -239,6 +239,11 @@ class Box:
                 self.close()
                 if attempt == 2:
                     raise NoSandbox("No kernel could be started in the sandbox.") from None
+
+    def warm(self) -> None:
+        """Start now what the first kernel would have to wait for; what goes wrong is told by `kernel`."""
+        with contextlib.suppress(_Gone):
+            self._start()
 
     def _start(self) -> None:
         self.close()
@@ -489,6 +494,7 @@ class _Forked:
         context.setsockopt(zmq.MAXMSGSIZE, 32 * 2**20)
         context.setsockopt(zmq.RCVHWM, 16)
         context.setsockopt(zmq.LINGER, 0)
+        context.setsockopt(zmq.RECONNECT_IVL, 5)  # milliseconds: the kernel's ends are not there yet
         client = BlockingKernelClient(context=context)
         client.load_connection_info(self.info)
         return client

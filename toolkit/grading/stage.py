@@ -54,7 +54,9 @@ def _fill(target: Path, source: Path, names) -> None:
 
 
 def modules_of(sources) -> list[str]:
-    """The modules that cells import, to be imported before the first fork; what is not Python is passed over.
+    """What cells import, to be imported before the first fork: modules, and names that modules fetch.
+
+    What is not Python is passed over.
 
     sources: the sources of a lesson's cells.
     """
@@ -69,5 +71,5 @@ def modules_of(sources) -> list[str]:
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module)
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return sorted(found)

@@ -17,9 +17,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import struct
@@ -54,15 +54,19 @@ def _prctl(what: int, value: int) -> None:
         _LIBC.prctl(what, value, 0, 0, 0)
 
 
-def prepare(modules: list[str]) -> None:
-    """Import what kernels and lessons need; what is not there is left to the student's own import."""
-    from ipykernel.kernelapp import IPKernelApp  # noqa: F401
+_KERNELS = (
+    "ipykernel.kernelapp", "ipykernel.debugger", "pdb", "pydoc", "IPython.core.debugger",
+    "IPython.core.oinspect", "IPython.core.completerlib", "IPython.core.logger",
+    "IPython.extensions.storemagic", "tornado.queues", "tornado.platform.asyncio",
+)  # fmt: skip
+"""What ipykernel imports while it starts, which is most of the time that it takes."""
 
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
+
+def prepare(names: list[str]) -> None:
+    """Import what kernels and lessons need; what is not there is left to the student's own import."""
+    for name in (*_KERNELS, *names):
+        with contextlib.suppress(ImportError, AttributeError):
+            pkgutil.resolve_name(name)
 
 
 class Child:
