@@ -135,13 +135,6 @@ def test_a_right_answer_that_is_a_text_is_called_so():
     assert ">a text</td>" in page
 
 
-def test_a_file_is_written_as_text_or_as_bytes(tmp_path):
-    text.write(tmp_path / "a" / "x", "é")
-    text.write(tmp_path / "a" / "y", b"\xff")
-    assert (tmp_path / "a" / "x").read_bytes() == "é".encode()
-    assert (tmp_path / "a" / "y").read_bytes() == b"\xff"
-
-
 def test_what_was_printed_is_cut():
     long = replace(ada(), tasks=(replace(ada().tasks[0], printed="\x1b[31m" + "x" * 100_000),))
     page = feedback.page([long], "x")

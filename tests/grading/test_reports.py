@@ -74,6 +74,7 @@ def test_the_table_of_marks_reads_back():
         "late",
         "",
     )
+    assert (one["02 not tried"], by["bob"]["02 not tried"]) == ("task 2.5", "")
     assert one["to look at"].startswith(
         "lesson 02: two cells were made in another notebook; 2.3: this answer calls"
     )

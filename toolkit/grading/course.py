@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ..lessons import record, registry
-from . import feedback, reports, sandbox, text
+from ..lessons.files import write_file
+from . import feedback, reports, sandbox
 from .collect import CollectError, collect
 from .release import Release, ReleaseError, read_release
 from .results import Graded
@@ -62,7 +63,7 @@ def grade_class(
         tell(sentence)
     pages = _write_pages(graded, out, title or chosen.title)
     if moodle:
-        text.write(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))
+        write_file(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))
     return graded
 
 
@@ -114,8 +115,8 @@ def _write_pages(graded: list[Graded], out: Path, title: str) -> dict[str, str]:
         if old.stem not in pages:
             old.unlink()
     for key, page in pages.items():
-        text.write(out / "feedback" / f"{key}.html", page)
-    text.write(out / "summary.html", feedback.summary(graded, title, "feedback/{key}.html"))
+        write_file(out / "feedback" / f"{key}.html", page)
+    write_file(out / "summary.html", feedback.summary(graded, title, "feedback/{key}.html"))
     return pages
 
 

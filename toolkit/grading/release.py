@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..lessons import building, record, registry
+from ..lessons.files import write_file
 from ..lessons.running import BadNotebook, read_notebook
 from . import text
 
@@ -96,7 +97,7 @@ def release(
     files[folder / RECORD] = _dump(chosen)
     _check_folder(folder, files, exercises, force)
     for path, content in files.items():
-        text.write(path, content)
+        write_file(path, content)
     return list(files)
 
 

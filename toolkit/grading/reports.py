@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..lessons.files import write_file
 from . import text
-from .results import DONE, Graded, Student, TaskResult
+from .results import DONE, NOT_TRIED, Graded, Student, TaskResult
 
 PRINTED = 2000
 """Characters of what an answer printed that a report repeats."""
@@ -61,7 +62,7 @@ def write(
     for student, theirs in by_student(graded):
         files[f"gradescope/{student.key}.json"] = _json(gradescope(theirs))
     for name, content in files.items():
-        text.write(folder / name, content)
+        write_file(folder / name, content)
     return remarks
 
 
@@ -113,7 +114,7 @@ def grades(graded: Iterable[Graded]) -> str:
         tasks.setdefault(one.lesson, {}).update({task.task: task.title for task in one.tasks})
     header = ["key", "name", *ids, "score", "points"]
     for lesson in sorted(tasks):
-        header += [f"{lesson} {word}" for word in ("file", "score", "points", "late", "problem")]
+        header += [f"{lesson} {word}" for word in _WORDS]
         header += [f"task {task}" for task in tasks[lesson]]
     rows = [[*header, "to look at"]]
     for student, theirs in students:
@@ -126,12 +127,17 @@ def grades(graded: Iterable[Graded]) -> str:
     return "\ufeff" + _table([[cell(value) for value in row] for row in rows])
 
 
+_WORDS = ("file", "score", "points", "late", "problem", "not tried")
+"""The columns of a lesson, before those of its tasks."""
+
+
 def _lesson_cells(one: Graded | None, tasks: Iterable[str]) -> list[str]:
     if one is None:
-        return [""] * (5 + len(list(tasks)))
+        return [""] * (len(_WORDS) + len(list(tasks)))
     scores = {task.task: text.points(task.score) for task in one.tasks}
+    untried = [f"task {task.task}" for task in one.tasks if task.state == NOT_TRIED and not one.problem]
     late = "late" if one.late else ""
-    return [one.file, text.points(one.score), text.points(one.points), late, one.problem,
+    return [one.file, text.points(one.score), text.points(one.points), late, one.problem, ", ".join(untried),
             *(scores.get(task, "") for task in tasks)]  # fmt: skip
 
 

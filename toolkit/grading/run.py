@@ -22,8 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..lessons import diagnose, record, registry
+from ..lessons.files import write_file
 from ..lessons.running import BadNotebook, read_notebook
-from . import marking, text
+from . import marking
 from .collect import Submission
 from .results import Graded, Student, TaskResult, from_json, to_json
 from .sandbox import Box, Limits, NoSandbox
@@ -359,7 +360,7 @@ def _name(raw: bytes, fingerprint: bytes) -> str:
 
 def _keep(path: Path, result: dict) -> None:
     """Write a result so that a kill leaves all of it or nothing."""
-    text.write(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    write_file(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
 
 
 def _kept(path: Path) -> Graded | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import unicodedata
-from pathlib import Path
 
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor moves
@@ -53,17 +50,3 @@ def points(value: float) -> str:
 def counted(number: float, word: str) -> str:
     """'1 point', '2 points', '2.5 points'."""
     return f"{points(number)} {word}" if number == 1 else f"{points(number)} {word}s"
-
-
-def write(path: Path, text: str | bytes) -> None:
-    """Write a file in one move: it is there as a whole, or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf8") if isinstance(text, str) else text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -24,6 +24,8 @@ from typing import Annotated
 import nbformat
 import typer
 
+from .files import write_file
+
 LONGEST_CELL = 25  # lines
 TIMEOUT = 600  # seconds for one cell
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -351,7 +353,7 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print):
             elif not built.problems:
                 built.changed = built.path.read_text(encoding="utf-8") != built.text
                 if built.changed:
-                    _write(built.path, built.text)
+                    write_file(built.path, built.text)
             good = good and not built.problems
             state = (
                 "FAILED"
@@ -367,16 +369,6 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print):
             for problem in built.problems:
                 report(f"  {built.path.name}: {problem}")
     return good
-
-
-def _write(path, text):
-    """Replace a file in one step, so that a stop in the middle leaves the old one whole."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".tmp", delete=False
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, path.stat().st_mode)
-    os.replace(file.name, path)
 
 
 def command(

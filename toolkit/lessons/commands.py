@@ -125,6 +125,7 @@ def build(
     """Build exercises/NN_*.ipynb and the package's record of the lesson from solutions/NN_*.ipynb."""
     from .building import BuildError
     from .building import build as build_one
+    from .files import write_file
 
     paths = solutions or sorted(Path("solutions").glob("[0-9][0-9]_*.ipynb"))
     if not paths:
@@ -146,8 +147,7 @@ def build(
                 print(f"{file.name} in {file.parent.name}/ is not what {path.name} gives: run toolkit build")
                 code = 1
             else:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(text.encode())
+                write_file(file, text)
                 print(f"wrote {file.parent.name}/{file.name}")
         if not check_only:
             print(f"{path.name}: built")

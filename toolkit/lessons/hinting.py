@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from . import record, registry
+from .files import write_file
 
 
 def state_file() -> Path:
@@ -52,12 +53,8 @@ def shown(task_id: str) -> int:
 def remember(task_id: str, count: int) -> bool:
     """Keep how many hints of a task have been shown; False when that cannot be written."""
     state = {**_read(), task_id: count}
-    path = state_file()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", "utf8")
-        temporary.replace(path)
+        write_file(state_file(), json.dumps(state, indent=1, sort_keys=True) + "\n")
     except OSError:
         return False
     return True
