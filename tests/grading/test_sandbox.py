@@ -398,6 +398,33 @@ def test_nothing_survives_a_box(kind):
     assert _running(mark) == [] and not any(one.is_running() for one in family) and not folder.exists()
 
 
+STARTED = """
+import os, signal, subprocess, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+subprocess.Popen(["sleep", "{mark}"], start_new_session=True)
+if os.fork() == 0:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "{mark}"])
+    os.execvp("sleep", ["sleep", "{mark}"])
+kept = 7
+while True: time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_cell_has_started_ends_with_it_at_the_deadline(boxes, kind):
+    mark = f"{secrets.randbelow(10**9)}.5"
+    with kernel_in(boxes(kind)) as kernel:
+        ran = kernel.run(STARTED.format(mark=mark), 2.0, 10**6)
+        assert "still running after 2 s" in ran.stopped and kernel.alive
+        gone = time.monotonic() + 5
+        while _running(mark) and time.monotonic() < gone:
+            time.sleep(0.05)
+        assert _running(mark) == []
+        assert run(kernel, "print(kept)") == 7  # the kernel itself goes on
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kernel_is_in_a_process_group_of_its_own(boxes, kind):
     with kernel_in(boxes(kind)) as kernel:

@@ -12,7 +12,7 @@ from . import apart, noting
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent
 
-_LESSONS = ("__init__", "task", "probes", "diagnose", "record", "registry", "running")
+_LESSONS = ("__init__", "task", "probes", "diagnose", "record", "registry", "running", "trying")
 _GRADING = ("zygote", "wire", "inside", "noting")
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import json
 import os
 import pkgutil
@@ -25,6 +26,7 @@ import signal
 import struct
 import sys
 import tempfile
+import time
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x20000000
 _NOSUID, _NODEV, _NOEXEC, _READONLY, _REMOUNT, _BIND = 2, 4, 8, 1, 32, 4096
@@ -96,8 +98,18 @@ class Child:
         return bool(self.parent)
 
     def interrupt(self) -> None:
-        if self.alive():
-            os.kill(self.pid, signal.SIGINT)
+        """Interrupt the kernel, and kill what it has started, which would go on beside its next cells."""
+        if not self.alive():
+            return
+        os.kill(self.pid, signal.SIGINT)
+        for _ in range(100):  # what forks without end is not met as a whole
+            left = [pid for pid in _family("self") if pid not in (self.parent, self.pid) and _runs(pid)]
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
 
     def end(self) -> None:
         """Kill the kernel; with namespaces of its own everything that it started dies with it."""
@@ -106,19 +118,33 @@ class Child:
             os.waitpid(self.parent, 0)
             self.parent = 0
         # Without namespaces what it started outlives it and has become ours.
-        while left := _children():
+        while left := _children("self"):
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(-1, 0)
 
 
-def _children() -> list[int]:
-    """The processes whose parent is this one."""
+def _children(pid: int | str) -> list[int]:
+    """The processes whose parent is this one; none where the system does not list them."""
+    found = []
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError), open(path) as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+def _family(pid: int | str) -> list[int]:
+    """The processes that come from this one."""
+    return [one for child in _children(pid) for one in (child, *_family(child))]
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there, and not only its exit code that nobody has asked for."""
     try:
-        with open("/proc/thread-self/children") as file:
-            return [int(pid) for pid in file.read().split()]
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
-        return []  # a kernel without this list
+        return False
 
 
 def _run(entry, order: dict, writing: int) -> None:

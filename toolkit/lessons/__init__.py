@@ -55,6 +55,7 @@ _HOME = {
     ),
     **dict.fromkeys(["read_axes", "axes_values", "error_lines"], "probes"),
     **dict.fromkeys(["check", "judge", "CheckFailed", "NotTried", "NotYet"], "checking"),
+    **dict.fromkeys(["attempt", "look"], "trying"),
     "progress": "widget",
 }
 
