@@ -751,6 +751,9 @@ for one in HOSTILE:
 
 for shown, text in {
     "one print of 30 MB": "print('x' * 30_000_000)",
+    "one print of 100 MB": "print('x' * 100_000_000)",
+    "prints without end, plainly": "while True: print('x' * 1000)",
+    "prints without end, slowly": "import time\nwhile True: print('x' * 1000); time.sleep(1e-5)",
     "100,000 displays": "from IPython.display import display\nfor n in range(100_000): display(n)",
     "a stream of large messages": "import json\nfrom jupyter_client.session import json_packer\n"
     "kernel = get_ipython().kernel\nthread, session = kernel.iopub_thread, kernel.session\n"
@@ -787,6 +790,26 @@ for shown, text in {
     "every file closed": "import os; os.closerange(0, 300)",
 }.items():
     cells(HOSTILE, f"{shown}, in a cell of its own", text, slow=True)
+
+for shown, text in {
+    "6 MB": "for n in range(6000): print('x' * 1000)",
+    "100 MB at once": "print('x' * 100_000_000)",
+    "5000 displays": "from IPython.display import display\nfor n in range(5000): display(n)",
+}.items():
+
+    @case(ODD, f"{shown} in the cell of an answer", slow=True)
+    def _(nb, text=text):
+        answer(nb, f"{RIGHT}\n{text}")
+
+
+@case(HOSTILE, "prints without end in the cell of an answer", marks=(0, 1), slow=True)
+def _(nb):
+    answer(nb, "while True: print('x' * 1000)")
+
+
+HOSTILE[-1].says["0.1"] = (
+    "recover_x0 is not defined, because the answer cell of 0.1 makes output without end (more than 5,000,000"
+)
 
 for shown, text, words in (
     ("os._exit", "import os; os._exit(0)", "The check ended its Python process"),

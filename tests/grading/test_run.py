@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import classes
@@ -67,6 +68,26 @@ def test_the_same_bytes_whatever_the_workers_and_the_secret_seed(folder, graded,
         folder, tmp_path, lessons=["00"], options=Options(solutions=ROOT / "solutions", jobs=jobs)
     )
     assert results(tmp_path) == results(graded[1])
+
+
+WILD = (
+    "while True: print('x' * 1000)",
+    "while True:\n    try:\n        import time; time.sleep(1)\n    except BaseException: pass",
+    "import os\nwhile True: os.fork()",
+    "import os; os._exit(0)",
+)
+
+
+def test_the_same_bytes_beside_submissions_that_take_what_they_can(tmp_path):
+    made = classes.notebooks("00", len(WILD) + 4)
+    for notebook, source in zip(made, WILD, strict=False):
+        next(cell for cell in notebook.cells if cell["id"] == "answer-0-1").source = source
+    files = {f"s{n}": classes.text(notebook) for n, notebook in enumerate(made)}
+    folder = classes.folders(files, tmp_path / "in", NOTEBOOK)
+    for jobs in (2, 6):
+        options = replace(OPTIONS, jobs=jobs, deadline=6.0)
+        course.grade_class(folder, tmp_path / f"out{jobs}", lessons=["00"], options=options)
+    assert results(tmp_path / "out2") == results(tmp_path / "out6")
 
 
 @pytest.mark.parametrize("lms", ["canvas", "moodle", "gradescope"])

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from types import SimpleNamespace
 
 from ..lessons import diagnose
-from ..lessons.running import SENT
+from ..lessons.running import BUDGET, SENT
 from ..lessons.task import Say
 from . import noting, wire
 
@@ -99,6 +100,20 @@ def begin() -> None:
     _publish = shell.display_pub.publish
     shell.display_formatter.active_types = ["text/plain"]  # nobody looks at the pictures,
     shell.display_formatter.mimebundle_formatter.enabled = False  # so that none is drawn
+    shell.kernel.iopub_thread.schedule(_cut_output)  # a stream's hooks belong to the thread that adds them
+
+
+def _cut_output() -> None:
+    """Cut what is printed at once to little more than is kept: a message of tens of megabytes would end the
+    connection to the grader, which then could not tell what is the matter.
+    """
+
+    def cut(message):
+        message["content"]["text"] = message["content"]["text"][: BUDGET + 1]
+        return message
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.register_hook(cut)
 
 
 judge = check

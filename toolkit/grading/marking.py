@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from types import SimpleNamespace
 
 from ..lessons import diagnose, record, registry
 from ..lessons.diagnose import SEEDS, Seen
-from ..lessons.running import BadNotebook, Ran, Runner, Step, error_of
+from ..lessons.running import BUDGET, BadNotebook, Ran, Runner, Step, error_of
 from ..lessons.task import Made, Task
 from . import noting, wire
 from .assemble import assemble
@@ -30,9 +31,6 @@ from .text import line, plain
 
 PACKAGE = Path(__file__).parents[1]
 """The folder of the package, which no student's kernel sees as it is."""
-
-BUDGET = 5_000_000
-"""Characters of output a cell may make."""
 
 _INSIDE = '__import__("toolkit.grading.inside", fromlist=["x"])'
 _PUBLIC = [[SEEDS[0], 1], *([seed, 1] for seed in SEEDS[1:]), [SEEDS[0], 2]]
@@ -71,11 +69,13 @@ def make_key(lesson: record.Lesson, base, box: Box, secret: bytes, deadline: flo
     """Run the solution in a kernel of its own.  Raises NoKey when it does not pass.
 
     base: the solution notebook.  deadline: seconds a cell; by default ten times the slowest cell of the
-    solution, and 20 at least.
+    solution, rounded up to 20, 40, 80, ..., so that it is hardly ever another one in the next run.
     """
-    sent, slowest, started = {}, 0.0, time.monotonic()
+    sent, slowest = {}, 0.0
     marker = Marker(Key(lesson, secret, deadline=deadline or 600.0, total=3600.0), base, box)
     with marker.runner(base) as (runner, _):
+        runner.ready(runner.steps[0])
+        started = time.monotonic()
         for step in runner.steps:
             began = time.monotonic()
             if step.check:
@@ -89,8 +89,8 @@ def make_key(lesson: record.Lesson, base, box: Box, secret: bytes, deadline: flo
                 if ran.stopped or ran.ename:
                     raise NoKey(f"Cell {step.id} of the solution {ran.stopped or error_of(ran)}")
             slowest = max(slowest, time.monotonic() - began)
-    total = 10 * (time.monotonic() - started)
-    key = Key(lesson, secret, sent, deadline or max(20.0, 10 * slowest), max(120.0, total))
+    total = _rounded(10 * (time.monotonic() - started), 120.0)
+    key = Key(lesson, secret, sent, deadline or _rounded(10 * slowest, 20.0), total)
     for task_id in sent:
         marker = Marker(key, base, box)
         result = marker.judge(lesson.cell(task_id), sent[task_id], lambda told=sent[task_id]: told)
@@ -100,6 +100,11 @@ def make_key(lesson: record.Lesson, base, box: Box, secret: bytes, deadline: flo
             why = result.sentence or "its values are not those that the package expects."
             raise NoKey(f"The solution of task {task_id} does not pass: {why}")
     return key
+
+
+def _rounded(seconds: float, least: float) -> float:
+    """The first of least, 2 least, 4 least, ... that is no shorter."""
+    return least * 2 ** max(0, math.ceil(math.log2(seconds / least)))
 
 
 class Marker:

@@ -28,10 +28,10 @@ DEADLINE = 60.0
 it."""
 
 BUDGET = 5_000_000
-"""Characters of output a cell may make."""
+"""Characters of output that are kept of a cell; one that then goes on has no end, see `Kernel.run`."""
 
 MESSAGES = 2000
-"""Outputs other than text a cell may make: beyond some thousands the kernel itself begins to lose
+"""Outputs other than text after which it is the same: beyond some thousands the kernel itself begins to lose
 messages."""
 
 _GRACE = 3.0
@@ -132,6 +132,8 @@ class Ran:
     sent: list[str] = field(default_factory=list)  # what the grader's own check sent, see toolkit.grading
 
 
+_LATE = "was still running after {:g} s: is there a loop that never ends?"
+
 SENT = "application/x-toolkit-seen"
 """The type of display by which a check in a student's kernel sends what it saw to the grader."""
 
@@ -198,40 +200,52 @@ class Kernel:
     def run(self, source: str, deadline: float, budget: int) -> Ran:
         """Run a cell; it is interrupted at the deadline, and the kernel is ended if that does not help.
 
-        Returns what the cell did.  Afterwards `alive` tells whether the kernel can run another one.
+        budget: characters of output after which a cell that goes on is taken for one without an end; what it
+        prints from there on is not kept.  Returns what the cell did.  Afterwards `alive` tells whether the
+        kernel can run another one.
         """
         ran, size, shown, quiet_since, replied = Ran(), 0, 0, time.monotonic(), False
         asked = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
-        end = time.monotonic() + deadline
+        end, late = time.monotonic() + deadline, _LATE.format(deadline)
+        why = late
         while True:
             now = time.monotonic()
             if now > end:
                 if ran.stopped:
                     return self._ended(ran)
-                ran.stopped = f"was still running after {deadline:g} s: is there a loop that never ends?"
+                ran.stopped, end = why, now + _GRACE
                 self.manager.interrupt_kernel()
-                end = now + _GRACE
             try:
                 message = self._published(min(0.2, max(0.01, end - now)))
                 if message is None:
                     if not self.manager.is_alive():
                         return self._ended(ran, self._why_ended())
-                    replied = replied or self._replied(asked)
+                    if not replied and self._replied(asked):
+                        replied, quiet_since = True, time.monotonic()
                     if replied and time.monotonic() - quiet_since > _GRACE:
-                        return ran  # the closing message was lost on the way; everything else has come
+                        why = "left a kernel that does not answer."
+                        return ran if self._listens_again() else self._ended(ran, why)
                     continue
                 size, shown = size + _size(message["content"]), shown + ("data" in message["content"])
-                done = _take(message, asked, ran)
+                flooded = size > budget or shown > MESSAGES
+                done = _take(message, asked, ran, keep=not flooded)
             except Exception as error:  # code in the kernel can write to its sockets whatever it likes
                 return self._ended(ran, f"sent what is no message of a notebook ({type(error).__name__}).")
             quiet_since = time.monotonic()
-            if size > budget or shown > MESSAGES:
-                what = (
-                    f"more than {budget:,} characters" if size > budget else f"more than {MESSAGES:,} outputs"
-                )
-                return self._ended(ran, f"makes output without end ({what}).")
             if done:
                 return ran if self.alive else self._ended(ran, self._why_ended())
+            if flooded and why is late:
+                many = f"{budget:,} characters" if size > budget else f"{MESSAGES:,} outputs"
+                end, why = min(end, quiet_since + _GRACE), f"makes output without end (more than {many})."
+
+    def _listens_again(self) -> bool:
+        """Listen anew to what the kernel publishes, when the message that closes a cell was lost on the way:
+        a message that is too big ends the connection.
+        """
+        self.client.iopub_channel.stop()
+        self.client._iopub_channel = None  # made anew when it is asked for
+        self.client.iopub_channel.start()
+        return self._ready(10.0)
 
     def _ended(self, ran: Ran, why: str = "") -> Ran:
         """What a cell did that was the last of this kernel."""
@@ -274,16 +288,19 @@ class Kernel:
             self.manager = None
 
 
-def _take(message, asked: str, ran: Ran) -> bool:
-    """Note in `ran` what a message of the kernel says about the cell; True when the cell has ended."""
+def _take(message, asked: str, ran: Ran, keep: bool = True) -> bool:
+    """Note in `ran` what a message of the kernel says about the cell; True when the cell has ended.
+
+    keep: what it prints, too.
+    """
     kind, content = message["msg_type"], message["content"]
     if message["parent_header"].get("msg_id") != asked:
         return False
     if kind == "stream" and content["name"] == "stdout":
-        ran.text += content["text"]
+        ran.text += content["text"] if keep else ""
     elif kind == "error":
         ran.ename, ran.evalue = str(content["ename"]), str(content["evalue"])
-    elif kind == "display_data" and isinstance(content["data"].get(SENT), str):
+    elif kind == "display_data" and isinstance(content["data"].get(SENT), str) and len(ran.sent) < MESSAGES:
         ran.sent.append(content["data"][SENT])
     return kind == "status" and content["execution_state"] == "idle"
 
@@ -354,7 +371,7 @@ class Runner:
         for earlier in self.steps[: self.steps.index(step) + 1]:
             wanted = others or earlier is step or not earlier.check
             if earlier.ran is None and not earlier.skip and wanted:
-                self._ready(earlier)
+                self.ready(earlier)
                 earlier.ran = self._late() or self.kernel.run(earlier.source, self.deadline, self.budget)
         return step.ran or Ran()
 
@@ -364,7 +381,7 @@ class Runner:
             return None
         return Ran(stopped=f"was not run: the cells before it took more than {self.total:.0f} s together.")
 
-    def _ready(self, step: Step) -> None:
+    def ready(self, step: Step) -> None:
         """A living kernel in the state that the cells before this step have left.
 
         Raises BadNotebook when the cells end every kernel.
