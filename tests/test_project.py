@@ -51,3 +51,14 @@ def test_the_code_on_the_front_page_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.strip() == "torch.Size([500, 2]) 20"
+
+
+def test_every_package_takes_the_oldest_python_that_we_declare():
+    """A pin that needs a newer one would break `make lab` there, and nothing here would show it."""
+    from importlib.metadata import distributions
+
+    from packaging.specifiers import SpecifierSet
+
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    needs = {d.name: d.metadata["Requires-Python"] for d in distributions()}
+    assert not {name: spec for name, spec in needs.items() if spec and oldest not in SpecifierSet(spec)}
