@@ -1,5 +1,6 @@
 """The project's own files agree with each other."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -62,3 +63,18 @@ def test_every_package_takes_the_oldest_python_that_we_declare():
     oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
     needs = {d.name: d.metadata["Requires-Python"] for d in distributions()}
     assert not {name: spec for name, spec in needs.items() if spec and oldest not in SpecifierSet(spec)}
+
+
+def test_the_figures_on_grading_are_those_of_the_benchmark():
+    found = json.loads((ROOT / "benchmarks/results/amd-epyc-2-cores-grading.json").read_text("utf8"))
+    page = (ROOT / "docs/grading.md").read_text("utf8")
+    rows = dict(re.findall(r"^\| (0\d)[^|]* (\|.*)\|$", page, re.MULTILINE))
+    assert {f"lesson {lesson}" for lesson in rows} == {name for name in found if name.startswith("lesson")}
+    for lesson, row in rows.items():
+        one = found[f"lesson {lesson}"]
+        measured = (*one["nbgrader_s_each"], *one["toolkit_s_each"], one["ratio"])
+        for shown, number in zip(row.strip("| ").split("|"), measured, strict=True):
+            assert float(shown) == pytest.approx(number, rel=0.03)
+    seconds = [run["seconds"] for run in found["large class"]["runs"] if run["workers"] == 2]
+    told = re.search(r"ten of them hostile, take (\d+) s", page)
+    assert min(seconds) - 1 <= int(told[1]) <= max(seconds) + 1

@@ -36,8 +36,8 @@ def box(lesson: str, kind: str = "auto", limits: sandbox.Limits | None = None):
     with tempfile.TemporaryDirectory(prefix="tk") as folder:
         staged = stage.stage(Path(folder), [lesson])
         sources = [cell.source for cell in solution(lesson).cells if cell.cell_type == "code"]
-        modules = [*stage.modules_of(sources), f"toolkit.lessons._probes_{lesson}"]
-        with sandbox.Box(staged, modules, limits or sandbox.Limits(), kind) as made:
+        imports = [*stage.imports_of(sources), f"toolkit.lessons._probes_{lesson}"]
+        with sandbox.Box(staged, imports, limits or sandbox.Limits(), kind) as made:
             yield made
 
 

@@ -28,7 +28,7 @@ from . import marking
 from .collect import Submission
 from .results import Graded, Student, TaskResult, from_json, to_json
 from .sandbox import Box, Limits, NoSandbox
-from .stage import modules_of, stage
+from .stage import imports_of, stage
 
 FORMAT = 1
 """Of the files in OUT/state."""
@@ -71,8 +71,8 @@ class _Place:
             self.close()
             raise
         sources = [cell.source for cell in self.base.cells if cell.cell_type == "code"]
-        modules = [*modules_of(sources), f"toolkit.lessons._probes_{lesson}"]
-        self.box = Box(self.folder, modules, work.limits, work.isolation, work.hidden)
+        imports = [*imports_of(sources), f"toolkit.lessons._probes_{lesson}"]
+        self.box = Box(self.folder, imports, work.limits, work.isolation, work.hidden)
 
     def close(self) -> None:
         if hasattr(self, "box"):
@@ -279,8 +279,7 @@ def _mark_all(jobs, works: dict[str, Work], options: Options) -> Iterator[tuple[
         try:
             with _backend(options):
                 count = 1 if attempt == 2 else min(effective_n_jobs(options.jobs), len(left))
-                everywhere = {"n_jobs": count, "return_as": "generator_unordered", "pre_dispatch": "2*n_jobs"}
-                with Parallel(**everywhere) as parallel:
+                with Parallel(n_jobs=count, return_as="generator_unordered") as parallel:
                     keyless = [work for lesson, work in works.items() if lesson not in ready]
                     first = [delayed(_with_key)(work, options.deadline) for work in keyless]
                     first += [delayed(_warm)(work) for work in keyless[:1] * (count - len(keyless))]

@@ -1,6 +1,6 @@
 """Where students' kernels run: bubblewrap when it is there, else limits only, and what that leaves open.
 
-`Box(stage, modules, ...)` starts one process (see zygote.py) that imports everything, and `Box.kernel()`
+`Box(stage, imports, ...)` starts one process (see zygote.py) that imports everything, and `Box.kernel()`
 forks a kernel from it.  Inside bubblewrap there is no network, the system is read-only, /tmp, HOME and
 shared memory are private and small, the environment is empty, nothing of the project is there but the
 staged package (stage.py), and a kernel can make no namespaces.  A watchdog counts the memory and the
@@ -216,12 +216,12 @@ def _environment(book: str, home: str = "/home/s") -> dict[str, str]:
 class Box:
     """A process that forks kernels, alone in its sandbox.
 
-    stage: the staged package (stage.py).  modules: names imported before the first fork.  kind: 'auto',
+    stage: the staged package (stage.py).  imports: names imported before the first fork.  kind: 'auto',
     'bubblewrap' or 'limits'.  hidden: folders to keep out of sight.  `ended` says why the watchdog ended it.
     """
 
-    def __init__(self, stage: Path, modules: list[str], limits: Limits, kind="auto", hidden=()):
-        self.stage, self.modules, self.limits = stage, modules, limits
+    def __init__(self, stage: Path, imports: list[str], limits: Limits, kind="auto", hidden=()):
+        self.stage, self.imports, self.limits = stage, imports, limits
         self.hidden, self.kind = tuple(hidden), found(kind)
         self.process, self.folder, self.ended, self.used = None, None, "", False
         self.users = [_NOBODY, None] if os.geteuid() == 0 and self.kind != "limits" else [None]
@@ -260,7 +260,7 @@ class Box:
             line = bubblewrap(self.stage, sockets, self.hidden, self.kind == "nested")
             env = _environment("/book")
         mode = "nested" if self.kind == "nested" else "plain"
-        program = [sys.executable, "-m", "toolkit.grading.zygote", mode, ",".join(self.modules)]
+        program = [sys.executable, "-m", "toolkit.grading.zygote", mode, ",".join(self.imports)]
         self._launch([*line, *program], env, home, sockets)
         self.ended, self.used = "", False
         threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()

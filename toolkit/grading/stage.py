@@ -53,7 +53,7 @@ def _fill(target: Path, source: Path, names) -> None:
         shutil.copy(source / f"{name}.py", target)
 
 
-def modules_of(sources) -> list[str]:
+def imports_of(sources) -> list[str]:
     """What cells import, to be imported before the first fork: modules, and names that modules fetch.
 
     What is not Python is passed over.

@@ -132,8 +132,6 @@ class Ran:
     sent: list[str] = field(default_factory=list)  # what the grader's own check sent, see toolkit.grading
 
 
-_LATE = "was still running after {:g} s: is there a loop that never ends?"
-
 SENT = "application/x-toolkit-seen"
 """The type of display by which a check in a student's kernel sends what it saw to the grader."""
 
@@ -206,14 +204,14 @@ class Kernel:
         """
         ran, size, shown, quiet_since, replied = Ran(), 0, 0, time.monotonic(), False
         asked = self.client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False)
-        end, late = time.monotonic() + deadline, _LATE.format(deadline)
-        why = late
+        end, flood = time.monotonic() + deadline, ""
         while True:
             now = time.monotonic()
             if now > end:
                 if ran.stopped:
                     return self._ended(ran)
-                ran.stopped, end = why, now + _GRACE
+                late = f"was still running after {deadline:g} s: is there a loop that never ends?"
+                ran.stopped, end = flood or late, now + _GRACE
                 self.manager.interrupt_kernel()
             try:
                 message = self._published(min(0.2, max(0.01, end - now)))
@@ -223,8 +221,9 @@ class Kernel:
                     if not replied and self._replied(asked):
                         replied, quiet_since = True, time.monotonic()
                     if replied and time.monotonic() - quiet_since > _GRACE:
-                        why = "left a kernel that does not answer."
-                        return ran if self._listens_again() else self._ended(ran, why)
+                        if not self._listens_again():
+                            self._ended(ran, "left a kernel that does not answer.")
+                        return ran
                     continue
                 size, shown = size + _size(message["content"]), shown + ("data" in message["content"])
                 flooded = size > budget or shown > MESSAGES
@@ -234,9 +233,10 @@ class Kernel:
             quiet_since = time.monotonic()
             if done:
                 return ran if self.alive else self._ended(ran, self._why_ended())
-            if flooded and why is late:
+            if flooded and not flood:
                 many = f"{budget:,} characters" if size > budget else f"{MESSAGES:,} outputs"
-                end, why = min(end, quiet_since + _GRACE), f"makes output without end (more than {many})."
+                flood = f"makes output without end (more than {many})."
+                end = min(end, quiet_since + _GRACE)
 
     def _listens_again(self) -> bool:
         """Listen anew to what the kernel publishes, when the message that closes a cell was lost on the way:
