@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing PyTorch and JupyterLab into $(VENV): once, some minutes."
 	$(PIP) $(TORCH_FLAGS) torch
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[book,test]'
 	@# JupyterLab would ask each new reader whether to fetch news.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >$(VENV)/.log 2>&1
 	@touch $@
@@ -70,7 +70,7 @@ $(VENV)/.nbgrader: $(STAMP)
 
 # These two would pull a second torch; the few packages that their samplers import are in the extra.
 $(VENV)/.bench: $(STAMP)
-	$(PIP) --editable '.[bench]'
+	$(PIP) --editable '.[book,test,bench]'
 	$(PIP) --no-deps k-diffusion smalldiffusion
 	@touch $@
 

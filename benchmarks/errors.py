@@ -15,7 +15,19 @@ import numpy as np
 import torch
 
 from benchmarks.peers import part
-from toolkit import VE, VP, Discrete, Mixture, ddim, dpm_solver, grids, initial_noise, multistep, ode, sample
+from toolkit import (
+    VE,
+    VP,
+    Discrete,
+    Mixture,
+    ddim,
+    dpm_solver,
+    grids,
+    initial_noise,
+    multistep,
+    ode,
+    sample,
+)
 from toolkit.convergence import reference
 
 CALLS = (5, 10, 20, 50, 100, 200)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from benchmarks.__main__ import RESULTS, machine, tag
-from tests.grading import classes
+from tests.book.grading import classes
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ("00", "02", "04")
@@ -36,7 +36,7 @@ HOSTILE = {
     "kills what it can": "import os; os.kill(-1, 9)",
     "a segmentation fault": "import ctypes; ctypes.string_at(0)",
     "files": "n = 0\nwhile True:\n    n += 1; open(f'/tmp/{n}', 'w').write('x' * 10**6)",
-    "replaces the check": "import toolkit.lessons as t; t.check = lambda *a, **k: print('0.1 done')",
+    "replaces the check": "import book.lessons as t; t.check = lambda *a, **k: print('0.1 done')",
     "the network": "import socket; socket.create_connection(('192.0.2.1', 80), 1)",
 }
 
@@ -92,7 +92,7 @@ def beside_nbgrader(command: str, lesson: str, students: int, rounds: int) -> di
 
 
 def ours_command(source, out, lesson, jobs=-1) -> list[str]:
-    line = [sys.executable, "-m", "toolkit", "grade", str(source), "-o", str(out), "--lesson", lesson]
+    line = [sys.executable, "-m", "book", "grade", str(source), "-o", str(out), "--lesson", lesson]
     return [*line, "--jobs", str(jobs)]
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from book.ch00.figures import journey_rows
+from book.plots import journey
 from toolkit import Discrete
-from toolkit.figures.start import journey_rows
 from toolkit.networks import digits_model
-from toolkit.plots import journey
 
 LABELS = torch.tensor([3, 0, 1, 2, 4, 5, 6])  # the network is told which digit to draw
 

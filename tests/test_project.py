@@ -11,7 +11,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NEEDED = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+EXTRAS = PROJECT["optional-dependencies"]
+NEEDED = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["test"]]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 
 
@@ -37,7 +38,7 @@ def test_conda_environment_has_the_same_ranges():
     wanted = {CONDA_NAMES.get(r.name, r.name): r.specifier for r in NEEDED}
     got = {name: Requirement(f"x{given}").specifier for name, given in (conda | pip).items()}
     assert got == wanted
-    assert listed[-1]["pip"][-1] == "--editable ."
+    assert listed[-1]["pip"][-1] == "--editable .[book,test]"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

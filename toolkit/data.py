@@ -16,7 +16,7 @@ import torch
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
-# mean (two coordinates) and scale of the raw sets, from the integrals in `tests/test_data.py`
+# mean (two coordinates) and scale of the raw sets, from the integrals in `tests/toolkit/test_data.py`
 STANDARD = {
     "swiss_roll": ((0.666667, 0.070736), 2.263032),
     "two_moons": ((0.5, 0.25), 0.705050),
@@ -180,8 +180,10 @@ def image_folder(path, size, grey=False):
 
 
 def _read_image(path, size, grey):
-    from PIL import Image, ImageOps
-
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        raise ValueError("reading image files needs pillow: pip install pillow") from None
     try:
         with Image.open(path) as picture:
             picture = ImageOps.exif_transpose(picture).convert("L" if grey else "RGB")

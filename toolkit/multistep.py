@@ -12,13 +12,7 @@ A last step to sigma = 0, where lambda is infinite, is a jump to the predicted x
 import numpy as np
 
 from toolkit.ddim import ddim_coefficients
-from toolkit.exponential import (
-    adams_table,
-    check_choice,
-    check_start,
-    orders_of_steps,
-    run_table,
-)
+from toolkit.exponential import adams_table, check_choice, check_start, orders_of_steps, run_table
 from toolkit.noise import noise_of
 from toolkit.sampling import kept, sampler
 

@@ -1,0 +1,387 @@
+"""Figures of chapter 1: denoising diffusion probabilistic models."""
+
+import math
+
+import numpy as np
+import torch
+
+from book.plots import (
+    COLOURS,
+    GREY,
+    HATCHES,
+    INK,
+    Picture,
+    array,
+    image_grid,
+    listing,
+    mark,
+    new_figure,
+    number,
+    style,
+)
+from toolkit import ddpm as d
+from toolkit.metrics import nearest_neighbour_ratio
+
+# ---- the exact reverse step --------------------------------------------------------------------------------
+
+
+def _normal(x, mean, var):
+    return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
+
+
+def reverse_kernel(mixture, schedule, t, s, x_t, points=1201):
+    """The exact p(x_s | x_t) of one-dimensional mixture data, and the Gaussian of the same mean and variance.
+
+    Bayes' rule on each component: its share is proportional to w_k q(x_t | k), and given it x_s is Gaussian.
+    Returns (x, exact density, Gaussian density, KL of the second from the first in nats); arrays (points,).
+    """
+    weight, mu = mixture.weights.numpy(), schedule.alpha(s) * mixture.means[:, 0].numpy()
+    var = schedule.alpha(s) ** 2 * mixture.stds.numpy() ** 2 + schedule.sigma(s) ** 2
+    ratio, beta = d.transition(schedule, s, t)
+    total = ratio**2 * var + beta
+    share = weight * _normal(x_t, ratio * mu, total)
+    share, mean, spread = share / share.sum(), (beta * mu + ratio * var * x_t) / total, var * beta / total
+    centre = share @ mean
+    width = share @ (spread + (mean - centre) ** 2)
+    reach = 8 * math.sqrt(width)
+    x = np.linspace(centre - reach, centre + reach, points)
+    exact = (share * _normal(x[:, None], mean, spread)).sum(1)
+    gaussian = _normal(x, centre, width)
+    inside = exact > 0
+    log_ratio = np.log(exact[inside] / gaussian[inside])
+    return x, exact, gaussian, float(np.trapezoid(exact[inside] * log_ratio, x[inside]))
+
+
+def _kernel_panel(ax, mixture, schedule, t, s, x_t):
+    """Draw both densities; returns the KL."""
+    x, exact, gaussian, kl = reverse_kernel(mixture, schedule, t, s, x_t)
+    ax.fill_between(x, exact, color="#CFCFCF", linewidth=0)
+    ax.plot(x, exact, label="exact", **mark(0, points=False))
+    ax.plot(x, gaussian, label="best Gaussian", **mark(1, points=False))
+    keep = np.flatnonzero(np.maximum(exact, gaussian) > 1e-3 * exact.max())
+    ax.set(xlim=(x[keep[0]], x[keep[-1]]), ylim=(0, 1.12 * max(exact.max(), gaussian.max())), xlabel="$x_s$")
+    ax.set_yticks([])
+    return kl
+
+
+@style()
+def one_step_or_many(mixture, schedule, t=0.4, steps=(0.4, 0.32, 0.24, 0.04), x_t=0.1):
+    """p(x_s | x_t) for steps of several lengths down from time t: exact, and the best Gaussian."""
+    fig, axes = new_figure(1, len(steps), height=2.5)
+    kls = []
+    for ax, step in zip(axes, steps, strict=True):
+        kls.append(_kernel_panel(ax, mixture, schedule, t, t - step, x_t))
+        ax.set_title(f"step {step:g}\nKL {number(kls[-1])}")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    told = listing([f"{number(kl)} for a step of {step:g}" for step, kl in zip(steps, kls, strict=True)])
+    return Picture(
+        fig,
+        f"The exact distribution of the earlier state given x_t = {x_t:g} at t = {t:g}, and the best "
+        f"Gaussian. A long step has two "
+        f"separate peaks; a short step is one bell. The Kullback-Leibler divergence is {told}.",
+    )
+
+
+@style()
+def step_explorer(mixture, schedule, t=0.5, step=0.5, x_t=0.1):
+    """One panel of `one_step_or_many` beside the marginal densities at t and at s = t - step (not below
+    0).
+    """
+    s = max(0.0, t - step)
+    fig, (left, right) = new_figure(1, 2, height=2.9)
+    x = torch.linspace(-2.8, 2.8, 601, dtype=torch.float64)[:, None]
+    for i, (time, label) in enumerate(((s, "$p_s$, where the step ends"), (t, "$p_t$, where it starts"))):
+        p = mixture.log_prob(x, schedule.alpha(time), schedule.sigma(time)).exp()
+        left.plot(x[:, 0], p, label=f"{label} ({time:.3g})", **mark(2 + i, points=False))
+    left.axvline(x_t, color=INK, linewidth=1, linestyle=":")
+    left.annotate("$x_t$", (x_t, 0), xytext=(4, 3), textcoords="offset points")
+    left.set(title="the noisy data", xlabel="$x$", yticks=[])
+    left.set_ylim(0, left.get_ylim()[1] * 1.35)
+    left.legend(loc="upper left")
+    kl = _kernel_panel(right, mixture, schedule, t, s, x_t)
+    right.set_title(f"$p(x_s\\,|\\,x_t)$: KL from Gaussian {number(kl)}")
+    right.set_ylim(0, right.get_ylim()[1] * 1.25)
+    right.legend(loc="upper right")
+    return Picture(
+        fig,
+        f"A step from t = {t:g} to s = {s:.3g}, from x_t = {x_t:g}. Left: the densities of the noisy data "
+        f"at both times. Right: the exact "
+        f"distribution of x_s given x_t and the Gaussian of the same mean and variance; their divergence is "
+        f"{number(kl)} nats.",
+    )
+
+
+# ---- the forward process and the posterior -----------------------------------------------------------------
+
+
+def demolition(images, schedule, times, seed=0):
+    """Images (n, 1, h, w), a row each, at several times: the same noise along a row."""
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+    columns = [array(d.diffuse(schedule, images, t, noise)) for t in times]
+    signal = [schedule.alpha(t) for t in times]
+    rows = {f"image {i + 1}": np.stack([column[i] for column in columns]) for i in range(len(images))}
+    return image_grid(
+        rows,
+        column_labels=[f"t = {t:g}" for t in times],
+        pixels=48,
+        alt=f"{len(images)} handwritten digits drowning in noise from left to right; the signal level alpha "
+        f"at the columns is "
+        f"{listing([number(a) for a in signal], 10)}. The eye loses the shapes between alpha = 0.8 and 0.5.",
+    )
+
+
+@style()
+def two_clues(schedule, t, s, x0, x_t):
+    """What x_0 says about x_s, what x_t says about it, and the product: the posterior q(x_s | x_t, x_0)."""
+    ratio, beta = d.transition(schedule, s, t)
+    c_0, c_t, tilde = d.posterior(schedule, t, s)
+    clues = {
+        "clue 1: $x_s$ given $x_0$": (schedule.alpha(s) * x0, schedule.sigma(s) ** 2),
+        "clue 2: $x_s$ read off $x_t$": (x_t / ratio, beta / ratio**2),
+        r"both: $q(x_s\,|\,x_t,x_0)$": (c_0 * x0 + c_t * x_t, tilde),
+    }
+    fig, ax = new_figure(height=2.8)
+    reach = 3.2 * math.sqrt(max(v for _, v in clues.values()))
+    x = np.linspace(min(m for m, _ in clues.values()) - reach, max(m for m, _ in clues.values()) + reach, 800)
+    for i, (label, (mean, var)) in enumerate(clues.items()):
+        y = _normal(x, mean, var)
+        ax.plot(x, y, label=f"{label}: {mean:.2f} ± {math.sqrt(var):.2f}", **mark((1, 2, 0)[i], points=False))
+        if i == 2:
+            ax.fill_between(x, y, facecolor="none", edgecolor=GREY, hatch=HATCHES[1], linewidth=0)
+    ax.set(xlabel="$x_s$", yticks=[], xlim=(x[0], x[-1]))
+    ax.set_ylim(0, ax.get_ylim()[1] * 1.05)
+    ax.legend(loc="upper left")
+    told = [f"{mean:.2f} give or take {math.sqrt(var):.2f}" for mean, var in clues.values()]
+    return Picture(
+        fig,
+        f"Three Gaussians over x_s: the clue from x_0 says {told[0]}, the clue from x_t says {told[1]}, and "
+        f"their product, the posterior, "
+        f"{told[2]}: it lies between them and is narrower than both.",
+    )
+
+
+# ---- scores ------------------------------------------------------------------------------------------------
+
+
+@style()
+def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=40, seed=1):
+    """At one x_t in the plane: the conditional scores -eps / sigma of several x_0 drawn from p(x_0 | x_t),
+    and their mean, the score.
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    here = torch.tensor([x_t], dtype=torch.float64)
+    pool = mixture.sample(200_000, seed)
+    log_w = -((here - alpha * pool) ** 2).sum(1) / (2 * sigma**2)
+    pick = torch.multinomial(
+        torch.softmax(log_w, 0), draws, replacement=True, generator=torch.Generator().manual_seed(seed)
+    )
+    ends = alpha * pool[pick]
+    score = mixture.model(schedule).score(here, t)[0]
+    fig, (left, right) = new_figure(1, 2, height=3.7, sharex=True, sharey=True)
+    cloud = alpha * mixture.sample(1500, seed + 1)
+    for ax in (left, right):
+        ax.scatter(*array(cloud).T, s=3, color="#C4C4C4", linewidths=0, rasterized=True)
+        ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
+    for end in ends:
+        left.plot([x_t[0], end[0]], [x_t[1], end[1]], color=COLOURS[6], linewidth=0.8, alpha=0.7)
+    left.plot(*array(ends).T, "o", color=COLOURS[2], markersize=3, label=r"$\alpha_t x_0$, drawn given $x_t$")
+    mean = array(here[0] + sigma**2 * score)
+    left.annotate(
+        "", mean, x_t, arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=2, shrinkA=0, shrinkB=0)
+    )
+    left.plot(*x_t, "s", color=COLOURS[1], markersize=6, label="$x_t$")
+    left.set_title("one $x_t$: many possible targets")
+    left.legend(loc="lower left", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+    axis = torch.linspace(-1.15, 1.15, 15, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)
+    field = mixture.model(schedule).score(grid, t)
+    right.quiver(*array(grid).T, *array(field).T, angles="xy", color=COLOURS[2], width=0.004)
+    right.set_title("the score: their mean, everywhere")
+    conditional = (ends - here) / sigma**2
+    return Picture(
+        fig,
+        f"Left: at one noisy point in a ring of eight clusters, {draws} clean points that could have "
+        f"produced it lie in several clusters; "
+        f"lines join them to the point, and one thick arrow shows the mean. The lengths of the single "
+        f"targets average "
+        f"{number(conditional.norm(dim=1).mean())}, the length of the mean, the score, is "
+        f"{number(score.norm())}. Right: arrows of the score over the "
+        "plane point from outside and inside towards the ring.",
+    )
+
+
+# ---- schedules and weights ---------------------------------------------------------------------------------
+
+
+@style()
+def schedules(tables, alt=None):
+    """alpha-bar and log-SNR of tables {name: Discrete} against t, with the line below which 1 % of the
+    signal's power is left.
+    """
+    fig, (left, right) = new_figure(1, 2, height=3.4)
+    told = []
+    for i, (name, table) in enumerate(tables.items()):
+        t = np.arange(1, table.T + 1) / table.T
+        left.plot(t, table.alpha_bar[1:], label=name, **mark(i, points=False))
+        right.plot(t, 2 * table.lam(t), **mark(i, points=False))
+        below = float((table.alpha_bar[1:] < 0.01).mean())
+        told.append(
+            f"{name} ends at {number(table.alpha_bar[-1])} and spends {100 * below:.1f} % of its steps "
+            f"below 1 %"
+        )
+    left.axhline(0.01, color=GREY, linewidth=1)
+    left.annotate("1 %", (0.02, 0.025), color=INK, fontsize=9)
+    left.set(title=r"$\bar\alpha_t$: signal power left", xlabel="$t$")
+    right.set(title="log SNR", xlabel="$t$", ylim=(-22, 12))
+    fig.legend(loc="outside lower center", ncols=5)
+    return Picture(
+        fig, alt or f"Signal power and log signal-to-noise ratio of {len(tables)} tables. {'; '.join(told)}."
+    )
+
+
+@style()
+def weights(t, found):
+    """Weights of the squared noise error against t, each divided by its mean: only the shape of a weight
+    matters.
+    """
+    fig, ax = new_figure(height=3.3)
+    told = []
+    for i, (name, w) in enumerate(found.items()):
+        w = w / w.mean()
+        ax.plot(t, w, label=name, **mark(i, points=False))
+        told.append(f"{name} {number(w[0])} at the least noise and {number(w[-1])} at the most")
+    ax.set(xscale="log", yscale="log", xlabel="$t$ (log scale)", ylabel="weight / its mean", ylim=(2e-4, 200))
+    ax.legend(loc="upper right", ncols=2)
+    return Picture(
+        fig,
+        f"Weights of the noise error against time, both on log scales, each with mean 1: {'; '.join(told)}.",
+    )
+
+
+# ---- training ----------------------------------------------------------------------------------------------
+
+
+def loss_at(model, data, times, seed=0):
+    """Mean of (eps - eps_hat)^2 an element at each time, on `data` (n, ...): an array."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(data.shape, generator=generator, dtype=torch.float64).to(
+        data
+    )  # one noise for all models and precisions
+    with torch.no_grad():
+        return np.array(
+            [float(d.noise_loss(model, data, torch.full((len(data),), float(t)), noise)) for t in times]
+        )
+
+
+@style()
+def training(losses, times, network, exact, data, samples, window=25):
+    """Three panels: the loss while training, the trained loss against t beside the smallest possible, data
+    and samples.
+
+    losses (steps,); network, exact: `loss_at` of the two models at `times`; data, samples (n, 2).
+    """
+    fig, axes = new_figure(1, 3, height=2.75, gridspec_kw={"width_ratios": [1, 1, 0.85]})
+    losses = array(losses)
+    smooth = losses[: len(losses) // window * window].reshape(-1, window).mean(1)
+    axes[0].plot(window * (np.arange(len(smooth)) + 0.5), smooth, **mark(0, points=False))
+    axes[0].set(title="loss while training", xlabel="step", ylim=(0, None))
+    axes[1].plot(times, exact, label="smallest possible", **mark(0, points=False))
+    axes[1].plot(times, network, label="trained network", **mark(1))
+    axes[1].set(title="loss against $t$", xlabel="$t$ (log scale)", ylim=(0, 1.35), xscale="log")
+    axes[1].legend(loc="upper right", fontsize=8.5)
+    for points, colour, name in ((data, "#A8A8A8", "data"), (samples, COLOURS[2], "samples")):
+        axes[2].scatter(
+            *array(points).T, s=5, color=colour, linewidths=0, alpha=0.7, rasterized=True, label=name
+        )
+    axes[2].legend(loc="center", fontsize=8, markerscale=2.5, frameon=False, handletextpad=0)
+    axes[2].set(title="data, samples", xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal")
+    return Picture(
+        fig,
+        f"Left: the loss falls from {number(smooth[0])} to {number(smooth[-1])} and then stays. Middle: "
+        f"against t, the trained network's loss lies on "
+        f"or just above the smallest possible, which is {number(exact[0])} at t = {number(times[0])} and "
+        f"{number(exact[-1])} at t = {number(times[-1])}. Right: its samples "
+        "gather on the clusters of the data, a few of them in between.",
+    )
+
+
+# ---- digits ------------------------------------------------------------------------------------------------
+
+
+def predict_and_renoise(model, path, times, shown, row=0):
+    """Two rows of one sample's life: the state x_t, and the guess x0_hat that the network makes of it.
+
+    path (steps + 1, n, 1, h, w) and its `times`; shown: indices into them.
+    """
+    states = path[list(shown), row : row + 1]
+    with torch.no_grad():
+        guesses = [array(model.x0(x, times[i]))[0] for i, x in zip(shown, states, strict=True)]
+    return image_grid(
+        {"state $x_t$": [array(x)[0] for x in states], "guess $\\hat x_0$": guesses},
+        column_labels=[f"{times[i]:.2g}" for i in shown],
+        pixels=48,
+        alt="One sample's way from noise to a digit, at the times above the columns. Upper row: the state, "
+        "mere noise until late. Lower row: "
+        "the network's guess of the clean image, a blurred average at first, which changes its mind between "
+        "digits and settles while the state is still noisy.",
+    )
+
+
+def with_neighbours(samples, training, count=10):
+    """Samples, their nearest training images, and those images' own nearest neighbours; ratios above.
+
+    Shows the `count` samples that come closest to copying: smallest nearest-neighbour ratio first.
+    """
+    ratio = nearest_neighbour_ratio(samples, training)
+    order = np.argsort(ratio)[:count]
+    flat = training.flatten(1)
+    near = [int((flat - samples[i].flatten()).square().sum(1).argmin()) for i in order]
+    next_near = [int((flat - flat[j]).square().sum(1).topk(2, largest=False).indices[1]) for j in near]
+    return image_grid(
+        {
+            "sample": [array(samples[i]) for i in order],
+            "nearest training": [array(training[j]) for j in near],
+            "its own nearest": [array(training[j]) for j in next_near],
+        },
+        column_labels=[f"{ratio[i]:.2f}" for i in order],
+        pixels=48,
+        alt=f"The {count} samples out of {len(samples)} that lie closest to the training set, the nearest "
+        f"training image below each, and that image's own "
+        f"nearest neighbour. Ratios of the two distances run from {ratio[order[0]]:.2f} to "
+        f"{ratio[order[-1]]:.2f}; the samples resemble their neighbours but differ in strokes.",
+    )
+
+
+# ---- variances ---------------------------------------------------------------------------------------------
+
+
+@style()
+def variances(found, truth=0.25):
+    """Exact output variance against the number of steps: {name: (steps, variances)}, and the truth as a
+    line.
+    """
+    names = {
+        "posterior": r"posterior ($\tilde\beta$)",
+        "beta": r"beta ($\beta$)",
+        "analytic": r"analytic ($v^\star$)",
+    }
+    fig, ax = new_figure(height=3.0)
+    ax.axhline(truth, color=GREY, linewidth=1, label="true variance")
+    for i, (name, (steps, values)) in enumerate(found.items()):
+        ax.plot(steps, values, label=names.get(name, name), **mark(i))
+    steps = next(iter(found.values()))[0]
+    ax.set(xscale="log", xlabel="steps", ylabel="variance of the samples", ylim=(0, None))
+    ax.set_xticks(steps, [str(n) for n in steps])
+    ax.minorticks_off()
+    ax.legend(loc="lower right")
+    told = listing(
+        [
+            f"{name} {number(v[0], 3)} at {s[0]} steps and {number(v[-1], 4)} at {s[-1]}"
+            for name, (s, v) in found.items()
+        ]
+    )
+    return Picture(
+        fig,
+        f"Variance of DDPM's samples of N(0, {truth:g}) against the number of steps: {told}; the truth is "
+        f"{truth:g}.",
+    )

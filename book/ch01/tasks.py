@@ -1,0 +1,1304 @@
+"""The tasks of lesson 01: the forward process, the posterior, ancestral sampling, the bound and its weights.
+
+In each mistake below the code is wrong on purpose; its sentence is what a tutor would say to it.
+"""
+
+import functools
+import math
+
+import numpy as np
+import torch
+
+from book.lessons import (
+    Made,
+    Mistake,
+    Remark,
+    Task,
+    expression_probe,
+    normal,
+    number_facts,
+    read_axes,
+    uniform,
+)
+from toolkit.ddpm import ddpm, transition
+from toolkit.ddpm import posterior as schedule_posterior
+from toolkit.grids import strided
+from toolkit.mixtures import Mixture
+from toolkit.sampling import exact_variance
+from toolkit.schedules import VE, VP, Discrete
+
+LINEAR = Discrete.linear()
+
+# 1.1: one jump, from a table of betas -----------------------------------------------------------------------
+
+
+def jump(x0, n, noise, betas):
+    """x_n (B, d) straight from x_0 at the steps n (B,), with alpha-bar_0 = 1."""
+    bar = torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])[n][:, None]
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+
+def _jump_with(bar_of, signal=torch.sqrt, noise_scale=lambda bar: (1 - bar).sqrt(), column=True):
+    """A `jump` that goes wrong in one place: the table, one of the two factors, or their shape."""
+
+    def wrong(x0, n, noise, betas):
+        bar = bar_of(betas, n)
+        bar = bar[:, None] if column else bar
+        return signal(bar) * x0 + noise_scale(bar) * noise
+
+    return wrong
+
+
+def _right_bar(betas, n):
+    return torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])[n]
+
+
+def _one_noise_for_all(x0, n, noise, betas):
+    x = x0.clone()
+    for step, beta in enumerate(betas, 1):
+        x = torch.where((step <= n)[:, None], (1 - beta).sqrt() * x + beta.sqrt() * noise, x)
+    return x
+
+
+def probe_jump(answer, seed):
+    """The jump at steps in between, and at both ends of the table."""
+    betas = torch.tensor([uniform(seed, 0.05, 0.3, stream=k) for k in range(6)], dtype=torch.float64)
+    x0, noise = normal(seed, 3, 3), normal(seed, 3, 3, stream=1)
+    return {
+        "x_n for n = 2, 4, 5": answer(x0, torch.tensor([2, 4, 5]), noise, betas),
+        "x_n for n = 0": answer(x0[:1], torch.tensor([0]), noise[:1], betas),
+        "x_n for n = T": answer(x0[:1], torch.tensor([6]), noise[:1], betas),
+    }
+
+
+JUMP = Task(
+    id="1.1",
+    title="One jump, from a table",
+    kind="implement-equation",
+    difficulty=1,
+    minutes=10,
+    points=2,
+    ids=("S02", "S07", "I02", "C01", "BS8", "BS5"),
+    probe=probe_jump,
+    reference=jump,
+    mistakes=(
+        Mistake(
+            _jump_with(_right_bar, signal=lambda bar: bar),
+            "x_0 is multiplied by the product itself. For data of variance 1, what would the variance of "
+            "x_n then be, and what should it be? (Some authors write ᾱ for the root of this product: "
+            "which of the two is the product of the table?)",
+        ),
+        Mistake(
+            _jump_with(_right_bar, noise_scale=lambda bar: 1 - bar),
+            "1 - ᾱ_n is the variance of the noise. By what is a standard normal variable multiplied to "
+            "have that variance?",
+        ),
+        Mistake(
+            _jump_with(lambda betas, n: (1 - betas)[n - 1]),
+            "Only the last beta, β_n, is used here: that is the step from x_{n-1} to x_n. What has "
+            "happened to the signal in the n - 1 steps before?",
+        ),
+        Mistake(
+            _jump_with(lambda betas, n: torch.cumprod(1 - betas, 0)[n]),
+            "The products of the table number T, counted from 0, while n runs from 0 to T. At which "
+            "position does the product of n factors stand, and what is the product of none?",
+        ),
+        Mistake(
+            _jump_with(lambda betas, n: torch.cumprod(1 - betas, 0)[n - 1]),
+            "All is well except at n = 0, where position n - 1 is the last one of the table: Python "
+            "counts from the end. How much noise should x_0 itself carry?",
+        ),
+        Mistake(
+            _jump_with(_right_bar, column=False),
+            "Each row has its own n, and yet your factors change from column to column. Against which "
+            "axis does a tensor of shape (B,) line up when it meets one of shape (B, d)?",
+        ),
+        Mistake(
+            _jump_with(lambda betas, n: 1 - torch.cat([betas[:1] * 0, torch.cumsum(betas, 0)])[n]),
+            "You add the betas up. That is close while they are tiny: what is (1 - β_1)(1 - β_2), "
+            "multiplied out?",
+        ),
+        Mistake(
+            _one_noise_for_all,
+            "You walk the n steps one by one and give each the same noise. The jump's formula holds for "
+            "independent noises, whose variances add up: what adds up in your walk?",
+        ),
+    ),
+    hints=(
+        "One step multiplies the signal by √(1 - β). What do n steps in a row multiply it by?",
+        "The variances form a running product, n of whose factors go into ᾱ_n: so the list has T + 1 "
+        "entries, and the first of them, for n = 0, is the product of no factors.",
+        "Put a 1 in front of the running product of 1 - β, look it up at n, and give the result a second "
+        "axis of length 1, so that it goes with the rows. The root of it scales the signal, the root of "
+        "what is left to 1 scales the noise.",
+    ),
+    asks={
+        "x_n for n = 0": "At n = 0 no step has been taken yet: what should come out, whatever the noise?",
+        "x_n for n = T": "At n = T all T betas have acted. Which entry of your table is looked up there?",
+    },
+)
+
+# 1.2: the posterior for any two times -----------------------------------------------------------------------
+
+
+def posterior(alpha_t, sigma_t, alpha_s, sigma_s):
+    """Weights of x_0 and x_t in the mean of q(x_s | x_t, x_0), and its variance."""
+    ratio = alpha_t / alpha_s
+    beta = sigma_t**2 - ratio**2 * sigma_s**2
+    return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
+
+
+def _no_ratio_in_precision(alpha_t, sigma_t, alpha_s, sigma_s):
+    ratio = alpha_t / alpha_s
+    beta = sigma_t**2 - ratio**2 * sigma_s**2
+    variance = 1 / (1 / sigma_s**2 + 1 / beta) if sigma_s else 0.0
+    return (alpha_s / sigma_s**2 * variance if sigma_s else alpha_s), ratio / beta * variance, variance
+
+
+def _vp_only(alpha_t, sigma_t, alpha_s, sigma_s):
+    ratio = alpha_t / alpha_s
+    beta = 1 - ratio**2
+    return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
+
+
+def _whole_noise(alpha_t, sigma_t, alpha_s, sigma_s):
+    ratio, beta = alpha_t / alpha_s, sigma_t**2 - sigma_s**2
+    return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
+
+
+def _deterministic(alpha_t, sigma_t, alpha_s, sigma_s):
+    variance = posterior(alpha_t, sigma_t, alpha_s, sigma_s)[2]
+    return alpha_s - alpha_t * sigma_s / sigma_t, sigma_s / sigma_t, variance
+
+
+def _edit(change):
+    """A wrong `posterior`: `change` of the right result, given the ratio and the transition's beta."""
+
+    def wrong(alpha_t, sigma_t, alpha_s, sigma_s):
+        ratio = alpha_t / alpha_s
+        beta = sigma_t**2 - ratio**2 * sigma_s**2
+        return change(*posterior(alpha_t, sigma_t, alpha_s, sigma_s), ratio, beta)
+
+    return wrong
+
+
+def probe_posterior(answer, seed):
+    """The three numbers under a variance-preserving and a variance-exploding schedule."""
+    s, t = uniform(seed, 0.1, 0.4), uniform(seed, 0.5, 0.8, stream=1)
+    values = {}
+    for name, schedule in (("VP", VP()), ("VE", VE(sigma_max=5.0))):
+        try:
+            result = answer(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
+        except ZeroDivisionError:
+            question = "where does 1 - α² stand for σ²?"
+            raise Remark(f"Under {name} your function divides by 0: {question}") from None
+        if not isinstance(result, tuple) or len(result) != 3:
+            raise Remark("The function returns three numbers: c_0, c_t and the variance.")
+        values |= {
+            f"{name}: {what}": part for what, part in zip(("c_0", "c_t", "variance"), result, strict=True)
+        }
+    try:
+        values["at sigma_s = 0: all three"] = answer(0.6, 0.8, 1.0, 0.0)
+    except ZeroDivisionError:
+        raise Remark(
+            "At σ_s = 0 your function divides by 0: what do you get when you multiply 1/σ_s² out?"
+        ) from None
+    return values
+
+
+POSTERIOR = Task(
+    id="1.2",
+    title="The posterior between any two times",
+    kind="implement-equation",
+    difficulty=2,
+    minutes=15,
+    points=3,
+    ids=("S08", "C02", "BP28", "BS9"),
+    probe=probe_posterior,
+    reference=posterior,
+    mistakes=(
+        Mistake(
+            _edit(lambda c_0, c_t, v, ratio, beta: (c_0, c_t, beta)),
+            "Your variance is that of the transition q(x_t | x_s). Here x_0 is known as well: can "
+            "knowing more leave as much uncertainty?",
+        ),
+        Mistake(
+            _vp_only,
+            "Under VP this is right; VE has α = 1 at all times, and there your transition has no noise "
+            "at all. Which step assumed that α² + σ² = 1?",
+        ),
+        Mistake(
+            _whole_noise,
+            "On the way from s to t the noise that was there at s shrinks together with the signal. How "
+            "much of its variance σ_s² arrives at t?",
+        ),
+        Mistake(
+            _edit(lambda c_0, c_t, v, ratio, beta: (c_t, c_0, v)),
+            "Look at s → 0, where x_s is x_0 itself: which of your two coefficients should then vanish?",
+        ),
+        Mistake(
+            _edit(lambda c_0, c_t, v, ratio, beta: (c_0, c_t, v**0.5)),
+            "The means are right. You return a standard deviation where the exercise asks for the "
+            "variance: which line takes the root?",
+        ),
+        Mistake(
+            _no_ratio_in_precision,
+            "You add the precisions 1/σ_s² and 1/β. But x_t is a look at ratio · x_s, not at x_s: what "
+            "does that factor do to the coefficient of x_s² in the exponent?",
+        ),
+        Mistake(
+            _deterministic,
+            "These are the coefficients of the deterministic step, which turns all of the noise σ_s "
+            "along with x_t. If you also add noise of your variance, what is the total variance of x_s?",
+        ),
+        Mistake(
+            _edit(lambda c_0, c_t, v, ratio, beta: (c_0 / ratio, c_t, v)),
+            "c_0 is too large by α_s/α_t: it carries the signal of which time, and of which time should "
+            "it be?",
+        ),
+    ),
+    hints=(
+        "Bayes: q(x_s | x_t, x_0) is proportional to q(x_t | x_s) q(x_s | x_0). You know both Gaussians.",
+        "The transition from s to t multiplies by the ratio of the alphas, and its variance is whatever "
+        "is missing: the noise at t, less the part of the noise at s that has arrived there.",
+        "Collect the terms in x_s² to get the precision, and those linear in x_s to get the mean. The "
+        "precision is that of q(x_s | x_0) plus ratio² times that of the transition, and simplifies to "
+        "one fraction whose numerator is σ_t².",
+    ),
+    asks={
+        "VE: c_0": "VP comes out right, and c_0 under VE does not, where α is 1 at all times: which step has "
+        "used that α² + σ² = 1?",
+        "VE: c_t": "VP comes out right, and c_t under VE does not: does it use the transition's β of VP?",
+        "at sigma_s = 0: all three": "At σ_s = 0 the posterior is the point x_0. What should the three be?",
+    },
+)
+
+# 1.3: the coefficient of eps --------------------------------------------------------------------------------
+
+EPS_FORM = Task(
+    id="1.3",
+    title="The posterior mean, said with ε",
+    kind="coefficient",
+    difficulty=1,
+    minutes=10,
+    points=2,
+    ids=("S08", "C02", "S05", "BS7"),
+    probe=expression_probe("b", r=(0.5, 0.95), sigma_t=(0.6, 1.0), sigma_s=(0.1, 0.5)),
+    reference="-(sigma_t**2 - r**2*sigma_s**2)/(r*sigma_t)",
+    decimals=4,
+    mistakes=(
+        Mistake(
+            "(sigma_t**2 - r**2*sigma_s**2)/(r*sigma_t)",
+            "The size is right. A step of sampling takes noise away from x_t: which sign does that ask for?",
+        ),
+        Mistake(
+            "-(sigma_t**2 - r**2*sigma_s**2)/(r*sigma_t**2)",
+            "This would be the coefficient of σ_t ε (and, up to its sign, the score's is one σ_t further "
+            "on). In x_0 = (x_t - σ_t ε)/α_t, what stands before ε itself?",
+        ),
+        Mistake(
+            "-(sigma_t**2 - r**2*sigma_s**2)/sigma_t",
+            "A factor 1/r is missing: when x_0 was replaced, by which α did you divide, and which α does "
+            "c_0 carry?",
+        ),
+        Mistake(
+            "-(1 - r**2)/(r*sigma_t)",
+            "This is the formula of the paper, with β = 1 - r². That β is right only where α² + σ² = 1. "
+            "What is the transition's variance in terms of r, σ_t and σ_s, without that?",
+        ),
+        Mistake(
+            "sigma_s - sigma_t/r",
+            "This is DDIM's step, which keeps all of the noise σ_s in the direction of ε. The posterior "
+            "mean keeps less of it: what is c_t, and what would it be in DDIM?",
+        ),
+        Mistake(
+            "-(sigma_t**2 - sigma_s**2)/(r*sigma_t)",
+            "The variance gained from s to t is not σ_t² - σ_s²: by how much has the old noise shrunk on "
+            "the way?",
+        ),
+        Mistake(
+            "-sigma_t/r",
+            "With this b the mean is x_t/r with all of its noise removed, the prediction of α_s x_0. "
+            "Which part of the noise does the posterior mean leave in?",
+        ),
+    ),
+    hints=(
+        "Given x_t, whoever knows ε knows x_0, and the other way round. Put one in place of the other.",
+        "Write x_0 as x_t less its noise, over α_t, in the mean c_0 x_0 + c_t x_t of task 1.2; then "
+        "collect what multiplies ε.",
+        "Only the term with c_0 contains ε. Its factor is minus c_0 times σ_t over α_t; α_s and α_t then "
+        "appear only as their ratio r.",
+    ),
+)
+
+# 1.4: ancestral sampling ------------------------------------------------------------------------------------
+
+
+def ancestral(model, x, times, noises, variance="posterior"):
+    """DDPM along times: a step of (1.6) each, without noise where sigma is 0."""
+    schedule = model.schedule
+    for t, s, z in zip(times, times[1:], noises, strict=False):
+        x, v = _move(model, x, t, s)
+        if schedule.sigma(s) > 0:
+            x = x + math.sqrt(v[variance]) * z
+    return x
+
+
+def _move(model, x, t, s):
+    """The mean of p(x_s | x_t), and its two variances."""
+    schedule = model.schedule
+    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
+    x0 = (x - schedule.sigma(t) * model.eps(x, t)) / schedule.alpha(t)
+    return c_0 * x0 + c_t * x, {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
+
+
+def _loop(step):
+    """A sampler whose loop calls step(model, x, t, s, z, variance)."""
+
+    def wrong(model, x, times, noises, variance="posterior"):
+        for t, s, z in zip(times, times[1:], noises, strict=False):
+            x = step(model, x, t, s, z, variance)
+        return x
+
+    return wrong
+
+
+def _last(model, s):
+    return model.schedule.sigma(s) == 0
+
+
+def _noise_at_the_end(model, x, t, s, z, variance):
+    x, v = _move(model, x, t, s)
+    return x + math.sqrt(v[variance]) * z
+
+
+def _variance_as_scale(model, x, t, s, z, variance):
+    x, v = _move(model, x, t, s)
+    return x if _last(model, s) else x + v[variance] * z
+
+
+def _mean_only(model, x, t, s, z, variance):
+    return _move(model, x, t, s)[0]
+
+
+def _one_variance(model, x, t, s, z, variance):
+    x, v = _move(model, x, t, s)
+    return x if _last(model, s) else x + math.sqrt(v["posterior"]) * z
+
+
+def _one_row_of_the_table(model, x, t, s, z, variance):
+    """The paper's formula with the table's own beta, whatever the distance from t to s."""
+    schedule = model.schedule
+    n = round(t * schedule.T)
+    one = (n - 1) / schedule.T
+    x, v = _move(model, x, t, one)
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _direction_and_noise(model, x, t, s, z, variance):
+    schedule, eps = model.schedule, model.eps(x, t)
+    v = _move(model, x, t, s)[1]
+    x0 = (x - schedule.sigma(t) * eps) / schedule.alpha(t)
+    x = schedule.alpha(s) * x0 + schedule.sigma(s) * eps
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _thrown_back(model, x, t, s, z, variance):
+    schedule = model.schedule
+    x0 = (x - schedule.sigma(t) * model.eps(x, t)) / schedule.alpha(t)
+    return schedule.alpha(s) * x0 + schedule.sigma(s) * z
+
+
+def _late_clock(model, x, t, s, z, variance):
+    schedule, eps = model.schedule, model.eps(x, s)
+    x0 = (x - schedule.sigma(t) * eps) / schedule.alpha(t)
+    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
+    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
+    x = c_0 * x0 + c_t * x
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _table_clock(model, x, t, s, z, variance):
+    schedule, eps = model.schedule, model.eps(x, float(round(t * model.schedule.T)))
+    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
+    x = c_0 * (x - schedule.sigma(t) * eps) / schedule.alpha(t) + c_t * x
+    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _two_rows_of_the_table(model, x, t, s, z, variance):
+    """The paper's mean with the table's own beta, and beta-tilde with alpha-bar where the stride ends."""
+    schedule = model.schedule
+    n = round(t * schedule.T)
+    beta, bar, bar_s = schedule.betas[n - 1], schedule.alpha(t) ** 2, schedule.alpha(s) ** 2
+    x = (x - beta / math.sqrt(1 - bar) * model.eps(x, t)) / math.sqrt(1 - beta)
+    v = {"posterior": beta * (1 - bar_s) / (1 - bar), "beta": beta}
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _clipped(model, x, t, s, z, variance):
+    schedule = model.schedule
+    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
+    x = c_0 * model.x0(x, t).clamp(-1, 1) + c_t * x
+    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
+    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+
+
+def _variance_after(sampler, times, variance="posterior"):
+    """The exact variance of x_0 for data N(0, .25), x_T of variance 1: one coordinate a source of noise."""
+    sources = torch.eye(len(times), dtype=torch.float64)
+    model = Mixture.gaussian(len(times), 0.5).model(LINEAR)
+    gains = sampler(model, sources[:1], times, list(sources[1:, None, :]), variance)
+    if isinstance(gains, (list, tuple)):
+        raise Remark(
+            "The sampler returns x at the last time, one tensor; yours returns a list of several things."
+        )
+    if gains is not None and tuple(gains.shape) != (1, len(times)):
+        raise Remark(f"For x of shape (1, {len(times)}) the sampler returns shape {tuple(gains.shape)}.")
+    return gains.square().sum()
+
+
+def probe_ancestral(answer, seed):
+    """Exact variances and means of the answer on Gaussian data, on even and uneven grids."""
+    steps = 8 + 3 * seed if seed < 3 else 8 + seed % 30
+    times = strided(LINEAR, steps).tolist()
+    uneven = [round(1000 * (n / 12) ** 2) / 1000 for n in range(12, 0, -2)] + [0.0]
+    model = Mixture.gaussian(1, 0.5, mean=2.0).model(LINEAR)
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    mean = answer(model, zero, times, [zero] * steps, "posterior")
+    calls = model.nfe
+    x, noises = normal(seed, 3, 1), normal(seed, steps, 3, 1, stream=1)
+    return {
+        f"variance after {steps} steps, 'posterior'": _variance_after(answer, times),
+        f"variance after {steps} steps, 'beta'": _variance_after(answer, times, "beta"),
+        "variance after 6 uneven steps, 'posterior'": _variance_after(answer, uneven),
+        "mean, for data N(2, 0.25)": mean.sum(),
+        "x_0 for given noises": answer(model, x, times, list(noises), "posterior"),
+        "calls of the model": calls,
+    }
+
+
+ANCESTRAL = Task(
+    id="1.4",
+    title="Ancestral sampling along any sub-sequence",
+    kind="implement-sampler",
+    difficulty=2,
+    minutes=20,
+    points=4,
+    ids=("S03", "S15", "T01", "T04", "BP28", "BS15", "C36"),
+    probe=probe_ancestral,
+    reference=ancestral,
+    mistakes=(
+        Mistake(
+            _loop(_one_row_of_the_table),
+            "From n = 1000 to n = 900 a hundred steps are skipped, and your coefficients still are those "
+            "from 1000 to 999: only a hundredth of the noise goes. Which α and σ has the time where this "
+            "step ends?",
+        ),
+        Mistake(
+            _loop(_two_rows_of_the_table),
+            "β_n and 1 - β_n come from one row of the table, and ᾱ from the row where the stride ends. "
+            "Over a stride the signal shrinks by the ratio of the two alphas: what is β, then?",
+        ),
+        Mistake(
+            _loop(_table_clock),
+            "The model is asked at t = 1000, 900, …, and its clock runs from 0 to 1: it believes that x is "
+            "pure noise all the way. In which unit are the entries of `times`?",
+        ),
+        Mistake(
+            _loop(_clipped),
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
+            "becomes of data with mean 2?",
+        ),
+        Mistake(
+            _loop(_noise_at_the_end),
+            "Noise is added in the last step too, where the algorithm returns the mean. With "
+            "variance='posterior' nobody notices: why not? And with 'beta'?",
+        ),
+        Mistake(
+            _loop(_variance_as_scale),
+            "β̃ and β are variances. By what is z multiplied to have one of them?",
+        ),
+        Mistake(
+            _loop(_mean_only),
+            "Every step returns the mean, and no noise is ever added: all samples drift to one point. "
+            "Where do the noises come in?",
+        ),
+        Mistake(
+            _loop(_one_variance),
+            "Both settings of `variance` give the same samples. Which one does your loop ignore?",
+        ),
+        Mistake(
+            _loop(_direction_and_noise),
+            "Your mean is DDIM's: it keeps all of σ_s in the direction of ε. Then noise comes on top. "
+            "What is the total variance at s given x_0, and what should it be?",
+        ),
+        Mistake(
+            _loop(_thrown_back),
+            "Each step throws x_t away and diffuses the predicted x_0 anew. That draws from q(x_s | "
+            "x_0); the model is to draw from q(x_s | x_t, x_0). Which of your lines would change if x_t "
+            "were another?",
+        ),
+        Mistake(
+            _loop(_late_clock),
+            "The model is asked at s, where the step ends. At which time does the x that you give it live?",
+        ),
+    ),
+    hints=(
+        "One step has three parts: predict x_0 from x_t, take the posterior's mean at that prediction, "
+        "add noise.",
+        "Task 1.2 gives the mean's coefficients and β̃ for any pair t > s: nothing else depends on "
+        "how far apart they are. The other variance, β, is that of the transition from s to t.",
+        "Walk over neighbouring pairs of times together with the noises. Ask the model at the earlier "
+        "end of the step, the noisier one; scale z by the root of the variance chosen; leave z out where "
+        "σ at the end is 0.",
+    ),
+    asks={
+        "calls of the model": "How many times per step is the model called? Once is enough: keep what it "
+        "returns.",
+        "mean, for data N(2, 0.25)": "The variances are right, the mean is not: is there a shift that a "
+        "mean of 0 hides?",
+    },
+)
+
+# 1.5: why few steps fail ------------------------------------------------------------------------------------
+
+
+STEPS = (10, 20, 50, 100, 200, 500, 1000)
+
+
+@functools.lru_cache
+def _exact(variance):
+    """The variances after the numbers of steps that the figure shows."""
+    grids = [strided(LINEAR, steps) for steps in STEPS]
+    return tuple(exact_variance(ddpm, LINEAR, times, variance=variance) for times in grids)
+
+
+def _convergence(
+    of=lambda v: abs(v - 0.25), yscale="log", xscale="log", x=lambda n: n, labels=True, empty=False
+):
+    """The Axes asked for; the options say what a wrong answer draws instead."""
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    for variance in () if empty else ("posterior", "beta"):
+        axes.plot([x(n) for n in STEPS], [of(v) for v in _exact(variance)], label=variance)
+    if not empty:
+        axes.set(xscale=xscale, yscale=yscale)
+    if labels and not empty:
+        axes.set(xlabel="number of steps", ylabel="error of the variance")
+        axes.legend()
+    return axes
+
+
+def convergence_facts(answer, seed):
+    """The two lines that the answer drew, by their labels; scales, axis labels and legend."""
+    seen = read_axes(answer)
+    lines = {}
+    for name in ("posterior", "beta"):
+        if name not in seen.lines:
+            there = ", ".join(repr(label) for label in seen.lines) or "none"
+            raise Remark(f"Two lines are asked for, labelled 'posterior' and 'beta'; the figure has {there}.")
+        x, y = seen.lines[name]
+        lines[name] = x[np.argsort(x)], y[np.argsort(x)]
+    steps, error = lines["posterior"]
+    if not np.array_equal(steps, lines["beta"][0]):
+        raise Remark(
+            "The two lines stand over different numbers of steps: both are asked for at each N in `steps`."
+        )
+    values = {
+        "scales": f"{seen.xscale} / {seen.yscale}",
+        "axes": "labelled" if seen.xlabel and seen.ylabel else "a label is missing",
+        "legend": "there" if seen.legend else "missing",
+        "numbers of steps": steps,
+        "posterior: error": error,
+        "beta: error": lines["beta"][1],
+    }
+    tail = steps >= 100
+    if tail.sum() > 1 and (error[tail] > 0).all():
+        values["slope of 'posterior' from 100 steps"] = np.polyfit(
+            np.log(steps[tail]), np.log(error[tail]), 1
+        )[0]
+    return values
+
+
+CONVERGENCE = Task(
+    id="1.5",
+    title="Why few steps fail",
+    kind="figure",
+    difficulty=1,
+    minutes=12,
+    points=2,
+    ids=("S06", "S18", "BS19", "C36", "T07"),
+    facts=convergence_facts,
+    reference=Made(_convergence),
+    tolerance=1e-4,
+    decimals=4,
+    mistakes=(
+        Mistake(
+            Made(lambda: _convergence(empty=True)),
+            "The axes are still empty: which two lines does the exercise ask for?",
+            as_given=True,
+        ),
+        Mistake(
+            Made(lambda: _convergence(yscale="linear", xscale="linear")),
+            "On linear axes everything beyond 100 steps lies flat on the floor. On which axes is a power "
+            "law a straight line?",
+        ),
+        Mistake(
+            Made(lambda: _convergence(xscale="linear")),
+            "Only the vertical axis is logarithmic; on such axes an exponential is straight. What about "
+            "a power of N?",
+        ),
+        Mistake(
+            Made(lambda: _convergence(of=lambda v: v)),
+            "You draw the variance itself, which settles at 0.25, and a logarithm cannot show how "
+            "closely. The distance from what is asked for?",
+        ),
+        Mistake(
+            Made(lambda: _convergence(of=lambda v: v - 0.25)),
+            "One of the two errors is always negative (too little variance), the other one sometimes, and a "
+            "logarithmic axis drops such points without a word. Which line has disappeared from your figure?",
+        ),
+        Mistake(
+            Made(lambda: _convergence(of=lambda v: abs(math.sqrt(v) - 0.5))),
+            "This is the error of the standard deviation, a good thing to draw, and not the one asked "
+            "for. What does `variance_after` return?",
+        ),
+        Mistake(
+            Made(lambda: _convergence(of=lambda v: abs(v - 0.25) / 0.25)),
+            "Your errors are relative, divided by 0.25: the slope is the same, the heights are not. "
+            "Which of the two does the exercise ask for?",
+        ),
+        Mistake(
+            Made(lambda: _convergence(labels=False)),
+            "The lines are right. What do the axes show? A reader who has only the picture cannot tell.",
+        ),
+        Mistake(
+            Made(lambda: _convergence(x=lambda n: 1000 // n)),
+            "The horizontal axis shows the stride 1000/N, so that the figure runs backwards. Which "
+            "number did you pay for, in calls of the model?",
+        ),
+    ),
+    hints=(
+        "For each N there are two numbers to compute, and both are errors: how far is the variance from "
+        "0.25?",
+        "One plot call per setting of `variance`, with the label that the exercise names; the distance "
+        "is an absolute value. With `posterior` the variance is always too small; with `beta` the error "
+        "changes sign between 10 and 20 steps.",
+        "An Axes is told its scales and labels by one call of set, with the keywords xscale, yscale, "
+        "xlabel, ylabel.",
+    ),
+    asks={
+        "numbers of steps": "Which numbers of steps do your lines cover? The task gives them in `steps`.",
+        "axes": "Which axis has no label yet?",
+        "legend": "Which of the two lines is which? The labels show once there is a legend.",
+        "posterior: error": "Is the line 'posterior' drawn from variance='posterior', as the distance "
+        "from 0.25?",
+        "beta: error": "Is the line 'beta' drawn from variance='beta'?",
+        "scales": "On which axes is a power law a straight line?",
+    },
+)
+
+# 1.6: find the bug: a cosine that is not a cosine -----------------------------------------------------------
+
+
+def cosine_betas(T, s=0.008, largest=0.999):
+    """Nichol & Dhariwal's cosine table: T betas, none above `largest`."""
+    bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
+    return np.minimum(1 - bar[1:] / bar[:-1], largest)
+
+
+def cosine_as_given(T, s=0.008, largest=0.999):
+    """The table of the published listing, with its mistake: s is a factor, not an offset."""
+    t = np.linspace(0, 1, T)
+    return np.minimum(s * (1 - np.cos(np.pi / 2 * t)), largest)
+
+
+def _cosine_with(power=2, s_factor=1.0, cumulative=False, clip=True, table=False):
+    """A `cosine_betas` that goes wrong in one place."""
+
+    def wrong(T, s=0.008, largest=0.999):
+        s = s * s_factor
+        bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** power
+        if table:
+            return bar[1:] / bar[0]
+        betas = 1 - bar[1:] / bar[0] if cumulative else 1 - bar[1:] / bar[:-1]
+        return np.minimum(betas, largest) if clip else betas
+
+    return wrong
+
+
+def _cosine_scaled(T, s=0.008, largest=0.999):
+    return np.minimum(1 - np.cos(np.pi / 2 * np.arange(1, T + 1) / T), largest)
+
+
+def probe_cosine(answer, seed):
+    """The first and the last beta of the answer, and alpha-bar half-way and at T."""
+    T = (1000, 40, 200)[seed % 3] if seed < 3 else 50 + seed % 50
+    betas = np.asarray(answer(T), dtype=float)
+    if betas.ndim != 1 or len(betas) != T:
+        raise Remark(f"For T = {T} the table has {T} betas, one a step; yours has shape {betas.shape}.")
+    with np.errstate(divide="ignore"):
+        logs = np.cumsum(np.log1p(-betas))
+    return {
+        "beta of the first step": betas[0],
+        "beta of the last step": betas[-1],
+        "alpha-bar half-way": math.exp(logs[T // 2 - 1]),
+        "log10 of alpha-bar at T": logs[-1] / math.log(10),
+    }
+
+
+COSINE = Task(
+    id="1.6",
+    title="Find the bug: a cosine that never reaches noise",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=12,
+    points=2,
+    ids=("BP19", "P16", "S28", "C32", "C33", "BS31"),
+    probe=probe_cosine,
+    reference=cosine_betas,
+    decimals=5,
+    mistakes=(
+        Mistake(
+            cosine_as_given,
+            "This is the listing as it was given. Its ᾱ_T is 0.054 in the measurement above: what, in "
+            "the equation, follows the cosine, and what follows it in the listing?",
+            as_given=True,
+        ),
+        Mistake(
+            _cosine_with(cumulative=True),
+            "1 - ᾱ_n is the noise of n steps together. The table wants one step's share: what does ᾱ_n "
+            "have to be divided by?",
+        ),
+        Mistake(
+            _cosine_with(cumulative=True, clip=False),
+            "These are 1 - ᾱ_n, the noise of all n steps together. What remains of ᾱ_n when the n - 1 steps "
+            "before are divided out?",
+        ),
+        Mistake(
+            _cosine_with(power=1),
+            "Where is the square? The cosine gives the size of the signal, and ᾱ is a power (a squared "
+            "size).",
+        ),
+        Mistake(
+            _cosine_with(clip=False),
+            "The last beta is 1: it deletes the signal altogether, and the reverse step would divide by "
+            "√(1 - β). What is the parameter `largest` for?",
+        ),
+        Mistake(
+            _cosine_with(s_factor=0.0),
+            "s is not used, so that the first betas are almost 0. What did the authors put s there for, "
+            "and where in the equation does it stand?",
+        ),
+        Mistake(
+            _cosine_with(table=True),
+            "You return ᾱ_1 … ᾱ_T. The caller makes 1 - β of them and multiplies these up: what does it "
+            "expect?",
+        ),
+        Mistake(
+            _cosine_scaled,
+            "Letting beta rise to 1 does reach noise, but the betas still follow the cosine, and ᾱ is "
+            "now far too small half-way. Which quantity does the equation give?",
+        ),
+    ),
+    hints=(
+        "Compare the left-hand side of the equation with the name of what the listing fills.",
+        "First make the T + 1 values of f at n = 0 … T; nothing in the listing does that. f(0) cancels "
+        "in what follows.",
+        "By which factor does one step take ᾱ_{n-1} to ᾱ_n, said with β_n? Solve that for β_n; at n = T the "
+        "factor is 0, and `largest` comes in.",
+    ),
+)
+
+# 1.7: the floor under the loss ------------------------------------------------------------------------------
+
+LOWEST = float(1 / (1 + (1 - LINEAR.alpha_bar[100]) / (0.25 * LINEAR.alpha_bar[100])))
+
+
+def _echo(number):
+    """Three decimals as asked for, two above 1: an answer that was rounded is still recognised."""
+    return f"{number:.{3 if abs(number) < 1 else 2}f}"
+
+
+def floor_facts(answer, seed):
+    """In words when it is right: the exercise is handed out with what a right answer prints."""
+    ((label, number),) = number_facts("the lowest loss at n = 100")(answer, seed).items()
+    return {label: "right" if abs(number - LOWEST) <= 2e-3 else _echo(number)}
+
+
+FLOOR = Task(
+    id="1.7",
+    title="How low can the loss go?",
+    kind="number",
+    difficulty=2,
+    minutes=12,
+    points=2,
+    ids=("P10", "P21", "S05", "S13", "C06", "C07", "BP24", "BS7", "BS13"),
+    facts=floor_facts,
+    reference=LOWEST,
+    mistakes=(
+        Mistake(
+            0.0,
+            "Zero would mean that x_n tells exactly which noise was drawn. Many pairs (x_0, ε) give the "
+            "same x_n: what does the best network answer for all of them?",
+        ),
+        Mistake(
+            1.0,
+            "That is the loss of a network that always answers 0. Does x_n tell nothing about ε?",
+        ),
+        Mistake(
+            0.314702,
+            "This is the share of x_n's variance that is noise, E[ε*²], the size of the best prediction. By "
+            "how much does ε, of variance 1, miss it? (What it misses by is uncorrelated with it.)",
+        ),
+        Mistake(
+            0.102982,
+            "This is σ², the variance of the noise in x_n. The loss is about ε itself, of variance 1: how "
+            "much of that can x_n not tell?",
+        ),
+        Mistake(0.827828, "This is the root of the mean square. The loss is the mean square itself."),
+        Mistake(
+            0.078675,
+            "This is the variance of x_0 given x_n, the lowest loss of a network that predicts x_0. By "
+            "how much does ε move when x_0 moves by 1 and x_n stays?",
+        ),
+        Mistake(
+            6.654648,
+            "This is the lowest loss for the score, the listing's measure. ε is -σ times the score: "
+            "which power of σ does that put between the two losses?",
+        ),
+        Mistake(
+            0.661388,
+            "Here the signal's variance is ᾱ² times 0.25. x_n is √ᾱ x_0 plus noise: what is the variance "
+            "of its first part?",
+        ),
+        Mistake(
+            0.813260,
+            "It seems that 0.5 went in as the variance of the data. The data are N(0, 0.25): is 0.25 the "
+            "variance or the standard deviation?",
+        ),
+        Mistake(
+            0.897018,
+            "This is ᾱ_100, the floor for data of variance 1. How does the variance 0.25 change the "
+            "share of x_n that is signal?",
+        ),
+    ),
+    hints=(
+        "The best answer to a squared loss is the conditional mean E[ε | x_n]; what remains is the "
+        "conditional variance.",
+        "x_n and ε are jointly Gaussian. What is their covariance, and what is the variance of x_n?",
+        "Var(ε | x_n) is 1 less the squared covariance over the variance of x_n. The covariance is σ; "
+        "the variance of x_n is the signal's part plus the noise's part. It simplifies to the signal's "
+        "share.",
+    ),
+    asks={
+        "the lowest loss at n = 100": "What is the variance of ε once x_n is known? It lies between 0, where "
+        "x_n tells all, and 1, where it tells nothing; the exact model can measure it, too. (Three "
+        "decimals are asked for.)",
+    },
+)
+
+# 1.8: find the bug: a bound a hundred nats too high ------------------------------------------------------
+
+
+def _two_tilde(tilde, beta):
+    return 2 * tilde
+
+
+def _bound(model, x0, noises, mean="posterior", target="posterior", prior="kl", divisor=_two_tilde):
+    """(L_T, the KLs of n = 2 … T, L_0) in nats a dimension; the options say what a wrong answer does."""
+    schedule = model.schedule
+    kls, x = [], x0
+    for n in range(1, schedule.T + 1):
+        before, beta = x, schedule.betas[n - 1]
+        x = math.sqrt(1 - beta) * before + math.sqrt(beta) * noises[n - 1]
+        eps = model.eps(x, n / schedule.T)
+        alpha, sigma = math.sqrt(schedule.alpha_bar[n]), math.sqrt(1 - schedule.alpha_bar[n])
+        c_0, c_n, tilde = schedule_posterior(schedule, n / schedule.T, (n - 1) / schedule.T)
+        x0_hat = (x - sigma * eps) / alpha
+        guess = c_0 * x0_hat + c_n * x
+        if mean == "ddim":
+            bar = schedule.alpha_bar[n - 1]
+            guess = math.sqrt(bar) * x0_hat + math.sqrt(1 - bar) * eps
+        if n == 1:
+            decoder = float((0.5 * ((x0 - guess) ** 2 / beta + math.log(2 * math.pi * beta))).mean())
+        else:
+            right = c_0 * x0 + c_n * x if target == "posterior" else before
+            kls.append(float(((right - guess) ** 2).mean() / divisor(tilde, beta)))
+    return _prior(prior, alpha**2 * float((x0**2).mean()), sigma**2, x), torch.tensor(kls).double(), decoder
+
+
+def _prior(how, signal2, variance, x):
+    """L_T a dimension, by the KL, by its half, or as the norm of x_T."""
+    if how == "norm":
+        return 0.5 * float((x**2).mean())
+    return 0.5 * (signal2 + variance - 1 - math.log(variance)) if how == "kl" else 0.5 * signal2
+
+
+def _elbo_with(**wrong):
+    return lambda model, x0, noises: _bound(model, x0, noises, **wrong)
+
+
+def negative_elbo(model, x0, noises):
+    """L_T, the KLs of n = 2 ... T, and L_0, in nats a dimension."""
+    return _bound(model, x0, noises)
+
+
+elbo_as_given = _elbo_with(mean="ddim", target="sample", prior="norm")
+
+
+def probe_elbo(answer, seed):
+    """The three parts on Gaussian data, and on data that consist of one known point."""
+    schedule = Discrete.linear(30, 1e-4, 0.0035)  # ᾱ_T is about 0.15: an L_T worth checking
+    noises = normal(seed, 30, 40, 2, stream=1)
+    one = torch.full((40, 2), uniform(seed, 0.3, 0.9), dtype=torch.float64)
+    data = Mixture.gaussian(2, 0.5)
+    prior, kls, decoder = _three(answer(data.model(schedule), data.sample(40, seed), noises))
+    known = _three(answer(Mixture.empirical(one[:1]).model(schedule), one, noises))
+    return {
+        "L_T": prior,
+        "KLs of n = 2 … T": kls,
+        "L_0": decoder,
+        "KLs when ε is known": known[1],
+    }
+
+
+def _three(result):
+    if not isinstance(result, tuple) or len(result) != 3:
+        raise Remark("The function returns three things: L_T, the KLs of n = 2 … T, and L_0.")
+    return result
+
+
+ELBO = Task(
+    id="1.8",
+    title="Find the bug: a bound a hundred nats too high",
+    kind="find-the-bug",
+    difficulty=3,
+    minutes=25,
+    points=4,
+    ids=("P12", "P13", "BP15", "BP16", "S04", "S09", "C05", "BS6"),
+    probe=probe_elbo,
+    reference=negative_elbo,
+    mistakes=(
+        Mistake(
+            elbo_as_given,
+            "This is the listing as it was given. When ε is known, the model's Gaussian is the posterior "
+            "itself and every KL is 0: which lines make it something else?",
+            as_given=True,
+        ),
+        Mistake(
+            _elbo_with(target="sample", prior="norm"),
+            "The model's mean is right now. It is compared with x_{n-1}, one draw from the posterior: is "
+            "the KL between two Gaussians a matter of a draw? (And look at L_T again.)",
+        ),
+        Mistake(
+            _elbo_with(mean="ddim", prior="norm"),
+            "The thing compared with is right now. The model's own mean still keeps all of the noise "
+            "σ_{n-1}, as DDIM does: when ε is known, the two means should be the same. (And look at L_T "
+            "again.)",
+        ),
+        Mistake(
+            _elbo_with(mean="ddim", target="sample"),
+            "L_T is right now. The KLs are not yet: when ε is known, what should the gap between the two "
+            "means of step n be?",
+        ),
+        Mistake(
+            _elbo_with(target="sample"),
+            "One line to go. When ε is known your KLs are about 1/2 each, and should be 0: how far from "
+            "its own mean is a draw of variance β̃, squared and on average?",
+        ),
+        Mistake(
+            _elbo_with(mean="ddim"),
+            "One line to go. The posterior's mean is on one side of the gap; which sampler's mean is on "
+            "the other?",
+        ),
+        Mistake(
+            _elbo_with(prior="norm"),
+            "One line to go. ½ x_T² is about ½ whatever the schedule. L_T is the KL from q(x_T | x_0) to "
+            "N(0, 1): what should it be when ᾱ_T is 0?",
+        ),
+        Mistake(
+            _elbo_with(prior="signal"),
+            "Your L_T is the part of the KL that comes from the mean of q(x_T | x_0). Its variance is 1 "
+            "- ᾱ_T, and the other Gaussian has variance 1: what does that add?",
+        ),
+        Mistake(
+            _elbo_with(divisor=lambda tilde, beta: 2 * beta),
+            "The means are right. You divide by 2β, and this model's variance is that of the posterior: "
+            "which of the two variances does `posterior` return?",
+        ),
+        Mistake(
+            _elbo_with(divisor=lambda tilde, beta: tilde),
+            "The means are right, and every KL is twice too large: what stands before the squared gap in "
+            "the KL of two Gaussians?",
+        ),
+    ),
+    hints=(
+        "Take the measurement with ε known. Which terms must be 0 then, and which line of the listing "
+        "makes them not so?",
+        "A KL between two Gaussians needs two means and two variances, and no draw. q(x_{n-1} | x_n, "
+        "x_0) has the mean of task 1.2 at the true x_0; the model has the same mean at the predicted "
+        "x_0.",
+        "Three lines change: the model's mean, the thing that it is compared with, and L_T. The last is "
+        "the KL of the statement for N(√ᾱ_T x_0, 1 - ᾱ_T) against N(0, 1), averaged over x_0; no draw of "
+        "x_T is in it.",
+    ),
+    asks={
+        "L_T": "L_T is the KL from q(x_T | x_0) to N(0, 1), a formula in x_0 and ᾱ_T: does yours need x_T?",
+        "KLs when ε is known": "When ε is known, the two means agree. What of the KL is left then?",
+    },
+)
+
+# 1.9: test a claim: which weight is the bound's -------------------------------------------------------------
+
+
+COSINE_TABLE = Discrete.cosine()
+
+
+def weight(bar, bar_before):
+    """The weight of |eps - eps_hat|^2 in a term of the bound: half of SNR_(n-1) / SNR_n - 1."""
+    return 0.5 * (bar_before / (1 - bar_before) * (1 - bar) / bar - 1)
+
+
+def _correlation(true):
+    from scipy.stats import spearmanr
+
+    bar = COSINE_TABLE.alpha_bar
+    return float(spearmanr(true(bar[2:], bar[1:-1]), 1 - bar[2:])[0])
+
+
+def _pearson():
+    bar = COSINE_TABLE.alpha_bar
+    return float(np.corrcoef(weight(bar[2:], bar[1:-1]), 1 - bar[2:])[0, 1])
+
+
+def probe_weight(answer, seed):
+    """Weights at four steps of the cosine table, and at values of ᾱ that no table has."""
+    n = np.array([2, 10, 500, 1000 - seed % 400])
+    bar = COSINE_TABLE.alpha_bar
+    after, before = uniform(seed, 0.1, 0.5), uniform(seed, 0.6, 0.9, stream=1)
+    return {
+        f"weight at n = 2, 10, 500, {n[-1]}": answer.weight(bar[n], bar[n - 1]),
+        f"weight from ᾱ = {before:.3f} to {after:.3f}": answer.weight(after, before),
+    }
+
+
+def weight_facts(answer, seed):
+    """Correlation and verdict are held against the answer's own weights, so that one slip is not three."""
+    verdict = answer.verdict
+    if not isinstance(verdict, str) or verdict.strip().lower() not in ("holds", "fails"):
+        raise Remark("The verdict is one of two words, 'holds' or 'fails'.")
+    try:
+        correlation = float(answer.correlation)
+    except (TypeError, ValueError):
+        raise Remark("The correlation is one number between -1 and 1.") from None
+    own = _correlation(answer.weight)
+    fits = (verdict.strip().lower() == "holds") == (own > 0.99)
+    return {
+        "rank correlation with σ²": "that of your weights"
+        if abs(correlation - own) < 1e-3
+        else f"{correlation:.2f}",
+        "verdict": "fits the numbers" if fits else "does not fit the numbers",
+    }
+
+
+def _beta_weight(bar, bar_before):
+    ratio2 = bar / bar_before
+    return 0.5 * (1 - ratio2) / (ratio2 * (1 - bar))
+
+
+def _consistent(wrong):
+    """A wrong weight, with the correlation and the verdict that follow from it."""
+    verdict = Made(lambda: "holds" if _correlation(wrong) > 0.99 else "fails")
+    return {"weight": wrong, "correlation": Made(lambda: _correlation(wrong)), "verdict": verdict}
+
+
+WEIGHT = Task(
+    id="1.9",
+    title="Test a claim: σ² is the bound's weight",
+    kind="claim",
+    difficulty=2,
+    minutes=15,
+    points=3,
+    ids=("P11", "P14", "P15", "BP13", "BP18", "BS10", "S09"),
+    names=("weight", "correlation", "verdict"),
+    probe=probe_weight,
+    facts=weight_facts,
+    reference={"weight": weight, "correlation": Made(lambda: _correlation(weight)), "verdict": "fails"},
+    tolerance=2e-3,
+    decimals=4,
+    mistakes=(
+        Mistake(
+            _consistent(lambda bar, bar_before: 1 - bar),
+            "This is the claimed weight itself; the claim is to be tested against the true one. What "
+            "does the KL divide the squared gap of the means by?",
+        ),
+        Mistake(
+            _consistent(lambda bar, bar_before: 0.5 * (bar_before / (1 - bar_before) - bar / (1 - bar))),
+            "This is the weight of |x_0 - x̂_0|². An error of ε is an error of x_0 times σ/α: what does "
+            "that divide your weight by?",
+        ),
+        Mistake(
+            _consistent(lambda bar, bar_before: 2 * weight(bar, bar_before)),
+            "A factor 2 too much: what stands before the squared gap in the KL of two Gaussians?",
+        ),
+        Mistake(
+            _consistent(_beta_weight),
+            "This is the weight for a model with variance β, as in the paper's equation 12 with σ² = β. "
+            "The exercise asks for β̃: which of the two do you divide by?",
+        ),
+        Mistake(
+            _consistent(
+                lambda bar, bar_before: 0.5 * (bar * (1 - bar_before) / ((1 - bar) * bar_before) - 1)
+            ),
+            "Your weights are negative. Which has the higher signal-to-noise ratio, step n or step n - 1?",
+        ),
+        Mistake(
+            _consistent(lambda bar, bar_before: weight(bar, bar_before) + 0.5),
+            "Half of a quotient of two signal-to-noise ratios is close. What should the weight be if the "
+            "step does nothing at all, ᾱ_{n-1} = ᾱ_n?",
+        ),
+        Mistake(
+            {"correlation": Made(_pearson)},
+            "This is Pearson's correlation of the values, ruled by a few enormous weights. "
+            "The exercise asks about the order: what are the values to be replaced by first?",
+        ),
+        Mistake(
+            {"correlation": 0.2039},
+            "This is the chapter's figure, for the linear table. Here the cosine table is asked for: from "
+            "which table does your `bar` come?",
+        ),
+        Mistake(
+            {"correlation": Made(lambda: -_correlation(weight))},
+            "The sign has turned round: do both lists run in the same direction, from n = 2 up?",
+        ),
+        Mistake(
+            {"verdict": "holds"},
+            "Your two numbers are right. Were σ² the bound's weight, up to a constant, what would the "
+            "rank correlation be? Look at n = 2, too: which step does each weight care for most?",
+        ),
+    ),
+    hints=(
+        "The KL of step n, with equal variances β̃, is the squared gap between two means over 2β̃. The "
+        "gap comes from the error in ε alone.",
+        "Task 1.3 says by what ε is multiplied in the mean. Square it, divide by 2β̃, and simplify: "
+        "ᾱ_n and ᾱ_{n-1} come together as signal-to-noise ratios ᾱ/(1 - ᾱ).",
+        "The weight is half of how much, relatively, the signal-to-noise ratio rises from n to n - 1: "
+        "their quotient less 1, halved. For the correlation, scipy.stats has spearmanr; the lists run "
+        "over n = 2 … 1000.",
+    ),
+    asks={"rank correlation with σ²": "Is it Spearman's, of your weights with 1 - ᾱ_n, over n = 2 … 1000?"},
+)
+
+# 1.10: find the bug: importance sampling of the step --------------------------------------------------------
+
+
+def step_distribution(history):
+    """Probabilities in proportion to the root mean square of the losses; weights 1 / (T p)."""
+    root = history.square().mean(1).sqrt()
+    p = root / root.sum()
+    return p, 1 / (len(p) * p)
+
+
+def steps_as_given(history):
+    """The published listing with its mistakes: losses not squared, weights without 1 / T."""
+    root = history.mean(1).sqrt()
+    p = root / root.sum()
+    return p, 1 / p
+
+
+def _steps_with(root, weights=lambda p: 1 / (len(p) * p)):
+    """A `step_distribution` with another score of each step, or other weights."""
+
+    def wrong(history):
+        score = root(history)
+        p = score / score.sum()
+        return p, weights(p)
+
+    return wrong
+
+
+def _second_moment(history):
+    return history.square().mean(1).sqrt()
+
+
+def probe_steps(answer, seed):
+    """Probabilities and weights for a random history, and what they estimate together."""
+    history = torch.exp(1.5 * normal(seed, 4, 6) - torch.arange(4)[:, None])
+    result = answer(history)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise Remark("The function returns two tensors of shape (T,): the probabilities and the weights.")
+    p, w = result
+    values = {"probabilities": p, "weights": w}
+    if isinstance(p, torch.Tensor) and isinstance(w, torch.Tensor) and p.shape == w.shape == (4,):
+        weighted = (p * w * history.mean(1)).sum()
+        values["mean of the weighted loss, over the plain mean"] = weighted / history.mean()
+    return values
+
+
+IMPORTANCE = Task(
+    id="1.10",
+    title="Find the bug: which steps to train on",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=12,
+    points=3,
+    ids=("S20", "BS22", "BS21", "S19"),
+    probe=probe_steps,
+    reference=step_distribution,
+    mistakes=(
+        Mistake(
+            steps_as_given,
+            "This is the listing as it was given. In the measurement its mean is not that of uniform "
+            "sampling: which line decides that? Its variance is a second matter.",
+            as_given=True,
+        ),
+        Mistake(
+            _steps_with(lambda history: history.mean(1).sqrt()),
+            "The mean is right now. The variance is not yet the lowest: to make Σ E[L²]/p as small as it "
+            "can be, which moment of L must p follow?",
+        ),
+        Mistake(
+            _steps_with(_second_moment, weights=lambda p: 1 / p),
+            "The probabilities are right now. The weighted loss is T times too large: with p uniform, p "
+            "= 1/T, what should every weight be?",
+        ),
+        Mistake(
+            _steps_with(lambda history: history.square().mean(1)),
+            "You draw in proportion to E[L²]. Minimise Σ E[L²]/p with Σ p = 1, by a Lagrange multiplier: "
+            "does p come out as E[L²], or as its root?",
+        ),
+        Mistake(
+            _steps_with(lambda history: history.mean(1)),
+            "You draw in proportion to the mean loss. A step whose loss is mostly small and sometimes "
+            "huge gets too little: which average notices the huge ones?",
+        ),
+        Mistake(
+            _steps_with(_second_moment, weights=lambda p: len(p) * p),
+            "The weights grow with p, so that the steps drawn often also count for more. What undoes the "
+            "preference?",
+        ),
+        Mistake(
+            _steps_with(_second_moment, weights=lambda p: (1 / p) / (1 / p).mean()),
+            "Weights scaled to a mean of 1 look tidy, but the mean is taken over the steps alike, and "
+            "these are drawn with p. What must Σ p w L equal?",
+        ),
+        Mistake(
+            _steps_with(lambda history: history.std(1)),
+            "The standard deviation leaves the mean out: a step whose loss is always 5 would never be "
+            "drawn. Is it E[L²], or the variance of L, that stands in the variance of the estimate?",
+        ),
+    ),
+    hints=(
+        "Two conditions: the weighted loss must have the right mean for any p, and p must make its "
+        "variance small.",
+        "The mean is Σ p w E[L], and should be Σ E[L] / T: that settles w. The variance then depends on "
+        "p through Σ E[L²]/p only.",
+        "Minimise with a Lagrange multiplier for Σ p = 1, and solve for p. Mind the order: the square of an "
+        "average is not the average of the squares. For w, ask what uniform p must give.",
+    ),
+)
+
+TASKS = (JUMP, POSTERIOR, EPS_FORM, ANCESTRAL, CONVERGENCE, COSINE, FLOOR, ELBO, WEIGHT, IMPORTANCE)

@@ -1,0 +1,1063 @@
+"""Claims of chapter 2: denoising diffusion implicit models.
+
+Exact wherever the data allow it: on N(0, 1/4) a sampler's output variance is a sum of squares
+(`exact_variance`), and on mixtures the probability-flow ODE is solved to ten digits (`flow`).  Each
+experiment takes no argument and returns a dict label -> number.
+"""
+
+import math
+import time
+from functools import cache
+
+import numpy as np
+import torch
+
+from book.claims import claim, show  # noqa: F401 - the chapter prints with show
+from book.problems import RING, rms, two_peaks
+from toolkit import (
+    VE,
+    VP,
+    Discrete,
+    GaussianFlow,
+    Mixture,
+    QuantileFlow,
+    VPCosine,
+    exact_variance,
+    grids,
+    initial_noise,
+    sample,
+)
+from toolkit.ddim import (
+    curvature,
+    ddim,
+    ddim_adaptive,
+    ddim_coefficients,
+    ddim_invert,
+    ddim_sigma,
+    lerp,
+    slerp,
+)
+from toolkit.ddpm import ddpm, ddpm_coefficients, posterior, step_variances, transition, vlb_weight
+from toolkit.noise import Brownian
+
+LINEAR = Discrete.linear(1000)
+COUNTS = (10, 20, 50, 100, 1000)
+DOUBLE = {"dtype": torch.float64}
+
+
+def gaussian_eps_square(schedule, times, std=0.5):
+    """gamma(t) = E|eps(x_t, t)|^2 / d for data N(0, std^2) at times[:-1], exactly: sigma^2 / (alpha^2 std^2 +
+    sigma^2)."""
+    t = np.asarray(times)[:-1]
+    return schedule.sigma(t) ** 2 / (schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2)
+
+
+def flow(model, x, start=None, end=None, rtol=1e-9):
+    """The probability-flow ODE d(x / alpha) = eps d(sigma / alpha) from `start` to `end` by scipy's DOP853 in
+    lambda: x (B, ...) in, same out."""
+    from scipy.integrate import solve_ivp
+
+    schedule = model.schedule
+    start, end = schedule.start if start is None else start, schedule.end if end is None else end
+
+    def slope(lam, y):
+        t = schedule.t_of_lam(float(lam))
+        state = torch.from_numpy(y).reshape(x.shape) * schedule.alpha(t)
+        return (-math.exp(-lam) * model.eps(state, t)).numpy().ravel()
+
+    first = (x.double() / schedule.alpha(start)).numpy().ravel()
+    span = (schedule.lam(start), schedule.lam(end))
+    solved = solve_ivp(slope, span, first, method="DOP853", rtol=rtol, atol=rtol)
+    return torch.from_numpy(solved.y[:, -1]).reshape(x.shape) * schedule.alpha(end)
+
+
+# ---- what few steps cost -----------------------------------------------------------------------------------
+
+
+def variances(counts=COUNTS):
+    """Exact output variance on N(0, 1/4) of four samplers: dict sampler -> list, one number for each of
+    `counts` steps."""
+    found = {
+        "DDPM, posterior variance": [],
+        "DDPM, forward variance": [],
+        "DDPM, optimal variance": [],
+        "DDIM": [],
+    }
+    for steps in counts:
+        times = grids.strided(LINEAR, steps)
+        gamma = gaussian_eps_square(LINEAR, times)
+        for name, options in zip(
+            found, ({"variance": "posterior"}, {"variance": "beta"}, {"variance": "analytic", "gamma": gamma})
+        ):
+            found[name].append(exact_variance(ddpm, LINEAR, times, **options))
+        found["DDIM"].append(exact_variance(ddim, LINEAR, times))
+    return found
+
+
+@claim(
+    "BP6, C36",
+    source="PyTorch tutorial, section 1.3; introduction to DDIM",
+    says="With few steps DDIM is the better sampler, and DDPM the worse one.",
+    holds=lambda r: all(
+        abs(r[f"DDIM, {n} steps"] - 0.25)
+        < min(abs(r[f"{v}, {n} steps"] - 0.25) for v in ("posterior", "forward"))
+        for n in (10, 20, 50)
+    ),
+    verdict=False,
+    finding="It depends on which DDPM. DDIM beats the posterior variance at 10, 20 and 50 steps, but the "
+    "forward variance comes closer to the true .25 "
+    "than DDIM does. On images with a trained network the order is another.",
+)
+def few_steps():
+    """Exact variances on N(0, 1/4) at 10, 20 and 50 steps."""
+    found = variances((10, 20, 50))
+    short = {"DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward", "DDIM": "DDIM"}
+    return {f"{short[name]}, {n} steps": v for name in short for n, v in zip((10, 20, 50), found[name])}
+
+
+@claim(
+    "BI2, BS19",
+    source="Introduction to DDIM; summary, section 4.2",
+    says="It is the randomness (or the Markov property) of DDPM that makes it slow; being deterministic "
+    "is what lets DDIM skip steps.",
+    holds=lambda r: r["calls, DDIM, 50 steps"] < r["calls, DDPM, 50 steps"],
+    verdict=False,
+    finding="A step costs one call either way, and both samplers can skip. What limits the step is the "
+    "error made in it, not the noise added after it.",
+)
+def steps_not_noise():
+    """Calls of the model and exact variance for 50 steps with and without noise."""
+    times, model = grids.strided(LINEAR, 50), Mixture.gaussian(1, 0.5).model(LINEAR)
+    x = initial_noise(4, 1, 0, **DOUBLE)
+    return {
+        "calls, DDIM, 50 steps": sample(ddim, model, x, times).nfe,
+        "calls, DDPM, 50 steps": sample(ddpm, model, x, times, variance="beta").nfe,
+        "variance, DDIM": exact_variance(ddim, LINEAR, times),
+        "variance, DDPM with forward variance": exact_variance(ddpm, LINEAR, times, variance="beta"),
+    }
+
+
+# ---- the family --------------------------------------------------------------------------------------------
+
+
+def walk_family(eta, times, n=4000, seed=0, broken=False, mixture=None):
+    """Walk down the family with the true x_0: x_T by the jump, then x_s from q_eta(x_s | x_t, x_0).
+
+    broken=True adds the noise without shortening the direction to make room for it.  Returns the residuals
+    (x_s - alpha_s x_0) / sigma_s, (steps, n) float64, which must all be standard normal.
+    """
+    mixture = mixture or two_peaks()
+    schedule, x0 = VP(), mixture.sample(n, seed)[:, 0]
+    z = initial_noise(n, len(times), seed + 1, **DOUBLE)
+    x, found = schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]) * z[:, 0], []
+    for k, (t, s) in enumerate(zip(times[:-1], times[1:])):
+        noise = ddim_sigma(schedule, t, s, eta)
+        room = schedule.sigma(s) ** 2 - (0 if broken else noise**2)
+        eps = (x - schedule.alpha(t) * x0) / schedule.sigma(t)
+        x = schedule.alpha(s) * x0 + math.sqrt(room) * eps + noise * z[:, k + 1]
+        found.append((x - schedule.alpha(s) * x0) / schedule.sigma(s))
+    return torch.stack(found).numpy()
+
+
+def sampled_marginals(eta, times, n=4000, seed=0, broken=False):
+    """The sampler itself, with the exact model: Kolmogorov-Smirnov distance times sqrt(n) of x_s from the
+    true marginal, a list.
+
+    x_T is drawn from the true marginal at times[0].  broken=True is a DDIM whose noise takes no room from the
+    direction.
+    """
+    from scipy.special import ndtr
+
+    mixture, schedule = two_peaks(), VP()
+    model, t0 = mixture.model(schedule), float(times[0])
+    x = schedule.alpha(t0) * mixture.sample(n, seed) + schedule.sigma(t0) * initial_noise(
+        n, 1, seed + 1, **DOUBLE
+    )
+    weight, mean, std = mixture.weights.numpy(), mixture.means[:, 0].numpy(), mixture.stds.numpy()
+    loop = (
+        ddim_without_room(model, x, times, eta, seed + 2)
+        if broken
+        else ddim(model, x, times, eta=eta, rng=seed + 2)
+    )
+    found = []
+    for t, x in loop:
+        mu, sd = schedule.alpha(t) * mean, np.sqrt(schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2)
+        found.append(kolmogorov(ndtr((x.numpy() - mu) / sd) @ weight))
+    return found[1:]
+
+
+def kolmogorov(u):
+    """sqrt(n) times the Kolmogorov-Smirnov distance of u (n,) from the uniform distribution on [0, 1]."""
+    u, n = np.sort(u), len(u)
+    rank = np.arange(n)
+    return float(max((u - rank / n).max(), ((rank + 1) / n - u).max()) * math.sqrt(n))
+
+
+def ddim_without_room(model, x, times, eta, seed):
+    """A broken DDIM, for the test to catch: the noise is added on top of the full direction sigma_s eps."""
+    times = torch.as_tensor(times).tolist()
+    noises = Brownian(seed).normals(x, times)
+    a, b, _ = ddim_coefficients(model.schedule, times)
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times[:-1], times[1:])):
+        x = a[i] * x + b[i] * model.eps(x, t) + ddim_sigma(model.schedule, t, s, eta) * next(noises)
+        yield s, x
+
+
+KS_1_PERCENT = 1.628  # 99 % quantile of the Kolmogorov distribution
+
+
+@claim(
+    "BT1, C03, T02",
+    source="Textbook, section 8.1.2",
+    says="Every member of the family has the same marginals q(x_t | x_0) as DDPM.",
+    holds=lambda r: all((v > KS_1_PERCENT) == ("broken" in k) for k, v in r.items()),
+    verdict=True,
+    finding="The test accepts eta = 0, 0.5 and 1, and rejects a sampler that adds the noise without "
+    "making room for it. Note the name: the family is "
+    "written backwards in time (an inference process); its forward kernel follows by Bayes, and the "
+    "noise may not exceed sigma_s.",
+)
+def marginals_kept():
+    """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler at its last
+    state."""
+    from scipy.special import ndtr
+
+    times = grids.uniform_lambda(VP(), 20).tolist()
+
+    def worst(**options):
+        return max(map(kolmogorov, ndtr(walk_family(times=times, **options))))
+
+    found = {f"family, eta {eta:g}": worst(eta=eta) for eta in (0.0, 0.5, 1.0)}
+    found["family, broken, eta 0.5"] = worst(eta=0.5, broken=True)
+    fine = grids.uniform(VP(), 250)
+    found |= {f"sampler, eta {eta:g}": sampled_marginals(eta, fine)[-1] for eta in (0.0, 0.5, 1.0)}
+    return found | {"sampler, broken, eta 0.5": sampled_marginals(0.5, fine, broken=True)[-1]}
+
+
+@claim(
+    "BT7, T11",
+    source="Textbook, section 8.1.4",
+    says="DDIM (eta = 0) minimises a modified variational bound.",
+    holds=lambda r: r["weight at eta 0.01, relative"] < 10,
+    verdict=False,
+    finding="Nothing is trained anew, and at eta = 0 there is no bound: its weights grow like 1/eta^2 "
+    "without limit. For eta > 0 it is, up to a constant, "
+    "the same objective with other weights, whose optimum a sufficiently flexible network shares.",
+)
+def weights_against_eta():
+    """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the
+    1000-step table in the middle."""
+    return {
+        f"weight at eta {eta:g}, relative": bound_weight(LINEAR, 0.5, 0.499, eta)
+        / vlb_weight(LINEAR, 0.5, 0.499)
+        for eta in (1.0, 0.1, 0.01)
+    }
+
+
+def bound_weight(schedule, t, s, eta):
+    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 s_eta^2), b the coefficient
+    of eps."""
+    _, (b,), (noise,) = ddim_coefficients(schedule, [t, s], eta)
+    return b**2 / (2 * noise**2)
+
+
+@claim(
+    "BT2, C04, P01",
+    source="Textbook, section 8.1.3",
+    says="eta = 1 is DDPM.",
+    holds=lambda r: (
+        r["largest difference from the posterior"] < 1e-13
+        and abs(r["variance, 10 steps, eta 1"] - r["variance, 10 steps, DDPM forward"]) < 0.01
+    ),
+    verdict=False,
+    finding="It is DDPM with the posterior variance, to machine precision; not DDPM with the forward "
+    "variance, whose last steps add more noise and which "
+    "over ten strided steps ends at twice the variance.",
+)
+def is_ddpm():
+    """Largest difference of the coefficients of DDIM at eta = 1 and of DDPM's posterior, over all steps of
+    the table but the last."""
+    times = np.arange(1000, 0, -1) / 1000
+    ours = ddim_coefficients(LINEAR, times, 1.0)
+    theirs = (*ddpm_coefficients(LINEAR, times), np.sqrt(step_variances(LINEAR, times, "posterior")).tolist())
+    ratios = {
+        n: posterior(LINEAR, n / 1000, (n - 1) / 1000)[2] / LINEAR.betas[n - 1] for n in (2, 10, 100, 1000)
+    }
+    return {
+        "largest difference from the posterior": max(
+            float(np.abs(np.subtract(u, v)).max()) for u, v in zip(ours, theirs)
+        ),
+        **{f"posterior / forward variance, n = {n}": float(r) for n, r in ratios.items()},
+        "variance, 10 steps, eta 1": exact_variance(ddim, LINEAR, grids.strided(LINEAR, 10), eta=1.0),
+        "variance, 10 steps, DDPM forward": exact_variance(
+            ddpm, LINEAR, grids.strided(LINEAR, 10), variance="beta"
+        ),
+    }
+
+
+# ---- listings ----------------------------------------------------------------------------------------------
+
+
+@claim(
+    "BT3, C24, T04",
+    source="Textbook, section 8.1.3",
+    says="np.linspace(0, 999, 50).astype(int) is an even sub-sequence of 50 steps to sample along.",
+    holds=lambda r: (
+        r["gaps of 21"] == 0
+        and r["n that its first entry stands for"] == 0
+        and r["sigma left at its end"] == 0
+    ),
+    verdict=False,
+    finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine "
+    "steps that stop one short of clean data. The step to "
+    "alpha-bar = 1 has to be added.",
+)
+def fifty_of_a_thousand():
+    """np.linspace(0, 999, 50).astype(int), counted; and what its times do to N(0, 1/4) when used in falling
+    order."""
+    index = np.linspace(0, 999, 50).astype(int)
+    gaps = np.diff(index)
+    falling = (index[::-1] + 1) / 1000
+    return {
+        "gaps of 20": int((gaps == 20).sum()),
+        "gaps of 21": int((gaps == 21).sum()),
+        "n that its first entry stands for": int(index[0]) + 1,
+        "sigma left at its end": LINEAR.sigma(float(falling[-1])),
+        "steps it makes": len(falling) - 1,
+        "gap sizes, endpoint-correct": len(set(np.rint(np.diff(grids.strided(LINEAR, 50).numpy()) * 1000))),
+        "variance, endpoint-correct": exact_variance(ddim, LINEAR, grids.strided(LINEAR, 50)),
+        "calls saved, 1000 steps to 50": 1000
+        / sample(ddim, Mixture.gaussian().model(LINEAR), initial_noise(1, 1), grids.strided(LINEAR, 50)).nfe,
+    }
+
+
+@claim(
+    "BP2, BP3, P02",
+    source="PyTorch tutorial, section 1.2",
+    says="A DDIM loop may walk its time steps from 1 to 999, and scale the predicted x0 by "
+    "sqrt(alpha-bar_next / alpha-bar).",
+    holds=lambda r: (
+        min(
+            abs(r["gain, walked upwards"] - r["gain, exact flow"]),
+            abs(r["gain, ratio on the predicted x0"] - r["gain, exact flow"]),
+        )
+        < 0.05
+    ),
+    verdict=False,
+    finding="Walked upwards, the loop makes noise and then guesses x_0 from it in one jump, which "
+    "shrinks everything to nothing; the ratio belongs to x_t, and on the predicted x0 it blows up. (As "
+    "printed, the two together also take the root of a negative number, BP4.)",
+)
+def ascending():
+    """Gain x_0 / x_T on N(0, 1/4), the last step going to clean data, of: the right loop; a grid walked
+    upwards from x_T; the signal
+    ratio put on the predicted x0."""
+    index = np.linspace(1, 999, 50).round() / 1000
+
+    def gain(order, ratio):
+        x, times = 1.0, list(order)
+        for t, s in zip(times[:-1], times[1:]):
+            a, b = LINEAR.alpha(t), LINEAR.sigma(t)
+            eps = b * x / (a * a / 4 + b * b)
+            x0 = (x - b * eps) / a
+            x = (LINEAR.alpha(s) / a if ratio else LINEAR.alpha(s)) * x0 + LINEAR.sigma(s) * eps
+        return x
+
+    falling = [*index[::-1], 0.0]
+    return {
+        "gain, exact flow": float(GaussianFlow(LINEAR, 0.0, 0.5).map(torch.ones(1, 1), falling[0], 0.0)),
+        "gain, right loop": gain(falling, False),
+        "gain, walked upwards": gain([*index, 0.0], False),
+        "gain, ratio on the predicted x0": gain(falling, True),
+    }
+
+
+@claim(
+    "BI7, I05",
+    source="Introduction to DDIM, listing",
+    says="The direction term sqrt(1 - alpha-bar) eps may be drawn afresh as noise at each step.",
+    holds=lambda r: abs(r["fresh noise, 1000 steps"] - 0.25) < 0.01,
+    verdict=False,
+    finding="That is the member of the family with the largest noise, and it forgets x_t but for the "
+    "predicted x0. With 1000 steps half of the variance "
+    "is lost, however many steps are made.",
+)
+def fresh_noise():
+    """Output variance on N(0, 1/4) when the direction term is replaced by fresh noise sigma_s z: 1000 and 50
+    steps, exactly."""
+
+    def run(steps):
+        times = grids.strided(LINEAR, steps).tolist()
+        variance = 0.25 * LINEAR.alpha(1.0) ** 2 + LINEAR.sigma(1.0) ** 2
+        for t, s in zip(times[:-1], times[1:]):
+            a, b = LINEAR.alpha(t), LINEAR.sigma(t)
+            gain = a / 4 / (a * a / 4 + b * b)  # the exact x0 of x_t, a multiple of it
+            variance = (LINEAR.alpha(s) * gain) ** 2 * variance + LINEAR.sigma(s) ** 2
+        return variance
+
+    return {
+        "fresh noise, 1000 steps": run(1000),
+        "fresh noise, 50 steps": run(50),
+        "DDIM, 1000 steps": exact_variance(ddim, LINEAR, grids.strided(LINEAR, 1000)),
+    }
+
+
+@claim(
+    "BI3, I04",
+    source="Introduction to DDIM, update formula",
+    says="A deterministic step is x_0 / sqrt(alpha-bar) + sqrt(1 - alpha-bar) eps.",
+    holds=lambda r: all(abs(v - 1) < 0.01 for k, v in r.items() if "divided" in k),
+    verdict=False,
+    finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step "
+    "must leave the variance at 1; divided, it multiplies it by "
+    "thousands near the noise.",
+)
+def inverted_root():
+    """Variance of x_n for data of variance 1 when x_0 is divided by alpha instead of multiplied, eps being
+    right: exact."""
+    found = {}
+    for n in (1000, 500, 100):
+        bar = float(LINEAR.alpha_bar[n])
+        found[f"n = {n}, divided"] = 1 / bar + 1 - bar
+        found[f"n = {n}, multiplied"] = bar + 1 - bar
+    return found
+
+
+@claim(
+    "BS16, S16",
+    source="Summary, section 3.6",
+    says="The direction term is a unit vector, eps / |eps|, times sqrt(1 - alpha-bar).",
+    holds=lambda r: abs(r["variance, unit vector, d = 3072"] - 1) < 0.05,
+    verdict=False,
+    finding="A noise vector has length near sqrt(d), and that length is needed: normalised, the noise "
+    "all but disappears, the more so the larger d.",
+)
+def normalised_direction():
+    """Variance a coordinate after one DDIM step on unit Gaussian data when eps is divided by its norm, d =
+    16, 256, 3072."""
+    t, s, found = 0.5, 0.45, {}
+    a, b = LINEAR.alpha(t), LINEAR.sigma(t)
+    for d in (16, 256, 3072):
+        x = initial_noise(400, d, 0, **DOUBLE)
+        eps, x0 = b * x, a * x
+        unit = LINEAR.alpha(s) * x0 + LINEAR.sigma(s) * eps / eps.norm(dim=1, keepdim=True)
+        found[f"variance, unit vector, d = {d}"] = float(unit.var())
+        found[f"norm of x over sqrt(d), d = {d}"] = float(x.norm(dim=1).mean() / math.sqrt(d))
+    x = initial_noise(400, 3072, 0, **DOUBLE)
+    return found | {
+        "variance, as it should be, d = 3072": float(
+            (LINEAR.alpha(s) * a * x + LINEAR.sigma(s) * b * x).var()
+        )
+    }
+
+
+# ---- what is determined ------------------------------------------------------------------------------------
+
+
+@claim(
+    "BI1, I03, C10",
+    source="Introduction to DDIM",
+    says="DDIM sampling is deterministic: one x_T, one x_0.",
+    holds=lambda r: r["eta 0, two seeds"] == 0 and r["eta 0.2, two seeds"] == 0,
+    verdict=False,
+    finding="At eta = 0 it is, to the last bit. At any other eta it is not, unless the noise is fixed "
+    "too, and then DDPM is reproducible as well.",
+)
+def determinism():
+    """Largest difference of two runs from one x_T on the ring, 50 steps."""
+    model, times = RING.model(VP()), grids.quadratic(VP(), 50)
+    x = initial_noise(200, 2, 0, **DOUBLE)
+
+    def gap(eta, *seeds):
+        first, second = (sample(ddim, model, x, times, eta=eta, seed=seed).x for seed in seeds)
+        return float((first - second).abs().max())
+
+    return {
+        "eta 0, two seeds": gap(0.0, 1, 2),
+        "eta 1, two seeds": gap(1.0, 1, 2),
+        "eta 0.2, two seeds": gap(0.2, 1, 2),
+        "eta 1, same seed": gap(1.0, 1, 1),
+    }
+
+
+@claim(
+    "BI4, I06",
+    source="Introduction to DDIM",
+    says="DDIM can jump straight from Gaussian noise to clean data.",
+    holds=lambda r: r["variance a coordinate"] > 0.5 * r["variance of the data"],
+    verdict=False,
+    finding="One jump returns the posterior mean E[x_0 | x_T], which for pure noise is the mean of the "
+    "data: every sample the same blur.",
+)
+def one_jump():
+    """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the data mean, and
+    spread."""
+    mixture = Mixture(torch.ones(8), RING.means + torch.tensor([0.7, 0.3]), torch.full((8,), 0.08))
+    model = mixture.model(LINEAR)
+    x = initial_noise(2000, 2, 0, **DOUBLE)
+    out = sample(ddim, model, x, [1.0, 0.0]).x
+    return {
+        "largest distance from the data mean": float((out - mixture.mean()).norm(dim=1).max()),
+        "variance a coordinate": float(out.var(0).mean()),
+        "variance of the data": float(mixture.covariance().diagonal().mean()),
+        "difference from E[x_0 | x_T]": float((out - model.x0(x, 1.0)).abs().max()),
+    }
+
+
+def mode_spreads():
+    """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and eta
+    0 and 1."""
+    model, x, found = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
+    for steps in (5, 20):
+        for eta in (0.0, 1.0):
+            end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, seed=2).x
+            nearest = torch.cdist(end, RING.means).min(1).values
+            found[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
+    return found
+
+
+def bundle_counts(n=400):
+    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight modes: dict
+    eta -> list."""
+    start, found = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
+    for eta in (0.0, 0.5, 1.0):
+        end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, seed=1).x
+        found[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
+    return found
+
+
+# ---- a solver ----------------------------------------------------------------------------------------------
+
+
+def euler_in_kappa(model, x, times):
+    """Euler's method for dy = eps d kappa, y = x / alpha, kappa = sigma / alpha, written without DDIM: the
+    final x."""
+    schedule, times = model.schedule, torch.as_tensor(times).tolist()
+    y = x / schedule.alpha(times[0])
+    for t, s in zip(times[:-1], times[1:]):
+        y = y + (math.exp(-schedule.lam(s)) - math.exp(-schedule.lam(t))) * model.eps(
+            schedule.alpha(t) * y, t
+        )
+    return schedule.alpha(times[-1]) * y
+
+
+def euler_in_t(model, x, times):
+    """Euler's method for dx = (f x + g^2 / (2 sigma) eps) dt (Song et al. 2021, eq. 13): the final x."""
+    schedule, times = model.schedule, torch.as_tensor(times).tolist()
+    for t, s in zip(times[:-1], times[1:]):
+        x = x + (s - t) * (schedule.f(t) * x + schedule.g2(t) / (2 * schedule.sigma(t)) * model.eps(x, t))
+    return x
+
+
+@claim(
+    "BT11, C13, T12",
+    source="Textbook, section 8.2.4",
+    says="DDIM is Euler's method for the probability-flow ODE.",
+    holds=lambda r: all(v < 1e-10 for k, v in r.items()),
+    verdict=False,
+    finding="In the variable sigma/alpha it is, to rounding, on every schedule tried; in t it is another "
+    "method.",
+)
+def which_euler():
+    """DDIM against both Euler methods, 10 steps, float64; relative to the size of x."""
+    mixture, found = RING, {}
+    for name, schedule in (("VP", VP()), ("cosine", VPCosine()), ("VE", VE())):
+        model, times = mixture.model(schedule), grids.uniform(schedule, 10)
+        x = initial_noise(200, 2, 0, **DOUBLE) * schedule.sigma(schedule.start)
+        out = sample(ddim, model, x, times).x
+        found[f"{name}: DDIM - Euler in sigma/alpha"] = float(
+            (out - euler_in_kappa(model, x, times)).abs().max()
+        )
+        found[f"{name}: DDIM - Euler in t"] = float((out - euler_in_t(model, x, times)).abs().max())
+    return found
+
+
+@claim(
+    "BT11b",
+    source="Textbook, section 8.2.4, and folklore",
+    says="DDIM is always the better of the two Euler methods.",
+    holds=lambda r: (
+        r["ring, DDIM"] < r["ring, Euler in t"]
+        and abs(r["N(0, 1), variance, DDIM"] - 1) < abs(r["N(0, 1), variance, Euler in t"] - 1)
+    ),
+    verdict=False,
+    finding="On N(0, 1) data nothing moves under the flow, and Euler in t is exact at any number of "
+    "steps where DDIM is not. Which constant is smaller "
+    "depends on data, grid and schedule; the order is one for both.",
+)
+def better_euler():
+    """Error against the exact flow: DDIM and Euler in t, 10 steps; and the exact variance on N(0, 1) data."""
+    schedule = VP()
+    model, times = RING.model(schedule), grids.uniform(schedule, 10)
+    x = initial_noise(400, 2, 0, **DOUBLE)
+    exact = flow(model, x)
+    unit, start = Mixture.gaussian(1, 1.0).model(schedule), torch.ones(1, 1, dtype=torch.float64)
+    return {
+        "ring, DDIM": rms(sample(ddim, model, x, times).x - exact),
+        "ring, Euler in t": rms(euler_in_t(model, x, times) - exact),
+        "N(0, 1), variance, DDIM": float(sample(ddim, unit, start, times).x) ** 2,
+        "N(0, 1), variance, Euler in t": float(euler_in_t(unit, start, times)) ** 2,
+    }
+
+
+def orders(counts=(10, 20, 40, 80, 160, 320), n=300):
+    """DDIM's error against the exact flow for three kinds of data and truth: dict label -> (steps, errors).
+
+    One Gaussian (closed form), two broad peaks on a line (quantile matching), the ring (`flow`)."""
+    schedule = VP()
+    gaussian = Mixture.gaussian(1, 0.5)
+    peaks = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.5, 0.4])
+    x1, x2 = (initial_noise(n, d, 0, **DOUBLE) for d in (1, 2))
+    cases = {
+        "one Gaussian": (
+            gaussian,
+            x1,
+            GaussianFlow(schedule, 0.0, 0.5).map(x1, schedule.start, schedule.end),
+        ),
+        "two peaks": (peaks, x1, QuantileFlow(schedule, peaks).map(x1, schedule.start, schedule.end)),
+        "ring": (RING, x2, flow(RING.model(schedule), x2)),
+    }
+    found = {}
+    for name, (mixture, x, exact) in cases.items():
+        model = mixture.model(schedule)
+        runs = (sample(ddim, model, x, grids.uniform_lambda(schedule, k)).x for k in counts)
+        found[name] = (list(counts), [rms(y - exact) for y in runs])
+    return found
+
+
+def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
+    """Encode ring data by `ddim_invert`, decode by `ddim`: root mean square error, dict iterations -> (calls
+    of encoding, errors)."""
+    schedule = VP()
+    mixture = RING
+    model, x = mixture.model(schedule), mixture.sample(200, 0)
+    found = {}
+    for k in iterations:
+        errors, calls = [], []
+        for steps in counts:
+            times = grids.uniform_lambda(schedule, steps)
+            latent = sample(ddim_invert, model, x, times, iterations=k)
+            errors.append(rms(sample(ddim, model, latent.x, times).x - x))
+            calls.append(latent.nfe)
+        found[k] = (calls, errors)
+    return found
+
+
+@claim(
+    "BT8, BT16, C11",
+    source="Textbook, sections 8.1.4 and 8.2.3",
+    says="With eta = 0 DDIM solves the probability-flow ODE, and is therefore invertible.",
+    holds=lambda r: r["round trip, 50 steps"] < 1e-6,
+    verdict=False,
+    finding="It is one first-order discretisation. The usual inversion (run it backwards with eps from "
+    "the wrong end of the step) comes back with an error "
+    "that halves when the steps double; only solving each step by fixed-point iteration inverts it to "
+    "rounding.",
+)
+def inversion():
+    """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
+    _, naive = round_trip(iterations=(0,))[0]
+    found = {f"round trip, {n} steps": e for n, e in zip((10, 20, 50, 100, 400), naive)}
+    return found | {"round trip, 50 steps, 30 iterations": round_trip((50,), (30,))[30][1][0]}
+
+
+# ---- latents, transport, modes -----------------------------------------------------------------------------
+
+
+@claim(
+    "BT4",
+    source="Textbook, exercise 8.1.2",
+    says="To interpolate between two latents, take the straight line.",
+    holds=lambda r: abs(r["norm, lerp"] - 1) < 0.1,
+    verdict=False,
+    finding="Half-way the straight line is shorter than noise ever is, by a factor near 1/sqrt(2); the "
+    "great circle stays on the shell where the model was trained.",
+)
+def shell():
+    """Norm over sqrt(d) half-way between two noises, d = 3072; and interpolation on one Gaussian."""
+    x, y = initial_noise(200, 3072, 0, **DOUBLE), initial_noise(200, 3072, 1, **DOUBLE)
+    size = math.sqrt(3072)
+    return {
+        "norm, lerp": float(lerp(x, y, 0.5).norm(dim=1).mean() / size),
+        "norm, slerp": float(slerp(x, y, 0.5).norm(dim=1).mean() / size),
+    }
+
+
+@claim(
+    "BT5, T06",
+    source="Textbook, exercise 8.1.2",
+    says="Semantic interpolation can be seen on a two-dimensional Gaussian.",
+    holds=lambda r: r["largest difference, one Gaussian"] > 1e-3,
+    verdict=False,
+    finding="For one Gaussian the map is affine, so mixing latents and mixing results are the same thing "
+    "to rounding. The experiment needs data with several modes.",
+)
+def vacuous():
+    """decode(lerp) - lerp(decode): on one Gaussian in the plane, and on the ring."""
+    schedule = VP()
+    times = grids.uniform_lambda(schedule, 50)
+    wide = torch.tensor([[[0.5, 0.2], [0.2, 0.3]]], dtype=torch.float64)
+    one = Mixture([1.0], [[0.3, -0.2]], covariances=wide)
+    x, y, found = initial_noise(100, 2, 0, **DOUBLE), initial_noise(100, 2, 1, **DOUBLE), {}
+    for name, mixture in (("one Gaussian", one), ("ring of eight", RING)):
+        model = mixture.model(schedule)
+        ends = [sample(ddim, model, z, times).x for z in (x, y, lerp(x, y, 0.5))]
+        found[f"largest difference, {name}"] = float((ends[2] - lerp(ends[0], ends[1], 0.5)).abs().max())
+    return found
+
+
+@claim(
+    "BT6",
+    source="Textbook, exercise 8.1.3",
+    says="The Fréchet distance (FID) is enough to judge samples, on a toy too.",
+    holds=lambda r: r["Fréchet, Gaussian"] > 10 * r["Fréchet, second sample"] + 0.01,
+    verdict=False,
+    finding="It compares two moments. A single Gaussian blob with the ring's mean and covariance passes "
+    "as the ring; the sliced Wasserstein distance is not fooled.",
+)
+def blind_distance(n=20000):
+    """Fréchet and sliced Wasserstein distances, n points: one Gaussian with the ring's mean and covariance,
+    and a second sample of the ring."""
+    from toolkit.metrics import frechet_from_features, sliced_wasserstein
+
+    ring = RING
+    data, again = ring.sample(n, 0), ring.sample(n, 1)
+    std = math.sqrt(float(ring.covariance()[0, 0]))
+    gaussian = std * initial_noise(n, 2, 2, **DOUBLE)
+    return {
+        "Fréchet, Gaussian": frechet_from_features(gaussian, data),
+        "Fréchet, second sample": frechet_from_features(again, data),
+        "sliced Wasserstein, Gaussian": sliced_wasserstein(gaussian, data),
+        "sliced Wasserstein, second sample": sliced_wasserstein(again, data),
+    }
+
+
+def three_modes():
+    """Three unequal modes in the plane, long and thin, pointing in different directions."""
+    axes = [_ellipse(angle, length, 0.05) for angle, length in ((0.5, 0.6), (2.2, 0.6), (1.2, 0.5))]
+    return Mixture([0.5, 0.3, 0.2], [[-1.0, -0.4], [0.9, -0.6], [0.2, 1.1]], covariances=torch.stack(axes))
+
+
+def _ellipse(angle, length, width):
+    """Covariance of a Gaussian with standard deviations `length` along `angle` and `width` across."""
+    turn = torch.tensor(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64
+    )
+    return turn @ torch.diag(torch.tensor([length**2, width**2], dtype=torch.float64)) @ turn.T
+
+
+@claim(
+    "BT9, T13",
+    source="Textbook, section 8.1.4",
+    says="DDIM follows straight paths and so minimises the cost of transport.",
+    holds=lambda r: (
+        r["three modes: pairs changed, %"] == 0 and r["three modes: median arc / chord"] < 1.01
+    ),
+    verdict=False,
+    finding="The paths are bent, the Jacobian of the map is not symmetric as a gradient's must be, and "
+    "an optimal assignment changes pairs. The cost is near the "
+    "optimum, though: say near-optimal cost, not optimal, not straight. On one isotropic Gaussian the "
+    "map is optimal.",
+)
+def transport(n=400):
+    """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change, its
+    gain in cost, the largest
+    asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes and for one Gaussian."""
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    schedule, found = VP(), {}
+    for name, mixture in (("three modes", three_modes()), ("one Gaussian", Mixture.gaussian(2, 0.5))):
+        model = mixture.model(schedule)
+        x = initial_noise(n, 2, 0, **DOUBLE)
+        h, axes = 1e-4, torch.eye(2, dtype=torch.float64)
+        moved = torch.cat([x, *(x + sign * h * axis for axis in axes for sign in (1, -1))])
+        y, *shifted = flow(model, moved).split(n)
+        cost = cdist(x, y, "sqeuclidean")
+        rows, columns = linear_sum_assignment(cost)
+        jacobian = torch.stack(
+            [(shifted[0] - shifted[1]) / (2 * h), (shifted[2] - shifted[3]) / (2 * h)], dim=2
+        )
+        asymmetry = (jacobian[:, 0, 1] - jacobian[:, 1, 0]).abs() / jacobian.flatten(1).norm(dim=1)
+        path = sample(ddim, model, x, grids.uniform(schedule, 400), keep_path=True).path
+        found |= {
+            f"{name}: pairs changed, %": float(100 * (rows != columns).mean()),
+            f"{name}: cost saved, %": float(100 * (1 - cost[rows, columns].sum() / np.trace(cost))),
+            f"{name}: largest Jacobian asymmetry": float(asymmetry.max()),
+            f"{name}: median arc / chord": float(curvature(path).median()),
+        }
+    return found
+
+
+RARE = (0.005, 0.045, 0.1, 0.1, 0.15, 0.15, 0.2, 0.25)
+
+
+@claim(
+    "BS17, S22",
+    source="Summary, section 4.3",
+    says="A deterministic sampler loses diversity: it finds the main modes and misses rare ones.",
+    holds=lambda r: r["exact flow: rare mode, %"] < 0.25 or r["exact flow: chi-square"] > 14.07,
+    verdict=False,
+    finding="The exact flow reproduces all eight weights within sampling error, a mode of half a per "
+    "cent included. What few steps distort is a matter of their "
+    "error, and on this ring they make the rare mode too frequent, not too rare.",
+)
+def rare_mode(n=20000):
+    """Share of samples in each of eight unequal modes; Pearson's chi-square against the true weights (95 %:
+    14.07)."""
+    schedule = VP()
+    mixture = Mixture(RARE, RING.means, torch.full((8,), 0.08))
+    model, x = mixture.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    expected = n * np.array(RARE)
+    found = {}
+    for name, points in (
+        ("data", mixture.sample(n, 1)),
+        ("DDIM, 10 steps", sample(ddim, model, x, grids.quadratic(schedule, 10)).x),
+        ("DDIM, 50 steps", sample(ddim, model, x, grids.quadratic(schedule, 50)).x),
+        ("exact flow", flow(model, x, rtol=1e-6)),
+    ):
+        counts = np.bincount(torch.cdist(points, mixture.means).argmin(1).numpy(), minlength=8)
+        found[f"{name}: rare mode, %"] = float(100 * counts[0] / n)
+        found[f"{name}: chi-square"] = float(((counts - expected) ** 2 / expected).sum())
+    return found
+
+
+# ---- where to step -----------------------------------------------------------------------------------------
+
+GRIDS = {
+    "uniform in t": grids.uniform,
+    "quadratic": grids.quadratic,
+    "uniform in lambda": grids.uniform_lambda,
+    "rho = 7": grids.karras,
+}
+
+
+def grid_errors(counts=(5, 10, 20, 40, 80), n=400):
+    """DDIM on the ring against the exact flow: dict grid -> (counts, errors)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    exact = flow(model, x)
+    return {
+        name: (list(counts), [rms(sample(ddim, model, x, grid(schedule, k)).x - exact) for k in counts])
+        for name, grid in GRIDS.items()
+    }
+
+
+@claim(
+    "C25, T09",
+    source="Textbook, section 8.5.2 and exercise 8.1.4",
+    says="Non-uniform time steps help DDIM.",
+    holds=lambda r: max(r["quadratic"], r["uniform in lambda"], r["rho = 7"]) < r["uniform in t"],
+    verdict=True,
+    finding="At 20 steps on the ring all three beat equal steps in t, the quadratic grid by most.",
+)
+def grids_at_twenty():
+    """Error of DDIM on the ring with 20 steps, for each grid."""
+    return {name: errors[0] for name, (_, errors) in grid_errors((20,)).items()}
+
+
+def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=False, n=400):
+    """`ddim_adaptive` on the ring: (calls, errors against the exact flow)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    exact = flow(model, x)
+    runs = [
+        sample(ddim_adaptive, model, x, [schedule.start, schedule.end], tol=tol, extrapolate=extrapolate)
+        for tol in tolerances
+    ]
+    return [run.nfe for run in runs], [rms(run.x - exact) for run in runs]
+    """Error of the adaptive run with tol = .01, and of fixed grids with as many calls."""
+
+
+@claim(
+    "T10",
+    source="Textbook, exercise 8.1.4",
+    says="Adaptive steps make DDIM more accurate at equal cost.",
+    holds=lambda r: r["adaptive"] < min(r[name] for name in GRIDS),
+    verdict=False,
+    finding="It beats equal steps in t and in lambda at the same number of calls, and loses to the "
+    "quadratic grid, which happens to suit this problem. "
+    "What it buys is that nobody has to know which grid suits.",
+)
+def adaptive_against_fixed():
+    """Error of the adaptive run with tol = .01, and of fixed grids interpolated to the same number of calls
+    on log axes."""
+    (calls,), (error,) = adaptive_errors((0.01,))
+    found = {"calls": calls, "adaptive": error}
+    return found | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
+
+
+# ---- digits ------------------------------------------------------------------------------------------------
+
+SAMPLERS = {
+    "DDIM": (ddim, {}),
+    "DDPM, posterior variance": (ddpm, {"variance": "posterior"}),
+    "DDPM, forward variance": (ddpm, {"variance": "beta"}),
+}
+
+
+def digits_at(steps, n=400, name="DDIM", seed=0):
+    """n digits of all classes in turn, by a sampler of `SAMPLERS` with `steps` steps of the 1000-step table,
+    from one seed for x_T and the noise: a Run."""
+    from toolkit.networks import digits_model
+
+    loop, options = SAMPLERS[name]
+    model = digits_model(LINEAR, label=torch.arange(n) % 10)
+    return sample(
+        loop, model, initial_noise(n, (1, 8, 8), seed), grids.strided(LINEAR, steps), seed=seed, **options
+    )
+
+
+SEEDS = (0, 1, 2)
+
+
+@cache
+def distances(steps, n, name, seed):
+    """Calls, "Fréchet distance" and "sliced Wasserstein" to all 1797 digits of one `digits_at`: a dict."""
+    from toolkit.data import digits
+    from toolkit.metrics import frechet_distance, sliced_wasserstein
+
+    run = digits_at(steps, n, name, seed)
+    return {
+        "calls": run.nfe,
+        "Fréchet distance": frechet_distance(run.x),
+        "sliced Wasserstein": sliced_wasserstein(run.x, digits("all")[0]),
+    }
+
+
+def speed_and_quality(n=400, counts=COUNTS, names=tuple(SAMPLERS), seeds=SEEDS):
+    """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one for each of
+    `counts`."""
+    found = {}
+    for name in names:
+        found[name] = []
+        for steps in counts:
+            each = [distances(steps, n, name, seed) for seed in seeds]
+            found[name].append({key: sum(row[key] for row in each) / len(each) for key in each[0]})
+            found[name][-1]["calls"] = each[0]["calls"]
+    return found
+
+
+def seed_spread(steps=100, seeds=(*SEEDS, 3)):
+    """Fréchet distance of 400 digits by each sampler, with one seed after the other: dict label -> number."""
+    return {
+        f"{name}, seed {seed}": distances(steps, 400, name, seed)["Fréchet distance"]
+        for name in SAMPLERS
+        for seed in seeds
+    }
+
+
+def distance_floors(n=400):
+    """The same two distances for n of the real digits against all: what a perfect sampler could expect to
+    score."""
+    from toolkit.data import digits
+    from toolkit.metrics import frechet_distance, sliced_wasserstein
+
+    data = digits("all")[0]
+    some = data[np.random.default_rng(0).permutation(len(data))[:n]]
+    return {"Fréchet distance": frechet_distance(some), "sliced Wasserstein": sliced_wasserstein(some, data)}
+
+
+def cpu_time(counts=(10, 100, 1000), n=100):
+    """CPU seconds an image of DDIM on digits for each of `counts`: dict steps -> seconds, the best of three
+    runs of up to 100 steps."""
+    best = {}
+    for steps in counts:
+        for _ in range(3 if steps <= 100 else 1):
+            start = time.process_time()
+            digits_at(steps, n)
+            best[steps] = min(best.get(steps, math.inf), (time.process_time() - start) / n)
+    return best
+
+
+def two_samplers():
+    """DDPM (posterior variance) beside DDIM: dict row -> (DDPM, DDIM), measured; nan where there is nothing
+    to measure."""
+    fixed, found, digits = determinism(), variances((10, 1000)), speed_and_quality()
+    rows = {
+        "calls of the network, 50 steps": (
+            steps_not_noise()["calls, DDPM, 50 steps"],
+            steps_not_noise()["calls, DDIM, 50 steps"],
+        ),
+        "largest gap of two runs from one x_T": (fixed["eta 1, two seeds"], fixed["eta 0, two seeds"]),
+        "round trip of the inversion, 50 steps": (math.nan, inversion()["round trip, 50 steps"]),
+    }
+    for k, steps in enumerate((10, 1000)):
+        rows[f"variance, {steps} steps (data: 0.25)"] = (
+            found["DDPM, posterior variance"][k],
+            found["DDIM"][k],
+        )
+        at = COUNTS.index(steps)
+        rows[f"Fréchet distance on digits, {steps} steps"] = tuple(
+            digits[name][at]["Fréchet distance"] for name in ("DDPM, posterior variance", "DDIM")
+        )
+    return rows
+
+
+def knee(rows, metric, slack=0.15):
+    """The fewest calls among `rows` (of `speed_and_quality`) whose metric is within `slack` of the last
+    row's."""
+    return next(row["calls"] for row in rows if row[metric] <= (1 + slack) * rows[-1][metric])
+
+
+@claim(
+    "BT33, T07",
+    source="Textbook, section 8.1.1; exercise 8.1.3",
+    says="Fewer steps spoil the samples of DDPM, and DDIM is spared.",
+    holds=lambda r: r["Fréchet distance, DDIM, 10 steps"] < 1.1 * r["Fréchet distance, DDIM, 100 steps"],
+    verdict=False,
+    finding="All three lose with fewer steps. On digits with the trained network DDIM loses least, and "
+    "in the Fréchet distance DDPM with the forward variance "
+    "loses most, the reverse of what the exact Gaussian says of it.",
+)
+def fewer_steps_on_digits():
+    """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `SEEDS`."""
+    found = speed_and_quality(counts=(10, 20, 100))
+    short = {"DDIM": "DDIM", "DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward"}
+    return {
+        f"Fréchet distance, {short[name]}, {row['calls']} steps": row["Fréchet distance"]
+        for name, rows in found.items()
+        for row in rows
+    }
+
+
+@claim(
+    "C26, T08",
+    source="Textbook, exercise 8.1.4",
+    says="There is an optimal variance of the reverse step, between or beyond the two usual ones.",
+    holds=lambda r: abs(r["DDPM, optimal variance, 10 steps"] - 0.25) < 1e-4,
+    verdict=True,
+    finding="Analytic-DPM's variance gives a Gaussian its exact variance at any number of steps.",
+)
+def optimal_variance():
+    """Exact variances on N(0, 1/4) at 10 and 1000 steps, the optimal reverse variance included."""
+    found = variances((10, 1000))
+    return {f"{name}, {n} steps": v for name, row in found.items() for n, v in zip((10, 1000), row)}
+
+
+def family_by_bayes(eta=0.4, t=0.6, s=0.4):
+    """Slope, offset and variance of q_eta(x_t | x_s, x_0) by conditioning the joint Gaussian, and by the
+    closed form: largest difference."""
+    schedule = VP()
+    a_t, s_t, a_s, s_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
+    noise = ddim_sigma(schedule, t, s, eta)
+    covariance = math.sqrt(s_s**2 - noise**2) * s_t
+    slope, variance = covariance / s_s**2, s_t**2 - covariance**2 / s_s**2
+    mean = a_t - slope * a_s
+    closed = (s_t / s_s * math.sqrt(1 - noise**2 / s_s**2), (s_t * noise / s_s) ** 2)
+    ratio, beta = transition(schedule, s, t)
+    return {
+        "difference of slope": abs(slope - closed[0]),
+        "difference of variance": abs(variance - closed[1]),
+        "weight of x_0 beside x_s": mean,
+        "weight of x_0 at eta 1": _offset(schedule, t, s, 1.0),
+        "ratio at eta 1": ratio,
+        "beta at eta 1": beta,
+    }
+
+
+def _offset(schedule, t, s, eta):
+    """What multiplies x_0 in the mean of q_eta(x_t | x_s, x_0)."""
+    room = 1 - (ddim_sigma(schedule, t, s, eta) / schedule.sigma(s)) ** 2
+    return schedule.alpha(t) - schedule.sigma(t) / schedule.sigma(s) * math.sqrt(room) * schedule.alpha(s)

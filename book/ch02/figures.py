@@ -1,0 +1,279 @@
+"""Figures of chapter 2: denoising diffusion implicit models."""
+
+import math
+
+import numpy as np
+import torch
+
+from book.plots import (
+    COLOURS,
+    GREY,
+    INK,
+    Picture,
+    image_grid,
+    listing,
+    mark,
+    new_figure,
+    number,
+    plain,
+    style,
+    trajectories,
+)
+from toolkit import VP, Mixture, grids, initial_noise, sample
+from toolkit.ddim import ddim, ddim_adaptive, ddim_invert, ddim_sigma, edit, lerp, slerp
+
+RING = Mixture.ring(8)
+
+
+def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
+    """Paths on the ring from one x_T, `copies` times with different noise, for several eta."""
+    schedule = VP()
+    start = initial_noise(1, 2, seed, dtype=torch.float64).expand(copies, 2).clone()
+    paths, told = {}, []
+    for eta in etas:
+        run = sample(
+            ddim,
+            RING.model(schedule),
+            start,
+            grids.quadratic(schedule, steps),
+            eta=eta,
+            seed=1,
+            keep_path=True,
+        )
+        name = {0.0: "η = 0: DDIM", 1.0: "η = 1: DDPM"}.get(eta, f"η = {eta:g}")
+        paths[name] = run.path
+        modes = len(set(torch.cdist(run.x, RING.means).argmin(1).tolist()))
+        told.append(f"{name} ends in {modes} of the eight modes")
+    alt = f"{copies} sampling paths from one and the same noise, on a ring of eight modes: {listing(told)}."
+    return trajectories(paths, data=RING.sample(800, 1), limit=2.3, alt=alt)
+
+
+@style()
+def marginal_test(series, critical, title=""):
+    """sqrt(n) times the Kolmogorov-Smirnov distance at each level, with the critical value; series: dict
+    label -> (lambda, distances)."""
+    fig, ax = new_figure(height=3.1)
+    told = []
+    for i, (label, (x, y)) in enumerate(series.items()):
+        ax.plot(x, y, label=label, **mark(i))
+        told.append(f"{plain(label)} at most {number(max(y))}")
+    ax.axhline(critical, color=INK, linestyle="--", linewidth=1.2)
+    ax.annotate(
+        "rejected at 1 %",
+        (x[-1], critical),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+    )
+    ax.set(
+        yscale="log",
+        xlabel=r"$\lambda$ (noise at the left, data at the right)",
+        ylabel=r"$\sqrt{n}$ × KS distance",
+        title=title,
+    )
+    ax.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+    ax.minorticks_off()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return Picture(
+        fig,
+        f"Distance from the true marginal at each level, {listing(told)}; the test rejects above "
+        f"{number(critical, 3)}.",
+    )
+
+
+@style()
+def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
+    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each
+    eta."""
+    times = grids.strided(schedule, steps).numpy()
+    t, s = times[:-1], times[1:]
+    fig, axes = new_figure(1, len(etas), height=2.8, sharey=True)
+    told = []
+    for ax, eta in zip(axes, etas, strict=True):
+        noise = ddim_sigma(schedule, t, s, eta)
+        direction = np.sqrt(np.maximum(schedule.sigma(s) ** 2 - noise**2, 0))
+        for i, (name, y) in enumerate(
+            (("predicted $x_0$", schedule.alpha(s)), ("direction", direction), ("fresh noise", noise))
+        ):
+            ax.plot(t, y, label=name, markevery=2, **mark(i))
+        ax.set(title=f"η = {eta:g}", xlabel="time $t$ the step leaves")
+        ax.invert_xaxis()
+        told.append(f"noise at most {number(noise.max())} at eta {eta:g}")
+    axes[0].set_ylabel("coefficient")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return Picture(
+        fig,
+        f"Coefficients of the three terms of a DDIM step over {steps} steps. That of the predicted x0 grows "
+        f"from 0 to 1 in all panels; "
+        f"the noise takes its share from the direction: {listing(told)}.",
+    )
+
+
+@style()
+def explorer(eta, steps, seed=8):
+    """For the widget: on the ring, 12 paths from one x_T at the left, 400 samples at the right, for eta and a
+    number of steps."""
+    schedule = VP()
+    times, model = grids.quadratic(schedule, steps), RING.model(schedule)
+    start = initial_noise(1, 2, seed, dtype=torch.float64).expand(12, 2).clone()
+    path = sample(ddim, model, start, times, eta=eta, seed=1, keep_path=True).path.numpy()
+    cloud = sample(ddim, model, initial_noise(400, 2, 0, dtype=torch.float64), times, eta=eta, seed=2).x
+    fig, (left, right) = new_figure(1, 2, height=3.7)
+    for ax in (left, right):
+        ax.scatter(*RING.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, rasterized=True)
+        ax.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
+    for k in range(path.shape[1]):
+        left.plot(
+            *path[:, k].T,
+            color=COLOURS[k % 6 + 1],
+            linewidth=1,
+            marker="." if steps <= 25 else None,
+            markersize=4,
+        )
+    left.plot(*path[0, 0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=6)
+    left.plot(*path[-1].T, "o", color=INK, markersize=4)
+    right.scatter(*cloud.T, s=7, color=COLOURS[2], linewidths=0, rasterized=True)
+    spread = float(np.sqrt(((path[-1] - path[-1].mean(0)) ** 2).sum(1).mean()))
+    apart = "at one point" if spread < 1e-9 else f"{number(spread)} from their centre (root mean square)"
+    off = float((torch.cdist(cloud, RING.means).min(1).values ** 2).mean().div(2).sqrt())
+    left.set_title("12 runs from one $x_T$")
+    right.set_title(f"400 samples, spread {off:.3f}")
+    return Picture(
+        fig,
+        f"DDIM on the ring with eta {eta:g} and {steps} steps. Twelve runs from one starting point end "
+        f"{apart}; "
+        f"400 samples have a standard deviation of {number(off)} about their modes, the truth being 0.08.",
+    )
+
+
+def interpolation(model, first, second, times, weights=7):
+    """Between two digits (1, 8, 8) each: straight in pixels; and encoded by exact inversion, mixed by lerp
+    and by slerp, decoded."""
+    ends = torch.stack([first, second])
+    latents = sample(ddim_invert, model, ends, times, iterations=5).x
+    weight = np.linspace(0, 1, weights).tolist()
+    mixed = {
+        "lerp": torch.cat([lerp(latents[:1], latents[1:], w) for w in weight]),
+        "slerp": torch.cat([slerp(latents[:1], latents[1:], w) for w in weight]),
+    }
+    rows = {"pixels": torch.cat([lerp(ends[:1], ends[1:], w) for w in weight])}
+    rows |= {f"latent, {name}": sample(ddim, model, z, times).x for name, z in mixed.items()}
+    norms = {name: float(z[weights // 2].norm() / math.sqrt(z[0].numel())) for name, z in mixed.items()}
+    return image_grid(
+        rows,
+        column_labels=[f"{w:.2f}" for w in weight],
+        alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the middle "
+        "shows both digits at once. Rows below: latents "
+        f"are mixed and decoded; half-way the latent's norm over root d is {norms['lerp']:.2f} on the "
+        f"straight line and {norms['slerp']:.2f} on the great circle.",
+    )
+
+
+@style()
+def speed_and_quality(found, floors, n):
+    """Two distances against calls on log axes, a curve for each sampler, with the floor of n real images."""
+    fig, axes = new_figure(1, 2, height=3.3)
+    told = []
+    for ax, metric in zip(axes, floors, strict=True):
+        for i, (name, rows) in enumerate(found.items()):
+            ax.plot([row["calls"] for row in rows], [row[metric] for row in rows], label=name, **mark(i))
+            told.append(
+                f"{plain(metric)}, {name}: {number(rows[0][metric])} at {rows[0]['calls']} calls, "
+                f"{number(rows[-1][metric])} at {rows[-1]['calls']}"
+            )
+        ax.axhline(floors[metric], color=GREY, linestyle=":", linewidth=1.4, label=f"{n} real digits")
+        ax.set(xscale="log", yscale="log", xlabel="calls of the network", title=metric)
+        calls = [row["calls"] for row in rows]
+        ax.set_xticks(calls, [str(c) for c in calls])
+        low, high = ax.get_ylim()
+        ticks = [v for v in (0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 1, 2) if low <= v <= high]
+        ax.set_yticks(ticks, [f"{v:g}" for v in ticks])
+        ax.minorticks_off()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return Picture(fig, f"{n} digits against all 1797, distance over cost on log axes. {'; '.join(told)}.")
+
+
+@style()
+def adaptive(found, chosen):
+    """Left: error against calls, dict label -> (calls, errors).  Right: the steps chosen, dict label ->
+    (lambda, step in lambda)."""
+    fig, axes = new_figure(1, 2, height=3.6)
+    told = []
+    for i, (label, (calls, errors)) in enumerate(found.items()):
+        axes[0].plot(calls, errors, label=label, **mark(i))
+        told.append(f"{plain(label)} reaches {number(errors[-1])} with {calls[-1]} calls")
+    axes[0].set(
+        xscale="log", yscale="log", xlabel="calls of the model", ylabel="error", title="error against cost"
+    )
+    axes[0].set_xticks([5, 10, 20, 40, 80], ["5", "10", "20", "40", "80"])
+    axes[0].minorticks_off()
+    for label, (lam, step) in chosen.items():
+        axes[1].plot(lam, step, label=label, **mark(list(found).index(label)))
+    axes[1].set(xlabel=r"$\lambda$", ylabel=r"step in $\lambda$", title="where the steps go")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    lam, step = next(iter(chosen.values()))
+    where = f"largest near lambda {number(lam[step.argmax()])} and shortest near {number(lam[step.argmin()])}"
+    return Picture(
+        fig,
+        f"Left: error against calls on log axes: {'; '.join(told)}. Right: the adaptive steps are {where}.",
+    )
+
+
+def steps_taken(schedule, times):
+    """(lambda at the start of each step, its size in lambda) of a list of times."""
+    lam = schedule.lam(np.asarray(times))
+    return lam[:-1], np.diff(lam)
+
+
+def adaptive_steps(tol=0.01, n=400):
+    """The steps that `ddim_adaptive` takes on the ring."""
+    schedule = VP()
+    run = sample(
+        ddim_adaptive,
+        RING.model(schedule),
+        initial_noise(n, 2, 0, dtype=torch.float64),
+        [schedule.start, schedule.end],
+        tol=tol,
+    )
+    return steps_taken(schedule, run.times)
+
+
+def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9)):
+    """One digit (1, 8, 8) of class `label`, encoded up to several times and decoded with another label.
+
+    Rows: decoded with its own label (a round trip), and with `target`.
+    """
+    x = image[None]
+    own, other = model.with_label(label), model.with_label(target)
+    rows = {
+        f"label {label} kept": torch.cat(
+            [x, *(edit(own, own, x, times, until=u, iterations=5) for u in untils)]
+        ),
+        f"{label} → {target}": torch.cat(
+            [x, *(edit(own, other, x, times, until=u, iterations=5) for u in untils)]
+        ),
+    }
+    change = [float((y - x).square().mean().sqrt()) for y in rows[f"{label} → {target}"][1:, None]]
+    return image_grid(
+        rows,
+        column_labels=["original", *(f"{u:g}" for u in untils)],
+        alt=f"A digit {label} encoded up to the time above each column and decoded again: with its own label "
+        f"it comes back unchanged; with the label {target} "
+        f"it changes by a root mean square of {number(change[0])} at {untils[0]:g} up to "
+        f"{number(change[-1])} at {untils[-1]:g}, where it is another digit.",
+    )
+
+
+def bent_paths(mixture, paths=14, steps=200):
+    """DDIM paths from shared starting points, on `mixture` and on one Gaussian."""
+    schedule, start = VP(), initial_noise(paths, 2, 0, dtype=torch.float64)
+    drawn = {
+        name: sample(ddim, m.model(schedule), start, grids.uniform(schedule, steps), keep_path=True).path
+        for name, m in (("three modes", mixture), ("one Gaussian", Mixture.gaussian(2, 0.5)))
+    }
+    picture = trajectories(drawn, cols=2)
+    picture.axes[0].scatter(
+        *mixture.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, zorder=1, rasterized=True
+    )
+    return picture

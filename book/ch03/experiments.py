@@ -1,0 +1,1508 @@
+"""Claims of chapter 3: one SDE, one ODE, and the solvers that sample.
+
+Exact wherever the data allow it: variances on N(0, 1/4) are sums of squares (`exact_variance`),
+one-dimensional flows keep quantiles (`QuantileFlow`), and the ODE of a mixture is solved to twelve digits
+(`convergence.reference`).  Each experiment takes no argument and returns a dict label -> number."""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+
+from book.claims import claim, recorded, show  # noqa: F401 - the chapter prints with show
+from book.problems import RING, WIDE_RING, RoundedClock, density, mistake, moderate, rms, two_peaks
+from toolkit import (
+    EDM,
+    VE,
+    VP,
+    Discrete,
+    Flow,
+    GaussianFlow,
+    LinearSDE,
+    Mixture,
+    QuantileFlow,
+    exact_variance,
+    grids,
+    initial_noise,
+    sample,
+)
+from toolkit.convergence import (
+    multiplicative_errors,
+    ode_errors,
+    reference,
+    slope,
+    strong_errors,
+    weak_errors,
+)
+from toolkit.ddim import curvature, ddim
+from toolkit.ddpm import ddpm
+from toolkit.noise import noise_of
+from toolkit.ode import (
+    STABILITY,
+    edm_heun,
+    euler,
+    heun,
+    implicit_euler,
+    log_likelihood,
+    midpoint,
+    rk4,
+    rk4_invert,
+    rk45,
+    stiffness,
+    trapezoid,
+)
+from toolkit.sde import (
+    edm_stochastic,
+    euler_maruyama,
+    langevin,
+    langevin_step,
+    predictor_corrector,
+    reverse_coefficients,
+    snr_step,
+    stochastic_heun,
+)
+
+DOUBLE = {"dtype": torch.float64}
+BUDGETS = (8, 16, 32, 64, 192)
+
+
+def true_variance(schedule, t, std=0.5):
+    """Variance of x_t for data N(0, std^2)."""
+    return (schedule.alpha(t) * std) ** 2 + schedule.sigma(t) ** 2
+
+
+# ---- from the chain to the SDE -----------------------------------------------------------------------------
+
+
+def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
+    """max_n |alpha-bar_n - exp(-int beta)| for chains of T steps with beta_n = beta(n / T) / T: (T, gaps)."""
+    gaps = []
+    for steps in counts:
+        chain = Discrete(np.linspace(0.1 / steps, 20 / steps, steps))
+        gaps.append(float(abs(chain.alpha_bar - VP().alpha(np.arange(steps + 1) / steps) ** 2).max()))
+    return list(counts), gaps
+
+
+@claim(
+    "P04, C12",
+    source="PyTorch tutorial, section 2.1",
+    says="For many steps the DDPM chain becomes the VP SDE.",
+    holds=lambda r: abs(r["order"] - 1) < 0.1,
+    verdict=True,
+    finding="The products alpha-bar come within 0.0008 of exp(-int beta) at T = 1000, and the gap falls "
+    "as 1 / T.",
+)
+def chain_limit():
+    """The gap at three T, and the order at which it closes."""
+    counts, gaps = chain_gaps((100, 1000, 10000))
+    return {f"gap at T = {n}": g for n, g in zip(counts, gaps)} | {"order": slope(counts, gaps)}
+
+
+# ---- schedules as SDEs -------------------------------------------------------------------------------------
+
+
+class UnsquaredVE(VE):
+    """The mistake BP8: VE with g = sqrt(sigma 2 log r), sigma not squared under the root."""
+
+    def _g2(self, t, xp):
+        return 2 * math.log(self.sigma_max / self.sigma_min) * self._sigma(t, xp)
+
+
+@claim(
+    "BP8, BP9, E5",
+    source="PyTorch tutorial, section 2.2, VE branch",
+    says="VE's diffusion coefficient is the root of sigma times 2 log r.",
+    holds=lambda r: abs(r["variance at the end, unsquared"] - 0.25) < 0.005,
+    verdict=False,
+    finding="sigma must be squared under the root: then g^2 adds up to sigma_max^2 = 2500, without it to "
+    "100. The samples keep little more than half of their variance. (torch.log of the plain number r, as "
+    "listed, is a TypeError: math.log takes it.)",
+)
+def ve_square(steps=1000):
+    """Exact variances on N(0, 1/4) with VE's g and with the unsquared one, and what g^2 adds up to."""
+    found = {}
+    rate = 2 * math.log(5000)
+    for name, schedule, power in (("right", VE(), 2), ("unsquared", UnsquaredVE(), 1)):
+        level = LinearSDE(
+            lambda t: 0 * t, lambda t, p=power: rate * (0.01 * 5000**t) ** p, sigma0=0.01, end=0.0
+        )
+        found[f"integral of g^2, {name}"] = level.sigma(1.0) ** 2 - 0.01**2
+        found[f"variance at t = 0.75, {name}"] = exact_variance(
+            euler_maruyama, schedule, grids.uniform(schedule, steps, end=0.75)
+        )
+        found[f"variance at the end, {name}"] = exact_variance(
+            euler_maruyama, schedule, grids.uniform(schedule, steps)
+        )
+    return found
+
+
+@mistake
+def narrow_start(model, x, times, rng=0):
+    """Euler-Maruyama from N(0, 1) where the state should be N(0, sigma_max^2)."""
+    yield from euler_maruyama(model, x / model.schedule.sigma(times[0]), times, rng=rng)
+
+
+@mistake
+def narrow_start_ode(model, x, times):
+    """The same for Euler's method on the ODE."""
+    yield from euler(model, x / model.schedule.sigma(times[0]), times, variable="sigma")
+
+
+@claim(
+    "BP7",
+    source="PyTorch tutorial, section 2.2",
+    says="A VE sampler may start from a standard normal.",
+    holds=lambda r: abs(r["ODE from N(0, 1)"] - 0.25) < 0.01,
+    verdict=False,
+    finding="x_1 has standard deviation 50. The reverse SDE forgets a narrow start on this data, its "
+    "noise rebuilds the spread; the ODE carries it to the end, where the variance is 1e-4.",
+)
+def ve_prior(steps=500):
+    """Exact final variance on N(0, 1/4) when VE starts from N(0, 1), and its forward standard deviation."""
+    schedule = VE()
+    times = grids.uniform(schedule, steps)
+    return {
+        "standard deviation of x_1": math.sqrt(true_variance(schedule, 1.0)),
+        "SDE from N(0, 1)": exact_variance(narrow_start, schedule, times),
+        "ODE from N(0, 1)": exact_variance(narrow_start_ode, schedule, times),
+        "ODE from N(0, 2500)": exact_variance(euler, schedule, times, variable="sigma"),
+    }
+
+
+@claim(
+    "BS29",
+    source="Summary, section 4.4",
+    says="VE's large variance overflows floating point.",
+    holds=lambda r: r["sigma_max^2 at 380"] > r["largest float32"],
+    verdict=False,
+    finding="Not in single precision, by 33 orders of magnitude. In half precision the square of 380 "
+    "does.",
+)
+def ve_range():
+    """The largest numbers of VE against the largest of the number formats."""
+    return {
+        "sigma_max^2 at 380": 380.0**2,
+        "largest float16": float(torch.finfo(torch.float16).max),
+        "largest float32": float(torch.finfo(torch.float32).max),
+    }
+
+
+@claim(
+    "BS14",
+    source="Summary, section 3.4",
+    says="VP keeps the variance of x_t constant.",
+    holds=lambda r: abs(r["data 0.25, t = 0"] - r["data 0.25, t = 1"]) < 0.05,
+    verdict=False,
+    finding="Only for data of unit variance. Data of variance 1/4 go from 0.25 to 1.",
+)
+def variance_preserved():
+    """Var x_t of VP for data of variance 1/4 and 1."""
+    return {
+        f"data {std**2:g}, t = {t:g}": true_variance(VP(), t, std)
+        for std in (0.5, 1.0)
+        for t in (0.0, 0.5, 1.0)
+    }
+
+
+# ---- the way back ------------------------------------------------------------------------------------------
+
+
+@claim(
+    "C09, S10",
+    source="Karras et al. 2022, eq. 6; summary, section 2.4",
+    says="Every member of the family between the ODE and the reverse SDE, and beyond, has the same "
+    "marginals.",
+    holds=lambda r: all(abs(v - r["truth"]) < 1e-3 for v in r.values()),
+    verdict=True,
+    finding="Exact variances at levels 0, 0.5, 1 and 2 agree with the truth to 4e-4 at 400 steps, and to "
+    "discretisation beyond.",
+)
+def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400):
+    """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
+    schedule = VP()
+    times = grids.uniform(schedule, steps)
+    found = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
+    return found | {"truth": true_variance(schedule, schedule.end)}
+
+
+@mistake
+def noise_removed(model, x, times):
+    """The mistake BT10: Anderson's reverse SDE with its noise left out, its drift kept."""
+    p, q, _ = (v.tolist() for v in reverse_coefficients(model.schedule, times))
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (s - t) * (p[i] * x + q[i] * model.eps(x, t))
+        yield s, x
+
+
+@mistake
+def diffusion_to_zero(model, x, times):
+    """The mistake BS11: g set to 0 in the reverse SDE, which takes the score away as well."""
+    f = model.schedule.f(np.asarray(times)).tolist()
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (s - t) * f[i] * x
+        yield s, x
+
+
+DRIFTS = {
+    "drift kept, noise removed": noise_removed,
+    "g set to 0 everywhere": diffusion_to_zero,
+    "half of the score term: the ODE": euler,
+    "reverse SDE": euler_maruyama,
+}
+
+
+def removed_curves(steps=500):
+    """Exact variance on N(0, 1/4) along the way, from t = 1 down, for `DRIFTS`: dict label -> (t,
+    variance)."""
+    schedule = VP()
+    ends = np.linspace(0.98, schedule.end, 40)
+    curves = {
+        name: (ends, [exact_variance(loop, schedule, grids.uniform(schedule, steps, end=t)) for t in ends])
+        for name, loop in DRIFTS.items()
+    }
+    return curves | {"truth": (ends, true_variance(schedule, ends))}
+
+
+@claim(
+    "BT10, E3",
+    source="Textbook, section 8.2.3",
+    says="Removing the random term of the reverse SDE gives the deterministic ODE.",
+    holds=lambda r: abs(r["drift kept, noise removed"] - r["truth"]) < 0.01,
+    verdict=False,
+    finding="It leaves twice the score term that the ODE has, and the variance collapses to about 3e-6. "
+    "The noise and half of the score term balance, and must go together.",
+)
+@claim(
+    "BS11",
+    source="Summary, section 2.4",
+    says="The ODE is the limit of the reverse SDE when the diffusion coefficient goes to zero.",
+    holds=lambda r: abs(r["g set to 0 everywhere"] - r["truth"]) < 0.01,
+    verdict=False,
+    finding="With g = 0 only dx = f x dt is left, run backwards: the variance explodes to 2e4. The ODE "
+    "is the limit of level to 0, where g stays in the drift.",
+)
+def removed(steps=500):
+    """Exact final variances on N(0, 1/4) of `DRIFTS`."""
+    schedule = VP()
+    times = grids.uniform(schedule, steps)
+    found = {
+        name: exact_variance(loop, schedule, times)
+        for name, loop in DRIFTS.items()
+        if loop is not euler_maruyama
+    }
+    return found | {"truth": true_variance(schedule, schedule.end)}
+
+
+class EpsAsScore:
+    """The mistake BP11: a model whose eps is taken for the score."""
+
+    def __init__(self, model):
+        self.model, self.schedule = model, model.schedule
+
+    def eps(self, x, t):
+        return -self.schedule.sigma(t) * self.model.eps(x, t)
+
+
+@mistake
+def eps_as_score(model, x, times, rng=0):
+    """Euler-Maruyama with eps where the score belongs."""
+    yield from euler_maruyama(EpsAsScore(model), x, times, rng=rng)
+
+
+@mistake
+def wrong_sign(model, x, times):
+    """The mistake BP25, BS26: Euler with dt > 0 on the way back."""
+    p, q, _ = (v.tolist() for v in reverse_coefficients(model.schedule, times, 0.0))
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (t - s) * (p[i] * x + q[i] * model.eps(x, t))
+        yield s, x
+
+
+@claim(
+    "BP11, BP25, BS26",
+    source="PyTorch tutorial, sections 5.2 and 7.2; summary, option 3",
+    says="An eps-network can be handed to a sampler that asks for a score; the sign of dt is a "
+    "convention.",
+    holds=lambda r: (
+        abs(r["eps taken for the score"] - r["truth"]) < 0.01
+        or abs(r["dt > 0 on the way back"] - r["truth"]) < 0.01
+    ),
+    verdict=False,
+    finding="score = -eps / sigma. Without the sign the score term pushes outwards and the samples "
+    "leave any bound. On the way back dt is negative: with dt > 0 the flow runs the wrong way, to "
+    "the variance 4.",
+)
+def sign_and_score(steps=1000):
+    """Exact final variances on N(0, 1/4) of two slips in one line."""
+    schedule = VP()
+    times = grids.uniform(schedule, steps)
+    return {
+        "eps taken for the score": exact_variance(eps_as_score, schedule, times),
+        "dt > 0 on the way back": exact_variance(wrong_sign, schedule, times),
+        "right (ODE)": exact_variance(euler, schedule, times),
+        "truth": true_variance(schedule, schedule.end),
+    }
+
+
+def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
+    """Root mean square errors of eps and of the score, for a regression of eps on random features of x_t
+    (one for each time, 1-D data): dict of three lists."""
+    schedule, data = VP(), two_peaks()
+    model = data.model(schedule)
+    generator = torch.Generator().manual_seed(0)
+    weights = 3 * torch.randn(1, width, generator=generator, **DOUBLE)
+    biases = 3 * torch.randn(width, generator=generator, **DOUBLE)
+    found = {"t": list(times), "eps": [], "score": []}
+    for k, t in enumerate(times):
+        clean, noise = data.sample(2 * n, k), initial_noise(2 * n, 1, k, **DOUBLE)
+        x = schedule.alpha(t) * clean + schedule.sigma(t) * noise
+        features = torch.cat([torch.tanh(x @ weights + biases), x, torch.ones_like(x)], dim=1)
+        train, test = features[:n], features[n:]
+        ridge = train.T @ train + 1e-3 * torch.eye(width + 2, **DOUBLE)
+        guess = test @ torch.linalg.solve(ridge, train.T @ noise[:n])
+        error = rms(guess - model.eps(x[n:], t))
+        found["eps"].append(error)
+        found["score"].append(error / schedule.sigma(t))
+    return found
+
+
+@claim(
+    "BS28",
+    source="Summary, section 4.4",
+    says="The error of the learned score is worst where the noise is high.",
+    holds=lambda r: r["error of the score, t = 0.9"] > r["error of the score, t = 0.02"],
+    verdict=False,
+    finding="The other way round: the error of the score is that of eps divided by sigma, and it is "
+    "largest where the noise is low.",
+)
+def score_error_by_noise():
+    """Those errors at the least and at the most noise."""
+    found = score_errors()
+    return {
+        f"error of the {what}, t = {found['t'][k]:g}": found[what][k]
+        for what in ("eps", "score")
+        for k in (0, -1)
+    }
+
+
+# ---- folklore ----------------------------------------------------------------------------------------------
+
+
+def unequal():
+    """Three modes on a line with weights 0.5, 29.5 and 70 per cent."""
+    return Mixture([0.005, 0.295, 0.7], [[-1.5], [0.0], [1.2]], [0.1, 0.1, 0.1])
+
+
+def _tail(points=1600, mass=0.04):
+    """Quantile levels (points,) of the lowest `mass`, and the normal quantiles there, (points, 1)."""
+    levels = (torch.arange(points, **DOUBLE) + 0.5) / points * mass
+    return levels, torch.special.ndtri(levels)[:, None]
+
+
+def rare_share(loop, steps, points=1600, **options):
+    """The probability with which a sampler ends in the rare mode of `unequal`, without random numbers: in one
+    dimension an ODE keeps the order of its states, so it is the mass below the last start that ends there."""
+    schedule = VP()
+    _, x = _tail(points)
+    ends = sample(loop, unequal().model(schedule), x, grids.quadratic(schedule, steps), **options).x
+    return 0.04 * float((ends < -0.75).double().mean())
+
+
+SOLVERS_IN_LINE = {
+    "Euler in t": (euler, {}),
+    "DDIM": (euler, {"variable": "sigma"}),
+    "Heun in t": (heun, {}),
+}
+
+
+@cache
+def rare_shares(counts=(5, 10, 20, 40, 80)):
+    """Probability of the rare mode in per cent: dict solver -> (steps, shares)."""
+    return {
+        name: (list(counts), [100 * rare_share(loop, n, **options) for n in counts])
+        for name, (loop, options) in SOLVERS_IN_LINE.items()
+    }
+
+
+@claim(
+    "BS17",
+    source="Summary, section 4.3",
+    says="The ODE loses modes: it cannot reach a rare one.",
+    holds=lambda r: r["exact flow, %"] < 0.45,
+    verdict=False,
+    finding="The exact flow gives a mode of 0.5 % its 0.5 %. Few steps distort the share, in either "
+    "direction: Euler in t makes the mode twice as frequent, DDIM half as frequent, with one and "
+    "the same ODE.",
+)
+def rare_mode():
+    """The rare mode of half a per cent: under the exact flow, and by three solvers at 10 and 40 steps."""
+    schedule = VP()
+    _, x = _tail()
+    exact = QuantileFlow(schedule, unequal()).map(x, 1.0, schedule.end)
+    found = {"exact flow, %": 4.0 * float((exact < -0.75).double().mean())}
+    for name, (steps, shares) in rare_shares().items():
+        found |= {f"{name}, {n} steps, %": s for n, s in zip(steps, shares) if n in (10, 40)}
+    return found
+
+
+@claim(
+    "BS12, S12",
+    source="Summary, sections 2.4 and 3.2",
+    says="The probability-flow ODE goes strictly in the direction of steepest ascent of the density.",
+    holds=lambda r: abs(r["ascent: rare mode, %"] - r["exact flow: rare mode, %"]) < 0.1,
+    verdict=False,
+    finding="Steepest ascent ends on the three peaks, without spread, with weights that the starting "
+    "noise decides; the flow keeps weights and spread. Its field changes with t and has a second "
+    "part, f x.",
+)
+def steepest():
+    """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
+    exact flow, from the same N(0, 1)."""
+    schedule, data = VP(), unequal()
+    levels = (torch.arange(1000, **DOUBLE) + 0.5) / 1000
+    start = torch.special.ndtri(levels)[:, None]
+    x, still = start.clone(), data.model(VE(1e-9, 1.0))
+    for _ in range(1500):
+        x = x + 0.004 * still.score(x, 0.0)
+    found = {}
+    ends = (("ascent", x), ("exact flow", QuantileFlow(schedule, data).map(start, 1.0, schedule.end)))
+    for name, y in ends:
+        inside = y[y > 0.6]
+        found[f"{name}: largest mode, %"] = 100 * len(inside) / len(y)
+        found[f"{name}: rare mode, %"] = 100 * float((y < -0.75).double().mean())
+        found[f"{name}: spread in the largest"] = float(inside.std())
+    return found
+
+
+def _divergences(t):
+    """KL(p_t | N(0, 1)) and KL(p_t | data), by quadrature, for two peaks under VP."""
+    schedule, data = VP(), two_peaks()
+    x, p = density(data, schedule.alpha(t), schedule.sigma(t))
+    x = x[:, 0]
+    log_p = data.log_prob(x[:, None], schedule.alpha(t), schedule.sigma(t))
+    normal = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
+    return [
+        float(torch.trapezoid(torch.where(p > 0, p * (log_p - q), 0.0), x))
+        for q in (normal, data.log_prob(x[:, None]))
+    ]
+
+
+@claim(
+    "BP22, P19",
+    source="PyTorch tutorial, section 6.1",
+    says="The diffusion process is a gradient flow in the landscape of the data's energy.",
+    holds=lambda r: r["KL to the data, t = 0.3"] < r["KL to the data, t = 0.1"],
+    verdict=False,
+    finding="It is the gradient flow of the divergence to N(0, I), distances between densities being "
+    "those of optimal transport (Jordan, Kinderlehrer & Otto 1998): that falls at beta / 2 times the "
+    "mean square of the score's difference from -x, while the divergence to the data grows. Langevin "
+    "dynamics is the one for the data's energy.",
+)
+def gradient_flow(t=0.3, h=1e-4):
+    """d/dt KL(p_t | N(0, 1)) by differences against -beta / 2 times the relative Fisher information; KL to
+    the data along the way."""
+    schedule, data = VP(), two_peaks()
+    x, p = density(data, schedule.alpha(t), schedule.sigma(t))
+    score = data.model(schedule).score(x, t)
+    fisher = float(torch.trapezoid(p * (score + x)[:, 0] ** 2, x[:, 0]))
+    slope_found = (_divergences(t + h)[0] - _divergences(t - h)[0]) / (2 * h)
+    return {
+        "slope of KL to N(0, 1)": slope_found,
+        "-beta / 2 x Fisher information": -0.5 * schedule.beta(t) * fisher,
+        "KL to the data, t = 0.1": _divergences(0.1)[1],
+        "KL to the data, t = 0.3": _divergences(0.3)[1],
+    }
+
+
+@claim(
+    "T26",
+    source="Textbook, section 8.2, open question",
+    says="Another schedule, such as the straight line of rectified flow, makes a better ODE.",
+    holds=lambda r: r["largest relative difference of x / alpha"] > 1e-3,
+    verdict=False,
+    finding="In x / alpha the curves are the same for every schedule; only the clock and the scaling "
+    "differ. What can be better is the variable and the grid that a solver uses, or a second "
+    "training on pairs.",
+)
+def curves_and_coordinates():
+    """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
+    same lambda, under two schedules; largest difference between the curves in x / alpha."""
+    vp, line, found, curves = VP(), Flow(), {}, {}
+    lam = np.linspace(vp.lam(1.0), vp.lam(1e-3), 201)
+    start = initial_noise(200, 2, 0, **DOUBLE) * math.exp(-lam[0])  # x / alpha at the first lambda
+    for name, schedule in (("VP", vp), ("linear flow", line)):
+        times = schedule.t_of_lam(lam)
+        path = sample(
+            rk4,
+            RING.model(schedule),
+            schedule.alpha(times[0]) * start,
+            times,
+            variable="sigma",
+            keep_path=True,
+        ).path
+        curves[name] = path / torch.from_numpy(schedule.alpha(times))[:, None, None]
+        found[f"{name}: arc / chord of x"] = float(curvature(path).median())
+        found[f"{name}: arc / chord of x / alpha"] = float(curvature(curves[name]).median())
+    gap = (curves["VP"] - curves["linear flow"]).abs().max() / curves["VP"].abs().max()
+    return found | {"largest relative difference of x / alpha": float(gap)}
+
+
+# ---- solvers as samplers -----------------------------------------------------------------------------------
+
+
+@mistake
+def exponential_midpoint(model, x, times):
+    """DPM-Solver-2 with r_1 = 1/2 (Lu et al. 2022, Algorithm 1), written from the paper in its own
+    symbols."""
+    schedule = model.schedule
+    yield times[0], x
+    for t, s in zip(times, times[1:]):
+        h = schedule.lam(s) - schedule.lam(t)
+        m = float(schedule.t_of_lam(schedule.lam(t) + h / 2))
+        u = schedule.alpha(m) / schedule.alpha(t) * x - schedule.sigma(m) * math.expm1(h / 2) * model.eps(
+            x, t
+        )
+        x = schedule.alpha(s) / schedule.alpha(t) * x - schedule.sigma(s) * math.expm1(h) * model.eps(u, m)
+        yield s, x
+
+
+@claim(
+    "BT11, T12, C13",
+    source="Textbook, section 8.2.4, table of solvers",
+    says="DDIM is Euler's method for the probability-flow ODE.",
+    holds=lambda r: r["DDIM - Euler in sigma / alpha"] < 1e-9 and r["DDIM - Euler in t"] < 1e-9,
+    verdict=False,
+    finding="In the variable sigma / alpha it is, to rounding. Euler in t is another sampler, of the "
+    "same order.",
+)
+@claim(
+    "BT12, T18",
+    source="Textbook, section 8.2.4, table of solvers",
+    says="DPM-Solver-2 is Heun's method.",
+    holds=lambda r: r["DPM-Solver-2 - Heun"] < 1e-9,
+    verdict=False,
+    finding="It is the midpoint method in sigma / alpha with the geometric mean for the middle, to "
+    "rounding. Heun's method is EDM's sampler.",
+)
+def equalities(steps=10):
+    """Largest differences between samplers on the ring, the same start, 10 steps uniform in lambda."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(100, 2, 0, **DOUBLE)
+    times = grids.uniform_lambda(schedule, steps)
+    end = lambda loop, **options: sample(loop, model, x, times, **options).x
+    geometric = end(midpoint, variable="sigma", mean="geometric")
+    found = {
+        "DDIM - Euler in sigma / alpha": end(ddim) - end(euler, variable="sigma"),
+        "DDIM - Euler in t": end(ddim) - end(euler),
+        "DPM-Solver-2 - geometric midpoint": end(exponential_midpoint) - geometric,
+        "DPM-Solver-2 - arithmetic midpoint": end(exponential_midpoint) - end(midpoint, variable="sigma"),
+        "DPM-Solver-2 - Heun": end(exponential_midpoint) - end(heun, variable="sigma"),
+        "EDM's sampler - Heun in sigma / alpha": end(edm_heun) - end(heun, variable="sigma"),
+    }
+    return {name: float(gap.abs().max()) for name, gap in found.items()}
+
+
+@claim(
+    "BT17",
+    source="Textbook, section 8.3",
+    says="The ODE reads dx/dt = alpha x + sigma eps.",
+    holds=lambda r: r["relative error of the velocity"] < 1e-6,
+    verdict=False,
+    finding="Its coefficients are f = d log alpha / dt and g^2 / (2 sigma); to call them alpha and "
+    "sigma, which name the levels, makes the velocity wrong by several times its size.",
+)
+def literal_velocity(t=0.5):
+    """dx/dt = alpha x + sigma eps, read literally, against f x + g^2 / (2 sigma) eps on N(0, 1/4)."""
+    schedule = VP()
+    x = initial_noise(500, 1, 0, **DOUBLE)
+    eps = Mixture.gaussian(1, 0.5).model(schedule).eps(x, t)
+    right = schedule.f(t) * x + schedule.g2(t) / (2 * schedule.sigma(t)) * eps
+    literal = schedule.alpha(t) * x + schedule.sigma(t) * eps
+    return {"relative error of the velocity": float((literal - right).norm() / right.norm())}
+
+
+SOLVERS = {
+    "Euler, t": (euler, {}),
+    "DDIM = Euler, σ/α": (euler, {"variable": "sigma"}),
+    "Heun, σ/α (EDM)": (edm_heun, {}),
+    "midpoint, t": (midpoint, {}),
+    "midpoint, geometric (DPM-Solver-2)": (midpoint, {"variable": "sigma", "mean": "geometric"}),
+    "RK4, t": (rk4, {}),
+    "RK4, λ": (rk4, {"variable": "lam"}),
+}
+
+
+@cache
+def orders(counts=(16, 32, 64, 128, 256), n=100):
+    """Errors of `SOLVERS` on eight broad modes between sigma / alpha = 5 and 0.2, against the exact flow:
+    dict solver -> `ode_errors`."""
+    schedule = VP()
+    start, end = moderate()
+    model, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want = reference(model, x, start, end)
+    return {
+        name: ode_errors(loop, model, x, counts, start=start, end=end, want=want, **options)
+        for name, (loop, options) in SOLVERS.items()
+    }
+
+
+def order_of(errors):
+    """The measured order of an `ode_errors` dict, from its finer half."""
+    half = len(errors["steps"]) // 2
+    return slope(errors["steps"][half:], errors["rmse"][half:])
+
+
+@claim(
+    "C16, T20, T21",
+    source="Textbook, exercise 8.2.2",
+    says="Euler is of order 1, Heun and midpoint of order 2, RK4 of order 4.",
+    holds=lambda r: all(
+        abs(order - (4 if "RK4" in name else 1 if "Euler" in name else 2)) < 0.1
+        for name, order in r.items()
+    ),
+    verdict=True,
+    finding="On an exact model with broad modes, away from both ends of time, in every variable tried, "
+    "within 0.1.",
+)
+def measured_orders():
+    """The measured order of each of `SOLVERS`."""
+    return {name: order_of(errors) for name, errors in orders().items()}
+
+
+@mistake
+def noise_twice_blind(model, x, times, rng=0):
+    """The mistake BP10: 'Heun' whose predictor has no noise, and whose noise is that of the left end."""
+    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times))
+    noises = noise_of(rng, x, times)
+    yield times[0], x
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        drift = p[i] * x + q[i] * model.eps(x, t)
+        ahead = x + (s - t) * drift
+        drift_ahead = p[i + 1] * ahead + q[i + 1] * model.eps(ahead, s)
+        x = x + (s - t) / 2 * (drift + drift_ahead) + math.sqrt(t - s) * c[i] * next(noises)
+        yield s, x
+
+
+STOCHASTIC = {
+    "Euler–Maruyama": euler_maruyama,
+    "stochastic Heun": stochastic_heun,
+    "'Heun', predictor without noise": noise_twice_blind,
+}
+WEAK_COUNTS, STRONG_COUNTS = (50, 100, 200, 400), (25, 50, 100, 200)
+
+
+@cache
+def weak_curves(counts=WEAK_COUNTS):
+    """Exact errors of the variance on N(0, 1/4), from t = 1 to 0.05: dict solver -> (steps, errors)."""
+    return {
+        name: (list(counts), weak_errors(loop, VP(), counts, grid=grids.uniform, end=0.05))
+        for name, loop in STOCHASTIC.items()
+    }
+
+
+@cache
+def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
+    """Strong errors from t = 1 to 0.05 on eight broad modes, for Euler-Maruyama and stochastic Heun, and of
+    Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors)."""
+    model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
+    found = {
+        name: (list(counts), strong_errors(STOCHASTIC[name], model, x, counts, finest, end=0.05))
+        for name in ("Euler–Maruyama", "stochastic Heun")
+    }
+    steps = (25, 50, 100, 200)
+    return found | {"Euler–Maruyama, geometric Brownian": (list(steps), multiplicative_errors(steps, 3200))}
+
+
+@claim(
+    "BS27, BP12, P09",
+    source="Summary, section 4.4; PyTorch tutorial, section 2.3",
+    says="Euler–Maruyama converges strongly with order 1/2 on a diffusion model.",
+    holds=lambda r: r["order, Euler–Maruyama"] < 0.75,
+    verdict=False,
+    finding="Its strong order is 1: the noise is additive, and the term that Euler–Maruyama lacks is "
+    "zero. On geometric Brownian motion, where the noise is multiplied by the state, 1/2 is what "
+    "comes out.",
+)
+def strong_orders():
+    """Measured strong orders."""
+    return {f"order, {name}": slope(*curve) for name, curve in strong_curves().items()}
+
+
+@claim(
+    "BP10, C40, P08, E4",
+    source="PyTorch tutorial, section 2.2, the 'heun' branch",
+    says="A Heun step with its noise added at the end is a second-order sampler for the reverse SDE.",
+    holds=lambda r: r["order, 'Heun', predictor without noise"] > 1.8,
+    verdict=False,
+    finding="It has weak order 1 and is three times worse than Euler–Maruyama. With the noise in the "
+    "predictor too, and its deviation averaged over both ends, the order is 2.",
+)
+def weak_orders():
+    """Measured weak orders, and the errors at 100 steps."""
+    found = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
+    return found | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
+
+
+# ---- what spoils an order ----------------------------------------------------------------------------------
+
+
+@cache
+def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), finer=(1024, 2048)):
+    """Relative errors of RK4 on N(0, std^2), uniform in t to 0.001, and in lambda for the thinnest: dict
+    label -> (steps, errors).  On the thinnest, uniform in t, the `finer` counts too."""
+    schedule, x, found = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
+    for std in stds:
+        cases = [("uniform in $t$", grids.uniform, "t")]
+        if std == stds[-1]:
+            cases.append((r"uniform in $\lambda$", grids.uniform_lambda, "lam"))
+        want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
+        for name, grid, variable in cases:
+            steps = [*counts, *(finer if (std, variable) == (stds[-1], "t") else ())]
+            errors = ode_errors(
+                rk4, Mixture.gaussian(1, std).model(schedule), x, steps, grid, want=want, variable=variable
+            )
+            found[f"sd {std:g}, {name}"] = (steps, [e / rms(want) for e in errors["rmse"]])
+    return found
+
+
+@claim(
+    "BT14",
+    source="Textbook, section 8.2.4, table of solvers",
+    says="RK4 gives high accuracy.",
+    holds=lambda r: all(order > 3.5 for order in r.values()),
+    verdict=False,
+    finding="Where the solution is smooth on the scale of a step. On data of width 0.005 with equal "
+    "steps in t its order is below 2 between 32 and 128 steps, and near 4 only beyond 1000; equal "
+    "steps in lambda give back the 4.",
+)
+def thin_orders():
+    """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest between 1024 and
+    2048."""
+    found = {}
+    for name, (steps, errors) in thin_curves().items():
+        label = name.replace("$", "").replace(chr(92), "")
+        found[f"order, {label}"] = slope(steps[2:5], errors[2:5])
+        if len(steps) > 7:
+            found[f"order, {label}, {steps[-2]}–{steps[-1]}"] = slope(steps[-2:], errors[-2:])
+    return found
+
+
+def last_jump(counts=(128, 256, 512)):
+    """Orders of Heun in t on N(0, 1/4) with equal steps, to t = 0.001 and with a last jump to sigma = 0."""
+    schedule, x = VP(), initial_noise(40, 1, 0, **DOUBLE)
+    model, found = Mixture.gaussian(1, 0.5).model(schedule), {}
+    for name, end in (("to t = 0.001", 1e-3), ("with a jump to sigma = 0", 0.0)):
+        want = GaussianFlow(schedule, std=0.5).map(x, schedule.start, end)
+        errors = ode_errors(heun, model, x, counts, grids.uniform, end=end, want=want)
+        found[f"order, Heun, {name}"] = slope(counts, errors["rmse"])
+    return found
+
+
+@cache
+def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
+    """Errors of Heun and RK4 in t with the model's time exact and rounded to thousandths: dict label ->
+    (steps, errors)."""
+    schedule = VP()
+    start, end = moderate()
+    exact, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want, found = reference(exact, x, start, end), {}
+    for name, loop in (("Euler", euler), ("Heun", heun), ("RK4", rk4)):
+        for clock, model in (("", exact), (", rounded time", RoundedClock(exact))):
+            errors = ode_errors(loop, model, x, counts, start=start, end=end, want=want)
+            found[name + clock] = (list(counts), errors["rmse"])
+    return found
+
+
+@claim(
+    "BP30",
+    source="PyTorch tutorial, sections 2.2 and 5.2",
+    says="A network that knows whole steps only can serve a continuous solver of any order.",
+    holds=lambda r: r["order, RK4, rounded time"] > 3.5,
+    verdict=False,
+    finding="Once the step's own error is below that of asking up to half a step too early or late, no "
+    "order helps. Rounding leaves Euler as it was, and takes from RK4 all it had.",
+)
+def rounded_orders():
+    """Orders between 32 and 256 steps, and the errors at 256."""
+    found = {}
+    for name, (steps, errors) in rounded_curves().items():
+        found[f"order, {name}"] = slope(steps[2:], errors[2:])
+        found[f"error at 256 steps, {name}"] = errors[-1]
+    return found
+
+
+# ---- stiffness ---------------------------------------------------------------------------------------------
+
+LAMBDA_STEPS = (0.25, 0.5, 0.75, 0.95, 1.25, 1.5, 1.75, 1.95, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
+
+
+def largest_stable(method, limit=100.0):
+    """The largest h with |R(-h)| <= 1 for a method of `STABILITY`, inf beyond `limit`."""
+    z = np.linspace(0.001, limit, 200_000)
+    wild = abs(STABILITY[method](-z)) > 1 + 1e-12
+    return float(z[wild.argmax()]) if wild.any() else math.inf
+
+
+@cache
+def thin_in_lambda(std=1e-3, sizes=LAMBDA_STEPS, steps=2):
+    """Factor per step of x on N(0, std^2) under EDM's schedule, in the high noise where dx/dlambda = -x, by a
+    few equal steps in lambda from sigma = 80: dict method -> (step in lambda, factor); and the truth."""
+    schedule = EDM()
+    model, x = Mixture.gaussian(1, std).model(schedule), 80 * initial_noise(20, 1, 0, **DOUBLE)
+    times = {h: 80 * np.exp(-h * np.arange(steps + 1)) for h in sizes}
+    factor = lambda y: (rms(y) / rms(x)) ** (1 / steps)
+    found = {
+        loop.__name__: (sizes, [factor(sample(loop, model, x, times[h], variable="lam").x) for h in sizes])
+        for loop in (euler, heun, rk4, implicit_euler, trapezoid)
+    }
+    exact = GaussianFlow(schedule, std=std)
+    return found | {"truth": (sizes, [factor(exact.map(x, 80.0, float(times[h][-1]))) for h in sizes])}
+
+
+def implicit_wins(found):
+    """Whether the better implicit method is ahead of the better explicit one, in t or in sigma / alpha."""
+    best = lambda where, kind: min(v for k, v in found.items() if k.startswith(f"error in {where}, {kind}"))
+    return any(best(where, "implicit") < best(where, "explicit") for where in ("t", "sigma"))
+
+
+@claim(
+    "T24",
+    source="Textbook, exercise 8.2.4b",
+    says="The ODE is stiff near the data, and needs an implicit method.",
+    holds=implicit_wins,
+    verdict=False,
+    finding="With equal steps in t the last step is stiff for stages that look at its end, where step "
+    "times rate reaches 7: Heun and RK4 fail, explicit Euler and midpoint, which do not look there, stay "
+    "below 1. At equal calls the better implicit method wins neither in t nor in sigma / alpha, though "
+    "in t implicit Euler is ahead of explicit Euler; changing the variable gains a factor of fifty and "
+    "more for each method.",
+)
+def stiff_or_not(std=0.005, calls=120):
+    """Largest stable steps; the largest |z| = step x rate on thin data in t, at the start and at the end of
+    the steps; errors of explicit and implicit methods at equal calls, for equal steps in t and in sigma /
+    alpha with equal steps in lambda.  The problem is linear, so one round of Newton's method is exact."""
+    schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
+    model = Mixture.gaussian(1, std).model(schedule)
+    want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
+    found = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
+    times = grids.uniform(schedule, calls // 2)
+    for at in ("start", "end"):
+        z = -stiffness(schedule, times, std, at=at)
+        found[f"largest |z| at the {at} of a step, {calls // 2} steps in t"] = float(z.max())
+    once = {"iterations": 1}
+    methods = (("explicit Euler", euler, 1, {}), ("explicit midpoint", midpoint, 2, {}))
+    methods += (("explicit Heun", heun, 2, {}), ("explicit RK4", rk4, 4, {}))
+    methods += (("implicit Euler", implicit_euler, 1, once), ("implicit trapezoid", trapezoid, 2, once))
+    for where, grid, variable in (("t", grids.uniform, "t"), ("sigma", grids.uniform_lambda, "sigma")):
+        for name, loop, cost, options in methods:
+            run = sample(loop, model, x, grid(schedule, calls // cost), variable=variable, **options)
+            found[f"error in {where}, {name}"] = rms(run.x - want) / rms(want)
+    return found
+
+
+def stable_levels(levels=(1.0, 2.0, 4.0, 8.0), counts=(25, 50, 100, 200)):
+    """Exact variance on N(0, 1/4) of Euler-Maruyama at several levels and numbers of steps."""
+    schedule = VP()
+    return {
+        f"level {level:g}, {n} steps": exact_variance(
+            euler_maruyama, schedule, grids.uniform(schedule, n), level=level
+        )
+        for level in levels
+        for n in counts
+    }
+
+
+# ---- adaptive steps ----------------------------------------------------------------------------------------
+
+
+@cache
+def adaptive_errors(tolerances=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6), n=100):
+    """rk45 on the ring: (calls, errors against the exact flow)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want = reference(model, x, schedule.start, schedule.end)
+    runs = [sample(rk45, model, x, [schedule.start, schedule.end], rtol=tol, atol=tol) for tol in tolerances]
+    return [run.nfe for run in runs], [rms(run.x - want) for run in runs]
+
+
+@cache
+def fixed_errors(counts=(12, 24, 48, 96), n=100):
+    """Heun and RK4 in t on the ring with fixed grids: dict label -> (calls, errors)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want, found = reference(model, x, schedule.start, schedule.end), {}
+    for grid_name, grid in (("uniform", grids.uniform), ("quadratic", grids.quadratic)):
+        errors = ode_errors(rk4, model, x, counts, grid, want=want)
+        found[f"RK4, {grid_name} grid"] = (errors["nfe"], errors["rmse"])
+    return found
+
+
+def adaptive_log(tol=1e-4, n=100):
+    """Every try of rk45 on the ring: list of (t, s, error, accepted)."""
+    schedule, log = VP(), []
+    x = initial_noise(n, 2, 0, **DOUBLE)
+    sample(rk45, RING.model(schedule), x, [schedule.start, schedule.end], rtol=tol, atol=tol, log=log)
+    return log
+
+
+@claim(
+    "T23",
+    source="Textbook, exercise 8.2.4a",
+    says="Adaptive steps beat fixed ones at equal cost.",
+    holds=lambda r: all(
+        r[f"error at {tol}, adaptive"] < r[f"error at {tol}, RK4, {grid} grid"]
+        for tol in ("1e-3", "1e-5")
+        for grid in ("uniform", "quadratic")
+    ),
+    verdict=False,
+    finding="Not always: at a tolerance of 1e-3 a fixed grid that suits the problem is four times more "
+    "accurate at as many calls, at 1e-5 the adaptive solver wins. What it always gives is an error that "
+    "follows the tolerance, roughly, without knowing the grid.",
+)
+def adaptive_against_fixed():
+    """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log
+    axes."""
+    found = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
+    for k, tol in ((1, "1e-3"), (3, "1e-5")):
+        calls, error = (column[k] for column in adaptive_errors())
+        found |= {f"calls at {tol}": calls, f"error at {tol}, adaptive": error}
+        for name, (x, y) in fixed_errors().items():
+            found[f"error at {tol}, {name}"] = float(np.exp(np.interp(np.log(calls), np.log(x), np.log(y))))
+    return found
+
+
+# ---- Langevin, correctors, churn ---------------------------------------------------------------------------
+
+
+def stationary(step, std):
+    """The stationary variance of Langevin's chain on N(0, std^2) over std^2: 1 / (1 - step / (2 std^2)), inf
+    where it diverges."""
+    return 1 / (1 - step / (2 * std**2)) if step < 2 * std**2 else math.inf
+
+
+def simulated_stationary(step, std, rounds=4000):
+    """The same, by iterating the variance of the chain."""
+    variance = std**2
+    for _ in range(rounds):
+        variance = variance * (1 - step / std**2) ** 2 + 2 * step
+    return variance / std**2
+
+
+@cache
+def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
+    """Variance over std^2 after Langevin steps by the SNR rule on N(0, std^2 I_d)."""
+    x = std * initial_noise(n, d, 0, **DOUBLE)
+    for z in noise_of(seed, x, list(range(rounds, -1, -1))):
+        score = -x / std**2
+        x = langevin_step(x, score, snr_step(score, z, snr), z)
+    return float(x.square().mean()) / std**2
+
+
+@claim(
+    "BS30, C31, S27",
+    source="Summary, option 1",
+    says="One step size serves the Langevin corrector at every noise level.",
+    holds=lambda r: r["fixed step 0.01 over its limit, sd 0.01"] < 1,
+    verdict=False,
+    finding="The chain is stable only for steps below twice the variance: 0.01 is fine at sd 1, doubles "
+    "the variance at 0.1 and diverges at 0.01. The SNR rule gives the same relative error at every "
+    "width; it needs many dimensions, though, because in two the ratio of norms has a heavy tail.",
+)
+def langevin_stability():
+    """Stationary variance over the true one: one fixed step and the SNR rule, at three widths; in two
+    dimensions the least and the most of eight seeds."""
+    found = {}
+    for std in (1.0, 0.1):
+        found[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
+    found["fixed step 0.01 over its limit, sd 0.01"] = 0.01 / (2 * 0.01**2)
+    for std in (1.0, 0.1, 0.01):
+        found[f"SNR rule, d = 64, sd {std:g}"] = snr_variance(64, std)
+    plane = [snr_variance(2, 1.0, seed=seed) for seed in range(1, 9)]
+    return found | {"SNR rule, d = 2, least of 8 seeds": min(plane), "SNR rule, d = 2, most": max(plane)}
+
+
+def clusters(d=64):
+    """Eight narrow clusters in 64 dimensions."""
+    means = 0.5 * torch.randn(8, d, generator=torch.Generator().manual_seed(0), **DOUBLE)
+    return Mixture(torch.full((8,), 1 / 8), means, torch.full((8,), 0.2))
+
+
+def cluster_spread(x, data):
+    """Root mean square distance of a coordinate from the nearest mean; 0.2 for perfect samples."""
+    return float((torch.cdist(x, data.means).min(1).values ** 2).mean().div(x.shape[1]).sqrt())
+
+
+@cache
+def corrected(budgets=(20, 40, 80, 160), n=100):
+    """Spread of samples about their cluster's mean (truth 0.2) at equal calls: dict sampler -> (calls,
+    spreads)."""
+    schedule, data = VP(), clusters()
+    model, x = data.model(schedule), initial_noise(n, 64, 0, **DOUBLE)
+    cases = {
+        "Euler–Maruyama": (euler_maruyama, 1, {}),
+        "with one correction a step": (predictor_corrector, 2, {}),
+        "stochastic Heun": (stochastic_heun, 2, {}),
+        "annealed Langevin, 5 a level": (langevin, 5, {"corrections": 5}),
+    }
+    return {
+        name: (
+            list(budgets),
+            [
+                cluster_spread(
+                    sample(loop, model, x, grids.uniform_lambda(schedule, calls // cost), **o).x, data
+                )
+                for calls in budgets
+            ],
+        )
+        for name, (loop, cost, o) in cases.items()
+    }
+
+
+@claim(
+    "T25, BS30",
+    source="Summary, option 1; textbook, exercise 8.2.4c",
+    says="A corrector improves the samples at equal cost.",
+    holds=lambda r: all(
+        abs(r[f"with one correction a step, {n} calls"] - 0.2)
+        < abs(r[f"Euler–Maruyama, {n} calls"] - 0.2)
+        for n in (40, 160)
+    ),
+    verdict=False,
+    finding="With an exact score under VP it does not: the calls are better spent on more steps, or on "
+    "a second stage. Song et al. report their gain for trained networks and mostly for VE.",
+)
+def corrector_gain():
+    """Those spreads at 40 and 160 calls."""
+    found = corrected()
+    return {
+        f"{name}, {calls} calls": spread
+        for name, (budgets, spreads) in found.items()
+        for calls, spread in zip(budgets, spreads)
+        if calls in (40, 160)
+    }
+
+
+def churn_variances(churns=(0.0, 10.0, 40.0), counts=(20, 80)):
+    """Exact variance on N(0, 1/4) of EDM's stochastic sampler, for several amounts of churn."""
+    schedule = EDM()
+    return {
+        f"churn {c:g}, {n} steps": exact_variance(
+            edm_stochastic, schedule, grids.karras(schedule, n), churn=c
+        )
+        for c in churns
+        for n in counts
+    }
+
+
+# ---- likelihood --------------------------------------------------------------------------------------------
+
+
+def likelihood_data():
+    """Two Gaussians in the plane for the likelihood."""
+    return Mixture([0.3, 0.7], [[-1.0, 0.0], [0.8, 0.5]], [0.3, 0.4])
+
+
+@cache
+def likelihoods(steps=20, n=100):
+    """(exact log p, computed with the exact density at the start, with N(0, sigma^2) there), (n,) each."""
+    schedule, data = EDM(), likelihood_data()
+    model, x = data.model(schedule), data.sample(n, 1)
+    times = grids.karras(schedule, steps)
+    prior = lambda noise: model.log_prob(noise, schedule.start)
+    exact = model.log_prob(x, schedule.end)
+    return exact, log_likelihood(model, x, times, prior=prior)[0], log_likelihood(model, x, times)[0]
+
+
+def likelihood_errors(counts=(5, 10, 20, 40)):
+    """Mean absolute error of log p against steps, with the exact density at the start and with N(0, sigma^2):
+    dict label -> (steps, errors)."""
+    found = {"exact density at the start": [], "N(0, σ²) at the start": []}
+    for n in counts:
+        exact, *computed = likelihoods(n)
+        for errors, values in zip(found.values(), computed):
+            errors.append(float((values - exact).abs().mean()))
+    return {name: (list(counts), errors) for name, errors in found.items()}
+
+
+@cache
+def hutchinson_spread(probes=(1, 4, 16, 64), n=200):
+    """Standard deviation of Hutchinson's estimate about the exact divergence's log p: (probes, spreads)."""
+    schedule, data = EDM(), likelihood_data()
+    model, x, times = data.model(schedule), data.sample(n, 1), grids.karras(schedule, 10)
+    exact = log_likelihood(model, x, times)[0]
+    spreads = [
+        rms(log_likelihood(model, x, times, divergence="hutchinson", probes=k)[0] - exact) for k in probes
+    ]
+    return list(probes), spreads
+
+
+@claim(
+    "T17, C08, C11",
+    source="Textbook, section 8.2.3",
+    says="The probability-flow ODE is invertible, deterministic, and keeps the marginals.",
+    holds=lambda r: max(r.values()) < 1e-4,
+    verdict=True,
+    finding="All three, to the solver's error at 100 steps of RK4; the solver is invertible only up to "
+    "that error.",
+)
+def three_properties():
+    """Invertible: the round trip of RK4; deterministic: two runs; marginals: the largest distance between the
+    distribution function at four times and that of the samples."""
+    schedule, data = VP(), two_peaks()
+    model, times = data.model(schedule), grids.uniform_lambda(schedule, 100)
+    x = data.sample(200, 0)
+    noise = sample(rk4_invert, model, x, times, variable="sigma").x
+    back = [sample(rk4, model, noise, times, variable="sigma").x for _ in range(2)]
+    levels = (torch.arange(400, **DOUBLE) + 0.5) / 400
+    first = QuantileFlow(schedule, data)._invert(np.log(levels.numpy()), np.zeros(400, bool), 1.0)
+    run = sample(rk4, model, torch.as_tensor(first)[:, None], times, variable="sigma", keep_path=True)
+    gaps = []
+    for k in (25, 50, 75, 100):
+        below, _ = QuantileFlow(schedule, data)._log_tails(run.path[k, :, 0].numpy(), run.times[k])
+        gaps.append(float(np.abs(np.exp(below) - levels.numpy()).max()))
+    return {
+        "round trip": rms(back[0] - x),
+        "two runs differ by": float((back[0] - back[1]).abs().max()),
+        "largest gap of the distribution functions": max(gaps),
+    }
+
+
+# ---- which solver ------------------------------------------------------------------------------------------
+
+CONTESTANTS = {
+    "Euler in t": (euler, 1, {}),
+    "DDIM": (euler, 1, {"variable": "sigma"}),
+    "Heun in t": (heun, 2, {}),
+    "Heun in σ/α": (heun, 2, {"variable": "sigma"}),
+    "DPM-Solver-2": (midpoint, 2, {"variable": "sigma", "mean": "geometric"}),
+    "RK4 in t": (rk4, 4, {}),
+    "RK4 in λ": (rk4, 4, {"variable": "lam"}),
+}
+
+
+GRIDS = {
+    "quadratic": grids.quadratic,
+    "uniform": grids.uniform,
+    "uniform in λ": grids.uniform_lambda,
+    "Karras": grids.karras,
+}
+WINNERS_AT = (8, 16, 32, 64)
+
+
+@cache
+def budget(budgets=BUDGETS, grid="quadratic", n=200):
+    """Errors on the ring at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls, errors)."""
+    schedule = VP()
+    model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    want, found = _ring_reference(n), {}
+    for name, (loop, cost, options) in CONTESTANTS.items():
+        steps = [b // cost for b in budgets]
+        errors = ode_errors(loop, model, x, steps, GRIDS[grid], want=want, **options)
+        found[name] = (list(budgets), errors["rmse"])
+    return found
+
+
+@cache
+def _ring_reference(n):
+    """The exact flow's end for n starts on the ring."""
+    schedule = VP()
+    x = initial_noise(n, 2, 0, **DOUBLE)
+    return reference(RING.model(schedule), x, schedule.start, schedule.end)
+
+
+def _winners(measure):
+    """dict grid -> names of the best solver at `WINNERS_AT` calls, measure being `budget` or
+    `digits_budget`."""
+    found = {}
+    for grid in GRIDS:
+        errors = measure(WINNERS_AT, grid)
+        found[grid] = [min(errors, key=lambda name: errors[name][1][k]) for k in range(len(WINNERS_AT))]
+    return found
+
+
+def _as_orders(winners):
+    """Those winners as numbers: dict "grid, calls: order of the best" -> order."""
+    return {
+        f"{grid}, {calls} calls: order of the best, {name}": CONTESTANTS[name][0].order
+        for grid, names in winners.items()
+        for calls, name in zip(WINNERS_AT, names)
+    }
+
+
+@claim(
+    "T19",
+    source="Textbook, section 8.2.4, tip",
+    says="Above 50 calls any solver will do, and a solver of high order is for few calls.",
+    holds=lambda r: all(v < 1.5 for name, v in r.items() if "over the best" in name),
+    verdict=False,
+    finding="On an exact model RK4 or Heun wins at 64 calls on all four grids tried, by a factor of "
+    "two to twelve over order 1. Who wins with fewer belongs to solver and grid together: on the "
+    "quadratic grid Euler at 8 calls and Heun at 16, on the uniform one RK4 at 8 and Euler at 32.",
+)
+def ring_winners():
+    """Order of the best solver on the ring at each budget, on four grids, and how many times larger the error
+    of the better method of order 1 is at 64 calls."""
+    found = _as_orders(_winners(budget))
+    for grid in GRIDS:
+        at_64 = {name: errors[-1] for name, (_, errors) in budget(WINNERS_AT, grid).items()}
+        first = min(at_64["Euler in t"], at_64["DDIM"])
+        found[f"{grid}, 64 calls: error of order 1 over the best"] = first / min(at_64.values())
+    return found
+
+
+def grid_table():
+    """Rows of text: data, grid, and the best solver at each budget.  The first row is the heading."""
+    rows = [("data", "grid", *(f"{calls} calls" for calls in WINNERS_AT))]
+    for data, measure in (("ring", budget), ("digits", digits_budget)):
+        rows += [(data, grid, *names) for grid, names in _winners(measure).items()]
+    return rows
+
+
+@cache
+def digits_budget(budgets=WINNERS_AT, grid="quadratic", n=50):
+    """On digits with the trained network: root mean square distance from its own probability flow (Heun with
+    200 steps, quadratic grid) at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls,
+    errors)."""
+    from toolkit.networks import digits_model
+
+    schedule = VP()
+    model = digits_model(schedule, label=torch.arange(n) % 10)
+    x = initial_noise(n, (1, 8, 8), 0)
+    end = lambda loop, steps, **o: sample(loop, model, x, GRIDS[grid](schedule, steps), **o).x
+    want, found = _digits_reference(n), {}
+    for name, (loop, cost, options) in CONTESTANTS.items():
+        if name != "RK4 in λ":
+            found[name] = (list(budgets), [rms(end(loop, b // cost, **options) - want) for b in budgets])
+    return found
+
+
+@cache
+def _digits_reference(n):
+    """The end of the network's own flow for n starts."""
+    from toolkit.networks import digits_model
+
+    schedule = VP()
+    model, x = digits_model(schedule, label=torch.arange(n) % 10), initial_noise(n, (1, 8, 8), 0)
+    return sample(heun, model, x, grids.quadratic(schedule, 200)).x
+
+
+@claim(
+    "T22",
+    source="Textbook, exercise 8.2.3",
+    says="At an equal budget the solver of highest order is the best on a trained network too.",
+    holds=lambda r: all(order == 4 for order in r.values()),
+    verdict=False,
+    finding="Measured against the network's own flow, order 1 (DDIM) wins at 8 calls on all four grids. "
+    "RK4 leads from 32 calls on three of them; on the uniform grid order 1 stays ahead up to 64.",
+)
+def digits_winners():
+    """Order of the best solver on digits at each budget, on four grids."""
+    return _as_orders(_winners(digits_budget))
+
+
+DRAWN = (  # of the recorded study; the table has all of it
+    "DDPM, posterior variance",
+    "DDPM, beta",
+    "DDIM",
+    "SDE-Euler",
+    "SDE-Heun",
+    "EDM's Heun",
+    "EDM, stochastic",
+)
+
+
+def quality():
+    """The recorded study of samplers on digits: dict sampler of `DRAWN` -> (calls, seconds, Frechet
+    distances); and the distance of real digits drawn anew, (mean, spread)."""
+    study = recorded("digits_samplers")
+    columns = lambda name: zip(
+        *((r["nfe"], r["seconds"], r["frechet"]) for r in study["samplers"][name]["rows"])
+    )
+    floor = study["floor"]["frechet"], study["floor"]["spread"]
+    return {name: tuple(map(list, columns(name))) for name in DRAWN}, floor
+
+
+def quality_table(budgets=(10, 20, 50, 100, 200, 1000)):
+    """Rows of text from that study: sampler, Frechet distance at about as many calls, the largest spread
+    between seeds, seconds for 100 calls and all the digits.  The first row is the heading."""
+    rows = [("sampler", *map(str, budgets), "spread", "s / 100")]
+    for name, entry in recorded("digits_samplers")["samplers"].items():
+        at = {row["budget"]: row for row in entry["rows"]}
+        found = [f"{at[n]['frechet']:.2f}" if n in at else "–" for n in budgets]
+        spread = max(row["spread"] for n, row in at.items() if n >= 50)
+        rows.append((name, *found, f"{spread:.2f}", f"{100 * at[100]['seconds'] / at[100]['nfe']:.1f}"))
+    return rows
+
+
+@cache
+def flow_missed(n=50):
+    """Root mean square distance of DDIM's digits, 50 and 1000 calls in the recorded study's setting, from the
+    end of the network's own flow (EDM's Heun with 300 steps, quadratic grid)."""
+    from toolkit.networks import digits_model
+
+    chain = Discrete.linear()
+    model, x = digits_model(chain, label=torch.arange(n) % 10), initial_noise(n, (1, 8, 8), 0)
+    want = sample(edm_heun, model, x, grids.quadratic(chain, 300, end=0.0)).x
+    return {
+        f"DDIM, {calls} calls: off the flow by": rms(
+            sample(ddim, model, x, grids.strided(chain, calls)).x - want
+        )
+        for calls in (50, 1000)
+    }
+
+
+@claim(
+    "P17",
+    source="PyTorch tutorial, section 5.2; folklore",
+    says="The sampler that solves its equation more accurately makes the better images.",
+    holds=lambda r: (
+        r["DDIM, 1000 calls: Fréchet distance"]
+        < r["DDIM, 50 calls: Fréchet distance"] - r["DDIM, 50 calls: spread between seeds"]
+    ),
+    verdict=False,
+    finding="Up to about 50 calls. DDIM with 1000 calls follows the network's flow ten times as closely "
+    "as with 50, and its digits are as far from the data: what is left is the network's error, and the "
+    "measure's. Samplers with noise come to the same distance, with a third of the spread between "
+    "seeds.",
+)
+def accuracy_and_quality():
+    """Those distances from the flow, and the recorded Frechet distances and their spread between seeds."""
+    study, found = recorded("digits_samplers"), dict(flow_missed())
+    rows = {row["budget"]: row for row in study["samplers"]["DDIM"]["rows"]}
+    for calls in (50, 1000):
+        found[f"DDIM, {calls} calls: Fréchet distance"] = rows[calls]["frechet"]
+        found[f"DDIM, {calls} calls: spread between seeds"] = rows[calls]["spread"]
+    return found | {"real digits drawn anew": study["floor"]["frechet"]}
+
+
+# ---- what a bound promises ---------------------------------------------------------------------------------
+
+
+def path_loss(steps, d=64, std=0.5, end=5.0):
+    """KL divergence, in nats, of the path of ``frozen_variance``'s chain from the true reverse path.
+
+    By Girsanov's theorem the integral of E|score now - score at the step's start|^2 (a closed form here), and
+    what the start from N(0, I) adds."""
+    noise = std**2 - 1
+    t = end * np.arange(1, steps + 1) / steps
+    h, var = end / steps, 1 + noise * np.exp(-2 * t)
+    inverse = h + 0.5 * np.log(var / (1 + noise * np.exp(-2 * (t - h))))  # the integral of 1 / variance
+    frozen = (h + 2 * np.expm1(-h)) / var
+    return d * float((inverse + frozen).sum()) + _divergence(float(var[-1]), 1.0, d)
+
+
+def frozen_variance(steps, std=0.5, end=5.0):
+    """Final variance on N(0, std^2) of the chain whose bound is tested: dx = -x dt + 2^(1/2) dw for a time
+    ``end``, reversed from N(0, 1) in equal steps with the score frozen over each (Chen et al. 2023)."""
+    h, variance = end / steps, 1.0
+    for k in range(steps):
+        truth = 1 + (std**2 - 1) * math.exp(-2 * (end - k * h))
+        variance *= (math.exp(h) - 2 * math.expm1(h) / truth) ** 2
+        variance += math.expm1(2 * h)
+    return variance
+
+
+def _divergence(p, q, d):
+    """KL(N(0, p I) || N(0, q I)) in d dimensions."""
+    return 0.5 * d * (p / q - 1 - math.log(p / q))
+
+
+def end_loss(steps, d=64, std=0.5):
+    """KL divergence, in nats, of the data from what that chain returns."""
+    return _divergence(std**2, frozen_variance(steps, std), d)
+
+
+def end_distance(steps, d=64, std=0.5):
+    """Total variation between the data and what that chain returns, exactly: their densities cross on a
+    sphere."""
+    from scipy.stats import chi2
+
+    narrow, wide = sorted((std**2, frozen_variance(steps, std)))
+    radius = d * math.log(wide / narrow) / (1 / narrow - 1 / wide)
+    return float(chi2.cdf(radius / narrow, d) - chi2.cdf(radius / wide, d))
+
+
+def _fewest(distance, most):
+    """The fewest steps at which a distance that falls with their number is at most this."""
+    low, high = 1, 2
+    while distance(high) > most:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if distance(middle) <= most else (middle, high)
+    return high
+
+
+@claim(
+    "S35",
+    source="Summary of posts, section 5.2; Chen et al. 2023",
+    says="A bound on the discretisation error tells how many steps to take.",
+    holds=lambda r: r["steps that the bound asks for, d = 64"] < 3 * r["steps that do, d = 64"],
+    verdict=False,
+    finding="It holds at every number of steps, and is far off: it bounds the divergence of whole paths, "
+    "which falls as h, where that of the end falls as h^2. For a total variation of 0.1 in 64 dimensions "
+    "it asks for 115,000 steps where 454 do; in 256 for four times as many, where twice as many do.",
+)
+def bounds():
+    """Orders of the two divergences, and the steps that a total variation of 0.1 takes, promised and real."""
+    counts = (100, 200, 400, 800)
+    found = {
+        "order of the path's divergence": slope(counts, [path_loss(n) for n in counts]),
+        "order of the end's divergence": slope(counts, [end_loss(n) for n in counts]),
+    }
+    for d in (64, 256):
+        found[f"steps that the bound asks for, d = {d}"] = _fewest(
+            lambda n, d=d: math.sqrt(path_loss(n, d) / 2), 0.1
+        )
+        found[f"steps that do, d = {d}"] = _fewest(lambda n, d=d: end_distance(n, d), 0.1)
+    return found
+
+
+# ---- the table that closes the chapter ---------------------------------------------------------------------
+
+_ROWS = (  # sampler, options, its name, the equation, the method and its variable
+    (ddpm, {}, "ddpm", "reverse SDE (level 1)", "ancestral steps"),
+    (ddim, {}, "ddim", "probability-flow ODE", "Euler, σ/α"),
+    (euler, {}, "euler", "probability-flow ODE", "Euler, t"),
+    (heun, {}, "heun", "probability-flow ODE", "Heun, t"),
+    (edm_heun, {}, "edm_heun", "probability-flow ODE", "Heun, σ/α"),
+    (
+        midpoint,
+        {"variable": "sigma", "mean": "geometric"},
+        "DPM-Solver-2",
+        "probability-flow ODE",
+        "midpoint, σ/α, geom.",
+    ),
+    (rk4, {}, "rk4", "probability-flow ODE", "Runge–Kutta, t"),
+    (implicit_euler, {}, "implicit_euler", "probability-flow ODE", "backward Euler, t"),
+    (trapezoid, {}, "trapezoid", "probability-flow ODE", "trapezoid, t"),
+    (euler_maruyama, {}, "euler_maruyama", "reverse family, any level", "Euler–Maruyama, t"),
+    (stochastic_heun, {}, "stochastic_heun", "reverse family, any level", "Heun with noise, t"),
+    (edm_stochastic, {"churn": 10.0}, "edm_stochastic", "ODE, noise added between steps", "Heun, σ/α"),
+)
+
+
+@cache
+def sober_table(counts=(40, 80, 160)):
+    """Rows of text: sampler, equation, method and variable, order promised, order measured (of the error on
+    broad modes for an ODE, of the exact variance for an SDE), from kappa = 5 to 0.2.  Last rk45, on
+    the ring: its error against the tolerance.  The first row is the heading."""
+    schedule = VP()
+    start, end = moderate()
+    model, x = WIDE_RING.model(schedule), initial_noise(60, 2, 0, **DOUBLE)
+    want = reference(model, x, start, end)
+    rows = [("sampler", "equation", "method, variable", "promised", "measured")]
+    for loop, options, name, equation, method in _ROWS:
+        if loop.kind == "ode" or loop is ddim:
+            errors = ode_errors(loop, model, x, counts, start=start, end=end, want=want, **options)["rmse"]
+        else:
+            errors = weak_errors(loop, schedule, counts, start=start, end=end, **options)
+        rows.append((name, equation, method, str(loop.order), f"{slope(counts, errors):.1f}"))
+    tolerances, (_, errors) = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6), adaptive_errors()
+    power = -slope(tolerances, errors)
+    rows.append(("rk45", "probability-flow ODE", "Dormand–Prince, t", "tol", f"tol^{power:.1f}"))
+    return rows

@@ -1,0 +1,528 @@
+"""Figures of chapter 3: one SDE, one ODE, and the solvers that sample."""
+
+import matplotlib.lines
+import numpy as np
+import torch
+
+from book.plots import (
+    COLOURS,
+    GREY,
+    INK,
+    Picture,
+    image_grid,
+    listing,
+    mark,
+    new_figure,
+    number,
+    plain,
+    style,
+)
+from toolkit import VE, VP, Mixture, SubVP, grids, initial_noise, sample
+from toolkit.convergence import reference, slope
+from toolkit.ode import STABILITY, euler, heun, midpoint, rk4
+from toolkit.sde import euler_maruyama, simulate, stochastic_heun
+
+DOUBLE = {"dtype": torch.float64}
+PALE = "#C8C8C8"
+
+
+def _whole_ticks(ax, values):
+    """Ticks at these numbers on a logarithmic horizontal axis."""
+    ax.set_xticks(values, [f"{v:g}" for v in values])
+    ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+@style()
+def forward_paths(mixture, paths=12, steps=400, seed=2):
+    """Paths of the forward SDE from one-dimensional data, by `simulate`, under VP, sub-VP and a short VE,
+    with the exact mean plus and minus two standard deviations."""
+    schedules = {"VP": VP(), "sub-VP": SubVP(), "VE to σ = 3": VE(0.01, 3.0)}
+    fig, axes = new_figure(1, 3, height=2.9)
+    times, told = np.linspace(0, 1, steps + 1), []
+    x0 = mixture.sample(paths, seed)
+    m, v = float(mixture.mean()[0]), float(mixture.covariance()[0, 0])
+    for ax, (name, schedule) in zip(axes, schedules.items(), strict=True):
+        path = np.stack([x[:, 0].numpy() for _, x in simulate(schedule, x0, times, rng=1)])
+        for k in range(paths):
+            ax.plot(times, path[:, k], color=COLOURS[k % 6 + 1], linewidth=0.7, alpha=0.8)
+        alpha, sigma = schedule.alpha(times), schedule.sigma(times)
+        sd = np.sqrt(alpha**2 * v + sigma**2)
+        for sign in (-2, 2):
+            ax.plot(times, alpha * m + sign * sd, color=INK, linestyle="--", linewidth=1.4)
+        ax.set(title=name, xlabel="$t$")
+        told.append(f"{name} ends with standard deviation {number(sd[-1], 3)}")
+    axes[0].set_ylabel("$x_t$")
+    return Picture(
+        fig,
+        f"{paths} forward paths from two peaks, jagged as Brownian paths are, with dashed lines two exact "
+        f"standard deviations about the mean: {listing(told)}.",
+    )
+
+
+@style()
+def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000):
+    """Above: paths of members of the reverse family from shared starts, against time.  Below: where n of them
+    end, with the data's density."""
+    schedule = VP()
+    model, x = mixture.model(schedule), initial_noise(n, 1, 0, **DOUBLE)
+    times = grids.quadratic(schedule, steps)
+    fig, axes = new_figure(2, len(levels), height=4.3, sharey="row", height_ratios=[3, 2])
+    grid = np.linspace(-2.2, 2.2, 300)
+    density = mixture.log_prob(torch.as_tensor(grid)[:, None]).exp().numpy()
+    told = []
+    for (above, below), level in zip(axes.T, levels, strict=True):
+        loop = stochastic_heun if level else heun
+        options = {"level": level} if level else {}
+        path = sample(loop, model, x, times, seed=3, keep_path=True, **options).path[:, :, 0].numpy()
+        for k in range(shown):
+            above.plot(times, path[:, k], color=COLOURS[k % 6 + 1], linewidth=0.7, alpha=0.85)
+        name = {0.0: "0: the ODE", 1.0: "1: Anderson"}.get(level, f"{level:g}")
+        above.set(title=f"level {name}", xlabel="$t$")
+        above.invert_xaxis()
+        below.hist(path[-1], bins=50, range=(-2.2, 2.2), density=True, color=PALE)
+        below.plot(grid, density, color=INK, linewidth=1.3)
+        below.set(xlabel="$x_0$", yticks=[])
+        told.append(f"level {level:g} has {number(100 * (path[-1] < 0).mean())} % in the left peak")
+    axes[0, 0].set_ylabel("$x_t$")
+    axes[1, 0].set_ylabel("density")
+    return Picture(
+        fig,
+        "Four members of the reverse family from the same starts: smooth paths at level 0, ever more jagged "
+        f"ones above. The histograms of the ends all follow the density of the data: {listing(told)}; the "
+        "data have 30 %.",
+    )
+
+
+@style()
+def removed(curves):
+    """Variance along the way for several drifts, on a log axis; curves: dict label -> (t, variance)."""
+    fig, ax = new_figure(height=3.1)
+    told = []
+    for i, (name, (t, v)) in enumerate(curves.items()):
+        look = mark(i) if name != "truth" else {"color": GREY, "linewidth": 4, "alpha": 0.5, "zorder": 1}
+        ax.plot(t, v, label=name, markevery=4, **look)
+        told.append(f"{name}: {number(v[-1])}")
+    ax.set(yscale="log", xlabel="$t$, from noise (left) to data (right)", ylabel="variance of $x_t$")
+    ax.invert_xaxis()
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Picture(fig, f"Variance from noise to data on a log axis. At the end: {listing(told)}.")
+
+
+@style()
+def modes(shares, ends, weights):
+    """Left: probability of the rare mode against steps, dict solver -> (steps, per cent).  Right: share of
+    the three modes, dict label -> three numbers; weights: the true per cents."""
+    fig, (left, right) = new_figure(1, 2, height=3.2)
+    told = []
+    for i, (name, (steps, per_cent)) in enumerate(shares.items()):
+        left.plot(steps, per_cent, label=name, **mark(i))
+        told.append(
+            f"{name} gives {number(per_cent[0])} % at {steps[0]} steps and {number(per_cent[-1])} % at "
+            f"{steps[-1]}"
+        )
+    left.axhline(weights[0], color=GREY, linestyle=":", linewidth=1.6, label="truth")
+    left.set(
+        xscale="log", xlabel="steps", ylabel="rare mode, %", title="a rare mode, few steps", ylim=(0, None)
+    )
+    _whole_ticks(left, steps)
+    left.legend()
+    for j, (name, values) in enumerate(ends.items()):
+        bars = right.bar(
+            np.arange(3) + (j - 0.5) * 0.4, values, 0.37, label=name, color=(PALE, "white")[j],
+            edgecolor=INK, linewidth=0.8, hatch=("", "///")[j],
+        )  # fmt: skip
+        right.bar_label(bars, [f"{v:.1f}" for v in values], padding=2, fontsize=9)
+        told.append(f"{name} ends with {listing([number(v, 3) for v in values])} % in the three modes")
+    right.set_xticks(range(3), ["rare", "middle", "largest"])
+    right.grid(False, axis="x")
+    right.set(ylabel="share, %", title="steepest ascent is another map", ylim=(0, 82))
+    right.legend(loc="upper left")
+    return Picture(fig, f"True shares are {listing(weights)} %. {'; '.join(told)}.")
+
+
+# --- the widget -------------------------------------------------------------------------------------------
+
+FIELD_DATA = Mixture([0.2, 0.3, 0.5], [[-1.1, -0.5], [0.9, -0.8], [0.3, 1.0]], [0.15, 0.2, 0.25])
+FIELD_SOLVERS = {
+    "Euler in t": (euler, 1, {}),
+    "DDIM (Euler in σ/α)": (euler, 1, {"variable": "sigma"}),
+    "Heun in t": (heun, 2, {}),
+    "DPM-Solver-2 (geometric midpoint)": (midpoint, 2, {"variable": "sigma", "mean": "geometric"}),
+    "RK4 in t": (rk4, 4, {}),
+    "RK4 in λ": (rk4, 4, {"variable": "lam"}),
+    "Euler–Maruyama": (euler_maruyama, 1, {}),
+    "stochastic Heun": (stochastic_heun, 2, {}),
+}
+
+
+@style()
+def field(solver, steps, t):
+    """For the widget.  Left: the probability-flow field in the plane at time t, 14 particles that follow it
+    by `solver`, and in grey the exact curves.  Right: 400 samples.  The grid is quadratic."""
+    schedule = VP()
+    model, (loop, _, options) = FIELD_DATA.model(schedule), FIELD_SOLVERS[solver]
+    times = grids.quadratic(schedule, steps)
+    x = initial_noise(400, 2, 0, **DOUBLE)
+    want = reference(model, x, schedule.start, schedule.end)
+    run = sample(loop, model, x, times, seed=1, keep_path=True, **options)
+    true_path = sample(rk4, model, x[:14], grids.quadratic(schedule, 100), keep_path=True).path
+    fig, (left, right) = new_figure(1, 2, height=3.8)
+    axis = torch.linspace(-2.3, 2.3, 17, **DOUBLE)
+    points = torch.cartesian_prod(axis, axis)
+    arrow = -(schedule.f(t) * points + schedule.g2(t) / (2 * schedule.sigma(t)) * model.eps(points, t))
+    left.quiver(*points.T, *arrow.T, color="#A8A8A8", width=0.004, scale_units="xy", angles="xy",
+                scale=float(arrow.norm(dim=1).quantile(0.9)) / 0.3)  # fmt: skip
+    for k in range(14):
+        left.plot(*true_path[:, k].T, color=GREY, linewidth=2.4, alpha=0.45)
+        left.plot(
+            *run.path[:, k].T, color=COLOURS[k % 6 + 1], linewidth=1, marker="." if steps <= 30 else None,
+            markersize=5,
+        )  # fmt: skip
+    left.plot(*run.path[-1, :14].T, "o", color=INK, markersize=3.5, linestyle="")
+    right.scatter(*FIELD_DATA.sample(600, 1).T, s=3, color=PALE, linewidths=0, rasterized=True)
+    right.scatter(*run.x.T, s=7, color=COLOURS[2], linewidths=0, rasterized=True)
+    for ax in (left, right):
+        ax.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
+    counts = torch.cdist(run.x, FIELD_DATA.means).argmin(1).bincount(minlength=3) / 4
+    shares = " / ".join(f"{c:.0f}" for c in counts)
+    error = float((run.x - want).square().mean().sqrt())
+    left.set_title(f"field at $t$ = {t:g}, {steps} steps")
+    right.set_title(f"{run.nfe} calls: modes {shares} %")
+    noisy = loop in (euler_maruyama, stochastic_heun)
+    away = "it is random, and not meant to follow them" if noisy else f"its ends are {number(error)} off"
+    return Picture(
+        fig,
+        f"{solver}, {steps} steps, {run.nfe} calls. Left, fourteen particles over the flow field at t = "
+        f"{t:g}, exact curves in grey: {away}. Right, 400 samples, {shares} % in the modes of 20, 30 and 50 "
+        "%.",
+    )
+
+
+# --- orders -----------------------------------------------------------------------------------------------
+
+
+@style()
+def orders(found):
+    """Error against steps and against calls on log axes; found: dict solver -> `ode_errors`.  The legend
+    gives the order measured on the finer half."""
+    fig, (left, right) = new_figure(1, 2, height=4.2, sharey=True)
+    told = []
+    for i, (name, e) in enumerate(found.items()):
+        half = len(e["steps"]) // 2
+        order = slope(e["steps"][half:], e["rmse"][half:])
+        left.plot(e["steps"], e["rmse"], label=f"{name}: {order:.2f}", **mark(i))
+        right.plot(e["nfe"], e["rmse"], **mark(i))
+        told.append(f"{name} has order {order:.2f}")
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="steps",
+        ylabel="root mean square error",
+        title="error against steps",
+    )
+    right.set(xscale="log", xlabel="calls of the model", title="the same against cost")
+    _whole_ticks(left, e["steps"])
+    _whole_ticks(right, [16, 64, 256, 1024])
+    fig.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, title="solver: measured order"
+    )
+    return Picture(fig, f"Errors of ODE solvers on an exact model, log-log. {'; '.join(told)}.")
+
+
+@style()
+def stochastic_orders(weak, strong):
+    """Left: exact errors of the variance; right: strong errors; dict label -> (steps, errors), log-log, with
+    the fitted order in the legend."""
+    fig, axes = new_figure(1, 2, height=3.9)
+    told = []
+    kinds = (("weak", weak, "error of the variance"), ("strong", strong, "distance between paths"))
+    for ax, (kind, curves, label) in zip(axes, kinds, strict=True):
+        for i, (name, (steps, errors)) in enumerate(curves.items()):
+            order = slope(steps, errors)
+            ax.plot(steps, errors, label=f"{name}: {order:.2f}", **mark(i))
+            told.append(f"{name} has {kind} order {order:.2f}")
+        ax.set(xscale="log", yscale="log", xlabel="steps", ylabel=label, title=f"{kind} order")
+        _whole_ticks(ax, steps)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
+    return Picture(fig, f"Errors of SDE solvers, log-log: {'; '.join(told)}.")
+
+
+@style()
+def spoiled(thin, rounded):
+    """Left: RK4 on ever thinner data; right: solvers with the model's time exact and rounded; dict label ->
+    (steps, errors), log-log."""
+    fig, axes = new_figure(1, 2, height=4.3)
+    told = []
+    titles = ("RK4 on thin data, to $t$ = 0.001", "time rounded to thousandths")
+    for ax, curves, title in zip(axes, (thin, rounded), titles, strict=True):
+        for i, (name, (steps, errors)) in enumerate(curves.items()):
+            look = mark(i) if ax is axes[0] else mark(i // 2) | {"linestyle": ("-", "--")[i % 2]}
+            if ax is axes[1] and i % 2:
+                look |= {"markerfacecolor": "white"}
+            ax.plot(steps, errors, label=name, **look)
+            told.append(f"{plain(name)} falls to {number(errors[-1])} at {steps[-1]} steps")
+        ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="error", title=title)
+        longest = max((steps for steps, _ in curves.values()), key=len)
+        _whole_ticks(ax, longest if len(longest) < 8 else longest[::2])
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=9, ncols=1 + (ax is axes[1]))
+    axes[0].set_ylabel("relative error")
+    return Picture(fig, f"Two ways to lose an order, log-log. {'; '.join(told)}.")
+
+
+# --- stability --------------------------------------------------------------------------------------------
+
+
+def _outside(step):
+    """The methods for which z = -step is unstable, in words."""
+    grown = [name for name, R in STABILITY.items() if abs(R(-step)) > 1 and name != "midpoint"]
+    names = {"euler": "Euler's region", "heun": "Heun's", "rk4": "RK4's"}
+    return listing([names[name] for name in grown]) if grown else "no region"
+
+
+@style()
+def stability(curves, step=1.5):
+    """Left: boundaries of the regions where |R(z)| <= 1.  Right: factor per step against the step in lambda,
+    in the high noise over a point of data; curves: dict method -> (step, factors), "truth" among them.
+    Markers are what the samplers do, lines are |R(-h)|.  step: one h, marked in both."""
+    fig, (left, right) = new_figure(1, 2, height=3.9)
+    x, y = np.meshgrid(np.linspace(-4.2, 3.2, 500), np.linspace(-3.4, 3.4, 460))
+    labels = {"euler": "Euler", "heun": "Heun", "rk4": "RK4", "implicit_euler": "implicit Euler",
+              "trapezoid": "trapezoid"}  # fmt: skip
+    handles, told, fine = [], [], np.linspace(0.2, 4.1, 400)
+    for i, (name, label) in enumerate(labels.items()):
+        look = mark(i)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = abs(STABILITY[name](x + 1j * y))
+        left.contour(x, y, size, [1.0], colors=COLOURS[i], linestyles=[look["linestyle"]], linewidths=1.7)
+        h, factors = curves[name]
+        right.plot(fine, abs(STABILITY[name](-fine)), **look | {"marker": ""})
+        right.plot(h, factors, **look | {"linestyle": ""})
+        handles.append(matplotlib.lines.Line2D([], [], **look, label=label))
+        told.append(f"{label} {number(factors[0])} at {h[0]:g}, {number(factors[-1])} at {h[-1]:g}")
+    left.axhline(0, color=GREY, linewidth=0.7)
+    left.axvline(0, color=GREY, linewidth=0.7)
+    left.plot([-step], [0], marker="o", color="black", markersize=7)
+    left.annotate("$z=-h$", (-step, 0), xytext=(-6, 8), textcoords="offset points")
+    right.axvline(step, color="black", linewidth=1.2)
+    left.set(xlabel="Re $z$", ylabel="Im $z$", aspect="equal", title="edges of stability, $|R(z)|$ = 1")
+    (truth,) = right.plot(*curves["truth"], color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
+    right.axhline(1, color=GREY, linewidth=0.9)
+    right.set(
+        yscale="log", xlabel=r"step in $\lambda$", ylabel="factor per step", title="high noise, one step",
+        ylim=(0.01, 8), xlim=(0.1, 4.15),
+    )  # fmt: skip
+    for limit in (2, 2.785):
+        right.axvline(limit, color=GREY, linestyle=":", linewidth=1.2)
+    fig.legend(
+        handles=[*handles, truth], loc="outside lower center", ncols=6, handlelength=2.0, columnspacing=1.2
+    )
+    return Picture(
+        fig,
+        "Left: explicit methods are stable inside their closed curves, which cross the negative axis at −2 "
+        "(Euler, and Heun as the midpoint method) and −2.79 (RK4); implicit Euler outside a circle in the "
+        "right half-plane, the trapezoidal rule left of the imaginary axis. "
+        f"A dot at z = −{step:g} is outside {_outside(step)}. Right: the factor per step over "
+        f"a point of data against the step in lambda, {listing(told)}; the truth is "
+        f"{number(curves['truth'][1][0])} and {number(curves['truth'][1][-1])}. Euler dips to 0 at a step "
+        "of 1, the trapezoidal rule at 2.",
+    )
+
+
+# --- adaptive steps ---------------------------------------------------------------------------------------
+
+
+@style()
+def adaptive(adaptively, fixed, log, schedule):
+    """Left: error against calls of rk45, (calls, errors), and of fixed grids, dict label -> (calls, errors).
+    Right: its steps in t, log: list of (t, s, error, accepted)."""
+    fig, (left, right) = new_figure(1, 2, height=3.4)
+    told = []
+    for i, (name, (calls, errors)) in enumerate({"rk45": adaptively, **fixed}.items()):
+        left.plot(calls, errors, label=name, **mark(i))
+        told.append(f"{name} reaches {number(errors[-1])} with {calls[-1]} calls")
+    left.set(
+        xscale="log", yscale="log", xlabel="calls of the model", ylabel="error", title="error against cost"
+    )
+    _whole_ticks(left, [50, 100, 200, 400])
+    left.legend()
+    taken = np.array([(t, t - s) for t, s, _, accepted in log if accepted])
+    refused = np.array([(t, t - s) for t, s, _, accepted in log if not accepted]).reshape(-1, 2)
+    right.plot(*taken.T, label="taken", **mark(0))
+    right.plot(*refused.T, linestyle="", marker="x", color=COLOURS[1], markersize=7, label="refused")
+    right.set(xscale="log", yscale="log", xlabel="$t$", ylabel="step in $t$", title="where the steps go")
+    right.invert_xaxis()
+    right.legend()
+    return Picture(
+        fig,
+        f"Left: {'; '.join(told)}. Right: {len(taken)} steps taken and {len(refused)} refused; the step "
+        f"shrinks from {number(taken[:, 1].max())} to {number(taken[:, 1].min())} towards the data.",
+    )
+
+
+# --- Langevin ---------------------------------------------------------------------------------------------
+
+
+@style()
+def langevin(stationary, simulated, corrected, truth):
+    """Left: stationary variance over the true one against step / variance, formula (function) and simulation
+    (steps, values).  Right: spread of samples at equal calls, dict sampler -> (calls, spreads)."""
+    fig, (left, right) = new_figure(1, 2, height=3.7)
+    ratio = np.linspace(0.01, 1.95, 300)
+    left.plot(ratio, [stationary(r, 1.0) for r in ratio], color=INK, label="formula")
+    left.plot(*simulated, linestyle="", marker="s", color=COLOURS[1], label="iterated")
+    left.axvline(2, color=GREY, linestyle=":")
+    left.annotate("limit", (2, 6), xytext=(-4, 0), textcoords="offset points", ha="right", fontsize=9)
+    left.set(
+        xlabel=r"step $\epsilon$ / variance $s^2$", ylabel=r"stationary variance / $s^2$", ylim=(0.8, 12),
+        yscale="log", title="the price of a step",
+    )  # fmt: skip
+    left.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+    left.minorticks_off()
+    left.legend(loc="upper left")
+    told = []
+    for i, (name, (calls, spreads)) in enumerate(corrected.items()):
+        right.plot(calls, spreads, label=name, **mark(i))
+        told.append(
+            f"{name} {number(spreads[0], 3)} at {calls[0]} calls, {number(spreads[-1], 3)} at {calls[-1]}"
+        )
+    right.axhline(truth, color=GREY, linestyle=":", linewidth=1.6)
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="calls of the model",
+        ylabel="spread in a cluster",
+        title="correctors at equal cost",
+    )
+    _whole_ticks(right, calls)
+    right.set_yticks([0.2, 0.3, 0.5, 1], ["0.2", "0.3", "0.5", "1"])
+    right.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return Picture(
+        fig,
+        "Left: the stationary variance grows with the step and diverges at twice the variance. Right: "
+        f"spread about the clusters, truth {truth:g}: {listing(told)}.",
+    )
+
+
+@style()
+def likelihood(errors, hutchinson):
+    """Left: mean error of log p against steps, dict label -> (steps, errors).  Right: spread of Hutchinson's
+    estimate against probes."""
+    fig, (left, right) = new_figure(1, 2, height=3.0)
+    told = []
+    for i, (name, (steps, e)) in enumerate(errors.items()):
+        left.plot(steps, e, label=name, **mark(i))
+        told.append(f"with {name} the error falls to {number(e[-1])} nats at {steps[-1]} steps")
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="RK4 steps",
+        ylabel="error of log p, nats",
+        title="exact divergence",
+    )
+    _whole_ticks(left, steps)
+    left.legend(loc="lower left", fontsize=9)
+    probes, spreads = map(np.asarray, hutchinson)
+    right.plot(probes, spreads, label="measured", **mark(0))
+    right.plot(probes, spreads[0] / np.sqrt(probes), color=GREY, linestyle=":", label=r"$1/\sqrt{k}$")
+    right.set(
+        xscale="log",
+        yscale="log",
+        xlabel="random probes $k$",
+        ylabel="spread, nats",
+        title="Hutchinson's estimate",
+    )
+    _whole_ticks(right, probes)
+    right.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
+    right.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    right.legend()
+    return Picture(
+        fig,
+        f"Left: {'; '.join(told)}. Right: the spread of the estimate falls from {number(spreads[0])} nats "
+        f"with one probe to {number(spreads[-1])} with {probes[-1]}.",
+    )
+
+
+@style()
+def budget(ring, digits, cap=3.0):
+    """Error against calls on log axes, the best solver at each budget ringed: on the ring and on digits; each
+    a dict solver -> (calls, errors).  Errors above `cap` are left out."""
+    fig, axes = new_figure(1, 2, height=4.0)
+    told = []
+    titles = ("ring, quadratic grid", "digits, quadratic grid")
+    for ax, found, title in zip(axes, (ring, digits), titles, strict=True):
+        for i, (name, (calls, errors)) in enumerate(found.items()):
+            errors = np.where(np.asarray(errors) > cap, np.nan, errors)
+            ax.plot(calls, errors, label=name, **mark(i))
+        best = [min(found, key=lambda name: found[name][1][k]) for k in range(len(calls))]
+        for k, (n, name) in enumerate(zip(calls, best, strict=True)):
+            ax.plot(n, found[name][1][k], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
+        told.append(f"{title}: {listing([f'{name} at {n}' for n, name in zip(calls, best, strict=True)])}")
+        ax.set(xscale="log", yscale="log", xlabel="calls of the model", title=title)
+        _whole_ticks(ax, calls)
+    axes[0].set_ylabel("distance from the flow's end")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return Picture(
+        fig,
+        f"Error against calls, log-log, quadratic grid. The best solver is, on {'; on '.join(told)} calls.",
+    )
+
+
+@style()
+def quality(found, floor, cap=3.0):
+    """Frechet distance of digits against calls and against seconds on log axes; found: dict sampler ->
+    (calls, seconds, distances), those above `cap` left out; floor: (mean, spread) for real digits, a band."""
+    fig, (left, right) = new_figure(1, 2, height=4.4, sharey=True)
+    told, low, high = [], floor[0] - floor[1], floor[0] + floor[1]
+    for i, (name, (calls, seconds, distances)) in enumerate(found.items()):
+        shown = np.where(np.asarray(distances) > cap, np.nan, distances)
+        left.plot(calls, shown, label=name, **mark(i))
+        right.plot(seconds, shown, **mark(i))
+        told.append(
+            f"{name} {number(distances[0])} at {calls[0]} calls, {number(distances[-1])} at {calls[-1]}"
+        )
+    for ax in (left, right):
+        ax.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, zorder=0, label="real digits, drawn anew")
+    left.set(xscale="log", yscale="log", xlabel="calls of the network", ylabel="Fréchet distance to the data")
+    right.set(xscale="log", xlabel="seconds of one core, 1797 digits")
+    left.set(title="quality against calls")
+    right.set(title="and against time")
+    _whole_ticks(left, [10, 20, 50, 100, 200, 500, 1000])
+    _whole_ticks(right, [0.1, 0.3, 1, 3, 10])
+    left.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+    left.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return Picture(
+        fig,
+        f"Distance of sampled digits from the data, log-log: {'; '.join(told)}. Real digits drawn anew: "
+        f"{number(low)} to {number(high)}.",
+    )
+
+
+def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0):
+    """One digit of each row's sampler at equal calls: Euler in t, DDIM, Heun, Euler-Maruyama, stochastic
+    Heun; x (1, 1, 8, 8) is the start, the grid quadratic to t = 0.001."""
+    cases = {
+        "DDIM": (euler, 1, {"variable": "sigma"}),
+        "Heun": (heun, 2, {}),
+        "RK4": (rk4, 4, {}),
+        "Euler–Maruyama": (euler_maruyama, 1, {}),
+        "stochastic Heun": (stochastic_heun, 2, {}),
+    }
+    rows = {
+        name: torch.cat(
+            [
+                sample(loop, model, x, grids.quadratic(model.schedule, b // cost), seed=seed, **options).x
+                for b in budgets
+            ]
+        )
+        for name, (loop, cost, options) in cases.items()
+    }
+    gap = float((rows["DDIM"][-1] - rows["Heun"][-1]).square().mean().sqrt())
+    return image_grid(
+        rows,
+        column_labels=[f"{b} calls" for b in budgets],
+        alt=f"The same noise sampled at {listing(budgets)} calls by five samplers. The three ODE solvers end "
+        f"in the same digit, DDIM and Heun {number(gap, 1)} apart at the end; the two SDE solvers, on "
+        "one Brownian path, end in others, and need more calls to be clean.",
+    )

@@ -1,0 +1,1793 @@
+"""The tasks of lesson 04: the exponential integrator, DPM-Solver and its multistep and stochastic forms.
+
+An order is measured wherever one is claimed: on exact mixtures against the exact flow, on predictions that
+are polynomials in lambda, for which the right method is exact, and on a grid whose steps alternate.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from book.lessons import (
+    Mistake,
+    Remark,
+    Task,
+    error_lines,
+    expression_probe,
+    named_expressions,
+    normal,
+    read_axes,
+    right_numbers,
+    right_words,
+    uniform,
+)
+from toolkit import VP, Mixture, grids
+from toolkit.convergence import reference
+from toolkit.exponential import phi as exact_phi
+
+VP1 = VP()
+
+
+@lru_cache
+def _ring(std=0.3):
+    """The exact model of eight modes on a circle."""
+    return Mixture.ring(8, 1.0, std).model(VP1)
+
+
+@lru_cache(maxsize=8)
+def _flow_case(seed, start=1.0, end=0.01, std=0.3):
+    """(x, exact): four samples at the start and where the probability flow takes them."""
+    x = normal(seed, 4, 2)
+    return x, reference(_ring(std), x, start, end)
+
+
+def _pairs(times):
+    """The (s, t) of each step."""
+    return list(zip(times, times[1:]))
+
+
+def _lambda_grid(steps, start=1.0, end=0.01):
+    """Times of equal steps in lambda, a list of floats."""
+    return grids.uniform_lambda(VP1, steps, start, end).tolist()
+
+
+def alternating(schedule, steps, start=1.0, end=0.01):
+    """Times whose steps in lambda are alternately 3 h and h long, a list of floats; steps is even."""
+    low, high = schedule.lam(start), schedule.lam(end)
+    sizes = np.tile([3.0, 1.0], steps // 2)
+    lams = low + (high - low) * np.cumsum(sizes)[:-1] / sizes.sum()
+    return [start, *(float(schedule.t_of_lam(float(lam))) for lam in lams), end]
+
+
+def _rms(x):
+    """Root mean square over all entries, a float."""
+    return float((x**2).mean() ** 0.5)
+
+
+def _walk(step, model, x, times):
+    """One step for each pair of times."""
+    for s, t in _pairs(times):
+        x = step(model, x, s, t)
+    return x
+
+
+def _order(coarse, fine):
+    """The order that two errors show, the second with twice the steps; 99 for a result that is no number."""
+    ok = math.isfinite(coarse) and math.isfinite(fine) and coarse > 0 and fine > 0
+    return math.log2(coarse / fine) if ok else 99.0
+
+
+# --- 4.1: phi functions -------------------------------------------------------------------------------------
+
+
+def exact_step(x, derivatives, alpha_s, sigma_s, alpha_t, sigma_t, phi=exact_phi):
+    """The exact solution's step for a prediction with these derivatives in lambda at s."""
+    h = math.log(alpha_t / sigma_t) - math.log(alpha_s / sigma_s)
+    total = sum(h ** (k + 1) * phi(k + 1, h) * d for k, d in enumerate(derivatives))
+    return alpha_t / alpha_s * x - sigma_t * total
+
+
+def _recursion(k, z):
+    """The recursion as it stands, which cancels at small z."""
+    if z == 0:
+        return 1 / math.factorial(k)
+    value = math.exp(z)
+    for j in range(k):
+        value = (value - 1 / math.factorial(j)) / z
+    return value
+
+
+def _from_expm1(k, z):
+    """The recursion from a stable phi_1: phi_2 and phi_3 still cancel."""
+    if z == 0:
+        return 1 / math.factorial(k)
+    value = math.expm1(z) / z
+    for j in range(1, k):
+        value = (value - 1 / math.factorial(j)) / z
+    return value
+
+
+def _series(k, z):
+    """Twenty terms of the series for every z."""
+    return sum(z**n / math.factorial(n + k) for n in range(20))
+
+
+def _late_switch(k, z):
+    """The recursion down to 1e-3, where phi_3 has lost too many digits already, and two terms below."""
+    if abs(z) < 1e-3:
+        return 1 / math.factorial(k) + z / math.factorial(k + 1)
+    return _recursion(k, z)
+
+
+def _short_series(k, z):
+    """Three terms of the series below |z| = 1."""
+    return sum(z**n / math.factorial(n + k) for n in range(3)) if abs(z) < 1 else _recursion(k, z)
+
+
+def _without_factorial(k, z):
+    """The recursion with 1 in place of 1/k!, stable at small z but wrong."""
+    value = math.exp(z)
+    for _ in range(k):
+        value = (value - 1) / z if z else 1.0
+    return value
+
+
+def _step_with(
+    power=1, sign=1.0, ratio=lambda a, b: b / a, level=lambda ss, st: st, phi=exact_phi, **changed
+):
+    """`exact_step` with one thing changed: power of h, sign of the integral, alpha ratio, sigma, phi."""
+    most, shift, turn = changed.get("most", 9), changed.get("shift", 1), changed.get("turn", 1)
+
+    def exact_step(x, derivatives, alpha_s, sigma_s, alpha_t, sigma_t):
+        h = math.log(alpha_t / sigma_t) - math.log(alpha_s / sigma_s)
+        terms = (h ** (k + power) * phi(k + shift, turn * h) * d for k, d in enumerate(derivatives[:most]))
+        return ratio(alpha_s, alpha_t) * x - sign * level(sigma_s, sigma_t) * sum(terms)
+
+    return exact_step
+
+
+def _taylor_phi(k, z):
+    """1/k!, what is left of phi_k without the exponential."""
+    return 1 / math.factorial(k)
+
+
+def _probe_phi(answer, seed):
+    values = {}
+    for k in (1, 2, 3):
+        values[f"phi_{k} at z = 1e-8, -2e-3, 0, 0.7"] = [
+            float(answer.phi(k, z)) for z in (1e-8, -2e-3, 0.0, 0.7)
+        ]
+    values["phi_1, phi_2, phi_3 at z = -30"] = [float(answer.phi(k, -30.0)) for k in (1, 2, 3)]
+    s, t = 0.6 + uniform(seed, 0, 0.1), 0.4 - uniform(seed, 0, 0.1, stream=1)
+    x, ds = normal(seed, 2, 2), normal(seed, 3, 2, 2, stream=2)
+    for n, name in ((1, "constant"), (3, "quadratic")):
+        values[f"x_t, eps {name} in lambda"] = answer.exact_step(
+            x, list(ds[:n]), VP1.alpha(s), VP1.sigma(s), VP1.alpha(t), VP1.sigma(t)
+        )
+    return values
+
+
+def _wrong_phi(phi):
+    """A wrong phi, used by the step as well."""
+    return {"phi": phi, "exact_step": _step_with(phi=phi)}
+
+
+PHI = Task(
+    id="4.1",
+    title="The exact solution, and a function that cancels",
+    kind="implement-equation",
+    difficulty=2,
+    minutes=25,
+    points=4,
+    ids=("T27", "T28", "S29", "BT17"),
+    names=("phi", "exact_step"),
+    probe=_probe_phi,
+    reference={"phi": exact_phi, "exact_step": exact_step},
+    tolerance=1e-9,
+    decimals=9,
+    asks=dict.fromkeys(
+        [f"phi_{k} at z = 1e-8, -2e-3, 0, 0.7" for k in (2, 3)],
+        "phi_1 is right, and of a higher phi not all nine digits are: compare series and recursion between "
+        "z = 1e-8 and 1. Down to where is the recursion good, and how many terms does the series need there?",
+    ),
+    mistakes=(
+        Mistake(
+            _wrong_phi(_recursion),
+            "The formula is right and the digits are not: at z = 1e-8 your recursion subtracts two numbers "
+            "that agree in nearly all their digits, and divides what is left. What is phi there without a "
+            "subtraction?",
+        ),
+        Mistake(
+            _wrong_phi(_from_expm1),
+            "expm1 has saved phi_1. But phi_2 and phi_3 subtract again, and again almost equal numbers: "
+            "which sum gives them directly when z is small?",
+        ),
+        Mistake(
+            _wrong_phi(_series),
+            "Near 0 every digit is right. At z = −30 twenty terms of the series are nowhere near its end: "
+            "where is the recursion harmless?",
+        ),
+        Mistake(
+            _wrong_phi(_short_series),
+            "Three terms are too few for nine digits below |z| = 1: how large is the first term that you "
+            "leave out at z = 0.7?",
+        ),
+        Mistake(
+            _wrong_phi(_late_switch),
+            "The right idea, and the wrong place to change over: at z = −2e-3 the recursion "
+            "has lost half of phi_3's digits already. With more terms you may change over much earlier.",
+        ),
+        Mistake(
+            _wrong_phi(_without_factorial),
+            "phi_1 is right. From phi_1 to phi_2 it is not 1 that is subtracted at every stage: what is "
+            "phi_k at z = 0?",
+        ),
+        Mistake(
+            _wrong_phi(lambda k, z: exact_phi(k, -z)),
+            "The sign of z is turned round: which of phi_1(2) and phi_1(−2) is larger than 1?",
+        ),
+        Mistake(
+            {"exact_step": _step_with(power=0)},
+            "Your terms have one power of h too few: substitute lambda = lambda_s + u h in the integral. "
+            "What becomes of d lambda?",
+        ),
+        Mistake(
+            {"exact_step": _step_with(sign=-1.0)},
+            "The integral is added. Noise is what has to be taken away on the way to the data: which sign "
+            "has it?",
+        ),
+        Mistake(
+            {"exact_step": _step_with(ratio=lambda a, b: a / b)},
+            "The linear part shrinks x. alpha grows on the way to the data: which alpha stands above the "
+            "line?",
+        ),
+        Mistake(
+            {"exact_step": _step_with(level=lambda ss, st: ss)},
+            "The integral is multiplied by the sigma of the start. With e^(lambda_t − lambda) inside it, "
+            "which sigma stands outside?",
+        ),
+        Mistake(
+            {"exact_step": _step_with(phi=_taylor_phi)},
+            "You expand the whole integral, weight included, as if e^(lambda_t − lambda) were 1. The weight "
+            "is to be integrated exactly: that is what phi is for.",
+        ),
+        Mistake(
+            {"exact_step": _step_with(turn=-1)},
+            "You use phi(−h), which belongs to data prediction. With noise prediction the weight "
+            "e^(lambda_t − lambda) is largest at the start: which sign is that?",
+        ),
+        Mistake(
+            {"exact_step": _step_with(most=1)},
+            "Right for a constant prediction: that is DDIM. The higher derivatives do not enter yet.",
+        ),
+        Mistake(
+            {"exact_step": _step_with(shift=0, power=1)},
+            "The index of phi is one too small: the k-th derivative comes with (lambda − lambda_s)^k / k!, "
+            "and phi_1 already belongs to k = 0.",
+        ),
+    ),
+    hints=(
+        "Print your phi_3 at z = 1, 0.1, 0.01, … next to 1/6. From where on does it get worse?",
+        "Two ways to the same function: the recursion, good when |z| is about 1 or more, and the power "
+        "series of phi, whose coefficients follow from integrating e^((1−u)z) term by term. Use each "
+        "where it is good, with enough terms.",
+        "The series has z to the n over (n + k) factorial. In the step, the k-th derivative (k from 0) is "
+        "multiplied by h to the k + 1 and by phi with index k + 1 at h; all of it times sigma at the end, "
+        "subtracted from x times the quotient of the alphas.",
+    ),
+)
+
+# --- 4.2: DPM-Solver-1, 2, 3 --------------------------------------------------------------------------------
+
+
+def _first(schedule, x, eps, s, t):
+    """DPM-Solver-1's move from s to t with this eps."""
+    h = schedule.lam(t) - schedule.lam(s)
+    return schedule.alpha(t) / schedule.alpha(s) * x - schedule.sigma(t) * math.expm1(h) * eps
+
+
+def _between(schedule, s, t, share, variable="lam"):
+    """The time a share of the way from s to t, in lambda or in t."""
+    if variable == "t":
+        return s + share * (t - s)
+    return schedule.t_of_lam(schedule.lam(s) + share * (schedule.lam(t) - schedule.lam(s)))
+
+
+def dpm1_step(model, x, s, t):
+    """One step of DPM-Solver-1."""
+    return _first(model.schedule, x, model.eps(x, s), s, t)
+
+
+def _dpm2(middle="lam", ask=lambda x, u: u, when=lambda s, m: m, join=lambda e, em: em, **changed):
+    """DPM-Solver-2's step from its parts: the middle, what the second call gets, what is used."""
+
+    def dpm2_step(model, x, s, t):
+        schedule = model.schedule
+        m = _between(schedule, s, t, changed.get("share", 0.5), middle)
+        e = model.eps(x, s)
+        u = changed.get("move", _first)(schedule, x, e, s, m)
+        em = model.eps(ask(x, u), when(s, m))
+        if changed.get("chain"):
+            return _first(schedule, u, em, m, t)
+        return _first(schedule, x, join(e, em), s, t)
+
+    return dpm2_step
+
+
+dpm2_step = _dpm2()
+
+
+def _dpm3(r2=2 / 3, inner=True, against="start", divide=True, index=2, carried=True):
+    """DPM-Solver-3's step from its parts: r2, the correction in u_2, what D_2 is measured against, 1/r2."""
+
+    def dpm3_step(model, x, s, t):
+        schedule, r1 = model.schedule, 1 / 3
+        h = schedule.lam(t) - schedule.lam(s)
+        m1, m2 = _between(schedule, s, t, r1), _between(schedule, s, t, r2)
+        e = model.eps(x, s)
+        e1 = model.eps(_first(schedule, x, e, s, m1), m1)
+        u2 = _first(schedule, x, e, s, m2)
+        if inner:
+            u2 = u2 - schedule.sigma(m2) * r2 / r1 * r2 * h * exact_phi(2, r2 * h) * (e1 - e)
+        e2 = model.eps(u2 if carried else x, m2)
+        change = e2 - (e if against == "start" else e1)
+        factor = h * exact_phi(index, h) / (r2 if divide else 1)
+        return _first(schedule, x, e, s, t) - schedule.sigma(t) * factor * change
+
+    return dpm3_step
+
+
+dpm3_step = _dpm3()
+
+
+# Steps between which an order is measured.  A DPM-Solver-2 of order 1 with a large second-order error shows
+# itself only from 48 steps on.
+_COUNTS = {1: 24, 2: 48, 3: 24}
+
+
+_SECOND = "way from s to t, in lambda, at DPM-Solver-2's last call"
+
+
+class _Listening:
+    """A model that notes the times at which its predictions are asked for."""
+
+    def __init__(self, model):
+        self.model, self.times = model, []
+
+    def __getattr__(self, name):
+        found = getattr(self.model, name)
+        if name not in ("eps", "x0", "score", "v"):
+            return found
+
+        def asked(x, t):
+            self.times.append(float(torch.as_tensor(t).reshape(-1)[0]))
+            return found(x, t)
+
+        return asked
+
+
+def _last_share(step, x, s, t):
+    """How far from s to t in lambda the last call of a step lies: 0 at s, 1 at t; nan without a call."""
+    told = _Listening(_ring())
+    step(told, x, s, t)
+    if not told.times:
+        return math.nan
+    return (VP1.lam(told.times[-1]) - VP1.lam(s)) / (VP1.lam(t) - VP1.lam(s))
+
+
+def _probe_steps(answer, seed):
+    x, exact = _flow_case(seed)
+    model, steps = _ring(), [answer.dpm1_step, answer.dpm2_step, answer.dpm3_step]
+    values, calls = {_SECOND: _last_share(answer.dpm2_step, x, 0.6, 0.4)}, []
+    for p, step in enumerate(steps, 1):
+        n = _COUNTS[p]
+        errors = [_rms(_walk(step, model, x, _lambda_grid(k)) - exact) for k in (n, 2 * n)]
+        values[f"order of DPM-Solver-{p}, {n} to {2 * n} steps, rounded"] = float(round(_order(*errors)))
+    for p, step in enumerate(steps, 1):
+        before = model.nfe
+        values[f"x after one step of DPM-Solver-{p}"] = step(model, x, 0.6, 0.4)
+        calls.append(float(model.nfe - before))
+    return values | {"calls a step": calls}
+
+
+def _euler_in_lambda(schedule, x, eps, s, t):
+    """Euler's step in lambda for y = x / alpha: h in place of e^h - 1."""
+    h = schedule.lam(t) - schedule.lam(s)
+    ratio = schedule.alpha(t) / schedule.alpha(s)
+    return ratio * (x - schedule.sigma(s) * h * eps)
+
+
+def _whole(schedule, x, eps, s, m):
+    """A move to the middle with the h of the whole step in its exponent."""
+    h = 2 * (schedule.lam(m) - schedule.lam(s))
+    return schedule.alpha(m) / schedule.alpha(s) * x - schedule.sigma(m) * math.expm1(h) * eps
+
+
+def _sigma_of_end(schedule, x, eps, s, m):
+    """A move to the middle with sigma at the end of the whole step."""
+    h = schedule.lam(m) - schedule.lam(s)
+    end = schedule.sigma(schedule.t_of_lam(schedule.lam(m) + h))
+    return schedule.alpha(m) / schedule.alpha(s) * x - end * math.expm1(h) * eps
+
+
+def _turned(schedule, x, eps, s, t):
+    """DPM-Solver-1 with the sign of the exponent turned round."""
+    h = schedule.lam(t) - schedule.lam(s)
+    return schedule.alpha(t) / schedule.alpha(s) * x - schedule.sigma(t) * -math.expm1(-h) * eps
+
+
+def _raw(move):
+    """A step of one move."""
+    return lambda model, x, s, t: move(model.schedule, x, model.eps(x, s), s, t)
+
+
+STEPS = Task(
+    id="4.2",
+    title="DPM-Solver-1, 2 and 3",
+    kind="implement-sampler",
+    difficulty=3,
+    minutes=40,
+    points=6,
+    ids=("T29", "T35", "BT12", "BT13", "B06"),
+    names=("dpm1_step", "dpm2_step", "dpm3_step"),
+    probe=_probe_steps,
+    reference={"dpm1_step": dpm1_step, "dpm2_step": dpm2_step, "dpm3_step": dpm3_step},
+    asks={
+        _SECOND: "Your DPM-Solver-2 makes its last call at another place than the middle of the step. The "
+        "one prediction that is used stands for the whole step: what is the mean of lambda over it?",
+        "order of DPM-Solver-1, 24 to 48 steps, rounded": "Your DPM-Solver-1 does not show order 1: halving "
+        "the steps should halve its error. Is a step from s to s no change at all?",
+        "order of DPM-Solver-2, 48 to 96 steps, rounded": "Your DPM-Solver-2 makes two calls a step and does "
+        "not show order 2 (the value printed is what it shows). Which x and which time does each call get, "
+        "and which prediction does the last line use?",
+        "order of DPM-Solver-3, 24 to 48 steps, rounded": "Your DPM-Solver-3 does not show order 3. Both "
+        "corrections have a phi_2, at different arguments, and a quotient of shares in front: look at each.",
+    },
+    mistakes=(
+        Mistake(
+            {"dpm1_step": _raw(_euler_in_lambda)},
+            "Order 1, but not DPM-Solver-1: this is Euler's step in lambda, with h where the exact integral "
+            "of the weight stands. What is the integral of e^(lambda_t − lambda)?",
+        ),
+        Mistake(
+            {"dpm1_step": _raw(_turned)},
+            "The exponent has the wrong sign: 1 − e^(−h) is what data prediction uses. Which way does "
+            "e^(lambda_t − lambda) run?",
+        ),
+        Mistake(
+            {
+                "dpm1_step": lambda model, x, s, t: (
+                    VP1.alpha(t) / VP1.alpha(s) * x
+                    - VP1.sigma(t) * math.exp(VP1.lam(t) - VP1.lam(s)) * model.eps(x, s)
+                )
+            },
+            "With e^h alone a step of length 0 still takes away all the noise. What does e^h − 1 do there?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(join=lambda e, em: e)},
+            "Secretly of order 1: this is DPM-Solver-1 with one call thrown away. The last line uses the "
+            "prediction at the start; which one was the second call made for?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(when=lambda s, m: s)},
+            "Secretly of order 1: the second call gets the state of the middle and the time of the start. "
+            "At which time is u?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(ask=lambda x, u: x)},
+            "Secretly of order 1: the second call gets the time of the middle and the state of the start. "
+            "What was u made for?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(chain=True)},
+            "Secretly of order 1: you go on from u, so this is two half-steps of DPM-Solver-1. From where "
+            "does the full step start?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(join=lambda e, em: (e + em) / 2)},
+            "Secretly of order 1: the mean of a prediction at the start and one in the middle belongs to a "
+            "quarter of the way. Which point stands for the whole step?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(share=1.0, join=lambda e, em: (e + em) / 2)},
+            "Order 2, and not DPM-Solver-2: both ends and their mean, that is the r_1 = 1 form, like Heun's. "
+            "Where does the task's method look?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(share=1.0)},
+            "Secretly of order 1: u is a state of the end of the step, and its prediction alone stands for "
+            "the whole of it, as wrong on the one side as the prediction at the start on the other. What "
+            "lies between the two?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(share=0.45)},
+            "Order 1 in the end, though 24 steps look better than they should: your second call lies 0.45 "
+            "of the way, not in the middle. A twentieth of a step times the slope is an error in every step, "
+            "and nothing takes it back: where does lambda have its mean?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(middle="t")},
+            "Order 2 still, since half-way in t and half-way in lambda meet as the steps shrink; with long "
+            "steps they are far apart. In which variable is the expansion made?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(move=_euler_in_lambda)},
+            "Order 2 still: u is only needed to first order. But the statement's u is a step of "
+            "DPM-Solver-1, and yours is one of Euler's.",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(move=_whole)},
+            "Secretly of order 1, and bad with few steps: u is at the middle, and you took away the noise "
+            "of a whole step. How long is the way from s to m in lambda?",
+        ),
+        Mistake(
+            {"dpm2_step": _dpm2(move=_sigma_of_end)},
+            "Order 2 still, since u is only needed to first order. But u is a state of the middle: which "
+            "sigma belongs to it?",
+        ),
+        Mistake(
+            {"dpm3_step": _dpm3(divide=False)},
+            "Order 1 only: D_2 is a change over a share r_2 of the step. By what must it be divided to "
+            "become a slope?",
+        ),
+        Mistake(
+            {"dpm3_step": _dpm3(inner=False)},
+            "Order 2 only: u_2 is reached with a frozen prediction, which is not good enough for the third "
+            "order. What does D_1 correct?",
+        ),
+        Mistake(
+            {"dpm3_step": _dpm3(against="first")},
+            "You measure D_2 against the prediction at m_1. Both D's are changes since the start of the "
+            "step.",
+        ),
+        Mistake(
+            {"dpm3_step": _dpm3(r2=1 / 2)},
+            "Order 2 only, though nothing else is wrong: r_2 = 1/2. The last term must also get the second "
+            "derivative right, and that fixes r_2: to what?",
+        ),
+        Mistake(
+            {"dpm3_step": _dpm3(index=1)},
+            "The last correction has phi_1 where phi_2 stands: a linear change of the prediction, weighted "
+            "and integrated, gives which phi?",
+        ),
+        Mistake(
+            {"dpm3_step": _dpm3(carried=False)},
+            "The third call gets the state of the start. Each call needs the state that belongs to its time.",
+        ),
+    ),
+    hints=(
+        "Fill in `move` and `between` first, and try `move` alone as DPM-Solver-1. The other two are made "
+        "of it.",
+        "Make a table with a row for each call: which state, which time. For the second solver: (x, s), then "
+        "(u, m), and the step itself starts from x again. Then test with twice the steps: by what is the "
+        "error divided?",
+        "Second: move to the middle in lambda with the first prediction, ask there, and make the whole step "
+        "from x with that answer alone. Third: two visits, at 1/3 and 2/3; the second visit's state is "
+        "corrected by D_1, the final step by D_2, each with minus sigma of its end time, its own step in "
+        "lambda, phi_2 of that step, divided by the share at which the change was measured (in units of its "
+        "own step).",
+    ),
+)
+
+# --- 4.3: convergence and cost ------------------------------------------------------------------------------
+
+_NAMES = ("DPM-Solver-1", "DPM-Solver-2", "DPM-Solver-3")
+_LINES = {"DPM-Solver-1": (dpm1_step, 1), "DPM-Solver-2": (dpm2_step, 2), "DPM-Solver-3": (dpm3_step, 3)}
+
+
+def _convergence(cost=lambda n, calls: n * calls, error=lambda d: _rms(d), xscale="log", **changed):
+    """The drawing of task 4.3 with what may go wrong in it."""
+    swapped = {**_LINES, **changed.get("steps", {})}
+
+    def draw(model, x, exact, counts):
+        ax = Figure(figsize=(6, 3.6)).add_subplot()
+        for name, (step, calls) in swapped.items():
+            errors = []
+            for n in counts:
+                grid = changed.get("grid", grids.uniform_lambda)(model.schedule, n, 1.0, 0.01).tolist()
+                errors.append(error(_walk(step, model, x, grid) - exact))
+            ax.plot([cost(n, calls) for n in counts], errors, "o-", label=name)
+        ax.set(xscale=xscale, yscale=changed.get("yscale", xscale))
+        ax.set(xlabel=changed.get("xlabel", "calls"), ylabel="error")
+        return ax
+
+    return draw
+
+
+def _probe_convergence(answer, seed):
+    x, exact = _flow_case(seed)
+    seen = read_axes(answer.draw(_ring(), x, exact, [16, 32, 64]))
+    values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
+    values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
+    lines = error_lines(seen, *_NAMES)
+    for name, (at, y) in lines.items():
+        values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(at[-1] / at[-2])
+    values["calls at the last points"] = [at[-1] for at, _ in lines.values()]
+    values["log10 of the last errors"] = [math.log10(y[-1]) for _, y in lines.values()]
+    n = round(uniform(seed, 10, 40))
+    drawn = answer.draw(_ring(), x, exact, [n, n + 5, n + 10])
+    other = error_lines(read_axes(drawn), *_NAMES).values()
+    values[f"calls at {n}, {n + 5}, {n + 10} steps"] = [at for at, _ in other]
+    values[f"log10 of the errors at {n}, {n + 5}, {n + 10} steps"] = [np.log10(y) for _, y in other]
+    return values
+
+
+def _enough_facts(answer, seed):
+    return right_numbers(answer, 0.01, two_from=18, three_from=12)
+
+
+CONVERGENCE = Task(
+    id="4.3",
+    title="Orders and costs, read off your own figure",
+    kind="figure",
+    difficulty=2,
+    minutes=30,
+    points=4,
+    ids=("T35", "T33", "P09", "BT15", "BB11"),
+    names=("draw", "two_from", "three_from"),
+    probe=_probe_convergence,
+    facts=_enough_facts,
+    reference={"draw": _convergence(), "two_from": 18, "three_from": 12},
+    tolerance=0.01,
+    decimals=2,
+    mistakes=(
+        Mistake(
+            {"draw": _convergence(xscale="linear")},
+            "On these axes every falling error is a curve. On which axes does a power of the step become a "
+            "straight line whose slope is the order?",
+        ),
+        Mistake(
+            {"draw": _convergence(xscale="linear", yscale="log")},
+            "Only the error's axis is logarithmic: there an exponential is straight, and a power is not.",
+        ),
+        Mistake(
+            {"draw": _convergence(xlabel="")},
+            "Calls or steps? Nothing on your horizontal axis says which: name both axes.",
+        ),
+        Mistake(
+            {"draw": _convergence(cost=lambda n, calls: n)},
+            "The slopes are right, but your axis counts steps, and so flatters the third solver three times. "
+            "What does a step of each cost?",
+        ),
+        Mistake(
+            {"draw": _convergence(cost=lambda n, calls: 1 / n)},
+            "Your axis is a step size, so that the lines rise to the right. The task asks for calls.",
+        ),
+        Mistake(
+            {"draw": _convergence(error=lambda d: float((d**2).mean()))},
+            "All your slopes are twice what they should be: that is the mean square. Where is the root?",
+        ),
+        Mistake(
+            {"draw": _convergence(error=lambda d: float(d.abs().mean()))},
+            "You draw the mean absolute error. The slopes hardly notice, the values do: the task wants the "
+            "root mean square.",
+        ),
+        Mistake(
+            {"draw": _convergence(steps={"DPM-Solver-2": (_dpm2(when=lambda s, m: s), 2)})},
+            "Your line 'DPM-Solver-2' has slope −1: it costs twice as much as DPM-Solver-1 and is secretly "
+            "of order 1. Go back to 4.2: at which time is the second call made?",
+        ),
+        Mistake(
+            {"draw": _convergence(steps={"DPM-Solver-2": (_dpm2(join=lambda e, em: e), 2)})},
+            "Your line 'DPM-Solver-2' is DPM-Solver-1's, moved to twice the cost: its second prediction is "
+            "never used.",
+        ),
+        Mistake(
+            {"draw": _convergence(steps={"DPM-Solver-3": (_dpm3(inner=False), 3)})},
+            "Your line 'DPM-Solver-3' falls with slope −2 in the end: one of its corrections is missing "
+            "or not good enough. Compare it with 4.2, where each D is used once.",
+        ),
+        Mistake(
+            {"draw": _convergence(grid=grids.uniform)},
+            "Your grid has equal steps in t, and its errors are larger by far. Which grid does the task ask "
+            "for?",
+        ),
+        Mistake(
+            {"two_from": 6},
+            "At 6 calls DPM-Solver-2 makes three steps, and its error is twice that of DPM-Solver-1's six. "
+            "From where on does it win?",
+        ),
+        Mistake(
+            {"two_from": 12},
+            "At 12 calls they are close, .092 against .085: who has the smaller error? Are both lines read "
+            "at the same number of calls?",
+        ),
+        Mistake(
+            {"two_from": 24},
+            "At 24 calls it has been ahead for a while. Is it at the budget before?",
+        ),
+        Mistake(
+            {"two_from": 9},
+            "You count steps. What is asked for is calls, a multiple of 6.",
+        ),
+        Mistake(
+            {"three_from": 4},
+            "Four is the number of its steps. How many calls are they?",
+        ),
+        Mistake(
+            {"three_from": 6},
+            "At 6 calls DPM-Solver-3 makes two steps of more than four in lambda each. Its error is smaller "
+            "than DPM-Solver-2's, but is it the smallest of the three?",
+        ),
+        Mistake(
+            {"three_from": 18},
+            "At 18 calls it leads by far. And one budget earlier?",
+        ),
+    ),
+    hints=(
+        "If twice the calls divide the error by 2 to the power p, which p do you read off a straight line on "
+        "logarithmic axes?",
+        "One point of the figure: a grid with n steps, a walk along it from x with one of your steps, the "
+        "root mean square of the distance from `exact`. Its place on the axis is n times the calls a step.",
+        "For the two numbers make a table with budgets 6, 12, 18, 24: each solver gets budget / 1, / 2, / 3 "
+        "steps, so that all have spent the same. Compare the columns within a row.",
+    ),
+)
+
+# --- 4.4: local error and stability -------------------------------------------------------------------------
+
+_LOCAL = dict(sigma=(0.5, 2.0), h=(1.0, 2.0), d1=(1.0, 4.0), d2=(1.0, 4.0))
+
+
+def _probe_local(answer, seed):
+    growth = dict(h=(0.2, 1.0), mu=(0.3, 4.0))
+    return named_expressions(answer, seed, 2, local_1=_LOCAL, local_2=_LOCAL, growth=growth)
+
+
+def _limit_facts(answer, seed):
+    return right_numbers(answer, 1e-3, limit_noise=2 * math.log(4 / 3), limit_data=2 * math.log(3 / 2))
+
+
+LOCAL = Task(
+    id="4.4",
+    title="What one step costs, and how long it may be",
+    kind="coefficient",
+    difficulty=3,
+    minutes=35,
+    points=5,
+    ids=("T40", "T41", "S29", "T36"),
+    names=("local_1", "local_2", "growth", "limit_noise", "limit_data"),
+    probe=_probe_local,
+    facts=_limit_facts,
+    reference={
+        "local_1": "-sigma*h**2*d1/2",
+        "local_2": "-sigma*h**3*(d2/24 - d1/12)",
+        "growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h/2))",
+        "limit_noise": 2 * math.log(4 / 3),
+        "limit_data": 2 * math.log(3 / 2),
+    },
+    tolerance=1e-3,
+    decimals=5,
+    mistakes=(
+        Mistake(
+            {"local_1": "sigma*h**2*d1/2"},
+            "The size is right. The task asks for exact minus numerical, and the integral enters x with a "
+            "minus.",
+        ),
+        Mistake(
+            {"local_1": "-sigma*h**2*d1"},
+            "Twice too much: what is the integral of (lambda − lambda_s) over the step?",
+        ),
+        Mistake(
+            {"local_1": "-h**2*d1/2"},
+            "Nothing of sigma is left in your error, but the whole integral is multiplied by it.",
+        ),
+        Mistake(
+            {"local_1": "-sigma*(exp(h) - 1 - h)*d1"},
+            "This is the whole contribution of the first derivative, and right. The *leading* term is asked "
+            "for: the lowest power of h in it.",
+        ),
+        Mistake(
+            {"local_1": "-sigma*h*d1"},
+            "A local error like h would be no method at all: the frozen prediction is right to first order. "
+            "Which power of h comes next?",
+        ),
+        Mistake(
+            {"local_2": "sigma*h**3*(d2/24 - d1/12)"},
+            "The size is right. The task asks for exact minus numerical, and the integral enters x with a "
+            "minus: that holds for both solvers.",
+        ),
+        Mistake(
+            {"local_2": "-sigma*h**3*d2/24"},
+            "That is the midpoint rule's error for an integral without a weight. e^(lambda_t − lambda) is "
+            "larger in the first half: what does that do to the term with d1?",
+        ),
+        Mistake(
+            {"local_2": "-sigma*h**3*(d2/6 - d1/12)"},
+            "The first derivative's part is right. The prediction in the middle knows a part of the second "
+            "derivative already: how much of it?",
+        ),
+        Mistake(
+            {
+                "local_2": "-sigma*((exp(h) - 1 - h)*d1 + (exp(h) - 1 - h - h**2/2)*d2"
+                " - (exp(h) - 1)*(h/2*d1 + h**2/8*d2))"
+            },
+            "This is the whole difference, and right. The *leading* term is asked for: expand it in h. "
+            "Which is the lowest power that does not cancel?",
+        ),
+        Mistake(
+            {"local_2": "-sigma*h**3*(d2/24 + d1/12)"},
+            "The two parts are right in size. Which is larger, the exact coefficient of d1 or the midpoint "
+            "rule's?",
+        ),
+        Mistake(
+            {"local_2": "-sigma*h**3*(d2/24 + d1/6)"},
+            "The exact coefficient of d1 has h³/6, but the numerical step has a term with h³ and d1 too: "
+            "multiply (e^h − 1) by h/2.",
+        ),
+        Mistake(
+            {"growth": "exp(h)*(1 - mu) + mu"},
+            "That is DPM-Solver-1's, as given. DPM-Solver-2 takes its prediction in the middle, where x has "
+            "changed already: by which factor?",
+        ),
+        Mistake(
+            {"growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h))"},
+            "Your prediction is taken at the end of the step. The middle is at h/2.",
+        ),
+        Mistake(
+            {"growth": "(mu + (1 - mu)*exp(h/2))**2"},
+            "That is two half-steps of DPM-Solver-1. DPM-Solver-2 begins again at the start once it has the "
+            "prediction in the middle.",
+        ),
+        Mistake(
+            {"growth": "exp(h) - mu*(exp(h/2) - 1)*(mu + (1 - mu)*exp(h/2))"},
+            "The whole step is h long: which power of e stands in the bracket of the last line?",
+        ),
+        Mistake(
+            {"growth": "1 + (1 - mu)*h + ((1 - mu)*h)**2/2"},
+            "That is the growth of a classical second-order method in lambda. Here the linear part is "
+            "carried exactly, so exponentials remain.",
+        ),
+        Mistake(
+            {"growth": "exp((1 - mu)*h)"},
+            "That is the exact growth, and so what the solver should come near. What does the solver do?",
+        ),
+        Mistake(
+            {"limit_noise": math.log(2)},
+            "That is the limit of DPM-Solver-1 (and of DDIM). Put mu = 3 into your growth of DPM-Solver-2.",
+        ),
+        Mistake(
+            {"limit_noise": math.log(4 / 3)},
+            "You solved for h/2: with E = e^(h/2) the limit is at E = 4/3. What is h?",
+        ),
+        Mistake(
+            {"limit_noise": 1.0},
+            "1 is the limit of Euler in lambda, 2/(mu − 1). The exponential solver has another one.",
+        ),
+        Mistake(
+            {"limit_noise": 2 * math.log(3 / 2), "limit_data": 2 * math.log(4 / 3)},
+            "Both numbers are right, and exchanged: which of the two solvers stands longer steps under "
+            "guidance?",
+        ),
+        Mistake(
+            {"limit_noise": 2 * math.log(3 / 2)},
+            "That is the other solver's limit. For noise prediction |growth| passes 1 earlier.",
+        ),
+        Mistake(
+            {"limit_data": 2 * math.log(4 / 3)},
+            "That is the limit with noise prediction. The growth with data prediction is given in the "
+            "statement: where is it 1 again?",
+        ),
+        Mistake(
+            {"limit_data": math.log(3 / 2)},
+            "You solved for h/2 in the data form: what is h?",
+        ),
+        Mistake(
+            {"limit_data": math.log(2)},
+            "That is the limit of DPM-Solver-1, which is the same in both forms. The second-order solver has "
+            "another one.",
+        ),
+    ),
+    hints=(
+        "Expand exact and numerical step side by side in powers of h, with eps, d1 and d2 as plain numbers. "
+        "How far do they agree?",
+        "First part: the weight's moments are h, h²/2 and h³/6 plus higher ones (h² φ₂ has h³/6 too), and "
+        "the prediction in the middle is eps plus half a step of d1 plus an eighth of h² d2. Second part: "
+        "z in the middle is DPM-Solver-1's growth over half a step, and it enters in place of z in the "
+        "last line.",
+        "For the limits write E for e^(h/2). Both growths are 1 at E = 1, where no step is made; divide that "
+        "root out of growth = 1 and a linear equation for E is left. Take twice its logarithm. Draw |growth| "
+        "to see that −1 is not reached before.",
+    ),
+)
+
+# --- 4.5: find the bug, 2M ----------------------------------------------------------------------------------
+
+
+def _two_m(ratio=lambda now, before: before / now, half=2.0, sign=1.0, form="midpoint", variable="lam"):
+    """DPM-Solver++(2M) with what may go wrong: r, the half, the sign, the variable in which r is taken."""
+
+    def dpmpp_2m_own(model, x, times):
+        schedule, old, before, first = model.schedule, None, None, None
+        for s, t in _pairs(times):
+            h = schedule.lam(t) - schedule.lam(s)
+            now = h if variable == "lam" else s - t
+            m = model.x0(x, s)
+            data = m
+            if old is not None and form != "never":
+                r = ratio(now, first if form == "frozen" else before)
+                data = m + sign / (half * r) * (m - old)
+            if form == "exact" and old is not None:
+                data = m + h * exact_phi(2, -h) / exact_phi(1, -h) / before * (m - old)
+            gain = schedule.sigma(t) / schedule.sigma(s)
+            x = gain * x - schedule.alpha(t) * math.expm1(-h) * data
+            old, before, first = m, now, first or now
+        return x
+
+    return dpmpp_2m_own
+
+
+def _probe_two_m(answer, seed):
+    x, exact = _flow_case(seed)
+    errors = {n: _rms(answer(_ring(), x, alternating(VP1, n)) - exact) for n in (40, 80, 160)}
+    return {
+        "order on alternating steps, 40 to 80": _order(errors[40], errors[80]),
+        "order on alternating steps, 80 to 160": _order(errors[80], errors[160]),
+        "x after 4 steps, equal in t": answer(_ring(), x, [0.9, 0.7, 0.5, 0.3, 0.1]),
+    }
+
+
+TWO_M = Task(
+    id="4.5",
+    title="Find the bug: the step before is missing",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=20,
+    points=3,
+    ids=("T32", "BT21", "E12", "BT19", "T14"),
+    probe=_probe_two_m,
+    reference=_two_m(),
+    tolerance=1e-5,
+    decimals=4,
+    mistakes=(
+        Mistake(
+            _two_m(ratio=lambda now, before: 1.0),
+            "This is the listing as it was given: order 1 on steps that alternate. m − old was measured over "
+            "the step before; which step is it used for?",
+            as_given=True,
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: now / before),
+            "Your quotient stands on its head, and no order shows it: a step h after a step l errs by "
+            "(l² − h²)/2 times the slope, and in the sum each h² is taken back by the next step. So order 2 "
+            "on every such grid, with another constant (here some per cent larger), and another update: "
+            "after a short step, is a change in m the sign of a steep slope or of a flat one?",
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: now / (now + before)),
+            "Your r is h / (h + l), with l the step before: the share of the new step in both. On equal "
+            "steps that makes r = 1/2, where the listing, which is right there, has 1. Over which of the two "
+            "steps was m − old measured?",
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: (now + before) / (2 * now)),
+            "You weigh m − old with h / (h + l), l the step before: right for equal steps, where it is 1/2, "
+            "and order 1 on others. m and old are l apart, not the mean of h and l: what is the slope?",
+        ),
+        Mistake(
+            _two_m(ratio=lambda now, before: (now + before) / now),
+            "You follow the line as if m and old were h + l apart, l being the step before. The new "
+            "step still lies ahead: how far apart in lambda are the two predictions that you have?",
+        ),
+        Mistake(
+            _two_m(half=1.0),
+            "The two steps are compared the right way, but you follow the slope to the end of the step. "
+            "Which point stands for its mean?",
+        ),
+        Mistake(
+            _two_m(sign=-1.0),
+            "You go back along the slope instead of forward: the old prediction gets a positive weight. "
+            "Extrapolation or mean?",
+        ),
+        Mistake(
+            _two_m(variable="t"),
+            "Order 2 still, since on short steps t and lambda are proportional. Yet your quotient is one "
+            "of steps in t: in which variable is the prediction followed along a straight line?",
+        ),
+        Mistake(
+            _two_m(form="frozen"),
+            "You compare every step with the very first one. What has to be remembered anew in each round?",
+        ),
+        Mistake(
+            _two_m(form="never"),
+            "First order everywhere, without any history: this is DDIM. The old prediction is worth having.",
+        ),
+        Mistake(
+            _two_m(form="exact"),
+            "Order 2, well done: you integrate the straight line exactly. The statement's update, which the "
+            "check compares with, takes the value in the middle.",
+        ),
+    ),
+    hints=(
+        "Run the measurement on equal steps in lambda as well (`grids.uniform_lambda`): order 2. What does "
+        "the listing take for granted?",
+        "The update follows a straight line in lambda through two points. How far apart are they, and how "
+        "far beyond the newer one is the middle of the new step? The loop has to remember one more number.",
+        "Keep the last step's length in lambda, as m is kept. r is that length divided by the present one, "
+        "and the difference of the two predictions is divided by twice r.",
+    ),
+)
+
+# --- 4.6: find the bug, 3M ----------------------------------------------------------------------------------
+
+
+def _three_m(factor=2.0, constant=0.5, slope="parabola", swap=False, weight=1.0):
+    """The third-order multistep update with what may go wrong: the 2, the sign of 1/2, D1, the quotients."""
+
+    def third_update(x, m0, m1, m2, h, h1, h2, alpha_t, gain):
+        r0, r1 = (h2 / h, h1 / h) if swap else (h1 / h, h2 / h)
+        near, far = (m0 - m1) / r0, (m1 - m2) / r1
+        d1 = near + r0 / (r0 + r1) * (near - far) if slope == "parabola" else near
+        d2 = factor * (near - far) / (r0 + r1)
+        e = math.expm1(-h)
+        x = gain * x - alpha_t * e * m0 + alpha_t * (e / h + 1) * d1
+        return x - weight * alpha_t * ((e + h) / h**2 - constant) * d2
+
+    return third_update
+
+
+def _probe_three_m(answer, seed):
+    x, c = normal(seed, 2, 2), normal(seed, 4, 2, 2, stream=1)
+    values = {}
+
+    def error(m, derivatives, h):
+        """Distance from the exact step for a prediction m(lambda), whose derivatives at 0 are known."""
+        h1, h2 = 0.6 * h, 1.7 * h
+        alpha_t, gain = 0.8, 0.5
+        found = answer(x, m(0.0), m(-h1), m(-h1 - h2), h, h1, h2, alpha_t, gain)
+        terms = (h ** (k + 1) * exact_phi(k + 1, -h) * d for k, d in enumerate(derivatives))
+        return found - gain * x - alpha_t * sum(terms)
+
+    for n, name in ((1, "constant"), (2, "linear"), (3, "quadratic")):
+        derivatives = [c[k] * math.factorial(k) for k in range(n)]
+        found = error(lambda lam, n=n: sum(c[k] * lam**k for k in range(n)), derivatives, 0.5)
+        values[f"rms error of a step, x0 {name} in lambda"] = _rms(found)
+    wave = [c[k % 2 + 2] * (-1) ** (k // 2) for k in range(24)]
+    local = [
+        _rms(error(lambda lam: c[2] * math.cos(lam) + c[3] * math.sin(lam), wave, h)) for h in (0.1, 0.05)
+    ]
+    values["power of h in one step's error"] = _order(*local)
+    h, h1, h2 = (uniform(seed, 0.3, 0.9, stream=k) for k in range(3))
+    return values | {"x after a step of three sizes": answer(x, c[0], c[1], c[2], h, h1, h2, 0.8, 0.5)}
+
+
+THREE_M = Task(
+    id="4.6",
+    title="Find the bug: a third order that nobody has",
+    kind="find-the-bug",
+    difficulty=3,
+    minutes=25,
+    points=4,
+    ids=("D1", "D2", "T14"),
+    probe=_probe_three_m,
+    reference=_three_m(),
+    decimals=5,
+    mistakes=(
+        Mistake(
+            _three_m(factor=1.0, constant=-0.5),
+            "This is the listing as it was given: exact for straight lines, and a step's error falls like "
+            "h². To which power should a step of a third-order method err?",
+            as_given=True,
+        ),
+        Mistake(
+            _three_m(factor=2.0, constant=-0.5),
+            "The second derivative is right now. Its coefficient should vanish with h, as (e^(−h) − 1 + "
+            "h)/h² nears 1/2: does yours?",
+        ),
+        Mistake(
+            _three_m(factor=1.0),
+            "A step errs like h³ now: that is order 2, the order that several libraries' 3M has. For "
+            "x0 = lambda², what is D2 in your listing, and what is the second derivative?",
+        ),
+        Mistake(
+            _three_m(factor=0.5),
+            "You halved D2 instead. A second divided difference is f''/2 already: which way must it be "
+            "corrected?",
+        ),
+        Mistake(
+            _three_m(slope="near"),
+            "D2 is right. D1 should be the slope at the newest point: the last two predictions alone give it "
+            "half a step earlier. Which line of the listing did that correct?",
+        ),
+        Mistake(
+            _three_m(swap=True),
+            "The two quotients are exchanged: over which step was m0 − m1 measured?",
+        ),
+        Mistake(
+            _three_m(weight=0.0),
+            "You removed the last term. Then this is a second-order method, and not the listing's idea; the "
+            "term is good once it is right.",
+        ),
+        Mistake(
+            _three_m(weight=-1.0),
+            "You turned the sign of the whole last term. Which power of h is its coefficient like, and which "
+            "sign has φ₃?",
+        ),
+    ),
+    hints=(
+        "Three test functions say which line is wrong: constant, linear and quadratic predictions. A method "
+        "that uses three of them should be exact for all.",
+        "Two mistakes, both in what belongs to D2. Print D2 for m = lambda² and compare with h² times the "
+        "second derivative; then print the coefficient of D2 for h = 0.1 and h = 0.01.",
+        "A divided difference of second order is half the second derivative. And the coefficient of D2 is "
+        "minus alpha times something that must tend to 0 like h: the constant in it has to cancel the limit "
+        "of (e^(−h) − 1 + h)/h².",
+    ),
+)
+
+# --- 4.7: find the bug, time and sign -----------------------------------------------------------------------
+
+
+def _clocked(at=lambda n: n, second=None, carry=1.0, exponent=1.0, solver=False):
+    """DPM-Solver-2 on a network of step numbers: rounding, the linear part's sign, the exponent's sign."""
+    second = second or at
+
+    def dpm2_on_steps(net, schedule, x, times, total):
+        if solver:
+            times = [int(t * total) / total for t in times]
+        for s, t in _pairs(times):
+            lam_s = schedule.lam(s)
+            m = schedule.t_of_lam((lam_s + schedule.lam(t)) / 2)
+            m = int(m * total) / total if solver else m
+
+            def move(e, to, x=x, s=s, lam_s=lam_s):
+                growth = math.exp(carry * (math.log(schedule.alpha(to)) - math.log(schedule.alpha(s))))
+                weight = exponent * math.expm1(exponent * (schedule.lam(to) - lam_s))
+                return growth * x - schedule.sigma(to) * weight * e
+
+            u = move(net(x, at(s * total)), m)
+            x = move(net(u, second(m * total)), t)
+        return x
+
+    return dpm2_on_steps
+
+
+def _probe_clock(answer, seed):
+    x, exact = _flow_case(seed)
+    model = _ring()
+
+    def net(x, n):
+        return model.eps(x, float(n) / 1000)
+
+    errors = [_rms(answer(net, VP1, x, _lambda_grid(n), 1000) - exact) for n in (25, 50, 100, 200)]
+    return {
+        "log10 of the errors, 25, 50, 100, 200 steps": [math.log10(e) if e > 0 else -99.0 for e in errors],
+        "orders between them": [_order(*pair) for pair in _pairs(errors)],
+        "x after one step": answer(net, VP1, x, [0.2126, 0.1374], 1000),
+    }
+
+
+CLOCK = Task(
+    id="4.7",
+    title="Find the bug: the clock and the sign",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=20,
+    points=3,
+    ids=("D5", "BS32", "R2", "BS34"),
+    probe=_probe_clock,
+    reference=_clocked(),
+    tolerance=1e-5,
+    decimals=3,
+    mistakes=(
+        Mistake(
+            _clocked(at=int, carry=-1.0),
+            "This is the listing as it was given: an error that no number of steps makes smaller. Begin with "
+            "a prediction of 0: what is left of a step, and should x grow or shrink on the way to the data?",
+            as_given=True,
+        ),
+        Mistake(
+            _clocked(at=int),
+            "The sign is right, and 25 steps look fine. But the order sinks with every doubling, and the "
+            "error comes to rest: is eps asked at the time at which the solver believes it was asked?",
+        ),
+        Mistake(
+            _clocked(carry=-1.0),
+            "The clock is right now. Still nothing converges: with a prediction of 0, x should be multiplied "
+            "by alpha_t / alpha_s. By what does the listing multiply it?",
+        ),
+        Mistake(
+            _clocked(second=int),
+            "The first call has its exact time, the second is still asked at a time that was cut off.",
+        ),
+        Mistake(
+            _clocked(at=int, second=lambda n: n),
+            "The middle has its exact time, the start of the step is still cut off. It matters less "
+            "there, and it matters.",
+        ),
+        Mistake(
+            _clocked(at=round),
+            "Rounding to the nearest is better than cutting off, and the order still jumps about 2 "
+            "instead of being 2. Does the network need a whole number at all?",
+        ),
+        Mistake(
+            _clocked(solver=True),
+            "Solver and network agree about the time now, but no middle is a middle any more: each is "
+            "moved by up to a whole time step, and the order is lost all the same. It is the question to "
+            "the network that is to be mended.",
+        ),
+        Mistake(
+            _clocked(exponent=-1.0),
+            "The linear part and the clock are right, but you turned the exponent h too. With noise "
+            "prediction the weight is e^h − 1.",
+        ),
+        Mistake(
+            _clocked(carry=0.0),
+            "x is carried over unchanged. In the variance-preserving process its mean part grows by the "
+            "quotient of the alphas.",
+        ),
+    ),
+    hints=(
+        "Two mistakes, of different kinds: one shows with a single step, the other only with many. Mend the "
+        "first, then look at the orders from 25 to 200 steps.",
+        "For the first set e = 0: the ODE is then dx/dt = f x, which multiplies x by the quotient of the "
+        "alphas. For the second compare the time at which alpha, sigma and lambda are taken with the one "
+        "that the network is told.",
+        "Going from s down to `to`, log alpha rises, and the exponent of the linear part is that rise. "
+        "And a network whose clock is continuous takes s · total as it is; if it truly knew whole numbers "
+        "only, the grid would have to be made of them.",
+    ),
+)
+
+# --- 4.8: the adaptive solver -------------------------------------------------------------------------------
+
+
+def estimate(low, high, before, atol, rtol):
+    """The error of a try in units of the tolerance, a float."""
+    scale = (rtol * torch.maximum(low.abs(), before.abs())).clamp(min=atol)
+    return _rms((high - low) / scale)
+
+
+def next_h(h, error, p, safety=0.9):
+    """The controller: h times safety times error^(-1/(p + 1))."""
+    return safety * h * error ** (-1 / (p + 1))
+
+
+def _dpm12(measure=estimate, control=next_h, **changed):
+    """DPM-Solver-12 from its parts; `changed` says what goes wrong in the walk."""
+
+    def dpm12(model, x, start, end, h, atol, rtol):
+        schedule, t, tries, e = model.schedule, start, [], None
+        goal = schedule.lam(end)
+        while t > end:
+            lam = schedule.lam(t)
+            full = lam + h >= goal
+            if full and changed.get("cut", True):
+                s, h = end, goal - lam
+            else:
+                s = float(schedule.t_of_lam(lam + h))
+            e = model.eps(x, t) if e is None or changed.get("again") else e
+            low = _first(schedule, x, e, t, s)
+            m = schedule.t_of_lam((lam + schedule.lam(s)) / 2)
+            high = _first(schedule, x, model.eps(_first(schedule, x, e, t, m), m), t, s)
+            error = measure(low, high, x, atol, rtol)
+            fine = error <= 1 or changed.get("always", False)
+            tries.append((t, s, error, fine))
+            if fine:
+                x, t, e = (low if changed.get("keep_low") else high), s, None
+            elif changed.get("skip"):
+                t, e = s, None
+            if not (fine and changed.get("late")):
+                h = control(h, error, changed.get("p", 1))
+        return x, tries
+
+    return dpm12
+
+
+def _probe_dpm12(answer, seed):
+    x, _ = _flow_case(seed)
+    a, b, c = (normal(seed, 3, 2, stream=k) for k in (5, 6, 7))
+    values = {
+        "estimate, two cases": [answer.estimate(a, b, c, *tol) for tol in ((0.01, 0.1), (2.0, 0.1))],
+        "next_h(0.3, error, p), error 4, 0.5, p 1, 2": [
+            answer.next_h(0.3, error, p) for error in (4.0, 0.5) for p in (1, 2)
+        ],
+    }
+    model, before = _ring(), _ring().nfe
+
+    def told(x, t):
+        if model.nfe - before > 1200:
+            raise _Endless
+        return model.eps(x, t)
+
+    try:
+        found = answer.dpm12(_Watched(told), x, 1.0, 0.01, 3.0, 0.0078, 0.05)
+    except _Endless:
+        return values | {"tries accepted, rejected": "no end after 1200 calls"}
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise Remark("dpm12 returns two things: x at the end, and the list of tries.")
+    end, tries = found
+    try:
+        accepted = [bool(fine) for _, _, _, fine in tries]
+    except (TypeError, ValueError):
+        raise Remark("tries is a list of (t, s, error, accepted), one entry for every try.") from None
+    return values | {
+        "tries accepted, rejected": [accepted.count(True), accepted.count(False)],
+        "calls of the model": float(model.nfe - before),
+        "x at the end": end,
+    }
+
+
+def _power_facts(answer, seed):
+    return right_numbers(answer, 1e-6, p_23=2)
+
+
+class _Endless(Exception):
+    """The solver called its model too often."""
+
+
+class _Watched:
+    """A model whose eps is the function given."""
+
+    schedule = VP1
+
+    def __init__(self, eps):
+        self.eps = eps
+
+
+def _both(measure=estimate, control=next_h, **changed):
+    """Wrong parts of the adaptive solver, and the walk that uses them."""
+    given = {"dpm12": _dpm12(measure, control, **changed)}
+    given |= {"estimate": measure} if measure is not estimate else {}
+    return given | ({"next_h": control} if control is not next_h else {})
+
+
+def _measured(scale, norm=_rms):
+    """A wrong `estimate` from its scale and its norm."""
+    return lambda low, high, before, atol, rtol: float(
+        norm((high - low) / scale(low, high, before, atol, rtol))
+    )
+
+
+def _right_scale(low, high, before, atol, rtol):
+    """The scale of the task."""
+    return (rtol * torch.maximum(low.abs(), before.abs())).clamp(min=atol)
+
+
+ADAPTIVE = Task(
+    id="4.8",
+    title="DPM-Solver-12, which chooses its own steps",
+    kind="implement-sampler",
+    difficulty=3,
+    minutes=35,
+    points=5,
+    ids=("T34", "T39", "BT22", "S23"),
+    names=("estimate", "next_h", "dpm12", "p_23"),
+    probe=_probe_dpm12,
+    facts=_power_facts,
+    reference={"estimate": estimate, "next_h": next_h, "dpm12": _dpm12(), "p_23": 2},
+    decimals=5,
+    asks={
+        "tries accepted, rejected": "How many tries does your solver accept and reject? First the error of a "
+        "try, then the verdict, then the next h: check the three in this order.",
+    },
+    mistakes=(
+        Mistake(
+            _both(control=lambda h, error, p, safety=0.9: safety * h * error ** (-1 / p)),
+            "Your exponent is 1/p. A method of order p errs like h^(p + 1) in one step: what is h for a "
+            "wanted error?",
+        ),
+        Mistake(
+            _both(control=lambda h, error, p, safety=0.9: safety * h * error ** (1 / (p + 1))),
+            "The fraction stands on its head: a try with four times the allowed error makes your next step "
+            "longer.",
+        ),
+        Mistake(
+            _both(control=lambda h, error, p, safety=0.9: h * error ** (-1 / (p + 1))),
+            "Without the safety factor the next try is expected to hit the tolerance exactly, and half of "
+            "them miss it. Where does safety stand?",
+        ),
+        Mistake(
+            _both(control=lambda h, error, p, safety=0.9: h * (safety * error) ** (-1 / (p + 1))),
+            "Your safety factor is inside the power, where it makes steps longer: which side is the safe "
+            "one?",
+        ),
+        Mistake(
+            _both(_measured(_right_scale, lambda d: d.abs().max())),
+            "You take the largest entry: a stricter solver. The task measures the root mean square.",
+        ),
+        Mistake(
+            _both(_measured(_right_scale, lambda d: (d**2).sum() ** 0.5)),
+            "Your error grows with the number of entries, so that a larger batch gets shorter steps. What is "
+            "*mean* about a root mean square?",
+        ),
+        Mistake(
+            _both(_measured(lambda low, high, before, atol, rtol: atol)),
+            "Only the absolute tolerance counts in your estimate. Where an entry is large, what does rtol "
+            "allow?",
+        ),
+        Mistake(
+            _both(
+                _measured(
+                    lambda low, high, before, atol, rtol: atol + rtol * torch.maximum(low.abs(), before.abs())
+                )
+            ),
+            "You add the two tolerances, as many codes do. Here the scale is the larger of the two.",
+        ),
+        Mistake(
+            _both(_measured(lambda low, high, before, atol, rtol: (rtol * low.abs()).clamp(min=atol))),
+            "Your scale looks at the new state only. It should look at the state before the step as well, so "
+            "that an entry on its way through 0 is not judged too harshly.",
+        ),
+        Mistake(
+            _both(
+                _measured(
+                    lambda low, high, before, atol, rtol: (
+                        rtol * torch.maximum(low.abs(), before.abs())
+                    ).clamp(max=atol)
+                )
+            ),
+            "Your scale is the smaller of the two tolerances: near 0 it allows no error at all. atol is "
+            "there as a floor.",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(always=True)},
+            "Every try is accepted, whatever its error. What is the estimate for?",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(skip=True)},
+            "After a rejection you go on from s with the old x, and skip a piece of the way. What stays "
+            "as it was when a try is rejected?",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(keep_low=True)},
+            "You walk on with the first-order state. The second-order one is paid for: why not keep it?",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(cut=False)},
+            "Your last step runs beyond the end. How long may it be?",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(again=True)},
+            "All is right but the bill: after a rejection neither x nor t has changed, and yet the "
+            "prediction there is asked for again. Keep it.",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(late=True)},
+            "You set h only after a rejection, so that it never grows. What does the controller say after "
+            "a try that was far better than needed?",
+        ),
+        Mistake(
+            {"dpm12": _dpm12(p=2)},
+            "Your controller is told p = 2. The error that you measure is that of the *lower* member of the "
+            "pair: what is its order?",
+        ),
+        Mistake(
+            {"p_23": 3},
+            "3 is the order of the better member. p is that of the member whose error the distance shows.",
+        ),
+        Mistake(
+            {"p_23": 1},
+            "1 is the p of DPM-Solver-12. Which is the lower member of DPM-Solver-23?",
+        ),
+        Mistake(
+            {"p_23": 2.5},
+            "p is the order of one of the two members, not of their mean.",
+        ),
+    ),
+    hints=(
+        "Keep three things apart: how large is the error of the try, is it accepted, how long is the next "
+        "one? Only the second looks at 1, and only acceptance changes x and t.",
+        "A try has two calls, at (x, t) and in the middle, and gives two states: the first-order one with "
+        "the first prediction, the second-order one with the second. p is the order of the first of these.",
+        "Scale, entry by entry: rtol times the larger of |low| and |before|, but at least atol. The next "
+        "h is the tried one, times safety, times the (p + 1)-th root of 1/error. Before a try, if lambda "
+        "plus h reaches the end's lambda, set s to end and h to what is left. After a rejection keep the "
+        "first prediction, which costs nothing.",
+    ),
+)
+
+# --- 4.9: claims --------------------------------------------------------------------------------------------
+
+
+def threshold(x0, quantile, limit):
+    """Dynamic thresholding of x0 (B, ...): clip to the quantile of |x0| of each sample, then scale."""
+    s = torch.quantile(x0.abs().flatten(1), quantile, dim=1).clamp(min=limit)
+    s = s.reshape(-1, *[1] * (x0.ndim - 1))
+    return x0.clamp(-s, s) * limit / s
+
+
+def _thresholds(floor=True, scale=True, each=True, size=lambda x: x.abs(), static=False):
+    """`threshold` with one thing changed: the floor, the division, samples apart, |x0|, static."""
+
+    def threshold(x0, quantile, limit):
+        if static:
+            return x0.clamp(-limit, limit)
+        flat = size(x0).flatten(1)
+        s = torch.quantile(flat, quantile, dim=1) if each else torch.quantile(flat, quantile).expand(len(x0))
+        s = (s.clamp(min=limit) if floor else s).reshape(-1, *[1] * (x0.ndim - 1))
+        x0 = torch.minimum(torch.maximum(x0, -s), s)
+        return x0 * limit / s if scale else x0
+
+    return threshold
+
+
+def _probe_claims(answer, seed):
+    x0 = normal(seed, 3, 1, 4, 4)
+    x0 = x0 * torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64).reshape(3, 1, 1, 1)
+    return {
+        "threshold at quantile 0.9, limit 1": answer.threshold(x0, 0.9, 1.0),
+        "threshold at quantile 0.5, limit 0.8": answer.threshold(x0, 0.5, 0.8),
+    }
+
+
+def _claim_facts(answer, seed):
+    numbers = right_numbers(
+        answer, 0.002, latent_sd=0.8605, gain_plain=1.747, gain_guided=3.812, grid_ratio=6.169
+    )
+    return numbers | right_words(answer, ("holds", "fails"), only_guidance="fails", nodes="fails")
+
+
+CLAIMS = Task(
+    id="4.9",
+    title="Claims: the prediction, the clip, the nodes",
+    kind="claim",
+    difficulty=2,
+    minutes=35,
+    points=5,
+    ids=("T36", "T37", "T38", "T30", "T31", "BT20", "BB4", "BB7"),
+    names=("threshold", "latent_sd", "gain_plain", "gain_guided", "grid_ratio", "only_guidance", "nodes"),
+    probe=_probe_claims,
+    facts=_claim_facts,
+    reference={
+        "threshold": threshold,
+        "latent_sd": 0.8605,
+        "gain_plain": 1.747,
+        "gain_guided": 3.812,
+        "grid_ratio": 6.169,
+        "only_guidance": "fails",
+        "nodes": "fails",
+    },
+    tolerance=0.002,
+    decimals=3,
+    mistakes=(
+        Mistake(
+            {"threshold": _thresholds(static=True)},
+            "That is *static* thresholding, published under the name of the dynamic one. Where does the "
+            "quantile enter?",
+        ),
+        Mistake(
+            {"threshold": _thresholds(scale=False)},
+            "You clip to s and leave it there, so that x0 still reaches beyond the limit. What brings s back "
+            "to the limit?",
+        ),
+        Mistake(
+            {"threshold": _thresholds(floor=False)},
+            "A picture that keeps within the limit anyway is stretched until it fills it. How small may s "
+            "be?",
+        ),
+        Mistake(
+            {"threshold": _thresholds(each=False)},
+            "One s for the whole batch: a calm sample is dimmed because of a wild one next to it. Over what "
+            "does the quantile go?",
+        ),
+        Mistake(
+            {"threshold": _thresholds(size=lambda x: x)},
+            "The quantile of x0 itself overlooks the negative side. Of what should it be taken?",
+        ),
+        Mistake(
+            {"latent_sd": 1.0},
+            "1 is where the clip stands; most values lie at it, and some lie within. What is the root of the "
+            "mean of min(x², 1)?",
+        ),
+        Mistake(
+            {"latent_sd": 0.7405},
+            "That is the variance of what is left. The deviation is asked for.",
+        ),
+        Mistake(
+            {"latent_sd": 2.0},
+            "2 is the deviation before the clip: what is left of it?",
+        ),
+        Mistake(
+            {"latent_sd": 0.5678},
+            "That is what a truncated normal has, from which the values beyond 1 were thrown away. Clipping "
+            "puts them at ±1.",
+        ),
+        Mistake(
+            {"gain_plain": 1 / 1.747, "gain_guided": 1 / 3.812},
+            "Your quotients stand on their heads: the error with noise prediction goes above the line.",
+        ),
+        Mistake(
+            {"gain_plain": 1.747**2, "gain_guided": 3.812**2},
+            "Those are quotients of mean squares. Where is the root?",
+        ),
+        Mistake(
+            {"gain_plain": 0.9690, "gain_guided": 0.5590},
+            "You made ten steps, twenty calls, with each. How many steps can a two-call solver pay for with "
+            "ten?",
+        ),
+        Mistake(
+            {"gain_plain": 3.812, "gain_guided": 1.747},
+            "The two are exchanged: where is the distance larger, with or without guidance?",
+        ),
+        Mistake(
+            {"grid_ratio": 1 / 6.169},
+            "Worst over best is at least 1.",
+        ),
+        Mistake(
+            {"grid_ratio": 5.482},
+            "That is the grid uniform in t against the one uniform in lambda. Is the latter the best of the "
+            "four?",
+        ),
+        Mistake(
+            {"grid_ratio": 6.169**2},
+            "That is a quotient of mean squares. Where is the root?",
+        ),
+        Mistake(
+            {"only_guidance": "holds"},
+            "Look at your gain_plain: is it about 1, as the claim says?",
+        ),
+        Mistake(
+            {"nodes": "holds"},
+            "Look at your grid_ratio: the same solver, the same calls. Does the choice of the times matter?",
+        ),
+    ),
+    hints=(
+        "For thresholding, what should happen to a picture whose values all lie in [−limit, limit]? Nothing. "
+        "And to one with a few large values?",
+        "s is one number a sample: the quantile of |x0|, but never below the limit. For the gains: ten calls "
+        "are five steps of either solver. For the clip: values beyond ±1 are moved to ±1, not removed.",
+        "Clip to ±s, then multiply by limit over s. The gain is error of DPM-Solver-2 over error of "
+        "DPM-Solver++(2S), each the root mean square distance from `fine`. For the grids: four errors of 2M "
+        "with ten steps, the largest over the smallest. Then hold each claim against its number.",
+    ),
+)
+
+# --- 4.10: the stochastic step ------------------------------------------------------------------------------
+
+_VP_SYMBOLS = ("alpha_s", "sigma_s", "alpha_t", "sigma_t")
+
+
+def _at_vp_points(formula, name, seed, **more):
+    """Values of a formula at two points with alpha^2 + sigma^2 = 1.  Raises Remark for strange symbols."""
+    import sympy
+
+    try:
+        formula = sympy.sympify(formula)
+        free = {symbol.name: symbol for symbol in formula.free_symbols}
+    except (sympy.SympifyError, AttributeError, TypeError, SyntaxError):
+        raise Remark(f"{name} is a formula of sympy; yours is a {type(formula).__name__}.") from None
+    strange = sorted(set(free) - set(_VP_SYMBOLS))
+    if strange:
+        raise Remark(f"{name} uses {', '.join(strange)}; express it by {', '.join(_VP_SYMBOLS)} only.")
+    found = []
+    for k in range(2):
+        before, after = uniform(seed, 0.1, 0.5, stream=k), uniform(seed, 0.55, 0.95, stream=k + 2)
+        levels = (before, math.sqrt(1 - before**2), after, math.sqrt(1 - after**2))
+        at = dict(zip(_VP_SYMBOLS, levels))
+        number = complex(formula.evalf(17, subs={free[symbol]: at[symbol] for symbol in free}))
+        found.append(number.real if number.imag == 0 else float("nan"))
+    return found
+
+
+def _probe_stochastic(answer, seed):
+    values = {}
+    for name in ("x_part", "data_part", "noise_part", "eta"):
+        if getattr(answer, name) is None:
+            raise Remark(f"{name} is None: is it still to be computed?")
+    for name in ("x_part", "data_part", "noise_part"):
+        values[f"{name}, two points"] = _at_vp_points(getattr(answer, name), name, seed)
+    found = list(expression_probe(tau=(0.2, 1.5), h=(0.2, 2.0))(answer.eta, seed).values())
+    return values | {"eta, two points": found[:2]}
+
+
+def _weak_facts(answer, seed):
+    return right_numbers(answer, 1e-6, weak_order=1)
+
+
+_SHRINK = "(alpha_s*sigma_t/(alpha_t*sigma_s))"
+
+STOCHASTIC = Task(
+    id="4.10",
+    title="With noise: an old friend",
+    kind="coefficient",
+    difficulty=2,
+    minutes=25,
+    points=4,
+    ids=("T42", "T16"),
+    names=("x_part", "data_part", "noise_part", "eta", "weak_order"),
+    probe=_probe_stochastic,
+    facts=_weak_facts,
+    reference={
+        "x_part": f"sigma_t/sigma_s*{_SHRINK}",
+        "data_part": f"alpha_t*(1 - {_SHRINK}**2)",
+        "noise_part": f"sigma_t*sqrt(1 - {_SHRINK}**2)",
+        "eta": "sqrt((1 - exp(-2*tau**2*h))/(1 - exp(-2*h)))",
+        "weak_order": 1,
+    },
+    decimals=5,
+    mistakes=(
+        Mistake(
+            {"x_part": "sigma_t/sigma_s"},
+            "That is the ODE's coefficient, tau = 0. With noise x is forgotten faster: which factor is left "
+            "at tau = 1?",
+        ),
+        Mistake(
+            {"x_part": f"sigma_t/sigma_s*{_SHRINK}**2"},
+            "You have e^(−2h): that is how much of the variance is kept. How much of x?",
+        ),
+        Mistake(
+            {"x_part": "alpha_t/alpha_s"},
+            "That is e^(+h) times the quotient of the sigmas, as with noise prediction, where alpha "
+            "carries x. Here x should be forgotten: which sign has the exponent?",
+        ),
+        Mistake(
+            {"data_part": f"alpha_t*(1 - {_SHRINK})"},
+            "That is the ODE's weight of the data, 1 − e^(−h). Put tau = 1 into the integral of "
+            "(1 + tau²) e^((1 + tau²)(lambda − lambda_t)).",
+        ),
+        Mistake(
+            {"data_part": f"2*alpha_t*(1 - {_SHRINK}**2)"},
+            "The factor 1 + tau² stands in front of an integral that divides by it. What is left?",
+        ),
+        Mistake(
+            {"data_part": f"(1 - {_SHRINK}**2)"},
+            "As h grows without end, x_t should become alpha_t times the predicted data plus noise: where is "
+            "alpha_t?",
+        ),
+        Mistake(
+            {"noise_part": f"sigma_t*sqrt(1 - {_SHRINK})"},
+            "The noise's variance at tau = 1 is sigma_t² (1 − e^(−2h)): which power of the quotient is that?",
+        ),
+        Mistake(
+            {"noise_part": f"sigma_t*(1 - {_SHRINK}**2)"},
+            "By what is z multiplied, by a deviation or by a variance?",
+        ),
+        Mistake(
+            {"noise_part": f"sigma_t*sqrt({_SHRINK}**(-2) - 1)"},
+            "sqrt(e^(2h) − 1) is the noise of the form with noise prediction, which freezes eps instead "
+            "of x0. Here the data are frozen.",
+        ),
+        Mistake(
+            {"noise_part": "sqrt(1 - alpha_s**2/alpha_t**2)"},
+            "That is the noise of one step *forwards*, from t to s (DDPM's larger choice). The "
+            "posterior's has one factor more.",
+        ),
+        Mistake(
+            {"eta": "tau"},
+            "Right at tau = 0 and at tau = 1 only. In between compare the two noise parts: they depend on "
+            "h in different ways.",
+        ),
+        Mistake(
+            {"eta": "tau**2"},
+            "Right at tau = 0 and at tau = 1 only. Set the two noise parts equal and solve for eta.",
+        ),
+        Mistake(
+            {"eta": "(1 - exp(-2*tau**2*h))/(1 - exp(-2*h))"},
+            "That is eta². By what does DDIM multiply z?",
+        ),
+        Mistake(
+            {"eta": "sqrt((1 - exp(-2*h))/(1 - exp(-2*tau**2*h)))"},
+            "The fraction stands on its head: at tau = 0 there should be no noise at all.",
+        ),
+        Mistake(
+            {"eta": "sqrt((1 - exp(-tau**2*h))/(1 - exp(-h)))"},
+            "You took e^(−h) for the share of the variance that is kept. It is the share of x.",
+        ),
+        Mistake(
+            {"weak_order": 0.5},
+            "One half is the strong order of Euler–Maruyama when the noise depends on x. What is measured "
+            "here is the variance: by what does its error fall when the steps are doubled?",
+        ),
+        Mistake(
+            {"weak_order": 2},
+            "Two is what SDE-DPM-Solver++(2M) reaches. With the prediction frozen, by what is the error "
+            "divided when the steps are doubled?",
+        ),
+    ),
+    hints=(
+        "Begin with e^(−h): h = lambda_t − lambda_s and lambda = log(alpha/sigma). Which quotient of four "
+        "numbers is it?",
+        "Put tau = 1 into the exact solution and freeze x0: the integral of 2 e^(2(lambda − lambda_t)) over "
+        "the step is elementary. For eta, the two steps agree when their noise parts do.",
+        "x is multiplied by the quotient of the sigmas times e^(−h), x0 by alpha_t times one minus "
+        "e^(−2h), z by sigma_t times the root of one minus e^(−2h). For a general tau the last exponent "
+        "gets tau² as a factor; DDIM's noise part is eta times the one at tau = 1. weak_order is the "
+        "power of 2 by which `weak_error` falls from 200 to 400 steps, rounded.",
+    ),
+)
+
+TASKS = (PHI, STEPS, CONVERGENCE, LOCAL, TWO_M, THREE_M, CLOCK, ADAPTIVE, CLAIMS, STOCHASTIC)

@@ -1,0 +1,1683 @@
+"""The tasks of lesson 05: distillation and one-step generation.
+
+The levels are EDM's (alpha = 1, time is the noise level) but for the second task.  On Gaussian data the best
+student of every loss is a multiple of x, so that what a loss has as its minimiser is computed, not trained.
+Losses are judged by what they do: their value, and their gradient in the parameters of a tiny model.
+"""
+
+import math
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from book.lessons import (
+    Mistake,
+    Remark,
+    Task,
+    error_lines,
+    named_expressions,
+    normal,
+    read_axes,
+    right_numbers,
+    right_words,
+    uniform,
+)
+from toolkit import EDM, VP, grids
+from toolkit.distill import FlowMap, boundary_coefficients, doubling_levels, two_step_target
+from toolkit.mixtures import GaussianFlow
+
+END, STD = 0.002, 0.5
+
+
+def _levels(intervals):
+    """The noise levels of Karras's grid from the end up, (intervals + 1,) float64."""
+    return grids.karras(EDM(), intervals).flip(0)
+
+
+def _column(values):
+    """(B,) -> (B, 1)."""
+    return values.reshape(-1, 1)
+
+
+# --- 5.1: the coefficients of the skip connection -----------------------------------------------------------
+
+
+def _function(skip=True, out=True, scale=True, each=True, swapped=False, end=None):
+    """`consistency_function` with one thing changed: the skip, c_out, c_in, samples apart, coefficients."""
+
+    def consistency_function(network, x, s, end_, std):
+        c_skip, c_out = boundary_coefficients(s, end_ if end is None else end, std)
+        if swapped:
+            c_skip, c_out = c_out, c_skip
+        shape = (-1, *[1] * (x.ndim - 1)) if each else s.shape
+        c_skip, c_out = c_skip.reshape(shape), c_out.reshape(shape)
+        c_in = 1 / (s**2 + std**2).sqrt().reshape(shape)
+        inner = network(c_in * x if scale else x, s.log() / 4)
+        return (c_skip * x if skip else 0) + (c_out if out else 1) * inner
+
+    return consistency_function
+
+
+def _probe_skip(answer, seed):
+    edm, moved = dict(s=(0.1, 3.0), d=(0.2, 2.0)), dict(s=(1.0, 3.0), e=(0.1, 0.8), d=(0.2, 2.0))
+    values = named_expressions(answer, seed, 1, edm_skip=edm, edm_out=edm, c_skip=moved, c_out=moved)
+    x = normal(seed, 2, 1, 2, 2)
+    s = torch.tensor([0.3, uniform(seed, 1.0, 2.0)], dtype=torch.float64)
+    turn = normal(seed, 4, 4, stream=1)
+
+    def network(x, c):
+        return torch.tanh(x.flatten(1) @ turn + 1 + c.reshape(-1, 1)).reshape(x.shape)
+
+    f = answer.consistency_function(network, x, s, 0.3, 0.5)
+    return values | {"f(x, s) - x of a sample at the end": f[0] - x[0], "f(x, s) of another": f[1]}
+
+
+SKIP = Task(
+    id="5.1",
+    title="A boundary that no network can miss",
+    kind="coefficient",
+    difficulty=2,
+    minutes=25,
+    points=4,
+    ids=("T45", "BT24"),
+    names=("edm_skip", "edm_out", "c_skip", "c_out", "consistency_function"),
+    probe=_probe_skip,
+    reference={
+        "edm_skip": "d**2/(s**2 + d**2)",
+        "edm_out": "s*d/sqrt(s**2 + d**2)",
+        "c_skip": "d**2/((s - e)**2 + d**2)",
+        "c_out": "(s - e)*d/sqrt(s**2 + d**2)",
+        "consistency_function": _function(),
+    },
+    asks={
+        "f(x, s) - x of a sample at the end": "At the end f must give x back to the last digit, whatever the "
+        "network says: what are your two coefficients at s = e?",
+    },
+    mistakes=(
+        Mistake(
+            {"edm_skip": "1"},
+            "c_skip = 1 leaves the network all the noise to predict, s z, which grows with s. Which c makes "
+            "the variance of x_0 − c x smallest?",
+        ),
+        Mistake(
+            {"edm_skip": "s**2/(s**2 + d**2)"},
+            "At s = 0 there is nothing to remove, and you give x no weight at all. Which of the two "
+            "variances stands above the line?",
+        ),
+        Mistake(
+            {"edm_skip": "d/sqrt(s**2 + d**2)"},
+            "This keeps the *size* of the data: it is the flow map of Gaussian data at e = 0. The smallest "
+            "variance of what is left needs less of x: set the derivative in c to zero.",
+        ),
+        Mistake(
+            {"edm_out": "s**2*d**2/(s**2 + d**2)"},
+            "That is the variance of what is left. The network's output is to have variance 1: by what is it "
+            "multiplied?",
+        ),
+        Mistake(
+            {"edm_out": "s/sqrt(s**2 + d**2)"},
+            "Yours has no unit of length, and what is left of x_0 has one: put c_skip back into the variance "
+            "and multiply out.",
+        ),
+        Mistake(
+            {"c_skip": "d**2/(s**2 + d**2)"},
+            "This is EDM's, which is 1 at s = 0 and not at s = e. Where must it be 1?",
+        ),
+        Mistake(
+            {"c_skip": "d**2/(s**2 - e**2 + d**2)"},
+            "It is 1 at the end, but with the variance that lies between the two levels. With shared noise "
+            "the move from e to s is (s − e) z: which square is that?",
+        ),
+        Mistake(
+            {"c_out": "s*d/sqrt(s**2 + d**2)"},
+            "This is EDM's: at s = e the network still has a say, if only a small one. By which factor does "
+            "it lose it?",
+        ),
+        Mistake(
+            {"c_out": "(s - e)*d/sqrt((s - e)**2 + d**2)"},
+            "It vanishes at the end, as it should, but you have moved s under the root as well. The root is "
+            "the size of the input x, which still has all its noise.",
+        ),
+        Mistake(
+            {"c_out": "(s - e)*d**2/(s**2 + d**2)"},
+            "Check the case e = 0 against your edm_out: is there a root?",
+        ),
+        Mistake(
+            {"consistency_function": _function(scale=False)},
+            "The network gets x as it is, up to 80 in size. What does c_in do to it?",
+        ),
+        Mistake(
+            {"consistency_function": _function(each=False)},
+            "Your coefficients run along the last axis of x, not along the batch: entry i of s belongs to "
+            "sample i. What shape must they have to multiply (B, 1, 2, 2)?",
+        ),
+        Mistake(
+            {"consistency_function": _function(skip=False)},
+            "There is no x outside the network any more, so at the end f is 0. Which term gives x back?",
+        ),
+        Mistake(
+            {"consistency_function": _function(out=False)},
+            "The network is added with weight 1 at every level: what should its weight be at the end?",
+        ),
+        Mistake(
+            {"consistency_function": _function(swapped=True)},
+            "The two are exchanged: at the end the network has weight 1 and x has none.",
+        ),
+        Mistake(
+            {"consistency_function": _function(end=0.0)},
+            "These are the coefficients for e = 0, whatever end is given. Does your function use it?",
+        ),
+    ),
+    hints=(
+        "First EDM's pair, where there is no e: write the variance of x_0 − c x with x = x_0 + s z, a "
+        "quadratic in c.",
+        "The minimum gives edm_skip, the root of the variance that is left there gives edm_out. At s = e two "
+        "things must happen to the moved pair: one becomes 1, the other 0.",
+        "The derivative of (1 − c)² d² + c² s² in c vanishes at EDM's c_skip. For the other pair, put s − e "
+        "for every s in the first coefficient, and in the second for the s that stands above the line only. "
+        "In the function, give each coefficient one entry a sample and as many axes as x has.",
+    ),
+)
+
+# --- 5.2: progressive distillation's target -----------------------------------------------------------------
+
+
+def _wide(values, x):
+    """(B,) -> (B, 1, ...) to broadcast against x."""
+    return values.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _target(end="s", again=True, turn=False, denominator=True, each=True, first="move"):
+    """`two_step_target` with one thing changed: where y is, the second step, r, the denominator, axes."""
+
+    def two_step_target(predict, schedule, x, t, middle, s):
+        def level(u):
+            values = schedule.alpha(u), schedule.sigma(u)
+            return tuple(_wide(v, x) for v in values) if each else values
+
+        def step(x, u, v, when=None):
+            (alpha, sigma), (alpha_v, sigma_v) = level(u), level(v)
+            x0 = predict(x, u if when is None else when)
+            return alpha_v * x0 + sigma_v / sigma * (x - alpha * x0)
+
+        if first == "literal":
+            return predict(x, t)
+        y = step(x, t, middle)
+        if first == "middle":
+            return predict(y, middle)
+        if first == "mean":
+            return (predict(x, t) + predict(y, middle)) / 2
+        if again:
+            y = step(y, middle, s, None if first == "move" else t)
+        (alpha, sigma), (alpha_s, sigma_s) = level(t), level(middle if end == "middle" else s)
+        ratio = sigma / sigma_s if turn else sigma_s / sigma
+        return (y - ratio * x) / (alpha_s - ratio * alpha if denominator else alpha_s)
+
+    return two_step_target
+
+
+def _gaussian_x0(schedule):
+    """predict(x, t): the exact x0 for data N(0, STD^2), t (B,)."""
+
+    def predict(x, t):
+        alpha, sigma = _wide(schedule.alpha(t), x), _wide(schedule.sigma(t), x)
+        return alpha * STD**2 * x / (alpha**2 * STD**2 + sigma**2)
+
+    return predict
+
+
+def _ddim(schedule, x, x0, t, s):
+    """DDIM's step from t to s with this prediction of x0; t, s floats."""
+    return schedule.alpha(s) * x0 + schedule.sigma(s) / schedule.sigma(t) * (x - schedule.alpha(t) * x0)
+
+
+def _probe_target(answer, seed):
+    around = dict(
+        x=(-1.0, 1.0), y=(-1.0, 1.0), a_t=(0.1, 0.5), s_t=(0.8, 0.95), a_s=(0.6, 0.9), s_s=(0.2, 0.6)
+    )
+    less = {name: ends for name, ends in around.items() if name not in "xy"}
+    values = named_expressions(answer, seed, 1, target=around, amplify=less)
+    schedule, x, asked = VP(), normal(seed, 2, 1, 2, 2), []
+
+    def predict(x, t):
+        asked.append(len(t))
+        return torch.tanh(x + _wide(t, x)) + 0.3 * x
+
+    times = torch.tensor([[0.9, 0.6, 0.4], [0.5, 0.3, 0.1]], dtype=torch.float64)
+    values["two_step_target of two samples"] = answer.two_step_target(predict, schedule, x, *times.T)
+    values["predictions asked for"] = float(len(asked))
+    grid, exact = torch.linspace(1.0, 0.01, 9, dtype=torch.float64), _gaussian_x0(schedule)
+    many = few = torch.ones(1, 1, dtype=torch.float64)
+    for t, s in zip(grid, grid[1:]):
+        many = _ddim(schedule, many, exact(many, t.reshape(1)), t, s)
+    for t, m, s in zip(grid[:-1:2], grid[1::2], grid[2::2]):
+        taught = answer.two_step_target(exact, schedule, few, t.reshape(1), m.reshape(1), s.reshape(1))
+        few = _ddim(schedule, few, taught, t, s)
+    values["4 steps of the student minus 8 of the teacher"] = few - many
+    return values
+
+
+TARGET = Task(
+    id="5.2",
+    title="Two steps in one: the target of progressive distillation",
+    kind="implement-equation",
+    difficulty=2,
+    minutes=30,
+    points=5,
+    ids=("T43", "BT23", "BP26", "BS33", "C29"),
+    names=("target", "amplify", "two_step_target"),
+    probe=_probe_target,
+    reference={
+        "target": "(y - s_s/s_t*x)/(a_s - s_s/s_t*a_t)",
+        "amplify": "1/(a_s - s_s/s_t*a_t)",
+        "two_step_target": lambda predict, schedule, x, t, middle, s: two_step_target(
+            _Predicting(predict, schedule), x, t, middle, s
+        ),
+    },
+    asks={
+        "predictions asked for": "A target takes two predictions of the teacher, one at t and one at the "
+        "middle: how many does yours ask for?",
+        "4 steps of the student minus 8 of the teacher": "A student that meets your target does not follow "
+        "the teacher: from where should its one step reach where?",
+    },
+    mistakes=(
+        Mistake(
+            {"target": "y/a_s"},
+            "You take y for clean data, scaled. At s > 0 there is noise in y: which part of x does DDIM keep "
+            "as noise?",
+        ),
+        Mistake(
+            {"target": "(y - s_t/s_s*x)/(a_s - s_t/s_s*a_t)"},
+            "Your ratio of the sigmas stands on its head: at s_s = 0 the step should forget x.",
+        ),
+        Mistake(
+            {"target": "(y - s_s/s_t*x)/a_s"},
+            "x_0 occurs twice in DDIM's step, once in the direction term. Have you collected both?",
+        ),
+        Mistake(
+            {"target": "(y - s_s/s_t*x)/(a_s + s_s/s_t*a_t)"},
+            "The direction term is x − a_t x_0: which sign has its x_0?",
+        ),
+        Mistake(
+            {"target": "a_s*x + s_s*y"},
+            "This is a step forwards with x as data. Begin with DDIM's step, put y on its left side and "
+            "solve for x_0.",
+        ),
+        Mistake(
+            {"amplify": "a_s - s_s/s_t*a_t"},
+            "That is what an error of x_0 is multiplied by on its way into y. Asked for is the way back.",
+        ),
+        Mistake(
+            {"amplify": "1/a_s"},
+            "Right at s_s = 0 only. Take the derivative of your target in y.",
+        ),
+        Mistake(
+            {"amplify": "s_s/s_t"},
+            "That is how much of x stays in y. By what is y multiplied in your target?",
+        ),
+        Mistake(
+            {"two_step_target": _target(first="literal")},
+            "This is the teacher's own prediction at (x, t), that of *one* step. A student that learns it is "
+            "the teacher: its eight steps are the teacher's eight, and nothing has been halved.",
+        ),
+        Mistake(
+            {"two_step_target": _target(first="middle")},
+            "You return the teacher's prediction half-way. One step with that does not end at y: which x_0 "
+            "leads from x, at t, to y?",
+        ),
+        Mistake(
+            {"two_step_target": _target(first="mean")},
+            "The mean of two predictions is not the prediction of two steps: work with where the steps "
+            "*end*.",
+        ),
+        Mistake(
+            {"two_step_target": _target(again=False)},
+            "Your y is where the first of the two steps ends, at the middle, and you treat it as if it were "
+            "at s. Where is the second step?",
+        ),
+        Mistake(
+            {"two_step_target": _target(end="middle")},
+            "y is right, two steps on. But the student's step ends at s, and you solve for one that ends at "
+            "the middle.",
+        ),
+        Mistake(
+            {"two_step_target": _target(turn=True)},
+            "The ratio of the sigmas stands on its head in your function: which one is smaller than the "
+            "other?",
+        ),
+        Mistake(
+            {"two_step_target": _target(denominator=False)},
+            "Your function divides by alpha_s alone. The formula has a second term below the line.",
+        ),
+        Mistake(
+            {"two_step_target": _target(first="stuck")},
+            "The second prediction is made from the middle's state and still at time t. What time is it "
+            "there?",
+        ),
+        Mistake(
+            {"two_step_target": _target(each=False)},
+            "Each sample has its own times, and your levels run along the last axis of x instead of along "
+            "the batch.",
+        ),
+    ),
+    hints=(
+        "Write DDIM's step from x to y once, and look for every x_0 in it. The equation is linear in x_0.",
+        "Collect: y is (something) times x_0 plus (something) times x. The first something also answers what "
+        "happens to an error. For the function, write the step as a small function of its own and use it "
+        "twice.",
+        "With r the later sigma over the earlier one, x_0 is multiplied by the later alpha less r times the "
+        "earlier one, and x by r. In the function all r and alphas of the last line belong to t and s; the "
+        "middle occurs only inside the teacher's two steps.",
+    ),
+)
+
+
+class _Predicting:
+    """predict(x, t) and a schedule, as a model for `toolkit.distill.two_step_target`."""
+
+    def __init__(self, predict, schedule):
+        self.x0, self.schedule = predict, schedule
+
+
+# --- 5.3: the losses ----------------------------------------------------------------------------------------
+
+
+def _losses(teacher, **changed):
+    """Either loss with one thing changed; teacher: whether it takes one.
+
+    stop: what has no gradient, "target", "nothing" or "wrong side"; weight(s, r); again(z): the noise at r;
+    join: features to one number a sample; low, high: the levels that f is told; turn: the step's sign.
+    """
+    stop, weight = changed.get("stop", "target"), changed.get("weight", lambda s, r: 1 / (s - r))
+    join, again = changed.get("join", lambda e: e.square().mean(1)), changed.get("again", lambda z: z)
+    told = changed.get("told", lambda s, r: (s, r))
+
+    def loss(f, x0, z, s, r, guess=None):
+        x = x0 + _column(s) * z
+        if guess is None:
+            y = x0 + _column(r) * again(z)
+        else:
+            held = changed.get("held", True)
+            with torch.set_grad_enabled(not held):
+                x0_of = guess(x, changed.get("ask", lambda s, r: s)(s, r))
+            slope = (x - x0_of) / _column(s)
+            y = x + changed.get("turn", 1) * _column(r - s) * slope
+        y = x if changed.get("same") else y
+        high, low = told(s, r)
+        mine, wanted = f(x, high), f(y, low)
+        if stop == "target":
+            wanted = wanted.detach()
+        elif stop == "wrong side":
+            mine = mine.detach()
+        return (weight(s, r) * join(mine - wanted)).mean()
+
+    def training_loss(f, x0, z, s, r):
+        return loss(f, x0, z, s, r)
+
+    def distillation_loss(f, teacher, x0, z, s, r):
+        return loss(f, x0, z, s, r, teacher)
+
+    return distillation_loss if teacher else training_loss
+
+
+def _tiny(theta, calls):
+    """f(x, s): a consistency function with three parameters, which notes its calls."""
+
+    def f(x, s):
+        calls.append(1)
+        s = torch.as_tensor(s, dtype=x.dtype).reshape(-1, 1)
+        c_skip, c_out = boundary_coefficients(s, END, STD)
+        inner = torch.tanh(theta[0] * x / (s**2 + 0.25).sqrt() + theta[1] * s.log() + theta[2])
+        return c_skip * x + c_out * inner
+
+    return f
+
+
+def _gradients(loss, *parameters):
+    """The loss and its gradients, zero where it does not depend; Remark where it has none at all."""
+    if not torch.is_tensor(loss) or loss.ndim:
+        raise Remark("The loss is one number for the batch: a tensor without axes.")
+    if not loss.requires_grad:
+        raise Remark(
+            "Your loss has no gradient at all: one of its two predictions is to be learned, so it must not "
+            "lie under no_grad or be detached."
+        )
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return loss.detach(), *(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found))
+
+
+def _probe_losses(answer, seed):
+    x0, z = STD * normal(seed, 6, 3), normal(seed, 6, 3, stream=1)
+    r = torch.tensor([END, 0.05, 0.2, 0.5, 2.0, 9.0], dtype=torch.float64)
+    s = r * 1.3 + 0.02
+    theta, calls = (0.5 * normal(seed, 3, stream=2)).requires_grad_(), []
+    phi = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    f = _tiny(theta, calls)
+
+    def teacher(x, s):
+        s = torch.as_tensor(s, dtype=x.dtype).reshape(-1, 1)
+        return STD**2 * x / (STD**2 + s**2) + phi * torch.sin(x)
+
+    value, slope = _gradients(answer.training_loss(f, x0, z, s, r), theta)
+    values = {"training: loss": value, "training: gradient": slope}
+    value, slope, in_teacher = _gradients(answer.distillation_loss(f, teacher, x0, z, s, r), theta, phi)
+    values |= {"distillation: loss": value, "distillation: gradient": slope}
+    return values | {"gradient in the teacher": in_teacher, "calls of f": float(len(calls))}
+
+
+LOSSES = Task(
+    id="5.3",
+    title="The consistency loss, with and without a teacher",
+    kind="implement-equation",
+    difficulty=2,
+    minutes=30,
+    points=5,
+    ids=("T45", "BT25", "BT26"),
+    names=("training_loss", "distillation_loss"),
+    probe=_probe_losses,
+    reference={"training_loss": _losses(False), "distillation_loss": _losses(True)},
+    asks={
+        "training: gradient": "The loss is right and its gradient is not: which of the two predictions is "
+        "the one that learns?",
+        "distillation: gradient": "The loss with a teacher is right and its gradient is not: which of the "
+        "two predictions is the one that learns?",
+        "gradient in the teacher": "Your loss would train the teacher too: what is it there for?",
+        "calls of f": "Each loss needs f twice, at the two levels: how often do yours call it?",
+    },
+    mistakes=(
+        Mistake(
+            {
+                "training_loss": _losses(False, stop="nothing"),
+                "distillation_loss": _losses(True, stop="nothing", held=False),
+            },
+            "The values are right, and the gradients run through both predictions. Which one is the target, "
+            "to be taken as it is?",
+        ),
+        Mistake(
+            {"training_loss": _losses(False, stop="nothing")},
+            "Your training loss has the right value, and a gradient that runs through its target as well. "
+            "Compare with your other loss.",
+        ),
+        Mistake(
+            {"distillation_loss": _losses(True, stop="nothing", held=False)},
+            "With a teacher, too, the target is the student's own answer further down, and yours is learned "
+            "from both sides; even the teacher would be trained through it. What must not flow back?",
+        ),
+        Mistake(
+            {"distillation_loss": _losses(True, stop="nothing")},
+            "The teacher is kept still, and that is only half of it: the target is f at the teacher's step. "
+            "What else must not flow back?",
+        ),
+        Mistake(
+            {
+                "training_loss": _losses(False, stop="wrong side"),
+                "distillation_loss": _losses(True, stop="wrong side"),
+            },
+            "You stopped the gradient on the noisier side, so that the cleaner level learns from the "
+            "noisier one. From which end does knowledge come? At the end the answer is known.",
+        ),
+        Mistake(
+            {"training_loss": _losses(False, again=torch.randn_like)},
+            "The second level gets noise of its own, drawn anew. Then the two states do not lie on one path: "
+            "which noise was given to both?",
+        ),
+        Mistake(
+            {"training_loss": _losses(False, same=True)},
+            "Both predictions are made from the same state x + s z, told two levels. What does the state at "
+            "level r look like?",
+        ),
+        Mistake(
+            {"training_loss": _losses(False, told=lambda s, r: (s, s))},
+            "The cleaner state is given to f with the noisier level. Which level belongs to x_0 + r z?",
+        ),
+        Mistake(
+            {"training_loss": _losses(False, told=lambda s, r: (r, s))},
+            "The two levels are exchanged: each state must be told its own.",
+        ),
+        Mistake(
+            {
+                "training_loss": _losses(False, weight=lambda s, r: torch.ones_like(s)),
+                "distillation_loss": _losses(True, weight=lambda s, r: torch.ones_like(s)),
+            },
+            "The weight is missing: as it stands, long intervals at large noise outweigh all the others.",
+        ),
+        Mistake(
+            {
+                "training_loss": _losses(False, weight=lambda s, r: s - r),
+                "distillation_loss": _losses(True, weight=lambda s, r: s - r),
+            },
+            "You multiply by the gap of the levels. Short intervals are to count more, not less.",
+        ),
+        Mistake(
+            {
+                "training_loss": _losses(False, join=lambda e: e.square().sum(1)),
+                "distillation_loss": _losses(True, join=lambda e: e.square().sum(1)),
+            },
+            "You sum over the entries of a sample. The statement's norm is a mean, so that the loss does not "
+            "grow with the number of pixels.",
+        ),
+        Mistake(
+            {
+                "training_loss": _losses(False, join=lambda e: e.abs().mean(1)),
+                "distillation_loss": _losses(True, join=lambda e: e.abs().mean(1)),
+            },
+            "You take the absolute error, and the statement has its square.",
+        ),
+        Mistake(
+            {"distillation_loss": _losses(True, turn=-1)},
+            "Your teacher walks up, to more noise. r is below s: which sign has r − s?",
+        ),
+        Mistake(
+            {"distillation_loss": _losses(True, ask=lambda s, r: r)},
+            "The teacher is asked at the level where its step ends. Where does it stand when it is asked?",
+        ),
+        Mistake(
+            {"distillation_loss": lambda f, teacher, x0, z, s, r: _losses(False)(f, x0, z, s, r)},
+            "Your loss never asks the teacher: with the data's own noise it is the training loss once more.",
+        ),
+        Mistake(
+            {
+                "distillation_loss": lambda f, teacher, x0, z, s, r: (
+                    (f(x0 + _column(s) * z, s) - teacher(x0 + _column(s) * z, s).detach()).square().mean(1)
+                    / (s - r)
+                ).mean()
+            },
+            "You teach f the teacher's prediction, and so a mean over all that x could be. What should f(x, "
+            "s) be equal to?",
+        ),
+    ),
+    hints=(
+        "One side of the difference learns, the other is only believed. At the lowest level the boundary "
+        "makes the answer right without learning: which side, then, is believed?",
+        "Make x at level s and y at level r, ask f at both, each with its own level, and cut the graph at "
+        "one of the answers (detach, or no_grad). Levels are (B,), states (B, d).",
+        "With a teacher only y is different: from x it moves by r − s, times the teacher's noise, which is x "
+        "less its prediction, over s. Take the mean over the entries first, divide each sample's number by "
+        "its gap, then take the mean over the batch.",
+    ),
+)
+
+# --- 5.4: the boundary and the noise ------------------------------------------------------------------------
+
+
+def _batch_loss(shared=True, skip=("high", "low"), end=END, each=True, stop=True):
+    """The loss of task 5.4 with something broken in it: the noise, where the boundary holds, its level, the
+    stop-gradient."""
+
+    def loss_of_batch(network, x0, t, s, generator):
+        def draw():
+            shape = x0.shape if each else (len(x0), 1)
+            return torch.randn(shape, generator=generator, dtype=x0.dtype)
+
+        def f(x, u, place):
+            if place not in skip:
+                return network(x, u)
+            c_skip, c_out = boundary_coefficients(_column(u), end, STD)
+            return c_skip * x + c_out * network(x, u)
+
+        if shared:
+            z = draw()
+            low, high = x0 + _column(s) * z, x0 + _column(t) * z
+        else:
+            low = x0 + _column(s) * draw()
+            high = x0 + _column(t) * draw()
+        with torch.set_grad_enabled(not stop):
+            target = f(low, s, "low")
+        return (f(high, t, "high") - target).square().mean()
+
+    return loss_of_batch
+
+
+def listed_loss(network, x0, t, s, generator):
+    """The listing as the exercise hands it out."""
+    return _batch_loss(shared=False, skip=())(network, x0, t, s, generator)
+
+
+def _global_loss(network, x0, t, s, generator):
+    """Right, but for the noise of torch's global state."""
+    state = torch.Generator().manual_seed(int(torch.randint(2**31, (1,))))
+    return _batch_loss()(network, x0, t, s, state)
+
+
+def _spread(factor, intervals):
+    """The deviation of one-step samples of a student of this factor(r, s) an interval, on N(0, STD^2)."""
+    levels, a = _levels(intervals).tolist(), 1.0
+    for r, s in zip(levels, levels[1:]):
+        a *= factor(r, s)
+    return a * math.hypot(STD, levels[-1])
+
+
+LOG10_STD = math.log10(_spread(lambda r, s: STD**2 / (STD**2 + s**2), 20))
+
+
+def _probe_boundary(answer, seed):
+    x0 = STD * normal(seed, 5, 2)
+    s = torch.tensor([END, 0.05, 0.3, 1.0, 4.0], dtype=torch.float64)
+
+    def loss(network, t, s):
+        return answer.loss_of_batch(network, x0, t, s, torch.Generator().manual_seed(seed))
+
+    values = {
+        "loss, network constant": loss(lambda x, u: torch.full_like(x, 0.7), 1.5 * s, s),
+        "loss, t and s at the end": loss(
+            lambda x, u: x.square(), torch.full_like(s, END), torch.full_like(s, END)
+        ),
+    }
+    theta = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    value, slope = _gradients(loss(lambda x, u: torch.tanh(theta * x + _column(u)), 1.5 * s, s), theta)
+    values |= {"loss, network tanh": value, "its gradient in a parameter": slope}
+    around = dict(d=(0.3, 1.0), r=(0.1, 1.0), s=(1.0, 3.0))
+    return values | named_expressions(answer, seed, 2, factor_shared=around, factor_independent=around)
+
+
+def _boundary_facts(answer, seed):
+    return right_numbers(answer, 1e-3, log10_std=LOG10_STD)
+
+
+BOUNDARY = Task(
+    id="5.4",
+    title="Find the bug: a loss that a constant minimises",
+    kind="find-the-bug",
+    difficulty=3,
+    minutes=35,
+    points=5,
+    ids=("T45", "BT24", "BT25"),
+    names=("loss_of_batch", "factor_shared", "factor_independent", "log10_std"),
+    probe=_probe_boundary,
+    facts=_boundary_facts,
+    reference={
+        "loss_of_batch": _batch_loss(),
+        "factor_shared": "(d**2 + r*s)/(d**2 + s**2)",
+        "factor_independent": "d**2/(d**2 + s**2)",
+        "log10_std": LOG10_STD,
+    },
+    asks={
+        "log10_std": "The logarithms of the 20 factors add up, and that of the start's deviation comes on "
+        "top: does your number have all of them, at the levels s_1 to s_20?",
+        "loss, t and s at the end": "With both levels at the end and the same noise, both answers are the "
+        "same x, and the loss is 0: what is yours made of?",
+    },
+    mistakes=(
+        Mistake(
+            {"loss_of_batch": listed_loss},
+            "This is the listing as it was given. Put a network that always returns 0.7 into it: what is its "
+            "loss, and what would it generate?",
+            as_given=True,
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(skip=())},
+            "The noise is shared now. But look at the first value: a constant still has no loss. What ties f "
+            "to the data?",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(shared=False)},
+            "The boundary holds now. But with both levels at the end the loss should be 0: how many times "
+            "is noise drawn for one sample?",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(skip=("low",))},
+            "Only the target has the boundary built in, and the student is another function: it could never "
+            "become its own target. To what does f belong?",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(skip=("high",))},
+            "Only the student has the boundary built in. It is in the target that it does its work, where s "
+            "is the end.",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(end=0.0)},
+            "Your boundary lies at 0, and the levels end at 0.002: there the network still has a say.",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(stop=False)},
+            "Both mistakes are mended, and a new one is made: the listing kept the gradient out of its "
+            "target.",
+        ),
+        Mistake(
+            {"loss_of_batch": _batch_loss(each=False)},
+            "You draw one number a sample and use it for all its entries. What shape has the noise?",
+        ),
+        Mistake(
+            {"loss_of_batch": _global_loss},
+            "The noise comes from the global state: which generator was the function given?",
+        ),
+        Mistake(
+            {"factor_shared": "d**2/(d**2 + s**2)", "factor_independent": "(d**2 + r*s)/(d**2 + s**2)"},
+            "The two are exchanged: in which case does the noise contribute to the covariance?",
+        ),
+        Mistake(
+            {"factor_shared": "(d**2 + r**2)/(d**2 + s**2)"},
+            "Your covariance is the variance at r. x_r and x_s contain the same z, once times r and once "
+            "times s.",
+        ),
+        Mistake(
+            {"factor_shared": "sqrt((d**2 + r**2)/(d**2 + s**2))"},
+            "That is the exact flow's factor, the quotient of the deviations. The least-squares slope has a "
+            "covariance above the line.",
+        ),
+        Mistake(
+            {"factor_shared": "(d**2 + r*s)/(d**2 + r**2)"},
+            "You divide by the variance at r. The state from which is predicted is the one at s.",
+        ),
+        Mistake(
+            {"factor_independent": "(d**2 + r**2)/(d**2 + s**2)"},
+            "Independent noise has no covariance: what do the two states still share?",
+        ),
+        Mistake(
+            {"factor_independent": "d**2/(d**2 + r*s)"},
+            "Above the line it is right. Below it stands the variance of the one state from which is "
+            "predicted.",
+        ),
+        Mistake(
+            {"log10_std": 10**LOG10_STD},
+            "The deviation is too small to be compared: give its decimal logarithm.",
+        ),
+        Mistake(
+            {"log10_std": LOG10_STD * math.log(10)},
+            "That is the natural logarithm.",
+        ),
+        Mistake(
+            {"log10_std": LOG10_STD - math.log10(math.hypot(STD, 80.0))},
+            "That is the product of the factors. By which deviation of the start is it still to be "
+            "multiplied?",
+        ),
+        Mistake(
+            {"log10_std": math.log10(_spread(lambda r, s: (STD**2 + r * s) / (STD**2 + s**2), 20))},
+            "That is the deviation with shared noise. Asked for is what independent noise leaves.",
+        ),
+        Mistake(
+            {"log10_std": 2 * LOG10_STD},
+            "That is the logarithm of the variance.",
+        ),
+    ),
+    hints=(
+        "Two questions to the listing. If F is a constant, what are f(t), the target and the loss? And if F "
+        "is perfect, is the loss 0?",
+        "f needs the coefficients of 5.1, at both levels; the noise must be drawn before f is called. For "
+        "the factors: the best multiple of X for predicting Y is E[XY]/E[X²], when both have mean 0.",
+        "Let f take the state and the level, and return c_skip times the state plus c_out times the network. "
+        "Below, X is x_s = x_0 + s z; Y is x_r, with the same z or with another. The 20 factors of the grid "
+        "multiply, and the start has the variance of x at the level 80.",
+    ),
+)
+
+# --- 5.5: the gradient through the target -------------------------------------------------------------------
+
+
+def _linear_loss(stop="target", last=True, weight=lambda r, s: 1 / (s - r), cross=False):
+    """`training_loss` of a linear student: what has no gradient, the last square, the weight."""
+
+    def linear_loss(a, levels, std):
+        student = torch.cat([a.new_ones(1), a])
+        low, high, r, s = student[:-1], student[1:], levels[:-1], levels[1:]
+        if stop == "wrong side":
+            high = high.detach()
+        elif stop == "target":
+            low = low.detach()
+        mixed = low.detach() if cross else low
+        square = high**2 * (std**2 + s**2) - 2 * high * mixed * (std**2 + r * s)
+        if last:
+            square = square + low**2 * (std**2 + r**2)
+        return (weight(r, s) * square).sum()
+
+    return linear_loss
+
+
+def resting_std(loss, levels, std):
+    """The deviation of one-step samples where the loss's gradient in a is zero; the gradient is affine."""
+
+    def gradient(a):
+        a = a.clone().requires_grad_()
+        return torch.autograd.grad(loss(a, levels, std), a)[0]
+
+    size = len(levels) - 1
+    offset = gradient(torch.zeros(size, dtype=torch.float64))
+    turn = torch.stack([gradient(row) - offset for row in torch.eye(size, dtype=torch.float64)], dim=1)
+    return float(torch.linalg.solve(turn, -offset)[-1].abs() * math.hypot(std, float(levels[-1])))
+
+
+STOPPED = resting_std(_linear_loss(), _levels(20), STD)
+THROUGH = resting_std(_linear_loss(stop="nothing"), _levels(20), STD)
+
+
+def _probe_stop(answer, seed):
+    levels = torch.tensor([END, 0.1, 0.4, 1.5, 6.0], dtype=torch.float64)
+    a = (0.5 + 0.3 * normal(seed, 4)).requires_grad_()
+    value, slope = _gradients(answer.linear_loss(a, levels, STD), a)
+    return {"loss": value, "gradient": slope}
+
+
+def _stop_facts(answer, seed):
+    values = right_numbers(answer, 1e-3, stopped=STOPPED, through=THROUGH)
+    values |= right_words(answer, ("shrinks", "stays"), finer="stays")
+    return values | right_words(answer, ("moves", "stays"), with_teacher="stays")
+
+
+STOP = Task(
+    id="5.5",
+    title="Find the bug: the target that moves to meet you",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=25,
+    points=5,
+    ids=("T45", "BT26"),
+    names=("linear_loss", "stopped", "through", "finer", "with_teacher"),
+    probe=_probe_stop,
+    facts=_stop_facts,
+    reference={
+        "linear_loss": _linear_loss(),
+        "stopped": STOPPED,
+        "through": THROUGH,
+        "finer": "stays",
+        "with_teacher": "stays",
+    },
+    decimals=5,
+    asks={
+        "gradient": "The loss is right and its gradient is not: which of the two numbers of an interval is "
+        "to move, and which is only believed?",
+        "stopped": "Run resting_std on the mended function, with karras_levels(20) and 0.5: it is also what "
+        "the recursion of 5.4 gives with shared noise.",
+        "through": "Run resting_std on the listing as it was given, with karras_levels(20) and 0.5.",
+    },
+    mistakes=(
+        Mistake(
+            {"linear_loss": _linear_loss(stop="nothing")},
+            "This is the listing as it was given: the loss has the right value. Follow its gradient: which "
+            "of the two answers of an interval does it move?",
+            as_given=True,
+        ),
+        Mistake(
+            {"linear_loss": _linear_loss(stop="wrong side")},
+            "You hold the noisier answer still and move the cleaner one to it. But at the end the answer is "
+            "known, and nowhere else: in which direction must it spread?",
+        ),
+        Mistake(
+            {"linear_loss": _linear_loss(stop="nothing", last=False)},
+            "You dropped the square of the target, and the mixed term still pulls at both.",
+        ),
+        Mistake(
+            {"linear_loss": _linear_loss(last=False)},
+            "The gradient is right. But the value is no squared distance any more, and can be negative: the "
+            "square of the target belongs to it, though it has no gradient.",
+        ),
+        Mistake(
+            {"linear_loss": _linear_loss(stop="nothing", cross=True)},
+            "You stopped the target in the mixed term only. It occurs a second time.",
+        ),
+        Mistake(
+            {"linear_loss": _linear_loss(weight=lambda r, s: torch.ones_like(s))},
+            "The weight was right in the listing, and it is gone.",
+        ),
+        Mistake(
+            {"stopped": THROUGH, "through": STOPPED},
+            "The two are exchanged: which of them is what the recursion of 5.4 gives?",
+        ),
+        Mistake(
+            {"stopped": math.hypot(STD, END)},
+            "That is the exact flow's deviation. The grid has 20 intervals, and leaves something to be "
+            "desired even with the right loss.",
+        ),
+        Mistake(
+            {"stopped": THROUGH},
+            "Both your numbers belong to the listing. Run resting_std on the mended function.",
+        ),
+        Mistake(
+            {"through": STOPPED},
+            "Both your numbers belong to the mended loss. Keep the listing under another name.",
+        ),
+        Mistake(
+            {
+                "through": resting_std(
+                    _linear_loss(stop="nothing", weight=lambda r, s: r**0), _levels(20), STD
+                )
+            },
+            "That is the resting point without the weight 1/(s − r): with a gradient on both sides the "
+            "weight moves it. The listing has the weight.",
+        ),
+        Mistake(
+            {"finer": "shrinks"},
+            "Run the listing with 20, 80 and 160 intervals and compare the distances from 0.5.",
+        ),
+        Mistake(
+            {"with_teacher": "moves"},
+            "With the exact teacher, the two states of an interval lie on one path, and one a makes every "
+            "term of the loss 0. Where does a loss rest that can be 0?",
+        ),
+    ),
+    hints=(
+        "Write one interval's loss as E(p X − q Y)². In training, which of p and q may be changed?",
+        "One call of detach is enough, if it comes before the target is used at all. For the numbers, run "
+        "resting_std with both versions.",
+        "The vector with the answers at the lower levels is to be detached, the one at the higher levels "
+        "not. For `finer` compare 20, 80 and 160 intervals. For `with_teacher` replace both moments by "
+        "those of states on one path: Y is X times the quotient of the deviations, and the loss can be zero.",
+    ),
+)
+
+# --- 5.6: the schedule --------------------------------------------------------------------------------------
+
+
+def _shares(axis=torch.log, centre=True, total=True, width=1.0, turn=False):
+    """`shares` with one thing changed: the axis, the centre, the sum, the deviation, mass or density."""
+
+    def shares(levels, mean, std):
+        z = (axis(levels) - (mean if centre else -mean)) / (std * width)
+        mass = torch.special.ndtr(z)
+        part = mass[:-1] - mass[1:] if turn else mass[1:] - mass[:-1]
+        return part / part.sum() if total else part
+
+    return shares
+
+
+def _density(levels, mean, std):
+    """The density at the upper ends, in place of the mass of the intervals."""
+    part = (-0.5 * ((levels[1:].log() - mean) / std) ** 2).exp()
+    return part / part.sum()
+
+
+def _lower(levels, mean, std):
+    """The mass up to each upper level."""
+    z = torch.special.ndtr((levels.log() - mean) / std)
+    return (z[1:] - z[0]) / (z[-1] - z[0])
+
+
+def _stages(first, last, extra=1):
+    return max(1, math.ceil(math.log2(last / first)) + extra)
+
+
+MIDDLE = float(_levels(160)[80])
+BELOW = float(_shares()(_levels(160), -1.1, 2.0)[:80].sum())
+
+
+def _probe_schedule(answer, seed):
+    odd = [float(answer.levels_at(k, 1000, 10, 160)) for k in (0, 199, 200, 555, 999)]
+    values = {"levels at 0, 199, 200, 555, 999 of 1000, 10 to 160": odd}
+    values["levels at 0, 6, 7, 8, 9 of 10, 3 to 20"] = [
+        float(answer.levels_at(k, 10, 3, 20)) for k in (0, 6, 7, 8, 9)
+    ]
+    values["levels at 5 of 10, 8 to 8"] = float(answer.levels_at(5, 10, 8, 8))
+    few = 5 + seed % 30
+    values[f"levels at 999 of 1000, {few} to 40 times as many"] = float(
+        answer.levels_at(999, 1000, few, 40 * few)
+    )
+    levels = torch.tensor([END, 0.05, 0.3, 1.1, 5.0, 20.0 + uniform(seed, 0, 50)], dtype=torch.float64)
+    values["shares of five intervals"] = answer.shares(levels, -1.1, 2.0)
+    return values
+
+
+def _schedule_facts(answer, seed):
+    return right_numbers(answer, 1e-3, middle=MIDDLE, below=BELOW)
+
+
+SCHEDULE = Task(
+    id="5.6",
+    title="How many levels, and which of them?",
+    kind="implement-equation",
+    difficulty=1,
+    minutes=20,
+    points=4,
+    ids=("T45", "B18"),
+    names=("levels_at", "shares", "middle", "below"),
+    probe=_probe_schedule,
+    facts=_schedule_facts,
+    reference={"levels_at": doubling_levels, "shares": _shares(), "middle": MIDDLE, "below": BELOW},
+    decimals=5,
+    asks={
+        "below": "The 80 shares of the intervals below `middle`, added up, with mean −1.1 and std 2: is that "
+        "your number?",
+    },
+    mistakes=(
+        Mistake(
+            {
+                "levels_at": lambda step, steps, first, last: min(
+                    first * 2 ** (step * _stages(first, last, 0) // steps), last
+                )
+            },
+            "Your last stage is never reached: from 10 to 160 there are four doublings. How many stages lie "
+            "before, between and after four doublings?",
+        ),
+        Mistake(
+            {
+                "levels_at": lambda step, steps, first, last: (
+                    first * 2 ** (step * _stages(first, last) // steps)
+                )
+            },
+            "From 3 to 20 the last doubling reaches 24, which is more than was asked for. What holds it "
+            "back?",
+        ),
+        Mistake(
+            {
+                "levels_at": lambda step, steps, first, last: (
+                    first + (last - first) * step // max(1, steps - 1)
+                )
+            },
+            "Yours grows by equal amounts, and the statement's doubles at equal times.",
+        ),
+        Mistake(
+            {
+                "levels_at": lambda step, steps, first, last: min(
+                    first * 2 ** ((step + 1) * _stages(first, last) // steps), last
+                )
+            },
+            "Your doublings come one step early: steps are counted from 0. Look at step 199 of 1000.",
+        ),
+        Mistake(
+            {
+                "levels_at": lambda step, steps, first, last: max(
+                    last // 2 ** (step * _stages(first, last) // steps), first
+                )
+            },
+            "Yours halves: coarse grids come at the end. Which comes first, a small bias or a small "
+            "variance?",
+        ),
+        Mistake(
+            {
+                "levels_at": lambda step, steps, first, last: min(
+                    first * 2 ** (step * _stages(first, last) / steps), last
+                )
+            },
+            "Your number of levels is no whole number: between two doublings it should not change.",
+        ),
+        Mistake(
+            {"shares": lambda levels, mean, std: torch.full_like(levels[1:], 1 / (len(levels) - 1))},
+            "All your intervals are equally likely. On Karras's grid half of them lie at large noise, where "
+            "there is little to learn.",
+        ),
+        Mistake(
+            {"shares": _density},
+            "You take the density at one level of each interval. An interval's share also grows with its "
+            "length: what is the normal's mass between two points?",
+        ),
+        Mistake(
+            {"shares": _shares(axis=lambda x: x)},
+            "It is the logarithm of the level that is normal.",
+        ),
+        Mistake(
+            {"shares": _shares(total=False)},
+            "Your shares do not sum to 1: the normal also has mass beyond both ends of the grid.",
+        ),
+        Mistake(
+            {"shares": _shares(centre=False)},
+            "The mean has the wrong sign: the favoured level is e to the −1.1, which is 0.33, not 3.",
+        ),
+        Mistake(
+            {"shares": _shares(width=2**0.5)},
+            "Your normal is too wide by a factor. The square root of 2 belongs to erf; with a cumulative "
+            "normal there is none.",
+        ),
+        Mistake(
+            {"shares": _shares(turn=True, total=False)},
+            "Your shares are negative: the levels increase, so which of two neighbours has the larger mass "
+            "below it?",
+        ),
+        Mistake(
+            {"shares": _lower},
+            "You give the mass up to each level. A share belongs to one interval.",
+        ),
+        Mistake(
+            {"middle": math.sqrt(END * 80)},
+            "That is the middle of the logarithmic axis. Karras's grid is uniform in another power.",
+        ),
+        Mistake(
+            {"middle": (END + 80) / 2},
+            "That is the middle of the axis itself. Of 161 levels, which is the 81st?",
+        ),
+        Mistake(
+            {"below": 0.5},
+            "Half of the *intervals* lie below. How often are they drawn?",
+        ),
+        Mistake(
+            {"below": 1 - BELOW},
+            "That is what lies above the middle.",
+        ),
+    ),
+    hints=(
+        "A doubling from 10 to 160: list the numbers of levels that occur. How many are there, and how many "
+        "steps does each get?",
+        "The number of doublings so far is a whole number: step times the number of stages, divided by steps "
+        "and rounded down. A share is a difference of two values of the cumulative normal.",
+        "S is one more than the rounded-up binary logarithm of last over first. For the shares take the "
+        "logarithms of the levels, less the mean, over std; the cumulative normal is torch.special.ndtr; "
+        "differences of neighbours, divided by their sum. `below` is the sum of the first 80.",
+    ),
+)
+
+# --- 5.7: the bias of the levels ----------------------------------------------------------------------------
+
+
+def _trained(d, r, s):
+    """The factor of an interval in consistency training."""
+    return (d**2 + r * s) / (d**2 + s**2)
+
+
+def _by_heun(d, r, s, second=None):
+    """The factor of one step of Heun with the exact teacher."""
+    slope = s / (d**2 + s**2)
+    euler = 1 + (r - s) * slope
+    return 1 + (r - s) / 2 * (slope + (euler * r / (d**2 + r**2) if second is None else second(d, r, s)))
+
+
+def _figure(training=_trained, heun=_by_heun, error=lambda std, exact: abs(std - exact), **changed):
+    """The drawing of task 5.7 with what may go wrong in it."""
+
+    def draw(counts, std):
+        ax = Figure(figsize=(6, 3.6)).add_subplot()
+        for label, factor in (("training", training), ("distillation, Heun", heun)):
+            errors = []
+            for count in counts:
+                levels, a = changed.get("grid", _levels)(count).tolist(), 1.0
+                for r, s in zip(levels, levels[1:]):
+                    a *= factor(std, r, s)
+                errors.append(error(a * changed.get("start", math.hypot)(std, 80.0), math.hypot(std, END)))
+            ax.plot([changed.get("at", lambda n: n)(n) for n in counts], errors, "o-", label=label)
+        ax.set(xscale=changed.get("scale", "log"), yscale=changed.get("yscale", "log"))
+        ax.set(xlabel=changed.get("xlabel", "intervals"), ylabel="error of the standard deviation")
+        return ax
+
+    return draw
+
+
+def _probe_figure(answer, seed):
+    seen = read_axes(answer.draw([40, 80, 160], uniform(seed, 0.4, 0.7)))
+    values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
+    values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
+    for name, (at, y) in error_lines(seen, "training", "distillation, Heun").items():
+        values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(at[-1] / at[-2])
+        values[f"last point of {name}, log10"] = [math.log10(at[-1]), math.log10(y[-1])]
+    n, std = round(uniform(seed, 15, 60)), uniform(seed, 0.3, 0.9, stream=1)
+    seen = read_axes(answer.draw([n, 2 * n, 3 * n], std))
+    for name, (_, y) in error_lines(seen, "training", "distillation, Heun").items():
+        values[f"log10 of the errors of {name}, {n}, {2 * n}, {3 * n}"] = np.log10(y)
+    return values
+
+
+def _figure_facts(answer, seed):
+    values = right_numbers(answer, 1e-3, enough_training=320, enough_heun=40)
+    return values | right_words(answer, ("ddpm", "ddim", "heun"), twin="ddim")
+
+
+BIAS = Task(
+    id="5.7",
+    title="Bias against levels, read off your own figure",
+    kind="figure",
+    difficulty=2,
+    minutes=30,
+    points=5,
+    ids=("T45", "BT25", "C30"),
+    names=("draw", "enough_training", "enough_heun", "twin"),
+    probe=_probe_figure,
+    facts=_figure_facts,
+    reference={"draw": _figure(), "enough_training": 320, "enough_heun": 40, "twin": "ddim"},
+    tolerance=1e-3,
+    decimals=2,
+    mistakes=(
+        Mistake(
+            {"draw": _figure(scale="linear", yscale="linear")},
+            "On these axes every falling error is a curve. On which axes is a power of the number of "
+            "intervals a straight line?",
+        ),
+        Mistake(
+            {"draw": _figure(scale="linear")},
+            "Only the error's axis is logarithmic: there an exponential is straight, and a power is not.",
+        ),
+        Mistake(
+            {"draw": _figure(xlabel="")},
+            "Intervals, levels or seconds? Nothing on your horizontal axis says which: name both axes.",
+        ),
+        Mistake(
+            {"draw": _figure(at=lambda n: 1 / n)},
+            "Your axis is a step size, so that the lines rise to the right. The task asks for the number of "
+            "intervals.",
+        ),
+        Mistake(
+            {"draw": _figure(error=lambda std, exact: abs(std**2 - exact**2))},
+            "You compare variances. The slopes hardly notice, the values do: the standard deviation is asked "
+            "for.",
+        ),
+        Mistake(
+            {"draw": _figure(error=lambda std, exact: abs(std / exact - 1))},
+            "Yours is the relative error. The figure wants the plain distance of the two deviations.",
+        ),
+        Mistake(
+            {"draw": _figure(error=lambda std, exact: std)},
+            "That is the deviation itself: it rises to a limit. What is its distance from the exact one?",
+        ),
+        Mistake(
+            {"draw": _figure(training=lambda d, r, s: d**2 / (d**2 + s**2))},
+            "Your line for training does not fall: these are the factors of independent noise, which leave "
+            "nothing of the data's width.",
+        ),
+        Mistake(
+            {"draw": _figure(training=lambda d, r, s: ((d**2 + r**2) / (d**2 + s**2)) ** 0.5 * (1 - 1e-9))},
+            "Your line for training lies at round-off: these are the exact flow's factors, which no loss "
+            "here has as its minimiser. What is the least-squares slope?",
+        ),
+        Mistake(
+            {"draw": _figure(heun=_trained)},
+            "Your two lines are one: an Euler step with the exact teacher has the very factor of training. "
+            "Heun's step has a second slope.",
+        ),
+        Mistake(
+            {"draw": _figure(heun=lambda d, r, s: _by_heun(d, r, s, lambda d, r, s: r / (d**2 + r**2)))},
+            "Your second slope is that of the *starting* x at level r. At which state does Heun ask again?",
+        ),
+        Mistake(
+            {"draw": _figure(heun=lambda d, r, s: 2 * _by_heun(d, r, s) - (1 + (r - s) * s / (d**2 + s**2)))},
+            "Your last step uses the second slope alone. Heun takes the mean of the two.",
+        ),
+        Mistake(
+            {"draw": _figure(grid=lambda n: torch.linspace(END, 80, n + 1, dtype=torch.float64))},
+            "Your levels are equally spaced, and nearly all of them lie far above the data. Which grid does "
+            "the setup give you?",
+        ),
+        Mistake(
+            {"draw": _figure(start=lambda d, top: d)},
+            "What spread do states have at level 80? The student multiplies those, not data.",
+        ),
+        Mistake(
+            {"enough_training": 160},
+            "At 160 intervals the deviation is off by 0.0088: how much is one per cent of it?",
+        ),
+        Mistake(
+            {"enough_training": 40},
+            "You exchanged the two, or read the wrong line: training is the slower one.",
+        ),
+        Mistake(
+            {"enough_heun": 20},
+            "At 20 intervals Heun is off by 0.02, four per cent.",
+        ),
+        Mistake(
+            {"enough_heun": 80},
+            "At 80 it is well within the mark. Is it at the count before?",
+        ),
+        Mistake(
+            {"twin": "heun"},
+            "Heun's factor has two slopes. Training's factor (d² + rs)/(d² + s²) is one step of which "
+            "sampler, with the exact D?",
+        ),
+        Mistake(
+            {"twin": "ddpm"},
+            "DDPM adds noise, and the student of training is a plain multiple of x.",
+        ),
+    ),
+    hints=(
+        "An error like 1/M becomes which slope on logarithmic axes? And one like 1/M²?",
+        "One point: the levels of M intervals, a product of M factors, times the deviation of x at level 80, "
+        "minus the exact deviation. For training you have the factor from 5.4.",
+        "Heun's factor: put x = 1 at level s. The slope there is s over (d² + s²); go to r with it; the "
+        "slope at the place you reach is that place times r over (d² + r²); go again from 1 with their mean. "
+        "For `twin` go to r with the first slope alone and simplify.",
+    ),
+)
+
+# --- 5.8: several jumps -------------------------------------------------------------------------------------
+
+
+def _refine(size=lambda s, end: math.sqrt(s**2 - end**2), **changed):
+    """`refine` with one thing changed: the noise's size, the first jump, the state, the level, the end."""
+
+    def refine(f, x, levels, end, noises):
+        noises = list(noises)
+        start, out = x, x
+        if not changed.get("late"):
+            out = f(x, levels[0])
+        for i, s in enumerate(levels[1:]):
+            z = noises[0 if changed.get("same") else i]
+            base = start if changed.get("old") else out
+            x = (1 - s / levels[0] if changed.get("mix") else 1) * base + size(s, end) * z
+            out = f(x, levels[i] if changed.get("stale") else s)
+        if changed.get("noisy"):
+            out = x
+        return out
+
+    return refine
+
+
+def refined_std(a, first, rounds):
+    """The deviation after one jump and these rounds, of a student f(x, s) = a(s) x on N(0, STD^2)."""
+    variance = a(first) ** 2 * (STD**2 + first**2)
+    for s in rounds:
+        variance = a(s) ** 2 * (variance + s**2 - END**2)
+    return math.sqrt(variance)
+
+
+def _exact(s):
+    """The factor a(s) of the exact flow map."""
+    return math.hypot(STD, END) / math.hypot(STD, s)
+
+
+def _hasty(s):
+    """A student that errs by up to 15 per cent at large levels."""
+    return (1 - 0.15 * s / (s + 1)) * _exact(s)
+
+
+CHOICES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
+FOUR = refined_std(lambda s: 0.95 * _exact(s), 80.0, [0.2] * 4)
+BEST = min(CHOICES, key=lambda s: abs(refined_std(_hasty, 80.0, [s]) - STD))
+MEANS = STD**2 / math.hypot(STD, 80.0)
+
+
+def _probe_refine(answer, seed):
+    end, levels = 0.3, [8.0, 2.0, 0.6]
+    flow = FlowMap(GaussianFlow(EDM(), 0.0, STD), end=end)
+    x = 8.0 * normal(seed, 4, 2)
+    noises = [normal(seed, 4, 2, stream=k) for k in (1, 2)]
+    asked = []
+
+    def bent(x, s):
+        asked.append(float(s))
+        return torch.tanh(x / (1 + s)) + 0.1 * x
+
+    values = {"x after three jumps": answer.refine(bent, x, levels, end, noises), "levels asked": asked[:3]}
+    # a linear f: with unit vectors in place of the start and the noises, the squares add up to the variance
+    unit = torch.eye(3, dtype=torch.float64)
+    start, *more = unit.reshape(3, 1, 3)
+    one = answer.refine(flow.x0, math.hypot(STD, 8.0) * start, levels[:1], end, [])
+    three = answer.refine(flow.x0, math.hypot(STD, 8.0) * start, levels, end, more)
+    values["std, exact flow map, one jump, three, exact"] = [
+        float(one.norm()),
+        float(three.norm()),
+        math.hypot(STD, end),
+    ]
+    return values
+
+
+def _refine_facts(answer, seed):
+    values = right_numbers(answer, 1e-5, means_std=MEANS)
+    values |= right_numbers(answer, 1e-3, best_level=BEST, four_rounds=FOUR)
+    return values | right_words(answer, ("sometimes", "never"), trained_gains="never")
+
+
+REFINE = Task(
+    id="5.8",
+    title="Refine a one-step sample, and when not to",
+    kind="implement-sampler",
+    difficulty=2,
+    minutes=35,
+    points=5,
+    ids=("T46", "T48", "BS39"),
+    names=("refine", "means_std", "best_level", "four_rounds", "trained_gains"),
+    probe=_probe_refine,
+    facts=_refine_facts,
+    reference={
+        "refine": _refine(),
+        "means_std": MEANS,
+        "best_level": BEST,
+        "four_rounds": FOUR,
+        "trained_gains": "never",
+    },
+    decimals=5,
+    asks={
+        "means_std": "One jump: the factor of D at level 80, times the deviation of x there. Is that your "
+        "number?",
+        "four_rounds": "Follow v by hand once: after the jump from 80 its root is 0.475. What does one round "
+        "at level 0.2 make of that?",
+        "std, exact flow map, one jump, three, exact": "With the exact flow map the deviation must stay "
+        "exact after every jump: how much noise does a sample at the end lack to be one at level s?",
+    },
+    mistakes=(
+        Mistake(
+            {"refine": _refine(size=lambda s, end: s)},
+            "A sample that f returns is one of level `end`: some noise is in it already. Variances add up: "
+            "how much is still missing to s²?",
+        ),
+        Mistake(
+            {"refine": _refine(size=lambda s, end: s - end)},
+            "You add the difference of the deviations. Of independent noises, what adds up?",
+        ),
+        Mistake(
+            {"refine": _refine(size=lambda s, end: s**2 - end**2)},
+            "That is the variance of the noise to be added. By what is z multiplied?",
+        ),
+        Mistake(
+            {"refine": _refine(size=lambda s, end: 0.0)},
+            "You ask again at level s without having added any noise: the state is still one of the end.",
+        ),
+        Mistake(
+            {"refine": _refine(old=True)},
+            "You add the noise to the x that you started from. Which sample is to be refined?",
+        ),
+        Mistake(
+            {"refine": _refine(late=True)},
+            "Your first jump is missing: x at the first level is noise, and you add more to it.",
+        ),
+        Mistake(
+            {"refine": _refine(stale=True)},
+            "f is told the level before. At which level is the state now?",
+        ),
+        Mistake(
+            {"refine": _refine(same=True)},
+            "The second refinement uses the noise of the first one again. There is one for each.",
+        ),
+        Mistake(
+            {"refine": _refine(noisy=True)},
+            "You return the state with its new noise. What is the last thing to be done?",
+        ),
+        Mistake(
+            {"refine": _refine(mix=True)},
+            "You shrink the sample before adding noise, as if alpha were falling. What is alpha here?",
+        ),
+        Mistake(
+            {"means_std": 0.5},
+            "0.5 is the data's. The denoiser answers with the mean of all data that x may come from: how "
+            "different can these means be, when x is nearly all noise?",
+        ),
+        Mistake(
+            {"means_std": STD**2 / (STD**2 + 6400)},
+            "That is the factor by which x is multiplied. What is the deviation of x?",
+        ),
+        Mistake(
+            {"means_std": MEANS**2},
+            "That is a variance.",
+        ),
+        Mistake(
+            {"best_level": 20.0},
+            "At level 20 the noise swamps the sample, and the student jumps anew with nearly the old error.",
+        ),
+        Mistake(
+            {"best_level": 0.05},
+            "At level 0.05 the student errs least, and x keeps the error that it has: too little is redone.",
+        ),
+        Mistake(
+            {"best_level": 0.2},
+            "At level 0.2 the sample is no better than after the plain jump, to three digits. Is the student "
+            "so bad at larger levels that nothing is gained there?",
+        ),
+        Mistake(
+            {"best_level": 0.5},
+            "Better than no refinement. Is one of the neighbours in the list better still?",
+        ),
+        Mistake(
+            {"best_level": 2.0},
+            "Close to the best of the list: compare with its neighbours.",
+        ),
+        Mistake(
+            {"four_rounds": FOUR**2},
+            "Your recursion is right, and v is a variance: the deviation is asked for.",
+        ),
+        Mistake(
+            {"four_rounds": refined_std(lambda s: 0.95 * _exact(s), 80.0, [0.2] * 3)},
+            "You counted the first jump among the four. The refinements come after it.",
+        ),
+        Mistake(
+            {"four_rounds": 0.95 * math.hypot(STD, END)},
+            "That is one jump's. What does a refinement at level 0.2 keep of its error, and what does it "
+            "add?",
+        ),
+        Mistake(
+            {"four_rounds": 0.95**5 * math.hypot(STD, END)},
+            "Five times the whole error: that would be refinement at level 0. At 0.2 a part of x is "
+            "made new, and with it a part of the error forgotten.",
+        ),
+        Mistake(
+            {"trained_gains": "sometimes"},
+            "Print the deviation after one refinement for every level of the grid, and compare with that of "
+            "the plain jump. Is any of them nearer to 0.5?",
+        ),
+    ),
+    hints=(
+        "If f is exact, f(x, s) is distributed as the data with noise of level `end`. What must be added to "
+        "make it a sample at level s?",
+        "Jump, then for each further level: add noise, jump. For the numbers iterate the variance: one line "
+        "of the statement, started with the jump's own variance.",
+        "Noise adds in variances: s² less end² is missing. For best_level compute all eight deviations and "
+        "take the one nearest to the exact one. For four_rounds iterate four times after the first jump; "
+        "for trained_gains the a of every level are the partial products of 5.4's factors.",
+    ),
+)
+
+# --- 5.9: an honest comparison ------------------------------------------------------------------------------
+
+PER_CALL = 40e-6  # seconds a sample, as in the task's table
+
+
+def _seconds(share=1.0, pairs_too=True, calls_of_pairs=None, once=True):
+    """`seconds` with one thing changed: the pairs, their calls, the training."""
+
+    def seconds(n, calls, per_call, training=0.0, pairs=0, pair_calls=0):
+        made = pairs * (pair_calls if calls_of_pairs is None else calls_of_pairs) if pairs_too else 0
+        return (training if once else training * n) * share + (n * calls + made) * per_call
+
+    return seconds
+
+
+def _from(fixed, gap):
+    """The first whole number of samples at which `gap` saved calls have paid for `fixed` seconds."""
+    return math.floor(fixed / (gap * PER_CALL)) + 1
+
+
+FIXED = 40.0 + 20_000 * 36 * PER_CALL
+PAYS, PAYS_EQUAL = _from(FIXED, 35), _from(FIXED, 9)
+RATIO = 10_000 * 36 * PER_CALL / (FIXED + 10_000 * PER_CALL)
+
+
+def _probe_cost(answer, seed):
+    per_call = uniform(seed, 1e-5, 1e-4)
+    return {
+        "seconds of a teacher, 500 samples of 18 calls": float(answer.seconds(500, 18, per_call)),
+        "of a student trained for 7 s": float(answer.seconds(500, 2, per_call, training=7.0)),
+        "of one with 3000 pairs of 12 calls": float(
+            answer.seconds(500, 1, per_call, training=7.0, pairs=3000, pair_calls=12)
+        ),
+    }
+
+
+def _cost_facts(answer, seed):
+    values = right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
+    values |= right_numbers(answer, 1e-3, ratio=RATIO)
+    return values | right_words(answer, ("holds", "fails"), claim="fails")
+
+
+COST = Task(
+    id="5.9",
+    title="Thirty-six times cheaper?",
+    kind="claim",
+    difficulty=1,
+    minutes=20,
+    points=4,
+    ids=("B18", "T48", "P23", "BS39"),
+    names=("seconds", "ratio", "pays_from", "pays_from_equal", "claim"),
+    probe=_probe_cost,
+    facts=_cost_facts,
+    reference={
+        "seconds": _seconds(),
+        "ratio": RATIO,
+        "pays_from": PAYS,
+        "pays_from_equal": PAYS_EQUAL,
+        "claim": "fails",
+    },
+    decimals=4,
+    asks={
+        "ratio": "Write down the student's seconds for 10,000 samples: training, pairs, calls. Which of them "
+        "is the largest?",
+        "pays_from": "What is paid once, and what does each sample save? Put your number, and the one before "
+        "it, into `seconds` for both.",
+        "pays_from_equal": "Which row of the teacher is no worse than 4.1, with the fewest calls? Put your "
+        "number, and the one before it, into `seconds` for both.",
+    },
+    mistakes=(
+        Mistake(
+            {"seconds": _seconds(share=0.0, pairs_too=False)},
+            "You count calls at sampling time, and the training is free. That is the claim's own mistake.",
+        ),
+        Mistake(
+            {"seconds": _seconds(pairs_too=False)},
+            "The student learned from pairs. Who made them, and with how many calls each?",
+        ),
+        Mistake(
+            {"seconds": _seconds(calls_of_pairs=1)},
+            "A pair costs as many calls as the teacher takes to make it.",
+        ),
+        Mistake(
+            {"seconds": _seconds(once=False)},
+            "Training is paid once, not for every sample.",
+        ),
+        Mistake(
+            {"ratio": 36},
+            "36 is the quotient of the calls. Ten thousand samples must carry the training as well.",
+        ),
+        Mistake(
+            {"ratio": 1 / RATIO},
+            "Your quotient stands on its head: the teacher's seconds go above the line.",
+        ),
+        Mistake(
+            {"ratio": 10_000 * 36 * PER_CALL / (40 + 10_000 * PER_CALL)},
+            "The 40 seconds are the optimiser's. The teacher also ran to make the pairs.",
+        ),
+        Mistake(
+            {"ratio": 10_000 * 36 * PER_CALL / FIXED},
+            "The student's own calls are missing in your quotient.",
+        ),
+        Mistake(
+            {"pays_from": 1},
+            "From the first sample on? At one sample the teacher takes 36 calls and the student's training "
+            "has to be paid.",
+        ),
+        Mistake(
+            {"pays_from": _from(40.0, 35)},
+            "You count the optimiser's seconds only: the pairs were made by the teacher, and cost its calls.",
+        ),
+        Mistake(
+            {"pays_from": _from(FIXED, 36)},
+            "You divide by 36 calls a sample. How many does the student save?",
+        ),
+        Mistake(
+            {"pays_from": PAYS - 1},
+            "One too few: at that number the student still takes a little longer.",
+        ),
+        Mistake(
+            {"pays_from_equal": PAYS},
+            "That is against 36 calls, which buy better samples than the student's. How many calls does the "
+            "teacher need to be no worse than the student?",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(FIXED, 7)},
+            "With 8 calls the teacher is still worse than the student: 4.8 against 4.1.",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(FIXED, 17)},
+            "18 calls are better than the student by far. Is there a cheaper setting that is no worse?",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(FIXED, 10)},
+            "You divide by the teacher's 10 calls. How many does the student save?",
+        ),
+        Mistake(
+            {"claim": "holds"},
+            "Look at your ratio for ten thousand samples: who is cheaper, and by how much?",
+        ),
+    ),
+    hints=(
+        "Two kinds of cost: what is paid once, and what is paid for each sample. Which of them does NFE "
+        "count?",
+        "Paid once: the optimiser's seconds, and the calls that made the pairs. A sample saves as many calls "
+        "as the difference of the two methods. For the second number find the row of the teacher that the "
+        "student does not beat, with the fewest calls.",
+        "Break-even is where the seconds paid once equal n times the calls saved times the seconds a call; "
+        "the answer is the next whole number. In either comparison the saved calls are one fewer than "
+        "those of the teacher's row. The ratio has both sides at n = 10,000.",
+    ),
+)
+
+TASKS = (SKIP, TARGET, LOSSES, BOUNDARY, STOP, SCHEDULE, BIAS, REFINE, COST)

@@ -1,0 +1,181 @@
+"""Claims under test: what textbooks and folklore say, each beside the experiment that decides it.
+
+A claim stands above its experiment, in `experiments.py` of its chapter's folder::
+
+    from book.claims import claim
+
+    @claim(
+        "T05",
+        source="Textbook, section 3.2",
+        says="…in our words…",
+        holds=lambda r: r["distance at 20 steps"] < 2 * r["distance at 1000 steps"],
+        verdict=False,
+        finding="…what was found, one or two sentences…",
+    )
+    def few_steps():
+        return {"distance at 20 steps": ..., "distance at 1000 steps": ...}
+
+``tests/book/test_claims.py`` runs each experiment and demands that it still decides as recorded;
+:func:`table` shows the claims of a chapter in a notebook, :func:`show` the numbers of an experiment.
+"""
+
+import html
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from book import folders
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One testable statement.
+
+    id: its id or ids (comma separated) in the list of claims of the source texts.
+    source: the text and section.
+    says: the claim in our words.
+    experiment: no arguments, returns a dict label -> number, the same on every run.
+    holds: of that dict, whether the claim holds in it.
+    verdict: what was found when it was recorded, True or False.
+    finding: the verdict in words, with the condition under which it holds.
+    """
+
+    id: str
+    source: str
+    says: str
+    experiment: Callable[[], dict]
+    holds: Callable[[dict], bool]
+    verdict: bool
+    finding: str
+
+    def __post_init__(self):
+        for name in ("id", "source", "says", "finding"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
+                raise ValueError(
+                    f"claim {self.id!r}: {name} must be a non-empty text, got {getattr(self, name)!r}"
+                )
+        if not isinstance(self.verdict, bool):
+            raise ValueError(f"claim {self.id}: verdict must be True or False, got {self.verdict!r}")
+
+    @property
+    def chapter(self) -> str:
+        """The chapter in whose folder the experiment lies, two digits."""
+        return folders.chapter_of(self.experiment.__module__)
+
+    def run(self) -> dict:
+        """The experiment's numbers (run once in a process, then kept)."""
+        return _run(self.experiment)
+
+    def decided(self) -> bool:
+        """Whether the claim holds, by the experiment run now."""
+        return bool(self.holds(self.run()))
+
+
+@cache
+def _run(experiment):
+    return experiment()
+
+
+REGISTRY: dict[str, Claim] = {}
+
+
+def claim(id: str, *, source: str, says: str, holds: Callable, verdict: bool, finding: str):
+    """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields).
+
+    Two claims on one experiment stand above it in their order.  Raises ValueError for an empty text, and for
+    an id that another experiment has.
+    """
+
+    def register(experiment):
+        new = Claim(id, source, says, experiment, holds, verdict, finding)
+        old = REGISTRY.pop(id, None)  # a module that is loaded again brings its claims again
+        if old and old.experiment.__qualname__ != experiment.__qualname__:
+            raise ValueError(f"claim {id} is registered twice: give one of them another id")
+        # decorators are applied from below: what stands above, on the same experiment, comes first
+        later = [key for key, one in REGISTRY.items() if one.experiment is experiment]
+        REGISTRY[id] = new
+        REGISTRY.update({key: REGISTRY.pop(key) for key in later})
+        return experiment
+
+    return register
+
+
+def claims(chapter: str | None = None) -> list[Claim]:
+    """The claims of a chapter ("01"), or of all chapters, in the order of their experiments.
+
+    Raises ValueError for a chapter without experiments.
+    """
+    there = folders.chapters("experiments.py")
+    if chapter is not None and chapter not in there:
+        raise ValueError(f"chapter must be one of {', '.join(there)}, got {chapter!r}")
+    for number in there:
+        if chapter in (None, number):
+            folders.module(number, "experiments")
+    return [one for one in REGISTRY.values() if chapter in (None, one.chapter)]
+
+
+class Table:
+    """Claims as a table that a notebook shows (HTML), a page can hold (Markdown) and a terminal can print."""
+
+    columns = ("claim", "source", "verdict", "what was found")
+
+    def __init__(self, rows):
+        self.rows = list(rows)
+
+    def cells(self):
+        """One tuple of texts a claim."""
+        return [
+            (f"{c.says} ({c.id})", c.source, "holds" if c.verdict else "fails", c.finding) for c in self.rows
+        ]
+
+    def markdown(self):
+        """The table in Markdown."""
+        lines = ["| " + " | ".join(self.columns) + " |", "|---" * len(self.columns) + "|"]
+        lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in self.cells()]
+        return "\n".join(lines)
+
+    def __repr__(self):
+        return "\n".join(
+            f"{verdict.upper()}: {claim}. {finding}" for claim, _, verdict, finding in self.cells()
+        )
+
+    def _repr_html_(self):
+        head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in self.columns)
+        body = "".join(
+            "<tr>"
+            + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row)
+            + "</tr>"
+            for row in self.cells()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def table(chapter: str | None = None) -> Table:
+    """The claims of a chapter, with their recorded verdicts, for display."""
+    return Table(claims(chapter))
+
+
+def show(*results: dict) -> None:
+    """Print experiments' numbers, one a line: whole ones as they are, others to four digits.
+
+    What is below 1e-9 differs between machines and prints as 'below 1e-9'.
+    """
+    for name, value in (item for result in results for item in result.items()):
+        if isinstance(value, int):
+            text = f"{value:,}"
+        else:
+            text = "below 1e-9" if abs(value) < 1e-9 else format(value, ".4g")
+        print(f"{name:52s} {text}")
+
+
+def recorded(name: str) -> dict:
+    """The results of a study too long for a notebook, read from `recorded/<name>.json` of a chapter's folder.
+
+    Its keys about and machine say what was measured, and where.  Raises ValueError for a name that is not
+    there.
+    """
+    paths = {path.stem: path for path in sorted(folders.HERE.glob("ch[0-9][0-9]/recorded/*.json"))}
+    if name not in paths:
+        raise ValueError(f"recorded results are {', '.join(paths) or 'none'}; got {name!r}")
+    return json.loads(paths[name].read_text(encoding="utf-8"))

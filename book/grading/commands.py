@@ -1,0 +1,152 @@
+"""The commands `toolkit release` and `toolkit grade`.  What they need is imported inside them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _fail(sentence) -> typer.Exit:
+    typer.echo(f"{sentence}", err=True)
+    return typer.Exit(2)
+
+
+def release(
+    folder: Annotated[Path, typer.Argument(help="Where the notebooks go; it is made.")],
+    lesson: Annotated[
+        list[str] | None, typer.Option(help="A lesson, 02; may be given again. [default: all]")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks, 2.3; may be given again.")] = None,
+    points: Annotated[list[str] | None, typer.Option(help="Other points for a task, 2.3=6.")] = None,
+    due: Annotated[str, typer.Option(help="The deadline, as students are to read it.")] = "",
+    title: Annotated[str, typer.Option(help="A line above the deadline, such as the course's name.")] = "",
+    exercises: Annotated[Path, typer.Option(help="The project's exercise notebooks.")] = Path("exercises"),
+    force: Annotated[bool, typer.Option(help="Write into a folder that holds other files.")] = False,
+):
+    """Write the exercises of a course as students get them, and release.json for `toolkit grade`."""
+    from book.grading.release import ReleaseError
+    from book.grading.release import release as write
+
+    try:
+        written = write(folder, lesson or (), due, _points(points or ()), task, title, exercises, force)
+    except (ReleaseError, ValueError) as error:
+        raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or folder} cannot be written ({error.strerror}).") from None
+    for path in written:
+        print(path)
+
+
+def _points(texts) -> dict[str, float]:
+    """{'2.3': 6.0} of ['2.3=6'].  Raises ValueError for what has not this form."""
+    found = {}
+    for text in texts:
+        task, _, number = text.partition("=")
+        try:
+            found[task] = float(number)
+        except ValueError:
+            raise ValueError(f"--points {text!r} is not understood; write --points 2.3=6") from None
+    return found
+
+
+def grade(
+    submissions: Annotated[
+        Path, typer.Argument(help="A folder or a zip, as the LMS gives it, or one notebook.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where marks and feedback go.")],
+    lesson: Annotated[
+        list[str] | None, typer.Option(help="A lesson, 02; may be given again. [default: all]")
+    ] = None,
+    released: Annotated[
+        Path | None, typer.Option("--release", help="The release.json of the course.")
+    ] = None,
+    solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
+    due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
+    lms: Annotated[
+        list[str] | None, typer.Option(help="canvas, moodle or classroom (GitHub): its file too.")
+    ] = None,
+    canvas: Annotated[Path | None, typer.Option(help="Canvas's exported gradebook, to be filled in.")] = None,
+    moodle: Annotated[Path | None, typer.Option(help="Moodle's grading worksheet, to be filled in.")] = None,
+    canvas_column: Annotated[
+        str, typer.Option(help="Canvas's column, if all lessons go into one. [default: a column a lesson]")
+    ] = "",
+    title: Annotated[str, typer.Option(help="The heading of the feedback pages.")] = "",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="How many at a time. [default: the cores]")] = -1,
+    backend: Annotated[str, typer.Option(help="loky, this machine's cores, or dask.")] = "loky",
+    scheduler: Annotated[str, typer.Option(help="Dask: the scheduler's address.")] = "",
+    isolation: Annotated[str, typer.Option(help="auto, bubblewrap or limits.")] = "auto",
+    deadline: Annotated[float | None, typer.Option(help="Seconds a cell. [default: by the solution]")] = None,
+):
+    """Grade a class: marks, reasons and a feedback page for every student.
+
+    A run that was stopped goes on where it was with the same command.  The exit code is 0 when everything was
+    graded, 1 when something could not be or was not handed in (the table says what), 2 when nothing was.
+    """
+    from book.grading import course
+    from book.grading.run import Options
+
+    options = Options(solutions, jobs, backend, scheduler, isolation, deadline)
+    try:
+        _check(options, lms or ())
+        graded = course.grade_class(
+            submissions,
+            out,
+            lessons=lesson or (),
+            release=released,
+            due=due,
+            canvas=canvas or "canvas" in (lms or ()),
+            column=canvas_column,
+            moodle=moodle or "moodle" in (lms or ()),
+            classroom="classroom" in (lms or ()),
+            title=title,
+            options=options,
+            tell=lambda sentence: typer.echo(sentence, err=True),
+        )
+    except (*course.REFUSED, ValueError) as error:
+        raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or out} cannot be written or read ({error.strerror}).") from None
+    except KeyboardInterrupt:
+        raise _fail("Stopped. What was graded is kept: the same command goes on from here.") from None
+    raise typer.Exit(_say(graded, out))
+
+
+def _say(graded, out: Path) -> int:
+    """Print what was done and what is left to look at; returns the exit code."""
+    from book.grading.text import counted
+
+    bad = [one for one in graded if one.problem]
+    flagged = [one for one in graded if one.flags or any(task.flags for task in one.tasks)]
+    students = len({one.student.key for one in graded})
+    print(f"{counted(len(graded), 'submission')} of {counted(students, 'student')}: {out / 'summary.html'}")
+    for found, what in (
+        (bad, "not graded"),
+        (flagged, "to look at"),
+        ([one for one in graded if one.late], "late"),
+    ):
+        if found:
+            names = ", ".join(one.student.name or one.student.key for one in found[:5])
+            print(f"{what}: {len(found)} ({names}{', …' if len(found) > 5 else ''})")
+    return 2 if len(bad) == len(graded) else 1 if bad else 0
+
+
+def _check(options, lms) -> None:
+    """Raise ValueError, with one sentence, for options that do not fit."""
+    from book.grading.sandbox import KINDS
+
+    for value, known, name in (
+        (options.isolation, KINDS, "--isolation"),
+        (options.backend, ("loky", "dask"), "--backend"),
+        *((one, ("canvas", "moodle", "classroom"), "--lms") for one in lms),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value} is not known; use {' or '.join(known)}.")
+    if options.backend == "dask" and not options.scheduler:
+        raise ValueError("--backend dask needs --scheduler, the address of a Dask scheduler.")
+    if options.jobs == 0 or options.jobs < -1:
+        raise ValueError(f"--jobs is {options.jobs}; give a number above 0, or -1 for all cores.")
+    if options.deadline is not None and not options.deadline > 0:
+        raise ValueError(f"--deadline is {options.deadline:g}; give seconds above 0.")

@@ -1,0 +1,232 @@
+"""Helpers for probes and facts: inputs from a seed; numbers, words, formulas and figures as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from book.lessons.task import Remark
+
+
+def normal(seed: int, *shape: int, stream: int = 0):
+    """Standard normal float64 tensor of this shape, a function of (seed, stream) only."""
+    import torch
+
+    return torch.from_numpy(np.random.default_rng([seed, stream]).standard_normal(shape))
+
+
+def uniform(seed: int, low: float, high: float, stream: int = 0) -> float:
+    """A Python float in [low, high), a function of (seed, stream) only."""
+    return float(np.random.default_rng([seed, stream, 1]).uniform(low, high))
+
+
+def number_facts(label: str = "your number") -> Callable[[Any, int], dict]:
+    """The facts of a task whose answer is one real number (a Python, numpy or torch scalar)."""
+
+    def probe(answer, seed):
+        try:
+            return {label: float(answer)}
+        except (TypeError, ValueError):
+            raise Remark(f"The answer is one number, and yours is {describe(answer)}.") from None
+
+    return probe
+
+
+def named_numbers(answer, *names) -> dict:
+    """{name: float} of the named answers, each of which is to be one number; Remark for one that is not."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = float(getattr(answer, name))
+        except (TypeError, ValueError):
+            kind = type(getattr(answer, name)).__name__
+            raise Remark(f"{name} is one number; yours is a {kind}.") from None
+    return found
+
+
+def right_or_number(number, right, tolerance):
+    """The word "right" for a right number, else the number: an exercise is handed out with what a right
+    answer prints, and must not print the answer."""
+    return "right" if abs(number - right) <= tolerance * (1 + abs(right)) else number
+
+
+def right_numbers(answer, tolerance, relative=False, **right) -> dict:
+    """{name: "right" or the number} of the named numbers; `relative`: the tolerance is a share of the right
+    one."""
+    values = named_numbers(answer, *right)
+    if not relative:
+        return {name: right_or_number(value, right[name], tolerance) for name, value in values.items()}
+    near = {name: abs(value - right[name]) <= tolerance * abs(right[name]) for name, value in values.items()}
+    return {name: "right" if near[name] else value for name, value in values.items()}
+
+
+def right_words(answer, choices, **right) -> dict:
+    """{name: "right" or the word} of the named answers, each of which is to be one of `choices`.
+
+    Raises Remark for one that is not.
+    """
+    found = {}
+    for name, wanted in right.items():
+        said = str(getattr(answer, name)).strip().lower()
+        if said not in [choice.lower() for choice in choices]:
+            shown = " or ".join(repr(choice) for choice in choices)
+            raise Remark(f"{name} is {shown}; yours is {getattr(answer, name)!r}.")
+        found[name] = "right" if said == wanted.lower() else said
+    return found
+
+
+def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Callable[[Any, int], dict]:
+    """The probe of a task whose answer is a formula: `expression_probe(a=(.1, .9), s=(.1, 1.))`.
+
+    The answer is a sympy expression (or a string that sympy reads) in symbols of these names.  It is
+    evaluated at four points drawn from the seed within the ranges, so every way of writing the same formula
+    is right.
+    """
+
+    def probe(answer, seed):
+        import sympy
+
+        try:
+            formula = sympy.sympify(answer)
+            free = {symbol.name: symbol for symbol in formula.free_symbols}
+        except (sympy.SympifyError, AttributeError, TypeError, SyntaxError):
+            raise Remark(f"The answer is a formula of sympy, and yours is {describe(answer)}.") from None
+        strange = sorted(set(free) - set(ranges))
+        if strange:
+            raise Remark(
+                f"Your formula uses {', '.join(strange)}, and may use only {', '.join(ranges)}: "
+                "which step gets rid of the rest?"
+            )
+        draws = np.random.default_rng(seed)
+        out = {}
+        for _ in range(4):
+            at = {name: float(draws.uniform(*ends)) for name, ends in ranges.items()}
+            number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
+            shown = ", ".join(f"{name} = {value:.3f}" for name, value in at.items())
+            out[f"{label} at {shown}"] = number.real if number.imag == 0 else float("nan")
+        return out
+
+    return probe
+
+
+def named_expressions(answer, seed: int, points: int, **ranges: dict) -> dict:
+    """{"name at point 1": value, ...} of the named answers that are formulas, each at the first `points`
+    points of `expression_probe`; ranges: name -> its symbols' ranges.  Remark for one that is missing."""
+    values = {}
+    for name, symbols in ranges.items():
+        if getattr(answer, name) is None:
+            raise Remark(f"{name} is None: is it still to be computed?")
+        found = list(expression_probe(**symbols)(getattr(answer, name), seed).values())[:points]
+        values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found)})
+    return values
+
+
+def read_axes(drawn) -> SimpleNamespace:
+    """What can be read from a drawing: an Axes, a Figure with one Axes, or anything that has `.axes` or
+    `.fig`.
+
+    Gives .lines ({label: (x, y)}, unlabelled lines as 'line 0', 'line 1', …), .points (scatters, {label: (n,
+    2)}), .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when
+    missing) and .legend (the texts of its legend).  Raises Remark for anything else.
+    """
+    axes = one_axes(drawn)
+    lines, points = {}, {}
+    for index, line in enumerate(axes.get_lines()):
+        label = str(line.get_label())
+        label = f"line {index}" if label.startswith("_") or not label else label
+        lines[label] = (np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float))
+    for index, cloud in enumerate(c for c in axes.collections if len(c.get_offsets())):
+        label = str(cloud.get_label())
+        label = f"points {index}" if label.startswith("_") or not label else label
+        points[label] = np.asarray(cloud.get_offsets(), float)
+    legend = axes.get_legend()
+    return SimpleNamespace(
+        lines=lines,
+        points=points,
+        xscale=axes.get_xscale(),
+        yscale=axes.get_yscale(),
+        xlabel=axes.get_xlabel().strip(),
+        ylabel=axes.get_ylabel().strip(),
+        title=axes.get_title().strip(),
+        legend=[text.get_text() for text in legend.get_texts()] if legend else [],
+    )
+
+
+def axes_values(drawn, order: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The usual values of a figure: number of lines, scales, whether axes are labelled, and the lines' data.
+
+    order: {label of a line: how to call it}; lines are then looked up by label and a missing one is said.
+    Without it, lines are taken in the order of drawing.
+    """
+    seen = read_axes(drawn)
+    values: dict[str, Any] = {
+        "number of lines": len(seen.lines),
+        "x scale": seen.xscale,
+        "y scale": seen.yscale,
+        "x axis": "labelled" if seen.xlabel else "without a label",
+        "y axis": "labelled" if seen.ylabel else "without a label",
+    }
+    if order is None:
+        order = {label: f"line {index}" for index, label in enumerate(seen.lines)}
+    for label, call in order.items():
+        if label not in seen.lines:
+            there = ", ".join(repr(name) for name in seen.lines) or "none"
+            raise Remark(f"The figure has no line labelled {label!r}; its lines are {there}.")
+        values[f"{call}, x"], values[f"{call}, y"] = seen.lines[label]
+    return values
+
+
+def error_lines(seen: SimpleNamespace, *names: str) -> dict[str, tuple]:
+    """{name: (x, y)} of the lines with these labels in what `read_axes` has read, each of three errors above
+    0.  Raises Remark for a line that is missing or other than that."""
+    for name in names:
+        if name not in seen.lines:
+            there = ", ".join(repr(label) for label in seen.lines) or "none"
+            raise Remark(f"The figure has no line labelled {name!r}; its lines are {there}.")
+        x, y = seen.lines[name]
+        if len(x) != 3 or not (y > 0).all():
+            raise Remark(
+                f"The line {name!r} needs an error above 0 for each of 3 counts; it has {len(x)} points."
+            )
+    return {name: seen.lines[name] for name in names}
+
+
+def one_axes(drawn):
+    """The one Axes of a drawing.  Raises Remark when there is none or more than one."""
+    for name in ("fig", "figure"):
+        if not hasattr(drawn, "get_lines") and hasattr(drawn, name):
+            drawn = getattr(drawn, name)
+    if hasattr(drawn, "get_lines"):
+        return drawn
+    several = drawn if isinstance(drawn, (list, tuple)) else getattr(drawn, "axes", None)
+    if several is None or not all(hasattr(axes, "get_lines") for axes in several):
+        raise Remark(f"The answer is the Axes that you drew in (ax), and yours is {describe(drawn)}.")
+    if len(several) != 1:
+        raise Remark(f"The check reads one Axes, and your figure has {len(several)}: give the one meant.")
+    return several[0]
+
+
+def describe(value) -> str:
+    """A value's type and shape in words: 'nothing', 'a tensor of shape (3, 2)', 'the number 0.5', 'a tuple of
+    2'.
+    """
+    if value is None:
+        return "nothing (None: is a return missing?)"
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, int, float, complex, np.number)):
+        return f"the number {value:.6g}" if not isinstance(value, (bool, np.bool_)) else str(value)
+    if hasattr(value, "detach") and hasattr(value, "shape"):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, (tuple, list, dict, set)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if callable(value):
+        return f"a function ({getattr(value, '__name__', type(value).__name__)})"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,91 @@
+"""What several chapters measure on and with: data with known answers, measures, two ways to break a sampler.
+
+An experiment that only one chapter needs stays in that chapter's folder.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from toolkit import VP, Mixture, distilled
+
+# --- data -----------------------------------------------------------------------------------------------
+
+RING = Mixture.ring(8)
+WIDE_RING = Mixture.ring(8, std=0.3)  # broad modes: no sample changes mode when a step does: clean orders
+
+
+def two_peaks():
+    """One-dimensional data with two unequal peaks: 30 % of N(-1, 0.15^2) and 70 % of N(0.8, 0.25^2)."""
+    return Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
+
+
+def density(mixture, alpha, sigma, points=3001, reach=9.0):
+    """(x, p(x)) of alpha x_0 + sigma eps for a one-dimensional mixture, both (points,) or (points, 1), on a
+    grid that holds all but 1e-15 of the mass.
+    """
+    sd = math.sqrt(alpha**2 * float(mixture.stds.max()) ** 2 + sigma**2)
+    mu = alpha * mixture.means[:, 0]
+    x = torch.linspace(
+        float(mu.min()) - reach * sd, float(mu.max()) + reach * sd, points, dtype=torch.float64
+    )[:, None]
+    return x, mixture.log_prob(x, alpha, sigma).exp()
+
+
+def moderate(schedule=None):
+    """(start, end): times where kappa = sigma / alpha is 5 and 0.2, away from both ends."""
+    schedule = schedule or VP()
+    return tuple(float(schedule.t_of_lam(-math.log(kappa))) for kappa in (5.0, 0.2))
+
+
+# --- measures -------------------------------------------------------------------------------------------
+
+
+def rms(difference):
+    """Root mean square over everything, of a tensor or an array."""
+    return float(torch.as_tensor(difference).double().square().mean().sqrt())
+
+
+def training_calls(name):
+    """What training a student of the digits costs, in calls of the network on one sample: a training step is
+    three for each sample (forward, and twice that backward), a teacher's or target's answer one, the critic
+    two.
+    """
+    options = distilled.OPTIONS["digits"][name]
+    shared, batch = distilled.setting("digits"), options.get("batch", 256)
+    steps = sum(np.atleast_1d(options["steps"]).tolist())
+    answers = {"progressive": 2, "consistency": 1, "consistency-distilled": 3, "guided": 2, "adversarial": 3}
+    pairs = options.get("pairs", 0) * 2 * shared.pair_steps
+    return steps * batch * (3 + answers.get(name, 0)) + pairs
+
+
+# --- broken on purpose ----------------------------------------------------------------------------------
+
+
+def mistake(loop):
+    """Mark a wrong sampler, kept to be measured: outside the registry, but usable by `sample` and
+    `exact_variance`.
+    """
+    loop.random = "rng" in loop.__code__.co_varnames[: loop.__code__.co_argcount]
+    loop.kind = "ode"
+    return loop
+
+
+class RoundedClock:
+    """A model that knows only whole steps out of T: the time is rounded before it is asked, as an
+    integer-time network asks for.
+    """
+
+    def __init__(self, model, whole=1000):
+        self.model, self.whole, self.schedule = model, whole, model.schedule
+
+    @property
+    def nfe(self):
+        return self.model.nfe
+
+    def begin(self):
+        self.model.begin()
+
+    def eps(self, x, t):
+        return self.model.eps(x, max(round(t * self.whole), 1) / self.whole)

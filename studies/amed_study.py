@@ -1,0 +1,267 @@
+"""AMED on digits, in the shape of the paper's table 2, with its controls:
+
+    python -m benchmarks.amed_study        about a quarter of an hour on one core
+
+Unconditional digits, `toolkit.distilled.teacher()` from level 20, 3 to 9 calls.  Every method's error is the
+root mean square distance to where Heun's method with 24 substeps ends, and the Fréchet distance, on noise
+that chose nothing.  Predictors are trained from three seeds.  The second part looks for settings in which a
+level chosen for each *sample* is worth more than one for each step.  Writes
+book/ch06/recorded/amed.json."""
+
+import json
+import statistics
+import time
+from functools import cache
+
+import torch
+
+from book import folders
+from toolkit import AFS, EDM, Guided, Mixture, Network, grids, initial_noise, sample
+from toolkit.amed import Predictor, amed_plugin, amed_solver, teacher_error, teacher_path, train_predictor
+from toolkit.data import digits
+from toolkit.ddim import ddim
+from toolkit.dpm_solver import dpm_solver_2, dpmpp_2m, dpmpp_3m
+from toolkit.metrics import frechet_distance
+from toolkit.multistep import ipndm, unipc
+from toolkit.networks import DIGITS_SIGMA_DATA, pretrained
+from toolkit.ode import heun
+
+PATH = folders.folder("06") / "recorded" / "amed.json"
+TOP, CALLS, SEEDS, N = 20.0, (3, 4, 5, 6, 7, 9), (0, 1, 2), 2000
+FRESH, CHOOSING = 500, 900  # seeds of the noise that measures, and of the noise that chooses a fixed time
+SCHEDULE = EDM(sigma_max=TOP)
+ONE_CALL = {
+    "DDIM": (ddim, {}),
+    "DPM-Solver++ 2M": (dpmpp_2m, {}),
+    "DPM-Solver++ 3M": (dpmpp_3m, {}),
+    "UniPC": (unipc, {}),
+    "iPNDM": (ipndm, {}),
+    # of first order on the last step, as the libraries do it with few steps
+    "DPM-Solver++ 2M, lower last": (dpmpp_2m, {"lower_last": True}),
+    "DPM-Solver++ 3M, lower last": (dpmpp_3m, {"lower_last": True}),
+    "UniPC, lower last": (unipc, {"lower_last": True}),
+}
+TWO_CALLS = {"Heun": (heun, {"variable": "sigma"}), "DPM-Solver-2": (dpm_solver_2, {})}
+LEARNED = {
+    "AMED-Solver": (amed_solver, {}, None),
+    "AMED-Plugin, DDIM": (amed_plugin, {"base": "ddim"}, "ddim"),
+    "AMED-Plugin, iPNDM": (amed_plugin, {"base": "ipndm"}, "ipndm"),
+    "AMED-Plugin, DPM-Solver++ 2M": (amed_plugin, {"base": "dpmpp_2m"}, "dpmpp_2m"),
+    # four calls a step, so with 3, 4 and 7 calls only
+    "AMED-Plugin, DPM-Solver-2": (amed_plugin, {"base": "dpm_solver_2"}, "dpm_solver_2"),
+}
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+
+
+def digits_teacher(schedule=SCHEDULE):
+    """The model of the study: chapter 5's teacher, without a label."""
+    return Network(pretrained("digits-teacher"), schedule, predicts="edm", sigma_data=DIGITS_SIGMA_DATA)
+
+
+@cache
+def moments():
+    """Mean (1, 8, 8) and standard deviation of the training digits, for the analytic first step."""
+    images, _ = digits("train")
+    mean = images.mean(0)
+    return mean, float((images - mean).std())
+
+
+def noise(n, seed):
+    """n starts (n, 1, 8, 8) at level TOP."""
+    return initial_noise(n, (1, 8, 8), seed) * TOP
+
+
+def draws(generator, n=64):
+    """A batch of starts for training."""
+    return TOP * torch.randn(n, 1, 8, 8, generator=generator)
+
+
+def two_call_grid(calls, base=None):
+    """Model and grid of a method with two calls a step (the plugin on DPM-Solver-2: four): with an odd number
+    of calls the first one is analytic.  None where the calls are not a whole number of steps."""
+    model, per_step = digits_teacher(), 4 if base == "dpm_solver_2" else 2
+    steps, left = divmod(calls + calls % 2, per_step)
+    if left:
+        return None
+    return AFS(model, *moments()) if calls % 2 else model, grids.karras(SCHEDULE, steps)
+
+
+@cache
+def truth(seed, n=N):
+    """Where the exact flow ends, from `noise(n, seed)`."""
+    return teacher_path(digits_teacher(), noise(n, seed), grids.karras(SCHEDULE, 6), 24)[-1]
+
+
+def rmse(x, seed=FRESH):
+    """Root mean square distance to the exact ends."""
+    return float((x - truth(seed, len(x))).square().mean().sqrt())
+
+
+def scores(x):
+    """{"rmse", "frechet"} of images made from `noise(N, FRESH)`."""
+    return {"rmse": round(rmse(x), 4), "frechet": round(frechet_distance(x), 3)}
+
+
+def always(share):
+    """A predictor that says `share` at each step, for each sample."""
+    predictor = Predictor()
+    with torch.no_grad():
+        predictor.body[2].bias[0] = torch.logit(torch.tensor(share))
+    return predictor.eval()
+
+
+def best_fixed(calls):
+    """The one share of all steps that errs least on noise of its own."""
+    model, times = two_call_grid(calls)
+    start = noise(500, CHOOSING)
+
+    def error(share):
+        return rmse(sample(amed_solver, model, start, times, predictor=always(share)).x, CHOOSING)
+
+    return min(SHARES, key=error)
+
+
+def trained(calls, base=None, features=160, seed=0, steps=250, **options):
+    """A predictor trained for this number of calls."""
+    model, times = two_call_grid(calls, base)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        predictor = Predictor(features)
+    return train_predictor(predictor, model, times, draws, base=base, steps=steps, seed=seed, **options)
+
+
+def untrained_rows(calls):
+    """Every solver without training, with and without an analytic first step."""
+    start, model, rows = noise(N, FRESH), digits_teacher(), {}
+    for name, (solver, options) in ONE_CALL.items():
+        rows[name] = scores(sample(solver, model, start, grids.karras(SCHEDULE, calls), **options).x)
+        analytic = AFS(model, *moments())
+        more = grids.karras(SCHEDULE, calls + 1)
+        rows[f"{name}, analytic start"] = scores(sample(solver, analytic, start, more, **options).x)
+    model, times = two_call_grid(calls)
+    for name, (solver, options) in TWO_CALLS.items():
+        rows[name] = scores(sample(solver, model, start, times, **options).x)
+    share = best_fixed(calls)
+    fixed = sample(amed_solver, model, start, times, predictor=always(share)).x
+    rows["best fixed time"] = scores(fixed) | {"share": share}
+    for name, (solver, options, base) in LEARNED.items():
+        if base is not None and two_call_grid(calls, base):
+            model, times = two_call_grid(calls, base)
+            rows[f"{name}, untrained"] = scores(sample(solver, model, start, times, **options).x)
+    return rows
+
+
+def learned_rows(calls):
+    """Every learned solver from three seeds, and AMED-Solver without features and with the paper's greedy
+    training."""
+    start, rows = noise(N, FRESH), {}
+    wanted = {name: (solver, options, dict(base=base)) for name, (solver, options, base) in LEARNED.items()}
+    wanted["AMED-Solver, no features"] = (amed_solver, {}, dict(features=0))
+    wanted["AMED-Solver, greedy"] = (amed_solver, {}, dict(greedy=True))
+    wanted["AMED-Plugin, iPNDM, greedy"] = (amed_plugin, {"base": "ipndm"}, dict(base="ipndm", greedy=True))
+    for name, (solver, options, how) in wanted.items():
+        if not two_call_grid(calls, how.get("base")):
+            continue
+        model, times = two_call_grid(calls, how.get("base"))
+        runs = [trained(calls, seed=seed, **how) for seed in SEEDS]
+        made = [sample(solver, model, start, times, predictor=run.net, **options).x for run in runs]
+        each = [scores(x) for x in made]
+        rows[name] = {
+            key: round(statistics.mean(score[key] for score in each), 4) for key in ("rmse", "frechet")
+        } | {"each": each, "seconds": round(statistics.mean(run.seconds for run in runs))}
+    return rows
+
+
+# --- does it pay to look at the sample? ---------------------------------------------------------------------
+
+
+def built_mixture():
+    """Two clusters so far apart that no start lies between them, one three times as wide as the other: the
+    best level of a step is another for each."""
+    return Mixture([1, 1], [[-60.0, 0.0], [60.0, 0.0]], [1.0, 0.3])
+
+
+def built_starts(generator, n=128, level=3.0):
+    """n starts (n, 2) of `built_mixture` at this level."""
+    mixture = built_mixture()
+    rows = torch.randint(2, (n,), generator=generator)
+    spread = torch.hypot(mixture.stds[rows].float(), torch.tensor(level))
+    return mixture.means[rows].float() + spread[:, None] * torch.randn(n, 2, generator=generator)
+
+
+def labelled_starts(generator, n=64):
+    """Starts of digits with a label for each."""
+    return draws(generator, n), torch.randint(10, (n,), generator=generator)
+
+
+SAMPLE_SETTINGS = {  # name -> model, grid, starts, guidance scale or None, substeps of the teacher
+    "a mixture built for it": (
+        built_mixture().model(EDM(sigma_max=10.0)),
+        [3.0, 0.05],
+        built_starts,
+        None,
+        16,
+    ),
+    "digits": (digits_teacher(), grids.karras(SCHEDULE, 2).tolist(), draws, None, 4),
+    "digits with labels": (digits_teacher(), grids.karras(SCHEDULE, 2).tolist(), labelled_starts, None, 4),
+    "digits guided, w = 4": (digits_teacher(), grids.karras(SCHEDULE, 2).tolist(), labelled_starts, 4.0, 4),
+}
+
+
+def sample_row(name, seeds=SEEDS, steps=250):
+    """AMED-Solver with the time alone learned, from features and without: error at the end of the flow, root
+    mean square and median over samples, and the share r of the first step."""
+    model, times, draw, scale, substeps = SAMPLE_SETTINGS[name]
+    fresh = draw(torch.Generator().manual_seed(77), 1000)
+    start, label = fresh if isinstance(fresh, tuple) else (fresh, None)
+    model = Guided(model, 0, scale) if scale else model
+    judge = model if label is None else model.with_label(label)
+    end = teacher_path(judge, start, times, 200 if start.ndim == 2 else 48)[-1]
+    _, seen = judge.eps_and_features(start, times[0])
+
+    def errors(x):
+        distance = (x - end).square().flatten(1).mean(1).sqrt()
+        return round(float(distance.square().mean().sqrt()), 4), round(float(distance.median()), 4)
+
+    row = {"untrained": errors(sample(amed_solver, judge, start, times).x)[0]}
+    for kind, features in (("features", seen.shape[1]), ("no features", 0)):
+        each, shares = [], []
+        for seed in seeds:
+            with torch.random.fork_rng([]):
+                torch.manual_seed(seed)
+                predictor = Predictor(features, direction_range=0.0, level_range=0.0)
+            run = train_predictor(predictor, model, times, draw, steps=steps, substeps=substeps, seed=seed)
+            each.append(errors(sample(amed_solver, judge, start, times, predictor=run.net).x))
+            shares.append(run.net(seen if features else None, *times[:2], len(start))[0])
+        rms, median = (round(statistics.mean(column), 4) for column in zip(*each))
+        row[kind] = {"rmse": rms, "median": median, "each": [error[0] for error in each]}
+        row[kind]["spread of r"] = [round(float(share.std()), 4) for share in shares]
+        if name == "a mixture built for it":
+            wide = start[:, 0] < 0
+            row[kind]["r by cluster"] = [round(float(shares[0][rows].mean()), 3) for rows in (wide, ~wide)]
+    return row
+
+
+def main():
+    """Run everything and write the record."""
+    torch.set_num_threads(1)
+    began, found = time.time(), {"top": TOP, "n": N, "seeds": list(SEEDS)}
+    found["sample"] = {name: sample_row(name) for name in SAMPLE_SETTINGS}
+    found["teacher error"] = {
+        str(calls): {
+            str(k): round(teacher_error(digits_teacher(), noise(500, FRESH), two_call_grid(calls)[1], k), 4)
+            for k in (2, 4, 8)
+        }
+        for calls in CALLS
+    }
+    found["table"] = {}
+    for calls in CALLS:
+        found["table"][str(calls)] = untrained_rows(calls) | learned_rows(calls)
+        for name, row in found["table"][str(calls)].items():
+            print(calls, name, row["rmse"], row["frechet"], flush=True)
+        PATH.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"{time.time() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The book's own exercises: what is committed is what the solutions give; unsolved fails at each check."""
+
+from pathlib import Path
+
+import pytest
+
+from book.lessons import record, registry
+from book.lessons.building import build
+from tests.book.lessons.test_plugin import nbval, summary
+
+ROOT = Path(__file__).parents[3]
+SOLUTIONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_what_is_committed_is_what_the_solution_gives(path):
+    # The build runs the solution, and refuses one whose checks do not all pass.
+    stale = [
+        file.name
+        for file, text in build(path).items()
+        if not file.is_file() or file.read_text("utf8") != text
+    ]
+    assert not stale, f"run toolkit build: {stale}"
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_an_unsolved_exercise_fails_at_each_check_and_only_there(path):
+    code, output = nbval(ROOT / "exercises" / path.name)
+    tasks = [cell.task for cell in record.load(path.name[:2]).cells]
+    failed = summary(output)
+    assert code == 1
+    assert list(failed) == [f"task {task}" for task in tasks], output
+    for task in tasks:
+        assert failed[f"task {task}"].startswith(f"{task} not tried. "), failed
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_a_solved_exercise_passes(path):
+    code, output = nbval(path)
+    assert code == 0, output
+
+
+def test_every_lesson_has_its_notebooks():
+    ours = [lesson for lesson in registry.lessons() if registry.folder_of(lesson).parent == registry.HERE]
+    assert {path.name[:2] for path in SOLUTIONS} >= set(ours) - {"00"}  # 00 is a warm-up within its chapter

@@ -1,0 +1,99 @@
+"""Every task of every lesson: the right answer passes, each wrong one is rejected with its own sentence.
+
+A new lesson is tested by existing: everything here loops over the registry.  The small lesson of the fixtures
+is tested like the book's own, apart from what the book promises of its lessons.
+"""
+
+import importlib.util
+
+import pytest
+
+from book.lessons import KINDS, CheckFailed, NotTried, check, registry
+from book.lessons.diagnose import diagnose, full_answer
+from book.lessons.task import Made
+from tests.book.lessons import lesson_99
+
+pytestmark = pytest.mark.usefixtures("lesson99")
+
+
+def _fixture_tasks():
+    spec = importlib.util.spec_from_file_location("tasks_99", lesson_99.FIXTURES / "ch99" / "tasks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(module.TASKS)
+
+
+LESSONS = [lesson for lesson in registry.lessons() if registry.folder_of(lesson).parent == registry.HERE]
+TASKS = [task for lesson in LESSONS for task in registry.tasks(lesson).values()] + _fixture_tasks()
+WRONG = [(task, index) for task in TASKS for index in range(len(task.mistakes))]
+
+
+def _id(value):
+    return getattr(value, "id", None) or str(value)
+
+
+@pytest.fixture(params=TASKS, ids=_id)
+def task(request):
+    return request.param
+
+
+def _made(task, answer):
+    """The answer as a student would hand it to the check: (positional, named)."""
+    answer = full_answer(task, answer)
+    if task.names:
+        return (), {
+            name: value.make() if isinstance(value, Made) else value for name, value in answer.items()
+        }
+    return (answer.make() if isinstance(answer, Made) else answer,), {}
+
+
+@pytest.mark.parametrize("task, index", WRONG, ids=_id)
+def test_every_mistake_is_rejected_with_its_own_sentence(task, index, capsys):
+    mistake = task.mistakes[index]
+    positional, named = _made(task, mistake.answer)
+    with pytest.raises(CheckFailed) as caught:
+        check(task.id, *positional, **named)
+    state = "not tried" if mistake.as_given else "not yet"
+    assert str(caught.value) == f"{task.id} {state}. {mistake.says}"
+    assert f"{task.id} done" not in capsys.readouterr().out
+
+
+def test_the_sentences_of_a_task_differ(task):
+    said = [mistake.says for mistake in task.mistakes]
+    assert len(set(said)) == len(said)
+    assert all("\n" not in sentence and len(sentence) <= 400 for sentence in said)
+
+
+@pytest.mark.parametrize("seeds", [(0, 1, 2), (11, 12, 13), (101, 7, 55)], ids=str)
+def test_the_right_answer_passes_for_several_seeds(task, seeds):
+    if task.reference is None:
+        pytest.skip("its values are recorded; the build checks the solution")
+    verdict = diagnose(task, task.reference, seeds)
+    assert verdict.state == "done", verdict.sentence
+
+
+def test_a_stub_is_not_tried(task):
+    with pytest.raises(NotTried):
+        check(task.id, **dict.fromkeys(task.names, ...)) if task.names else check(task.id, ...)
+
+    def stub(*args, **kwargs):
+        raise NotImplementedError
+
+    if callable(task.reference):
+        with pytest.raises(NotTried):
+            check(task.id, stub)
+
+
+def test_the_hints_are_three_and_lead_on(task):
+    assert len(task.hints) == 3 and all(len(hint.strip()) >= 10 for hint in task.hints)
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if lesson != "00"])  # 00 is a warm-up
+def test_a_lesson_is_what_the_book_promises(lesson):
+    tasks = registry.tasks(lesson).values()
+    kinds = [task.kind for task in tasks]
+    assert 7 <= len(tasks) <= 10
+    assert set(kinds) <= set(KINDS) and len(set(kinds)) >= 5
+    assert kinds.count("find-the-bug") >= 2
+    assert [task.id for task in tasks if len(task.mistakes) < 4] == []
+    assert [task.id for task in tasks if not task.ids] == []

@@ -1,0 +1,80 @@
+"""What every chapter owes its reader, read off the committed notebooks; nbval and the builder run them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from book.chapters import lint, read, words
+from book.plots import is_filler
+
+ROOT = Path(__file__).resolve().parents[3]
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+TAUGHT = [
+    path for path in CHAPTERS if path.stem[:2] != "00"
+]  # chapter 0 is a welcome, and has no length to keep
+chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+taught = pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
+
+
+def pictures(path):
+    """``(cell id, alt)`` of each picture among the outputs."""
+    return [
+        (cell.id, output.metadata.get("image/png", {}).get("alt"))
+        for cell in read(path).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+
+
+@chapter
+def test_source_keeps_the_rules(path):
+    assert lint(read(path)) == []
+
+
+@chapter
+def test_is_executed_without_errors_or_noise(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = {output.get("name", output.output_type) for cell in cells for output in cell.outputs}
+    assert not kinds & {"stderr", "error"}
+
+
+@chapter
+def test_every_picture_has_alt_text_of_its_own(path):
+    alts = [alt for _, alt in pictures(path)]
+    assert not [cell for cell, alt in pictures(path) if is_filler(alt)]
+    assert len(set(alts)) == len(alts), "two pictures with one alt text"
+
+
+@chapter
+def test_header_says_what_for_and_how_long(path):
+    head = read(path).cells[0]
+    assert head.cell_type == "markdown" and head.source.startswith("# ")
+    text = " ".join(re.sub(r"[*|]", " ", head.source).lower().split())
+    assert "after this chapter you can" in text and "you need" in text
+    assert "goes with" in text or "accompanies" in text, "the textbook's sections"
+    assert re.search(r"\bread(ing)? (about )?\d+ minutes", text)
+    assert re.search(r"\brun(ning)? (under |about )?(a|\d+) (seconds|minute)", text)
+
+
+@taught
+def test_length_figures_and_widget(path):
+    source = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+    # 2,500 to 4,000 words is the aim; a tenth either way is a matter of counting.
+    assert 2250 <= words(read(path)) <= 4400
+    assert 8 <= len(pictures(path)) <= 16
+    assert "explore(" in source, "one interactive widget that is worth moving"
+
+
+@taught
+def test_asks_to_predict(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown").lower()
+    assert text.count("predict") >= 3, "predict-before-you-run questions"
+
+
+@chapter
+def test_links_inside_the_project_lead_somewhere(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    targets = [t for t in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in t]
+    assert not [t for t in targets if not (path.parent / t).exists()]

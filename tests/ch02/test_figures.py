@@ -1,0 +1,95 @@
+"""The figures of chapter 2 draw, say what they show, and the numbers that its prose quotes come out."""
+
+import re
+
+import numpy as np
+import pytest
+
+from book.ch02 import experiments, figures
+from book.plots import Picture, slope
+from toolkit import VP, grids
+
+
+def spread(eta, steps):
+    """What the widget prints as the modes' spread."""
+    return float(re.search(r"deviation of ([\d.]+)", figures.explorer(eta, steps).alt)[1])
+
+
+def test_the_widget_shows_what_its_question_asks():
+    assert spread(0.0, 20) > 0.083 and spread(1.0, 20) < 0.077
+    assert spread(0.0, 5) == pytest.approx(spread(1.0, 5), abs=0.02) and spread(0.0, 5) > 0.1
+    assert (
+        "at one point" in figures.explorer(0.0, 10).alt
+        and "at one point" not in figures.explorer(0.5, 10).alt
+    )
+
+
+def test_the_widget_draws_the_same_bytes_twice():
+    assert figures.explorer(0.5, 7).png == figures.explorer(0.5, 7).png
+
+
+def test_bundles_part_only_with_noise():
+    alt = figures.bundles().alt
+    assert re.search(r"DDIM ends in 1 of", alt)
+    assert int(re.search(r"DDPM ends in (\d)", alt)[1]) > 2
+
+
+def test_a_broken_walk_leaves_the_marginal_at_once():
+    times = grids.uniform_lambda(VP(), 20).tolist()
+    from scipy.special import ndtr
+
+    broken = [
+        experiments.kolmogorov(ndtr(row)) for row in experiments.walk_family(0.5, times, broken=True, seed=3)
+    ]
+    assert all(np.array(broken[2:]) > experiments.KS_1_PERCENT)
+    lam = VP().lam(np.array(times[1:]))
+    assert isinstance(figures.marginal_test({"broken": (lam, broken)}, experiments.KS_1_PERCENT), Picture)
+
+
+def test_three_terms_say_how_much_noise():
+    assert "noise at most 0 at eta 0" in figures.three_terms(experiments.LINEAR).alt
+
+
+def test_orders_are_one():
+    for name, (steps, errors) in experiments.orders((20, 40, 80, 160), n=60).items():
+        assert slope(steps, errors) == pytest.approx(1, abs=0.1), name
+
+
+def test_iterations_raise_the_order_of_the_round_trip():
+    for k, (calls, errors) in experiments.round_trip((100, 200, 400), (0, 1, 2)).items():
+        assert slope(calls, errors) == pytest.approx(k + 1, abs=0.25)
+
+
+def test_history_falls_twice_as_fast_as_adaptive_steps():
+    with_history = slope(*experiments.adaptive_errors((0.01, 0.003, 0.001), extrapolate=True, n=100))
+    assert with_history > 1.7
+    picture = figures.adaptive({"a": ([10, 20], [0.1, 0.05])}, {"a": figures.adaptive_steps(n=50)})
+    assert "shortest near" in picture.alt
+
+
+def test_digit_figures():
+    from toolkit.data import digits
+    from toolkit.networks import digits_model
+
+    images, labels = digits("test")
+    pick = [images[(labels == k).nonzero()[0, 0]] for k in (0, 4)]
+    model, times = digits_model(VP()), grids.quadratic(VP(), 20)
+    assert "great circle" in figures.interpolation(model, *pick, times).alt
+    assert "comes back unchanged" in figures.editing(model, pick[0], 0, 6, times, untils=(0.3, 0.9)).alt
+
+
+def test_distances_and_their_figure():
+    found = experiments.speed_and_quality(60, (1, 20), ("DDIM",))
+    floors = experiments.distance_floors(60)
+    assert [row["calls"] for row in found["DDIM"]] == [1, 20]
+    assert found["DDIM"][0]["Fréchet distance"] > found["DDIM"][1]["Fréchet distance"] > 0
+    assert experiments.knee(found["DDIM"], "Fréchet distance") in (1, 20)
+    assert "60 digits" in figures.speed_and_quality(found, floors, 60).alt
+
+
+def test_paths_bend_on_three_modes_only():
+    median = [
+        float(v)
+        for v in re.findall(r"([\d.]+) times as long", figures.bent_paths(experiments.three_modes()).alt)
+    ]
+    assert median[0] > 1.02 and median[1] == pytest.approx(1, abs=1e-3)

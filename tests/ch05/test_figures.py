@@ -1,0 +1,282 @@
+"""The figures of chapter 5 draw, say what they show, and the numbers that its prose quotes come out."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from book.ch05 import experiments, figures
+from book.claims import recorded
+from book.plots import Picture
+from book.problems import rms, training_calls
+from studies import student_options
+from toolkit import EDM, distilled, initial_noise
+from toolkit.convergence import slope
+
+
+def numbers(picture):
+    return [float(v) for v in re.findall(r"\d+\.?\d*", picture.alt)]
+
+
+def test_one_step_says_the_mean_and_the_flow_map_does_not():
+    alt = figures.why_hard(400).alt
+    spreads = [float(v) for v in re.findall(r"deviation ([\d.]*\d)", alt)]
+    assert spreads[0] > 0.8 and spreads[1] < 0.6 and spreads[2] < 0.02
+
+
+def test_slope_follows_its_law_and_grows_by_millions():
+    assert experiments.steepness(0.15) / experiments.steepness(0.3) == pytest.approx(8.6e6, rel=0.01)
+    for std in (0.15, 0.3, 0.6):
+        assert experiments.steepness(std) == pytest.approx(std * np.exp(0.5 / std**2), rel=0.01)
+    assert isinstance(figures.steepness(np.array([0.2, 0.5])), Picture)
+
+
+def test_halving_keeps_the_deviation_with_the_right_target_only():
+    assert re.search(
+        r"two-step target stays at 0.42.*literal loss falls from 0.42 to 0.0051", figures.halving().alt
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_linear_minimiser_is_what_draws_of_pairs_give(seed):
+    """The slope at the first levels by least squares on drawn pairs."""
+    s = experiments.rising(10)
+    x0 = 0.5 * initial_noise(200_000, 1, seed, dtype=torch.float64)
+    z = initial_noise(200_000, 1, seed + 100, dtype=torch.float64)
+    slopes = [1.0]
+    for low, high in zip(s[:-1], s[1:]):
+        x, y = x0 + high * z, slopes[-1] * (x0 + low * z)
+        slopes.append(float((x * y).sum() / x.square().sum()))
+    assert np.allclose(slopes, experiments.linear_slopes(10), rtol=0.02)
+
+
+def test_bias_is_of_first_order_on_a_gaussian_only():
+    for counts, errors in experiments.bias_by_levels().values():
+        assert slope(counts[3:], errors[3:]) == pytest.approx(1, abs=0.05)
+    found = experiments.minimisers_on_two_peaks((80, 320))
+    ratio = found["RMS to the flow map, 80 levels"] / found["RMS to the flow map, 320 levels"]
+    assert ratio == pytest.approx(1.6, abs=0.05)
+    wide = experiments.wide_modes()
+    assert wide["wide peaks, 80 levels"] / wide["wide peaks, 320 levels"] == pytest.approx(3.2, abs=0.1)
+
+
+def test_the_haze_of_the_ring_is_not_the_bias():
+    found = experiments.bias_between_neighbours((160, 640))
+    values = [found[f"minimiser of {m} levels: between modes, %"] for m in (160, 640)]
+    assert values == pytest.approx([5.7, 3.4], abs=0.2)
+    assert found["pseudo-Huber, 160 levels: between modes, %"] < 1
+    few, many = (
+        experiments.spread(recorded("student_options")["levels"][n], "between") for n in ("80", "640")
+    )
+    assert few[0] == pytest.approx(25, abs=0.5) and many[0] == pytest.approx(26, abs=0.5)
+    assert abs(many[0] - few[0]) < few[1], "less than the seeds differ"
+    shown = experiments.ring_students()
+    assert max((v, k) for k, v in shown.items() if "between" in k)[1].startswith("CT")
+
+
+def test_a_better_solver_teaches_in_fewer_levels():
+    found = experiments.teachers_and_training((10, 20, 40))
+    orders = {name: slope(*row) for name, row in found.items()}
+    shown = experiments.with_a_teacher()
+    assert shown["distillation, Heun steps: 80 levels"] < 0.01 * shown["training: 80 levels"]
+    assert (
+        orders["distillation, Heun steps"] > 1.9 > 1 > orders["distillation, DDIM steps"] > orders["training"]
+    )
+
+
+def test_curves_of_the_options():
+    assert "0.35" in figures.gradients().alt and figures.metrics().alt.startswith("share of the left peak")
+    decays = experiments.averages()
+    ends = [v for k, v in decays.items() if k.startswith("deviation")]
+    assert max(ends) - min(ends) < 1e-3
+    assert decays["sweeps, decay 0.99"] == pytest.approx(10 * decays["sweeps, decay 0"], rel=0.1)
+
+
+def test_a_second_step_helps_between_modes_and_not_on_one_gaussian():
+    found = experiments.refinement((40,))
+    assert min(found["two peaks, 40 levels"][1]) == pytest.approx(0.57, abs=0.03)
+    assert min(found["one Gaussian, 40 levels"][1]) > 0.99
+    assert isinstance(figures.refinement(), Picture)
+
+
+@pytest.mark.parametrize("data", ["ring", "digits"])
+def test_the_widget_draws_every_student_and_the_same_bytes_twice(data):
+    picture = figures.jumps(2, data)
+    assert all(name in picture.alt for name in ("regression", "progressive", "adversarial", "reflow"))
+    figures._digit_jumps.cache_clear()
+    assert picture.png == figures.jumps(2, data).png
+    assert picture.alt != figures.jumps(5, data).alt
+
+
+def test_students_of_the_ring_are_far_better_than_one_step_of_ddim():
+    found = experiments.ring_students()
+    one_step = rms(experiments.ring_jumps("teacher") - experiments.ring_ends()[1])
+    for name in experiments.RING_STUDENTS:
+        assert found[f"{experiments.called(name)}: from the flow map"] < 0.6 * one_step
+    assert isinstance(figures.ring_students(), Picture)
+
+
+def test_reflow_straightens():
+    found = experiments.reflow_on_ring()
+    before, after = (found[f"all lengths / all chords, {name}"] for name in ("before", "after one reflow"))
+    assert before == pytest.approx(1.75, abs=0.05) and after < 1.05
+    exact = experiments.path_lengths()
+    assert exact["all lengths / all chords, rectified flow"] == pytest.approx(before, abs=0.05)
+    assert exact["median length / chord, rectified flow"] == pytest.approx(2, abs=0.1)
+    assert exact["all lengths / all chords, VP"] == pytest.approx(1.2, abs=0.05)
+    assert "40 paths" in figures.reflow_paths().alt
+
+
+def test_guidance_and_the_sheet_of_students():
+    alt = figures.guidance((1.0, 2.0)).alt
+    assert "guided student" in alt and "not trained" not in alt
+    far = figures.all_students(4).alt
+    assert "teacher, 36 calls" in far and "CT" in far and "CD" in far
+
+
+def test_training_is_counted_as_it_happens():
+    """Two steps of each method: calls of student and teacher as `training_calls` assumes, in samples."""
+    from toolkit import distill
+
+    shared = distilled.setting("digits")
+    images, labels = shared.data[:64], shared.labels[:64]
+    options = dict(labels=labels, steps=2, batch=8)
+    student = shared.fresh(0, distill.ConsistencyModel)
+    distill.train_consistency(student, images, levels=(4, 4), **options)
+    assert student.nfe == 2 * 2
+    student, teacher = shared.fresh(0, distill.ConsistencyModel), distilled.teacher()
+    distill.train_consistency(student, images, teacher=teacher, levels=(4, 4), **options)
+    assert (student.nfe, teacher.nfe) == (2 * 2, 2 * 2)
+    student, teacher = shared.fresh(0), distilled.teacher()
+    distill.distill_progressively(student, teacher, images, rounds=(2,), labels=labels, steps=(2,), batch=8)
+    assert (student.nfe, teacher.nfe) == (2, 2 * 2)
+
+
+def test_break_even_is_where_the_bills_are_equal_at_equal_quality():
+    study = recorded("distillation")
+    distance = lambda rows, *at: experiments.spread(rows, *at, "unconditional")[0]  # noqa: E731
+    found = experiments.break_even()
+    for name in experiments.ONE_STEP:
+        way, calls = experiments.equals(name)
+        n, goal = found[f"{experiments.called(name)}, against {way}"], distance(study["digits"][name], "1")
+        assert training_calls(name) + n == pytest.approx(calls * n, rel=1e-3)
+        assert distance(study["teacher"][way]) <= goal
+        cheaper = [w for w in study["teacher"] if experiments.teacher_calls(w) < calls]
+        assert all(distance(study["teacher"][w]) > goal for w in cheaper)
+    assert [experiments.equals(n)[1] for n in experiments.ONE_STEP] == [36, 18, 36, 36, 36, 18]
+    distilled = study["digits"]["consistency-distilled"]
+    mean, half = experiments.spread(distilled, "1", "unconditional")
+    assert mean < distance(study["teacher"]["DDIM 18"]) < mean + half
+
+
+def test_quality_per_second_changes_sides_between_the_panels():
+    found = experiments.quality_per_second((10**3, 10**5, 10**6))
+    for n, wins in ((10**3, False), (10**5, False), (10**6, True)):
+        for name in experiments.ONE_STEP:
+            way = experiments.equals(name)[0]
+            assert (found[n][experiments.called(name)][0] < found[n][way][0]) is wins
+    million = found[10**6]
+    assert max(million[name][0] for name in ("regression", "adversarial")) < million["Heun 18"][0] / 3
+    assert found[10**3]["Heun 18"][0] < 1 < 60 < found[10**3]["regression"][0]
+    assert "1,000,000" in figures.quality_per_second().alt
+
+
+def test_goals_met_and_missed_are_those_of_the_text():
+    free = {name: pair[0] for name, pair in experiments.gains().items()}
+    assert {name for name, gain in free.items() if gain < 25} == {"CD", "reflow", "progressive"}
+    assert [round(free[n]) for n in ("regression", "CT", "adversarial")] == [32, 31, 39]
+    assert [int(free[n]) for n in ("CD", "reflow", "progressive")] == [19, 17, 15]
+    classed = [pair[1] for pair in experiments.gains().values()]
+    assert 9 < min(classed) and 24 < max(classed) < 25
+    ratio = experiments.distance_ratio
+    assert ratio("progressive", "DDIM 18", "unconditional") == pytest.approx(1.3, abs=0.05)
+    assert ratio("progressive", "Heun 18", "unconditional") == pytest.approx(2.7, abs=0.05)
+    ways, keys = ("DDIM 18", "Heun 18"), ("unconditional", "conditional")
+    assert all(ratio("consistency", way, key) < 2 for way in ways for key in keys)
+    assert 6 < experiments.label_ratios()["least"] and experiments.label_ratios()["largest"] < 21.5
+
+
+def test_the_floor_of_the_ring_is_within_chance():
+    floor, apart = recorded("distillation")["ring"]["floor"], experiments.floor_of_the_ring()
+    assert apart["least"] < 0.025 and apart["largest"] > 0.039 and floor < 0.06
+
+
+def test_copies_with_noise_are_found_and_students_make_none():
+    found = experiments.copies()
+    shares = [found[f"training digits + noise {a:g}"][0] for a in (0.05, 0.1, 0.15, 0.2, 0.27)]
+    assert np.allclose(shares, [100, 89, 26, 3, 0], atol=3)
+    share, middle, least = found["digits held out"]
+    assert (share, middle, least) == pytest.approx((0, 1.04, 0.57), abs=0.01)
+    assert found["CT"] == pytest.approx((0, 1.10, 0.57), abs=0.02)
+    assert found["regression"] == pytest.approx((0, 1.22, 0.62), abs=0.02)
+    assert found["CT"][2] > least and found["regression"][2] > least
+    assert found["regression, from its teacher's samples"][1] > middle
+
+
+def test_the_table_holds_what_was_recorded():
+    study, text = recorded("distillation"), experiments.student_table()
+    for name in experiments.ONE_STEP:
+        mean, half = experiments.spread(study["digits"][name], "1", "unconditional")
+        (line,) = [line for line in text.splitlines() if line.split("  ")[0] == experiments.called(name)]
+        assert f"{mean:.2f} ± {half:.2f}" in line
+
+
+def test_rounding_to_many_bits_changes_nothing_and_to_few_much():
+    found = experiments.bits(50)
+    assert found["one step, 8 bits"] < 0.05 < found["one step, 4 bits"]
+    network = distilled.teacher().network
+    same = experiments.rounded_weights(network, 24)
+    x = initial_noise(4, (1, 8, 8), 0)
+    c = torch.zeros(4)
+    assert torch.allclose(network(x, c), same(x, c), atol=1e-3)
+    assert EDM().end == experiments.SCHEDULE.end
+
+
+@pytest.mark.parametrize(
+    "name, seed", [("CD, weight 1/σ²+1/d²", 0), ("CD, uniform weight", 0), ("CT, gradient through", 5)]
+)
+def test_the_study_of_options_comes_out_again(name, seed):
+    """The same seed, or another, to within what machines and seeds differ by."""
+    mean, half = experiments.spread(recorded("student_options")["consistency"][name], "rms")
+    assert student_options.consistency_scores(name, seed)["rms"] == pytest.approx(mean, abs=0.05 + half)
+
+
+def test_the_study_of_options_is_whole():
+    study = recorded("student_options")
+    assert set(study["consistency"]) == set(student_options.CONSISTENCY)
+    assert set(study["critic"]) == {f"{w:g}" for w in student_options.CRITIC}
+    assert all(len(rows) == 3 for group in ("consistency", "critic") for rows in study[group].values())
+    assert set(study["longer"]) == set(student_options.LONGER)
+    assert set(study["levels"]) == {f"{n}" for n in student_options.LEVELS}
+    assert "CT, target averaged, 2000 steps" in experiments.option_table()
+    assert "critic's weight 10 " in experiments.option_table("critic")
+    assert "CT, 10 to 80 levels" in experiments.option_table("levels")
+    assert 1e-6 < study["seconds a call"] < 1e-3
+
+
+def test_a_critic_of_some_weight_delays_and_a_smaller_one_does_nothing():
+    rows = {
+        name: experiments.spread(rows, "between")
+        for name, rows in recorded("student_options")["critic"].items()
+    }
+    assert rows["0"][1] > 5 and all(abs(rows[w][0] - rows["0"][0]) < rows["0"][1] for w in ("0.3", "1"))
+    assert rows["10"][0] > 28 and rows["10"][1] < 1
+    alone = sorted(row["between"] for row in recorded("student_options")["critic"]["0"])
+    assert [round(v) for v in alone] == [13, 21, 29]
+    assert student_options.critic_scores(0.0, 1)["between"] == pytest.approx(12.8, abs=4)
+
+
+def test_the_average_arrives_later():
+    longer = recorded("student_options")["longer"]
+    plain, average = (experiments.spread(longer[name], "rms")[0] for name in student_options.LONGER)
+    assert plain == pytest.approx(average, abs=0.01)
+
+
+def test_guided_distances_are_the_recorded_ones():
+    found = experiments.guided_excess()
+    assert 10 < found["1"][0] and found["1"][2] < 35
+    assert -1 < found["2"][0] and found["2"][2] < 3
+    assert found["3"][1] == pytest.approx(7, abs=0.5)
+    assert 7.5 < found["4"][0] and found["4"][2] < 9.5
+    assert "scale 4" in experiments.guided_table()

@@ -1,0 +1,214 @@
+"""The figures of chapter 6 draw, say what they show, and the numbers that its prose quotes come out."""
+
+import math
+import re
+
+import pytest
+import torch
+
+from book.ch06 import experiments, figures
+from book.plots import Picture
+from toolkit import sample
+from toolkit.amed import Predictor, amed_solver, best_time
+
+
+def numbers(text):
+    return [float(v) for v in re.findall(r"\d*\.\d+|\d+", text)]
+
+
+def test_of_the_four_guesses_the_arithmetic_midpoint_is_nearest():
+    alt = figures.guesses().alt
+    mean = float(re.search(r"mean direction is ([\d.]+\d)", alt)[1])
+    found = {
+        name: float(re.search(rf"{name} ([\d.]*\d)", alt)[1]) for name in experiments.GUESSES if name != "RK4"
+    }
+    assert min(found, key=lambda name: abs(found[name] - mean)) == "arithmetic midpoint"
+    errors = experiments.one_large_step()
+    assert errors["Heun"] > errors["geometric midpoint"] > errors["Euler"] > errors["arithmetic midpoint"]
+
+
+def test_circle_and_parabola_are_drawn_with_their_means():
+    picture = figures.vector_theorem()
+    assert "length 0.9" in picture.alt and len(picture.axes) == 2
+
+
+def test_components_rank_one_way_and_distances_another():
+    found = experiments.shapes()
+    vp, edm = found["VP coordinates"], found["EDM, from 80"]
+    assert vp[0][0] > 300 * edm[0][0] and vp[1][0] < edm[1][0] and edm[1][1] < 0.3 * edm[1][0]
+    assert "600 times smaller" in figures.components().alt
+
+
+def test_distance_from_the_plane_of_a_planar_path():
+    """A path in a plane is off its line and not off its plane; a helix is off both."""
+    u = torch.linspace(0, 3, 50, dtype=torch.float64)
+    circle = torch.stack([u.cos(), u.sin(), 0 * u], 1)[:, None]
+    helix = torch.stack([u.cos(), u.sin(), u], 1)[:, None]
+    assert experiments.off_the_plane(circle, 1) > 0.1 > 1e-9 > experiments.off_the_plane(circle, 2)
+    assert experiments.off_the_plane(helix, 2) > 0.02
+    assert experiments.length_over_chord(circle) == pytest.approx(3 / (2 - 2 * math.cos(3)) ** 0.5, rel=1e-3)
+
+
+def test_the_prediction_moves_along_few_directions():
+    one, two, off, bent, flat, turned = experiments.prediction_path().values()
+    assert 0.9 < one < two < 1 and 0.75 < bent < 0.87 and bent < flat < 0.97
+    assert 0.08 < off < 0.13 and 0.25 < turned < 0.35
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_best_time_moves_away_from_the_middle_where_the_data_appear(seed):
+    model = experiments.TRIANGLE.model(experiments.WIDE)
+    high = best_time(model, experiments.starts(experiments.TRIANGLE, 10.0, 32, seed), 10.0, 3.7)[0]
+    low = best_time(model, experiments.starts(experiments.TRIANGLE, 1.2, 32, seed), 1.2, 0.29)[0]
+    assert (high - 0.5).abs().max() < 0.02 and low.median() < 0.45 and low.std() > 5 * high.std()
+    assert isinstance(figures.best_times(n=16), Picture)
+
+
+def test_the_failure_has_slope_two_and_is_small_at_large_steps():
+    found = experiments.failure()
+    for kind in ("best r, Euler's line", "best r, exact trajectory", "r = 1/2: DPM-Solver-2"):
+        assert found[f"slope, {kind}"] == pytest.approx(2, abs=0.2)
+    ends = {k.split(", ", 1)[1]: v for k, v in found.items() if k.startswith("at a tenth")}
+    assert ends["r = 1/2: DPM-Solver-2"] > ends["Euler: the direction at the start"] > 0.5
+    assert ends["best r, Euler's line"] < 0.05
+    assert "log-log" in figures.failure().alt
+
+
+def test_the_error_of_one_step_is_the_residual_times_the_step():
+    model, x, end, best = experiments.one_step_truth()
+    made = sample(amed_solver, model, x, list(experiments.STEP), predictor=experiments.Exactly(best)).x
+    left = best_time(model, x, *experiments.STEP, along="euler")[1]
+    length = (end - x).norm(dim=1)
+    assert torch.allclose((made - end).norm(dim=1), left * length, atol=1e-5)
+
+
+def test_features_help_and_a_layer_norm_takes_them_away():
+    found = experiments.what_is_learned()
+    assert found["error, no features"] < 0.3 * found["error, r = 1/2"]
+    assert found["error, layer norm"] == pytest.approx(found["error, no features"], abs=0.015)
+    assert found["error, features"] < 0.65 * found["error, no features"]
+    assert found["error, exact best r"] < found["error, features"]
+    assert "diagonal" in figures.learned_and_best().alt
+    assert sum(p.numel() for p in Predictor(0).parameters()) == 195
+
+
+@pytest.mark.parametrize("number", [3, 20])
+def test_the_widget_draws_the_same_bytes_twice_and_knows_the_best(number):
+    best = float(experiments.one_step_truth()[3][number])
+    at_best, elsewhere = (figures.one_step(r, number) for r in (best, min(best + 0.3, 0.95)))
+    error = [float(re.search(r"left is ([\d.]+\d)", p.alt)[1]) for p in (at_best, elsewhere)]
+    assert error[0] < error[1]
+    assert at_best.png == figures.one_step(best, number).png
+
+
+def test_a_teacher_of_two_substeps_spoils_its_student():
+    found = experiments.biased()
+    assert (
+        found["2 substeps: the teacher, from the flow"] > 5 * found["4 substeps: the teacher, from the flow"]
+    )
+    assert (
+        found["2 substeps: the student, from the flow"]
+        > 1.5 * found["4 substeps: the student, from the flow"]
+    )
+    student, rival = "2 substeps: the student, from", "iPNDM, from the flow"
+    assert found[f"{student} its teacher"] < found["2 substeps: iPNDM, from this teacher"]
+    assert found[f"{student} the flow"] > 1.5 * found[rival]
+
+
+def test_three_calls_of_digits_in_order():
+    told = re.search(r"from it: (.*)\.$", figures.three_calls(4).alt)[1]
+    values = dict(re.findall(r"(DDIM|DPM-Solver-2|analytic start|plugin on iPNDM) ([\d.]+)", told))
+    assert float(values["DPM-Solver-2"]) > float(values["DDIM"]) > float(values["plugin on iPNDM"])
+
+
+def test_analytic_step_and_crossing():
+    assert isinstance(figures.stand_ins((80, 5)), Picture)
+    moved = experiments.analytic_runs()
+    for plain, told in zip(*list(moved.values())):
+        assert told < plain
+    found = experiments.order_misleads()
+    assert found["Heun beats DDIM from, calls"] >= found["DPM-Solver-2 beats DDIM from, calls"] > 6
+    assert isinstance(figures.crossing(), Picture)
+
+
+def test_a_last_step_of_first_order_halves_the_error_of_the_third_order_solvers():
+    found = experiments.last_step()
+    for name in ("3M", "UniPC"):
+        assert (
+            found[f"{name}, 6 calls, first order at the end"] < 0.65 * found[f"{name}, 6 calls, full order"]
+        )
+    assert found["iPNDM, 6 calls, first order at the end"] > found["iPNDM, 6 calls, full order"]
+
+
+def test_the_best_times_of_digits_differ_little():
+    found = experiments.digit_times()
+    first, second = (
+        [found[f"step {i}: best r, {p} of samples below"] for p in ("10%", "90%")] for i in (1, 2)
+    )
+    assert 0.3 < first[0] < first[1] < 0.42 and 0.07 < second[0] < second[1] < 0.14
+    assert all(1 < found[f"step {i}: one r / a sample's own, error"] < 1.05 for i in (1, 2))
+
+
+def test_the_recorded_study_says_what_the_prose_says():
+    gains = experiments.gains()
+    assert gains["3 calls: plain solvers"] == pytest.approx(2.0, abs=0.1)
+    assert gains["3 calls: with analytic start"] == pytest.approx(1.4, abs=0.1)
+    assert gains["3 calls: AMED-Solver, best fixed time"] == pytest.approx(1.5, abs=0.1)
+    assert all(gains[f"{c} calls: with analytic start"] > 1 for c in (3, 4, 5, 7))
+    assert all(gains[f"{c} calls: with analytic start"] < 1 for c in (6, 9))
+    rmse, frechet = experiments.study(), experiments.study("frechet")
+    assert rmse["DPM-Solver-2"][3] / rmse["best fixed time"][3] == pytest.approx(4.2, abs=0.3)
+    assert rmse["AMED-Plugin, iPNDM, untrained"][3] / rmse["AMED-Plugin, iPNDM"][3] == pytest.approx(
+        1.4, abs=0.1
+    )
+    assert all(rmse["AMED-Plugin, iPNDM, greedy"][c] > rmse["iPNDM"][c] for c in (6, 7, 9))
+    assert all("DPM-Solver++ 2M" in min(figures.SHOWN, key=lambda n: frechet[n][c]) for c in rmse["DDIM"])
+    assert (
+        min(experiments.PAPER, key=lambda name: frechet[name][9]) == "Heun"
+        and rmse["Heun"][9] > rmse["DDIM"][9]
+    )
+    assert all(frechet[name][7] > frechet[name][3] for name in ("DPM-Solver++ 3M", "UniPC"))
+    pays = experiments.looking_pays()
+    assert all(v < 1.06 for k, v in pays.items() if "digits" in k)
+    assert pays["a mixture built for it: gain"] > 15
+    assert pays["built mixture, features: r, wide cluster"] < 0.25
+    assert pays["built mixture, features: r, narrow cluster"] > 0.28
+    assert max(v for k, v in experiments.plugged().items() if "analytic" not in k) < 1
+    for calls, name, value in ((3, "DPM-Solver++ 2M", 1.71), (4, "DPM-Solver++ 2M", 1.48)):
+        assert experiments.best_of(frechet, calls, "frechet") == (
+            pytest.approx(value, abs=0.05),
+            f"AMED-Plugin, {name}",
+        )
+    assert experiments.best_of(frechet, 9, "frechet")[1] == "Heun"
+    assert frechet["AMED-Plugin, iPNDM"][3] > frechet["AMED-Plugin, iPNDM, untrained"][3]
+    assert frechet["DPM-Solver++ 3M"][3] < frechet["AMED-Solver"][3] < frechet["AMED-Plugin, iPNDM"][3]
+    paper = sorted(experiments.PAPER, key=lambda name: experiments.PAPER[name][0])
+    assert paper == sorted(paper, key=lambda name: rmse[name][3])
+    found = experiments.targets()
+    assert (
+        found["AMED-Solver / best plain solver"] > 1.3 > found["AMED-Solver / best with analytic start"] > 1
+    )
+    assert found["AMED-Solver / best fixed time"] < 2
+    assert all(v > 1.3 for k, v in found.items() if "Plugin" in k)
+    assert all(rmse["AMED-Solver"][c] > experiments.best_of(experiments.PLAIN, c)[0] for c in (5, 6, 7, 9))
+    assert rmse["iPNDM"][3] / rmse["AMED-Plugin, iPNDM, untrained"][3] == pytest.approx(1.42, abs=0.02)
+    over = {
+        (base, c)
+        for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M")
+        for c, v in rmse[f"AMED-Plugin, {base}"].items()
+        if v > rmse[f"{base}, analytic start"][c]
+    }
+    assert over == {("DDIM", 6), ("iPNDM", 6), ("iPNDM", 9), ("DPM-Solver++ 2M", 4)}
+    for text in (
+        experiments.study_table(),
+        experiments.study_table("frechet"),
+        experiments.beside_the_paper(),
+    ):
+        assert "AMED-Plugin, iPNDM" in text and "nan" not in text
+
+
+def test_pictures_of_the_study():
+    assert numbers(figures.controls().alt)[0] == pytest.approx(
+        experiments.best_of(experiments.PLAIN, 3)[0], abs=1e-3
+    )
+    assert "RMSE at 3 calls" in figures.table_two().alt

@@ -1,1 +1,0 @@
-"""The figures of single chapters, one module a chapter; what chapters share is in `toolkit.plots`."""
