@@ -89,9 +89,10 @@ def claim(id: str, *, source: str, says: str, holds: Callable, verdict: bool, fi
 
     def register(experiment):
         new = Claim(id, source, says, experiment, holds, verdict, finding)
-        old = REGISTRY.pop(id, None)  # a module that is loaded again brings its claims again
+        old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:
             raise ValueError(f"claim {id} is registered twice: give one of them another id")
+        REGISTRY.pop(id, None)  # a module that is loaded again brings its claims again
         # decorators are applied from below: what stands above, on the same experiment, comes first
         later = [key for key, one in REGISTRY.items() if one.experiment is experiment]
         REGISTRY[id] = new

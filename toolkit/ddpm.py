@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from toolkit.models import _levels
+from toolkit.models import alpha_and_sigma
 from toolkit.noise import noise_of
 from toolkit.sampling import kept, sampler
 
@@ -35,7 +35,7 @@ def diffuse(schedule, x0, t, noise):
     """
     if noise.shape != x0.shape:
         raise ValueError(f"noise must have the shape of x0, {tuple(x0.shape)}; got {tuple(noise.shape)}")
-    alpha, sigma = _levels(schedule, x0, t)
+    alpha, sigma = alpha_and_sigma(schedule, x0, t)
     return alpha * x0 + sigma * noise
 
 
@@ -268,7 +268,7 @@ def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3, steps: int | No
     t64, s64 = t.double().cpu().numpy(), s.double().cpu().numpy()
     c_0, _, tilde = (torch.as_tensor(c).to(x0).reshape(column) for c in posterior(schedule, t64, s64))
     beta = torch.as_tensor(transition(schedule, s64, t64)[1]).to(x0).reshape(column)
-    alpha, sigma = _levels(schedule, x0, t)
+    alpha, sigma = alpha_and_sigma(schedule, x0, t)
     log_v = fraction * beta.log() + (1 - fraction) * tilde.log()
     gap = c_0 * (x0 - (x_t - sigma * eps.detach()) / alpha)
     divergence = gaussian_kl(gap, tilde, log_v)

@@ -16,16 +16,17 @@ Every one returns a `toolkit.training.Training`; `student.with_network(run.net)`
 ema, seed, progress, callback, ..., and `checkpoint` where the loop keeps nothing else between two steps:
 regress_on_pairs, distill_guidance and reflow."""
 
-import copy
 import math
 from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toolkit import grids
-from toolkit.models import Model, Network, _levels, _Wrapper, view_coefficients
+from toolkit.ddpm import diffuse
+from toolkit.models import Affine, Model, Network, Wrapper, alpha_and_sigma, view_coefficients
 from toolkit.noise import noise_of
 from toolkit.sampling import sampler
 from toolkit.training import batches, draw_times, fit, loss
@@ -73,19 +74,14 @@ def _column(values, x):
     return values.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _noised(schedule, x0, eps, t):
-    alpha, sigma = _levels(schedule, x0, t)
-    return alpha * x0 + sigma * eps
-
-
 # --- progressive distillation -----------------------------------------------------------------------------
 
 
 def ddim_step(model, x, t, s):
     """One step of DDIM (eta = 0) for each sample from its own time t to s, both (B,), x (B, ...): one
     call."""
-    alpha, sigma = _levels(model.schedule, x, t)
-    alpha_s, sigma_s = _levels(model.schedule, x, s)
+    alpha, sigma = alpha_and_sigma(model.schedule, x, t)
+    alpha_s, sigma_s = alpha_and_sigma(model.schedule, x, s)
     x0 = model.x0(x, t)
     return alpha_s * x0 + sigma_s / sigma * (x - alpha * x0)
 
@@ -95,8 +91,8 @@ def x0_that_leads(schedule, x, t, y, s):
     numbers.
 
     (y - r x) / (alpha_s - r alpha_t), r = sigma_s / sigma_t (Salimans & Ho 2022, alg. 2)."""
-    alpha, sigma = _levels(schedule, x, t)
-    alpha_s, sigma_s = _levels(schedule, x, s)
+    alpha, sigma = alpha_and_sigma(schedule, x, t)
+    alpha_s, sigma_s = alpha_and_sigma(schedule, x, s)
     ratio = sigma_s / sigma
     return (y - ratio * x) / (alpha_s - ratio * alpha)
 
@@ -143,7 +139,7 @@ def distill_progressively(
             x0, eps, label = draw(generator)
             place = 2 * torch.randint(pieces, (len(x0),), generator=generator, device=x0.device).cpu()
             t, middle, s = (times[place + k].to(x0.device) for k in range(3))
-            x = _noised(schedule, x0, eps, t)
+            x = diffuse(schedule, x0, t, eps)
             with torch.no_grad():
                 target = two_step_target(teacher.with_label(label), x, t, middle, s)
             error = student.with_label(label).x0(x, t) - target
@@ -167,7 +163,7 @@ def guided_x0(teacher, x, t, label, scale):
     return null + scale * (teacher.with_label(label).x0(x, t) - null)
 
 
-class _AtScale(_Wrapper):
+class _AtScale(Wrapper):
     """A guided student at one scale, or at one for each sample, which is cut with the batch."""
 
     def __init__(self, model, scale):
@@ -208,7 +204,7 @@ def distill_guidance(
         x0, eps, label = draw(generator)
         t = draw_times("lognormal", schedule, len(x0), generator, x0.device)
         scale = low + (high - low) * torch.rand(len(x0), generator=generator, device=x0.device)
-        x = _noised(schedule, x0, eps, t)
+        x = diffuse(schedule, x0, t, eps)
         with torch.no_grad():
             target = guided_x0(teacher, x, t, label, scale)
         error = at_scale(student.with_label(label), scale).x0(x, t) - target
@@ -242,10 +238,11 @@ class ConsistencyModel(Network):
         self.end = schedule.end if end is None else float(end)
         self._floor = schedule.sigma(self.end) / schedule.alpha(self.end)
 
-    def _composed(self, want, alpha, sigma):
+    def _affine(self, want, x, t):
+        alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         c_skip, c_out = boundary_coefficients(sigma / alpha, self._floor, self.sigma_data)
-        a, b = view_coefficients("x0", want, alpha, sigma) if want != "x0" else (0.0, 1.0)
-        return a + b * c_skip / alpha, b * c_out
+        a, b = view_coefficients("x0", want, alpha, sigma)
+        return Affine(a + b * c_skip / alpha, b * c_out)
 
 
 class FlowMap(Model):
@@ -261,8 +258,8 @@ class FlowMap(Model):
     def _view(self, want, x, t):
         self._calls[0] += 1
         x0 = self.flow.map(x, float(t), self.end) / self.schedule.alpha(self.end)
-        a, b = view_coefficients("x0", want, *_levels(self.schedule, x, t)) if want != "x0" else (0.0, 1.0)
-        return a * x + b * x0
+        to = view_coefficients("x0", want, *alpha_and_sigma(self.schedule, x, t))
+        return to.x * x + to.prediction * x0
 
 
 @sampler(order=None, nfe=lambda steps: steps, kind="jump")
@@ -360,7 +357,10 @@ def train_consistency(
     if not 1 <= levels[0] <= levels[1]:
         raise ValueError(f"levels must be two numbers of intervals, 1 <= first <= last; got {levels}")
     draw, schedule = batches(student.network, data, labels, p_uncond, batch), student.schedule
-    average = copy.deepcopy(student.network).requires_grad_(False) if target == "average" else None
+    average = None
+    if target == "average":
+        towards = get_ema_multi_avg_fn(decay)
+        average = AveragedModel(student.network, multi_avg_fn=towards).requires_grad_(False)
     step = 0
 
     def loss_of(generator):
@@ -370,32 +370,27 @@ def train_consistency(
         x0, eps, label = draw(generator)
         place = draw_intervals(times, schedule, len(x0), generator, *log_level)
         t, s = times[place].to(x0.device), times[place + 1].to(x0.device)
-        x = _noised(schedule, x0, eps, t)
+        x = diffuse(schedule, x0, t, eps)
         if teacher is None:
             again = eps if shared_noise else torch.randn(eps.shape, generator=generator, device=eps.device)
-            y = _noised(schedule, x0, again, s)
+            y = diffuse(schedule, x0, s, again)
         else:
             with torch.no_grad():
                 y = _heun_step(teacher.with_label(label), x, t, s)
         f = student.with_label(label)
         if average is not None:
-            _move_towards(average, student.network, 1 - decay)
+            average.update_parameters(student.network)
         with torch.set_grad_enabled(target == "student"):
-            wanted = (f if average is None else f.with_network(average)).x0(y, s)
+            wanted = (f if average is None else f.with_network(average.module)).x0(y, s)
         return consistency_loss(f, wanted, x, t, s, weighting=weighting, metric=metric, c=c)
 
     return fit(student.network, loss_of, steps=steps, **loop)
 
 
-@torch.no_grad()
-def _move_towards(average, network, share):
-    for mine, theirs in zip(average.parameters(), network.parameters()):
-        mine.lerp_(theirs, share)
-
-
 def _heun_step(model, x, t, s):
     """One step of Heun's method in x / alpha against sigma / alpha, each sample from its time t to its s."""
-    (alpha, sigma), (alpha_s, sigma_s) = _levels(model.schedule, x, t), _levels(model.schedule, x, s)
+    alpha, sigma = alpha_and_sigma(model.schedule, x, t)
+    alpha_s, sigma_s = alpha_and_sigma(model.schedule, x, s)
     gap = sigma_s / alpha_s - sigma / alpha
     slope = model.eps(x, t)
     euler = alpha_s * (x / alpha + gap * slope)
@@ -536,7 +531,7 @@ def distill_adversarially(
         real, eps, label = draw_real(generator)
         jump = student.with_label(label)
         with torch.no_grad():
-            fake = jump.x0(_noised(student.schedule, torch.zeros_like(eps), eps, start), start)
+            fake = jump.x0(diffuse(student.schedule, torch.zeros_like(eps), start, eps), start)
         optimizer.zero_grad()
         critic_loss(critic, real, fake, label, gamma).backward()
         optimizer.step()

@@ -18,6 +18,8 @@ def write_file(path: Path, content: str | bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode("utf8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # the content is on the disk before the name is
         os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from toolkit.models import _clock_dtype, _Labelled, _levels
+from toolkit.models import Labelled, alpha_and_sigma, clock_dtype
 
 
 class Mixture:
@@ -167,7 +167,7 @@ class Mixture:
         return log_joint, score, x0
 
 
-class MixtureModel(_Labelled):
+class MixtureModel(Labelled):
     """Exact eps, x0, score and v of a Mixture under a schedule; x is (B, d) or (B, ...) with d elements a
     sample.
     """
@@ -187,7 +187,7 @@ class MixtureModel(_Labelled):
     def log_prob(self, x, t):
         """log p_t(x), shape (B,).  Not counted as a call."""
         flat = self._rows_of(x)
-        log_joint, _, _ = self.mixture._posterior(flat, *_levels(self.schedule, flat, t))
+        log_joint, _, _ = self.mixture._posterior(flat, *alpha_and_sigma(self.schedule, flat, t))
         return torch.logsumexp(self._given_label(flat, log_joint), dim=1)
 
     def _rows_of(self, x):
@@ -197,7 +197,7 @@ class MixtureModel(_Labelled):
             raise ValueError(
                 f"x must be (B, ...) with {self.mixture.d} elements a sample, got shape {tuple(x.shape)}"
             )
-        return x.flatten(1).to(_clock_dtype(x))
+        return x.flatten(1).to(clock_dtype(x))
 
     def _given_label(self, x, log_joint):
         if self.label is None:
@@ -210,13 +210,13 @@ class MixtureModel(_Labelled):
     def eps_and_features(self, x, t):
         """eps, and as features (B, d) the predicted x0, which is where the samples are bound for."""
         eps = self.eps(x, t)
-        alpha, sigma = _levels(self.schedule, x, t)
+        alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         return eps, ((x - sigma * eps) / alpha).flatten(1)
 
     def _view(self, want, x, t):
         self._calls[0] += 1
         flat = self._rows_of(x)
-        alpha, sigma = _levels(self.schedule, flat, t)
+        alpha, sigma = alpha_and_sigma(self.schedule, flat, t)
         log_joint, score, x0 = self.mixture._posterior(flat, alpha, sigma)
         resp = torch.softmax(self._given_label(flat, log_joint), dim=1)
         if want == "score":

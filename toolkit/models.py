@@ -12,49 +12,88 @@ that the network itself was called.  x has shape (B, ...); t is a number, or a t
 """
 
 import copy
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 
 VIEWS = ("eps", "x0", "score", "v")
 
 
-def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.5):
-    """(A, B) such that  want = A x + B have,  for any two of eps, x0, score, v and EDM's raw network output
-    "edm".
+class Composition(NamedTuple):
+    """What a prediction is made of:  scale * prediction = x0 * x_0 + eps * epsilon + x * x_t."""
 
-    Each prediction obeys m have = p x0 + q eps (+ r x for "edm": Karras et al. 2022, eq. 7 and table 1, at
-    noise level sigma / alpha); with x = alpha x0 + sigma eps that is a 2 x 2 linear system, solved here by
-    Cramer's rule.
-    alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where alpha = 0, and
-    so on).
+    scale: float | torch.Tensor
+    x0: float | torch.Tensor
+    eps: float | torch.Tensor
+    x: float | torch.Tensor = 0.0
+
+
+def composition(view: str, alpha, sigma, sigma_data: float = 0.5) -> Composition:
+    """The `Composition` of x0, eps, v, score, or of EDM's raw network output "edm" (Karras et al. 2022, eq. 7
+    and table 1, at kappa = sigma / alpha: c_out F = x0 - c_skip x / alpha).
+
+    alpha, sigma: floats or tensors.  ValueError for another view.
     """
-    m, p, q, r = _composition(have, alpha, sigma, sigma_data)
+    if view == "x0":
+        return Composition(1.0, 1.0, 0.0)
+    if view == "eps":
+        return Composition(1.0, 0.0, 1.0)
+    if view == "v":
+        return Composition(1.0, -sigma, alpha)
+    if view == "score":
+        return Composition(-sigma, 0.0, 1.0)
+    if view == "edm":
+        total = sigma**2 + alpha**2 * sigma_data**2
+        return Composition(
+            scale=sigma * sigma_data / total**0.5, x0=1.0, eps=0.0, x=-(alpha * sigma_data**2) / total
+        )
+    raise ValueError(f"a prediction is one of eps, x0, v, score, edm; got {view!r}")
+
+
+class Affine(NamedTuple):
+    """The map  want = x * x_t + prediction * prediction  from one view to another."""
+
+    x: float | torch.Tensor
+    prediction: float | torch.Tensor
+
+
+def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.5) -> Affine:
+    """The `Affine` map from the prediction `have` to `want`, any two of eps, x0, score, v and "edm".
+
+    With x_t = alpha x_0 + sigma eps, the two `composition`s are a 2 x 2 linear system, solved here by
+    Cramer's rule.  alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where
+    alpha = 0, and so on).
+    """
+    given = composition(have, alpha, sigma, sigma_data)
     if have in ("x0", "edm") and want == "x0":
-        return -r, m  # needs no eps, so it holds at sigma = 0 too
-    n, u, w, y = _composition(want, alpha, sigma, sigma_data)
-    determinant = n * (alpha * q - sigma * p)
+        return Affine(-given.x, given.scale)  # needs no eps, so it holds at sigma = 0 too
+    asked = composition(want, alpha, sigma, sigma_data)
+    determinant = asked.scale * (alpha * given.eps - sigma * given.x0)
     if isinstance(determinant, float) and determinant == 0:
         raise ValueError(
             f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}"
         )
-    slope = (w * alpha - u * sigma) / determinant
-    return (u * q - w * p) / determinant + y / n - slope * r, m * slope
+    slope = (asked.eps * alpha - asked.x0 * sigma) / determinant
+    mixed = (asked.x0 * given.eps - asked.eps * given.x0) / determinant
+    return Affine(mixed + asked.x / asked.scale - slope * given.x, given.scale * slope)
 
 
-def _composition(name, alpha, sigma, sigma_data):
-    """(m, p, q, r) of  m prediction = p x0 + q eps + r x."""
-    if name == "x0":
-        return 1.0, 1.0, 0.0, 0.0
-    if name == "eps":
-        return 1.0, 0.0, 1.0, 0.0
-    if name == "v":
-        return 1.0, -sigma, alpha, 0.0
-    if name == "score":
-        return -sigma, 0.0, 1.0, 0.0
-    if name == "edm":  # c_out F = x0 - c_skip x / alpha
-        total = sigma**2 + alpha**2 * sigma_data**2
-        return sigma * sigma_data / total**0.5, 1.0, 0.0, -(alpha * sigma_data**2) / total
-    raise ValueError(f"a prediction is one of eps, x0, v, score, edm; got {name!r}")
+# A run comes back to the same times, and a batch is several runs: what depends on t alone is remembered.
+
+
+@lru_cache(maxsize=8192)
+def _view_coefficients_at(schedule, t, have, want, sigma_data):
+    """`view_coefficients` at a time t, a float."""
+    return view_coefficients(have, want, schedule.alpha(t), schedule.sigma(t), sigma_data)
+
+
+@lru_cache(maxsize=8192)
+def _clock_at(schedule, t, clock, dtype, device, _inference):
+    """What a network with this clock is told of a time t, (1,).  A tensor made in inference mode cannot serve
+    outside of it, so that the mode is one of the keys.
+    """
+    return torch.full((1,), _CLOCKS[clock](schedule, t), dtype=dtype, device=device)
 
 
 class Model:
@@ -117,7 +156,7 @@ class Model:
         raise NotImplementedError
 
 
-class _Labelled(Model):
+class Labelled(Model):
     """A model whose `label` is an attribute, None, an int or a tensor (B,)."""
 
     label = None
@@ -149,7 +188,7 @@ def _as_label(label):
     return label if label is None or isinstance(label, int) else torch.as_tensor(label)
 
 
-class Network(_Labelled):
+class Network(Labelled):
     """A network with the face of a model.
 
     network: called as network(x, c), or network(x, c, label) when a label is set; c has shape (B,), x's
@@ -186,9 +225,8 @@ class Network(_Labelled):
                 f"got {type(schedule).__name__}"
             )
         self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
-        self.clock, self._clock, self.learned_variance = clock, _CLOCKS[clock], learned_variance
+        self.clock, self.learned_variance = clock, learned_variance
         self.label, self._calls = _as_label(label), [0]
-        self._remembered = {}
 
     def _view(self, want, x, t):
         prediction = self.prediction(x, t)
@@ -233,14 +271,12 @@ class Network(_Labelled):
     def _called(self, network, x, t):
         self._calls[0] += 1
         if isinstance(t, torch.Tensor):
-            c = (
-                self._clock(self.schedule, _check_t(t, x).double())
-                .to(_clock_dtype(x))
-                .to(x.device)
-                .expand(len(x))
-            )
+            c = _CLOCKS[self.clock](self.schedule, _check_t(t, x).double())
+            c = c.to(clock_dtype(x)).to(x.device).expand(len(x))
         else:
-            c = self._clock_at(float(t), _clock_dtype(x), x.device).expand(len(x))
+            inference = torch.is_inference_mode_enabled()
+            c = _clock_at(self.schedule, float(t), self.clock, clock_dtype(x), x.device, inference)
+            c = c.expand(len(x))
         out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         if self.predicts == "edm":
             x = x * self._edm_scale(x, t)
@@ -250,22 +286,6 @@ class Network(_Labelled):
             raise ValueError(f"the network must return a tensor of shape {tuple(out_shape)}, got {got}")
         return out
 
-    def _remember(self, make, *key):
-        """make(*key), remembered: runs come back to the same times."""
-        if key not in self._remembered:
-            if len(self._remembered) >= 8192:
-                self._remembered.clear()
-            self._remembered[key] = make(*key)
-        return self._remembered[key]
-
-    def _clock_at(self, t, dtype, device):
-        """What the network is told of a time t, (1,)."""
-
-        def make(t, dtype, device, _inference):
-            return torch.full((1,), self._clock(self.schedule, t), dtype=dtype, device=device)
-
-        return self._remember(make, t, dtype, device, torch.is_inference_mode_enabled())
-
     def with_network(self, network):
         """This model with another network of the same kind in its place, such as a trained or averaged copy;
         calls go on being counted together.
@@ -274,32 +294,28 @@ class Network(_Labelled):
         relative.network = network
         return relative
 
-    def _coefficients(self, want, t):
-        """`_composed` at a time t."""
-        return self._composed(want, self.schedule.alpha(t), self.schedule.sigma(t))
-
-    def _composed(self, want, alpha, sigma):
-        """(A, B) such that  want = A x + B prediction."""
-        return view_coefficients(self.predicts, want, alpha, sigma, self.sigma_data)
+    def _affine(self, want, x, t):
+        """The `Affine` map from what the network predicts to `want`, at time t."""
+        if isinstance(t, torch.Tensor):
+            levels = alpha_and_sigma(self.schedule, x, t)
+            return view_coefficients(self.predicts, want, *levels, self.sigma_data)
+        return _view_coefficients_at(self.schedule, float(t), self.predicts, want, self.sigma_data)
 
     def _edm_scale(self, x, t):
         """c_in / alpha: the factor that brings x_t to unit variance."""
-        alpha, sigma = _levels(self.schedule, x, t)
+        alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         return 1 / (sigma**2 + alpha**2 * self.sigma_data**2) ** 0.5
 
     def _convert(self, want, prediction, x, t):
         if want == self.predicts:
             return prediction
-        if isinstance(t, torch.Tensor):
-            a, b = self._composed(want, *_levels(self.schedule, x, t))
-        else:
-            a, b = self._remember(self._coefficients, want, float(t))
-        if isinstance(a, float) and a == 0:
-            return prediction * b
-        return a * x + b * prediction
+        to = self._affine(want, x, t)
+        if isinstance(to.x, float) and to.x == 0:
+            return prediction * to.prediction
+        return to.x * x + to.prediction * prediction
 
 
-def _levels(schedule, x, t):
+def alpha_and_sigma(schedule, x, t):
     """(alpha, sigma) as floats, or for a tensor t as tensors that broadcast against x."""
     if not isinstance(t, torch.Tensor):
         t = float(t)
@@ -318,7 +334,7 @@ def _check_t(t, x):
     return t
 
 
-def _clock_dtype(x):
+def clock_dtype(x):
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
@@ -338,7 +354,7 @@ _CLOCKS = {
 }
 
 
-class _Wrapper(Model):
+class Wrapper(Model):
     """A model made from another: same schedule, same counter."""
 
     def __init__(self, model):
@@ -362,7 +378,7 @@ class _Wrapper(Model):
         return relative
 
 
-class Guided(_Wrapper):
+class Guided(Wrapper):
     """Classifier-free guidance: eps = eps_null + scale (eps_label - eps_null), two calls each (Ho & Salimans
     2022, eq. 6).
 
@@ -399,7 +415,7 @@ class Guided(_Wrapper):
         return null + self.scale * (self._conditional._view(want, x, t) - null)
 
 
-class Thresholded(_Wrapper):
+class Thresholded(Wrapper):
     """Clip the predicted x0: dynamic thresholding (Saharia et al. 2022, sec. 2.3).
 
     s = max(limit, the `quantile` of |x0| over each sample); x0 is clipped to [-s, s] and scaled by limit / s.
@@ -418,17 +434,17 @@ class Thresholded(_Wrapper):
         if self.quantile is None:
             x0 = x0.clamp(-self.limit, self.limit)
         else:
-            sizes = x0.abs().flatten(1).to(_clock_dtype(x0))  # torch.quantile knows no half precision
+            sizes = x0.abs().flatten(1).to(clock_dtype(x0))  # torch.quantile knows no half precision
             s = torch.quantile(sizes, self.quantile, dim=1).clamp(min=self.limit)
             s = s.to(x0.dtype).reshape(-1, *[1] * (x0.ndim - 1))
             x0 = x0.clamp(-s, s) * (self.limit / s)
         if want == "x0":
             return x0
-        a, b = view_coefficients("x0", want, *_levels(self.schedule, x, t))
-        return a * x + b * x0
+        to = view_coefficients("x0", want, *alpha_and_sigma(self.schedule, x, t))
+        return to.x * x + to.prediction * x0
 
 
-class AFS(_Wrapper):
+class AFS(Wrapper):
     """Analytic first step: answer the first call of a run in closed form, uncounted (Dockhorn et al. 2022,
     sec. 3.3).
 
@@ -453,9 +469,9 @@ class AFS(_Wrapper):
         if self._answered:
             return self.model._view(want, x, t)
         self._answered = True
-        alpha, sigma = _levels(self.schedule, x, t)
+        alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         eps = sigma * (x - alpha * self.mean) / (alpha**2 * self.std**2 + sigma**2)
         if want == "eps":
             return eps
-        a, b = view_coefficients("eps", want, alpha, sigma)
-        return a * x + b * eps
+        to = view_coefficients("eps", want, alpha, sigma)
+        return to.x * x + to.prediction * eps

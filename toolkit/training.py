@@ -8,18 +8,18 @@ what the network predicts.  Each piece is a function of its own: `target`, `draw
 `loss`.
 """
 
-import copy
 import hashlib
 import io
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
+from toolkit.files import write_file
 from toolkit.models import Network, view_coefficients
 from toolkit.schedules import Discrete
 
@@ -340,7 +340,9 @@ class _State:
     """All that changes during training, and its way to disk and back."""
 
     def __init__(self, net, steps, lr, betas, amp_dtype, seed):
-        self.net, self.average = net, copy.deepcopy(net).requires_grad_(False)
+        self.net = net
+        self.averaged = AveragedModel(net, multi_avg_fn=self._towards).requires_grad_(False)
+        self.averaged.n_averaged.fill_(1)  # at 0 it would take the next weights whole
         self.device, self.amp_dtype, self.step = next(net.parameters()).device, amp_dtype, 0
         self.optimizer = torch.optim.AdamW(
             net.parameters(), lr=lr, betas=betas, fused=self.device.type in ("cpu", "cuda")
@@ -361,11 +363,17 @@ class _State:
         self.scaler.update()
         self.losses[self.step] = value.detach()
         self.step += 1
-        decay = min(ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
-            for mine, theirs in zip(self.average.buffers(), self.net.buffers()):
-                mine.copy_(theirs)
+        self.decay = min(ema, (1 + self.step) / (10 + self.step))
+        self.averaged.update_parameters(self.net)
+
+    @property
+    def average(self):
+        """The network with the averaged weights."""
+        return self.averaged.module
+
+    @torch.no_grad()
+    def _towards(self, averages, weights, _count):
+        torch._foreach_lerp_(averages, weights, 1 - self.decay)
 
     def check_losses(self):
         bad = ~torch.isfinite(self.losses[: self.step])
@@ -375,8 +383,7 @@ class _State:
             )
 
     def save(self, path, settings):
-        """Write a checkpoint: digest, then content, to a file beside `path` that then takes its name in one
-        move."""
+        """Write a checkpoint: digest, then content."""
         content = io.BytesIO()
         torch.save(
             dict(
@@ -390,12 +397,7 @@ class _State:
             content,
         )
         content = content.getvalue()
-        partial = Path(f"{path}.{os.getpid()}.partial")
-        with open(partial, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        write_file(Path(path), hashlib.sha256(content).digest() + content)
 
     def load(self, path, settings):
         """Take up the state that `save` wrote; ValueError if the file is damaged or belongs to another

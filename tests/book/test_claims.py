@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from book.claims import Claim, Table, claims, table
-from book.plots import Picture
+from book import claims as module
+from book.claims import Claim, Table, claim, claims, table
 
 ALL = claims()
 
@@ -14,16 +14,13 @@ ALL = claims()
 def test_experiment_decides_as_recorded(claim):
     numbers = claim.run()
     assert numbers and all(isinstance(k, str) and math.isfinite(v) for k, v in numbers.items())
-    assert claim.decided() is claim.verdict, f"{claim.claim}: {numbers}"
-    if claim.figure is not None:
-        assert isinstance(claim.figure(numbers), Picture)
+    assert claim.decided() is claim.verdict, f"{claim.says}: {numbers}"
 
 
 def example(**changes):
     fields = dict(
         id="T00",
-        chapter="01",
-        claim="Two is more than one",
+        says="Two is more than one",
         source="Arithmetic, section 1",
         experiment=lambda: {"one": 1.0, "two": 2.0},
         holds=lambda r: r["two"] > r["one"],
@@ -38,16 +35,36 @@ def test_a_claim_runs_and_decides():
     assert example(holds=lambda r: r["two"] < r["one"]).decided() is False
 
 
-@pytest.mark.parametrize("changes", [{"chapter": "77"}, {"finding": " "}, {"verdict": "true"}, {"id": ""}])
+@pytest.mark.parametrize("changes", [{"says": ""}, {"finding": " "}, {"verdict": "true"}, {"id": ""}])
 def test_bad_record_is_one_sentence(changes):
     with pytest.raises(ValueError, match="^claim [^\n]+$"):
         example(**changes)
 
 
 def test_table_shows_claim_and_verdict_in_three_forms():
-    shown = Table([example(claim="a < b | c")])
+    shown = Table([example(says="a < b | c")])
     assert "a &lt; b" in shown._repr_html_() and 'scope="col"' in shown._repr_html_()
     assert "a < b \\| c (T00)" in shown.markdown()
     assert repr(shown).startswith("HOLDS: a < b")
     with pytest.raises(ValueError, match="chapter must be one of"):
         table("99")
+
+
+def test_claims_stand_above_their_experiment_in_order(monkeypatch):
+    monkeypatch.setattr(module, "REGISTRY", {})
+    fields = dict(source="s", holds=bool, verdict=True, finding="f")
+
+    @claim("A", says="one", **fields)
+    @claim("B", says="two", **fields)
+    @claim("C", says="three", **fields)
+    def numbers():
+        return {"one": 1.0}
+
+    @claim("D", says="four", **fields)
+    def others():
+        return {"two": 2.0}
+
+    assert list(module.REGISTRY) == ["A", "B", "C", "D"]
+    assert numbers() == {"one": 1.0}
+    with pytest.raises(ValueError, match="claim A is registered twice"):
+        claim("A", says="five", **fields)(others)

@@ -207,7 +207,7 @@ REFUSED = {
         "def right(x):\n    return x\ndef probe(a, s):\n    return {'f': a(s) - right(s)}\n",
         "probe=probe, reference=right",
     ),
-    "the probe of task 97.1 needs right_numbers, which is not there beside a student's code: of toolkit": (
+    "the probe of task 97.1 needs right_numbers, which is not there beside a student's code: of book": (
         "def probe(a, s):\n    return right_numbers(a, 1, f=2)\n",
         "probe=probe",
     ),
@@ -224,8 +224,12 @@ REFUSED = {
         "probe=lambda a, s: {'f': subsequence}",
     ),
     "the probe of task 97.1 needs book.lessons, which is not there": (
-        "from toolkit import lessons\n",
+        "from book import lessons\n",
         "probe=lambda a, s: {'f': lessons}",
+    ),
+    "the probe of task 97.1 needs toolkit.lessons, which is not there": (
+        "import toolkit.lessons\n",
+        "probe=lambda a, s: {'f': toolkit.lessons}",
     ),
     "the probe of task 97.1 needs unknown, which its file does not define": (
         "from math import *\n",
