@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 STAMP := $(VENV)/.installed
 # One thread and a fixed hash seed: the same numbers on every run. No progress bars in outputs that are compared.
 RUN := env OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0 MPLBACKEND=Agg TQDM_DISABLE=1 $(BIN)/
+# The same for whoever reads, unless they have chosen a number: see book/threads.py.
+ONE_THREAD := env OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} MKL_NUM_THREADS=$${MKL_NUM_THREADS:-1} \
+	OPENBLAS_NUM_THREADS=$${OPENBLAS_NUM_THREADS:-1}
 JOBS ?= 2
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
@@ -22,7 +25,7 @@ QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.Neve
 .NOTPARALLEL:
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab $(ROOT) $(QUIET) --LabApp.default_url=/lab/tree/chapters/00_start_here.ipynb $(LAB_FLAGS)
+	$(ONE_THREAD) $(BIN)/jupyter lab $(ROOT) $(QUIET) --LabApp.default_url=/lab/tree/chapters/00_start_here.ipynb $(LAB_FLAGS)
 
 test: lint pytest notebooks
 

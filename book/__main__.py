@@ -4,6 +4,8 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from book import threads
+
 # Name -> (module, attribute, line of help). The attribute is a function, or a typer app of its own. A module
 # that is not there is left out; all import what is heavy inside their functions, since --help loads them all.
 COMMANDS = {
@@ -57,6 +59,7 @@ def make_app():
 
 def main():
     """Run the command; one sentence where only the samplers are installed."""
+    threads.choose()
     try:
         app = make_app()
     except ImportError as error:

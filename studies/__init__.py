@@ -2,3 +2,7 @@
 
 Each is run from the root of the repository, as `python -m studies.NAME`.
 """
+
+from book import threads
+
+threads.choose()  # before a study imports torch

@@ -11,8 +11,8 @@ c_noise = log(sigma/alpha) / 4); label (B,) holds classes 0 ... n_classes - 1, o
 `net.forward_with_features` gives both in one call, so reading the bottleneck costs no second evaluation
 (AMED's predictor reads it: Zhou et al. 2024, sec. 3).
 
-When c is one number expanded to the batch (stride 0, as `Network` builds it for a Python float t), the
-conditioning is worked out once for each class instead of once for each sample: half the cost of the MLPs.
+When c is one number expanded to the batch (`is_one_number`), the conditioning is worked out once for each
+class instead of once for each sample: half the cost of the MLPs.
 """
 
 import hashlib
@@ -29,6 +29,13 @@ DIGITS_SIGMA_DATA = 0.85  # root mean square of the digits' pixels in [-1, 1]
 
 
 # ----------------------------------------------------------------------------------------- conditioning
+
+
+def is_one_number(c):
+    """Whether c (B,) is one number expanded to the batch: stride 0, as `models.Network` builds it for a float
+    t.  Asked of the memory's layout, it costs no look at values, for which a GPU would have to be waited for.
+    """
+    return c.stride(0) == 0
 
 
 class Conditioning(nn.Module):
@@ -51,7 +58,7 @@ class Conditioning(nn.Module):
     def rows(self, c, label):
         """The conditioning as (table, rows): the vector of sample i is table[rows[i]], or table[i] if rows is
         None."""
-        if c.numel() > self.n_classes + 1 and c.stride(0) == 0:
+        if c.numel() > self.n_classes + 1 and is_one_number(c):
             classes = torch.arange(self.n_classes + 1, device=c.device)
             return self(c[:1].expand(len(classes)), classes), label
         return self(c, label), None
@@ -76,7 +83,7 @@ class ScaleConditioning(Conditioning):
         if isinstance(scale, torch.Tensor) and scale.ndim:
             return self(c, label, scale.to(c)), None
         scale = torch.as_tensor(scale, dtype=c.dtype, device=c.device)
-        if c.numel() > self.n_classes + 1 and c.stride(0) == 0:
+        if c.numel() > self.n_classes + 1 and is_one_number(c):
             classes = torch.arange(self.n_classes + 1, device=c.device)
             return self(c[:1].expand(len(classes)), classes, scale.expand(len(classes))), label
         return self(c, label, scale.expand(len(c))), None

@@ -412,18 +412,15 @@ def log_likelihood(model, x, times, divergence="exact", probes=1, seed=0, variab
         )
     signs = None if divergence == "exact" else _signs(x, probes, seed)
     last, d = flow.steps, math.prod(x.shape[1:])
-    y, change = x / flow.scale[last], torch.zeros(len(x)).to(x)
+
+    def slope(state, stage):  # d(y, log p)/du, side by side (B, d + 1)
+        dy, divergence = _slope_and_trace(flow, state[:, :d].reshape(x.shape), stage, signs)
+        return torch.cat([dy.flatten(1), divergence[:, None]], dim=1)
+
+    state = torch.cat([(x / flow.scale[last]).flatten(1), x.new_zeros(len(x), 1)], dim=1)
     for i in range(last, 0, -2):
-        h, traces = flow.u[i - 2] - flow.u[i], []
-
-        def slope(y, stage, traces=traces):
-            k, trace = _slope_and_trace(flow, y, stage, signs)
-            traces.append(trace)
-            return k
-
-        y = _rk4_step(slope, y, (i, i - 1, i - 2), h)
-        change = change + h / 6 * (traces[0] + 2 * traces[1] + 2 * traces[2] + traces[3])
-    noise = flow.state(y, 0)
+        state = _rk4_step(slope, state, (i, i - 1, i - 2), flow.u[i - 2] - flow.u[i])
+    noise, change = flow.state(state[:, :d].reshape(x.shape), 0), state[:, d]
     start = _gaussian_log_prob(noise, model.schedule.sigma(times[0])) if prior is None else prior(noise)
     return start + change + d * math.log(flow.scale[0] / flow.scale[last]), noise
 

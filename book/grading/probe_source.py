@@ -189,7 +189,8 @@ def _check_imports(entry: _Entry, code: ast.AST) -> None:
 
 def _inside(module: str) -> bool:
     """Whether a module is that of the lessons, or of the grading, or lies in it."""
-    return re.match(r"(toolkit\.lessons|book\.(lessons|grading|ch\d\d\.(tasks|solution)))(\.|$)", module) is not None
+    ours = r"(toolkit\.lessons|book\.(lessons|grading|ch\d\d\.(tasks|solution)))(\.|$)"
+    return re.match(ours, module) is not None
 
 
 # ---------------------------------------------------------------- what is kept

@@ -26,6 +26,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from book import threads
 from book.grading.staging import PACKAGES
 from book.lessons.running import BadNotebook, Kernel
 
@@ -197,8 +198,7 @@ def found(kind: str = "auto") -> str:
 
 def _environment(book: str, home: str = "/home/s") -> dict[str, str]:
     """All that a student's kernel finds in its environment."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return one | {
+    return dict.fromkeys(threads.VARIABLES, "1") | {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": home,
         "LANG": "C.UTF-8",

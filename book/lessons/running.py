@@ -20,6 +20,7 @@ from pathlib import Path
 from queue import Empty
 
 from book.lessons import record, registry
+from book.threads import environment
 
 DONE, NOT_YET, NOT_TRIED = "done", "not yet", "not tried"
 
@@ -154,6 +155,7 @@ def local_kernel(folder: Path, name: str | None = None) -> Kernel:
     try:
         manager.start_kernel(
             cwd=str(folder),
+            env=environment(),
             extra_arguments=["--HistoryManager.enabled=False"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -20,9 +20,10 @@ from toolkit import (
     initial_noise,
     sample,
 )
+from toolkit._brownian import FINE, UNITS, HashedNormals, bridge_of, split_at
 from toolkit.ddim import ddim, ddim_invert
 from toolkit.ddpm import ddpm
-from toolkit.noise import Replay, _HashedNormals
+from toolkit.noise import Replay
 from toolkit.sampling import REGISTRY, sampler
 
 RING = Mixture.ring()
@@ -204,15 +205,39 @@ def test_noise_of_a_batch_too_large_for_one_block_has_the_same_bits():
 def test_the_sizes_of_blocks_and_of_draws_change_no_bit(dtype, block, chunk, monkeypatch):
     times, shape = deep_grid(23), (5, 3)
     whole = normals(2, shape, times, dtype=dtype)
-    monkeypatch.setattr("toolkit.noise._BLOCK", block)
-    monkeypatch.setattr("toolkit.noise._CHUNK", chunk)
+    monkeypatch.setattr("toolkit._brownian._BLOCK", block)
+    monkeypatch.setattr("toolkit._brownian._CHUNK", chunk)
     assert torch.equal(normals(2, shape, times, dtype=dtype), whole)
+
+
+@pytest.mark.parametrize("seed, steps", [(0, 7), (1, 23), (2, 50)])
+def test_a_path_is_levys_construction(seed, steps):
+    """The lines of `toolkit.noise`'s docstring, cell by cell, against the engine that draws many at once."""
+    times, like, length = deep_grid(steps), torch.empty(5, 3, dtype=torch.float64), UNITS * FINE
+    hashed = HashedNormals(seed, 0, like)
+    normal = lambda m: hashed.draw(hashed.keys([m]), hashed.column([1.0]))[0]
+    points = np.rint((times[0] - np.array(times)) / (times[0] - times[-1]) * length).astype(int).tolist()
+
+    def path(a, b, w):
+        if not any(a < point < b for point in points):
+            yield b, w
+        else:
+            m = split_at(a, b)
+            share, spread = bridge_of(a, m, b)
+            left = share * w + spread * normal(m)
+            yield from path(a, m, left)
+            yield from path(m, b, w - left)
+
+    cells = list(path(0, length, math.sqrt(length) * normal(0)))
+    steps_of = zip(points, points[1:])
+    want = [sum(w for end, w in cells if a < end <= b) / math.sqrt(b - a) for a, b in steps_of]
+    assert torch.allclose(normals(seed, (5, 3), times), torch.stack(want), rtol=0, atol=1e-9)
 
 
 @pytest.fixture
 def draws(monkeypatch):
     """Counts the draws that a path makes: a function of (shape, times)."""
-    asked, draw = [], _HashedNormals.draw
+    asked, draw = [], HashedNormals.draw
 
     def counted(self, keys, *rest, **options):
         asked.append(len(keys))
@@ -223,7 +248,7 @@ def draws(monkeypatch):
         assert len(normals(0, shape, times)) == len(times) - 1
         return sum(asked)
 
-    monkeypatch.setattr(_HashedNormals, "draw", counted)
+    monkeypatch.setattr(HashedNormals, "draw", counted)
     return count
 
 
