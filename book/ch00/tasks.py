@@ -2,15 +2,11 @@
 
 import math
 
-from book.lessons import Mistake, Task, normal, number_facts
+from book.ch00 import solution
+from book.lessons import Mistake, Task, changed, normal, number_facts
 
-ALPHA_BAR = 1 / (1 + math.exp(2))
 LABEL = "DDPM's alpha-bar at lambda = -1"
-
-
-def recover_x0(x_t, eps, alpha, sigma):
-    """The x_0 that gives x_t = alpha x_0 + sigma eps."""
-    return (x_t - sigma * eps) / alpha
+X_0 = "(x_t - sigma * eps) / alpha"
 
 
 def _probe_recover(answer, seed):
@@ -30,27 +26,27 @@ RECOVER = Task(
     points=1,
     ids=("P21",),
     probe=_probe_recover,
-    reference=recover_x0,
+    reference=solution.recover_x0,
     mistakes=(
         Mistake(
-            lambda x_t, eps, alpha, sigma: x_t - sigma * eps / alpha,
+            changed(solution.recover_x0, (X_0, "x_t - sigma * eps / alpha")),
             "Only the noise was divided by alpha. Which parts of x_t − σ ε does the division belong to?",
         ),
         Mistake(
-            lambda x_t, eps, alpha, sigma: x_t - sigma * eps,
+            changed(solution.recover_x0, (X_0, "x_t - sigma * eps")),
             "The noise is gone, but what is left is α x_0. What turns that into x_0?",
         ),
         Mistake(
-            lambda x_t, eps, alpha, sigma: (x_t - sigma**2 * eps) / alpha,
+            changed(solution.recover_x0, ("sigma * eps)", "sigma**2 * eps)")),
             "You took away σ² ε. In equation (0.1) the noise enters with σ, a standard deviation: which "
             "is it here?",
         ),
         Mistake(
-            lambda x_t, eps, alpha, sigma: (x_t - eps) / (alpha * sigma),
+            changed(solution.recover_x0, (X_0, "(x_t - eps) / (alpha * sigma)")),
             "At alpha = 1 and sigma = 40, how large is the noise in x_t, and how much did you take away?",
         ),
         Mistake(
-            lambda x_t, eps, alpha, sigma: (x_t - (1 - alpha**2) ** 0.5 * eps) / alpha,
+            changed(solution.recover_x0, ("sigma * eps)", "(1 - alpha**2) ** 0.5 * eps)")),
             "You worked sigma out from alpha. That holds when alpha² + sigma² = 1; what of "
             "alpha = 1 and sigma = 40?",
         ),
@@ -66,7 +62,7 @@ RECOVER = Task(
 def _half_facts(answer, seed):
     """In words when it is right: the exercise is handed out with what a right answer prints."""
     value = number_facts(LABEL)(answer, seed)[LABEL]
-    return {LABEL: "right" if abs(value - ALPHA_BAR) <= 5e-4 else f"{value:.4f}"}
+    return {LABEL: "right" if abs(value - solution.alpha_bar) <= 5e-4 else f"{value:.4f}"}
 
 
 HALF = Task(
@@ -78,10 +74,10 @@ HALF = Task(
     points=1,
     ids=("BS8",),
     facts=_half_facts,
-    reference=ALPHA_BAR,
+    reference=solution.alpha_bar,
     mistakes=(
         Mistake(
-            ALPHA_BAR**0.5,
+            solution.alpha_bar**0.5,
             "That is alpha_t. DDPM's alpha-bar is not the factor in front of x_0 but …?",
         ),
         Mistake(

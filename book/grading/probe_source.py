@@ -10,11 +10,10 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from book.lessons import registry
+from book.lessons import reach, registry
 
 OFFERED = frozenset(
     "Remark axes_values check error_lines expression_probe named_expressions named_numbers normal "
@@ -49,20 +48,17 @@ def source(lesson: str) -> str:
     except SyntaxError as error:
         raise ValueError(f"{path.name} is not Python: {error}") from None
     entries = [_entry(call, path.name) for call in _calls(tree, path.name)]
-    bound: dict[str, list[ast.stmt]] = {}
-    for statement in tree.body:
-        for name in _binds(statement):
-            bound.setdefault(name, []).append(statement)
+    bound = reach.bindings(tree.body)
     secret = {
         name: entry.id
         for entry in entries
-        for name in _reads(entry.reference)
-        if not all(isinstance(part, (ast.Import, ast.ImportFrom)) for part in bound.get(name, ()))
+        for name in reach.reads(entry.reference)
+        if not all(isinstance(part, reach.IMPORTS) for part in bound.get(name, ()))
     }
     needed: set[str] = set()
     for entry in entries:
         needed |= _reach(entry, bound, secret)
-    body = [part for statement in tree.body for part in _kept(statement, needed)]
+    body = [part for statement in tree.body for part in reach.kept(statement, needed)]
     module = ast.Module([*body, _table(entries)], [])
     return ast.unparse(ast.fix_missing_locations(_WithoutDocstrings().visit(module))) + "\n"
 
@@ -113,58 +109,21 @@ def _table(entries) -> ast.Assign:
 # ---------------------------------------------------------------- what a probe reaches
 
 
-def _tables(node: ast.AST) -> tuple[symtable.SymbolTable, list[symtable.SymbolTable]]:
-    """The symbol table of a piece of code, and those of all functions and classes in it."""
-    top = symtable.symtable(ast.unparse(node), "tasks", "exec")
-    inner, waiting = [], top.get_children()
-    while waiting:
-        table = waiting.pop()
-        inner.append(table)
-        waiting += table.get_children()
-    return top, inner
-
-
-def _reads(node: ast.AST) -> set[str]:
-    """The names of the module that a piece of code reads."""
-    top, inner = _tables(node)
-    found = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
-    return found | {
-        symbol.get_name() for table in inner for symbol in table.get_symbols() if symbol.is_global()
-    }
-
-
-def _binds(statement: ast.stmt) -> set[str]:
-    """The names that a statement of the module defines, or changes (`X["a"] = 1`, `X.a = 1`)."""
-    top, _ = _tables(statement)
-    found = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
-    for node in ast.walk(statement) if isinstance(statement, (ast.Assign, ast.AugAssign)) else ():
-        if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, ast.Store):
-            while isinstance(node, (ast.Subscript, ast.Attribute)):
-                node = node.value
-            found |= {node.id} if isinstance(node, ast.Name) else set()
-    return found
-
-
 def _reach(entry: _Entry, bound: dict[str, list[ast.stmt]], secret: dict[str, str]) -> set[str]:
     """The names of the module that a task's probe needs.  Raises ValueError for one that may not be there."""
     done: set[str] = set()
-    waiting = _reads(entry.probe) | _reads(entry.names)
     _check_imports(entry, entry.probe)
-    while waiting:
-        name = waiting.pop()
+    for name, statements in reach.reached(reach.reads(entry.probe) | reach.reads(entry.names), bound):
         done.add(name)
         if name in secret:
             raise ValueError(
                 f"the probe of task {entry.id} needs {name}, and so does the reference of task "
                 f"{secret[name]}: what knows the right answer belongs into facts"
             )
-        if name not in bound and name not in _KNOWN:
+        if not statements and name not in _KNOWN:
             raise ValueError(f"the probe of task {entry.id} needs {name}, which its file does not define")
-        for statement in bound.get(name, ()):
-            if isinstance(statement, (ast.Import, ast.ImportFrom)):
-                (statement,) = _kept(statement, {name})
+        for statement in statements:
             _check_imports(entry, statement)
-            waiting |= _reads(statement) - done
     return done
 
 
@@ -194,21 +153,6 @@ def _inside(module: str) -> bool:
 
 
 # ---------------------------------------------------------------- what is kept
-
-
-def _kept(statement: ast.stmt, needed: set[str]) -> Iterator[ast.stmt]:
-    """The statement, as far as it defines what is needed: once or not at all."""
-    if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-        yield statement
-    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        names = [a for a in statement.names if (a.asname or a.name.partition(".")[0]) in needed]
-        if names:
-            more = (
-                {"module": statement.module, "level": statement.level} if hasattr(statement, "module") else {}
-            )
-            yield type(statement)(names=names, **more)
-    elif needed & _binds(statement):
-        yield statement
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

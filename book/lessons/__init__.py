@@ -2,12 +2,30 @@
 
 For students: `from book.lessons import check, progress`; `toolkit check`, `toolkit hint` in a terminal.
 
-For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook `solutions/NN_name.ipynb`:
+For authors of exercises.  A lesson is one notebook `solutions/NN_name.ipynb`, which holds the right answers,
+and one module `book/chNN/tasks.py`, which holds what is said of wrong ones:
 
-1.  Write the task.  A probe runs a function on inputs made from a seed and returns a few labelled values; the
-    labels are read by students.  A mistake is a runnable wrong answer with what a tutor would say to it::
+1.  In the notebook: a Markdown cell with the line `### 1.1` (title, difficulty and minutes are filled in) and
+    the statement; a code cell with `### BEGIN SOLUTION` … `### END SOLUTION` around what the student has to
+    write (and, where the exercise hands out a listing, `### INSTEAD` before the commented lines to be put
+    there); then the check::
 
-        from book.lessons import Mistake, Task, normal
+        # NBVAL_CHECK_OUTPUT
+        from book import check
+        check("1.1", forward)
+
+    The build takes from it `book/chNN/solution.py`, in which are the functions that the checks are given and
+    whatever these need, by name: imports, helpers, constants.  A number, a word or a formula is in it where
+    it is written down plainly, with operators and the elementary functions of math and sympy.  What is
+    computed (a measurement, a solved equation, an Axes drawn outside a function) is not, since importing the
+    tasks must not take time; the module's docstring names what was left out.
+
+2.  In tasks.py.  A probe runs a function on inputs made from a seed and returns a few labelled values; the
+    labels are read by students.  The right answer is the notebook's, and a mistake is an edit of it with what
+    a tutor would say to whoever makes it::
+
+        from book.ch01 import solution
+        from book.lessons import Mistake, Task, changed, normal
 
         def probe(forward, seed):
             x0, eps = normal(seed, 3), normal(seed, 3, stream=1)
@@ -15,30 +33,36 @@ For authors of exercises.  A lesson is one module `tasks_NN.py` and one notebook
 
         JUMP = Task(
             id="1.1", title="One jump", kind="implement-equation", difficulty=1, minutes=5, points=1,
-            probe=probe, reference=lambda x0, a, s, eps: a * x0 + s * eps,
-            mistakes=(Mistake(lambda x0, a, s, eps: a * x0 + s**2 * eps,
+            probe=probe, reference=solution.forward,
+            mistakes=(Mistake(changed(solution.forward, ("sigma * eps", "sigma**2 * eps")),
                               "The noise has variance s². By what is eps multiplied then?"),),
             hints=("…", "…", "…"))
         TASKS = (JUMP,)
 
+    `changed` takes any number of pairs (old, new); each old fragment stands exactly once in the function's
+    text as solution.py has it.  Pairs that several mistakes share get a name: `AT_START = ("u + h", "u")`.
+    Several lines are one fragment with line ends and indentation; to add a line, replace one by two.  A
+    mistake that is another program, and no edit, is written out as a function of its own.
+
+    For several answers, `check("1.2", step=step, walk=walk)`, the task has `names=("step", "walk")` and
+    `reference={"step": solution.step, "walk": solution.walk}`; a mistake is a dict of the wrong ones:
+    `Mistake({"step": changed(solution.step, …)}, "…")`.  The others are the right ones, and where one of
+    them calls `step` by its name it calls the wrong one, as in a student's notebook.  A helper that is no
+    answer is changed by its name: `changed(solution.walk, helper=changed(solution.helper, …))`.
+
     An answer that is a number, a word or a drawn Axes is judged by `facts(answer, seed)`, which may know the
-    right one: `facts=lambda answer, seed: right_numbers(answer, 1e-3, limit=2.5)`.  A task with answers of
-    both kinds has both.  The probe runs beside the student's code when `toolkit grade` marks it, so it may
-    use no reference and no right number, and of this package no more than `Remark`, `normal`, `uniform`,
+    right one: `facts=lambda answer, seed: right_numbers(answer, 1e-3, limit=2.5)`.  Such a number stands in
+    tasks.py only if solution.py does not have it.  A task with answers of both kinds has both.  The probe
+    runs beside the student's code when `toolkit grade` marks it, so it may use no reference, no right number
+    and nothing of `solution`, and of this package no more than `Remark`, `normal`, `uniform`,
     `named_numbers`, `named_expressions`, `expression_probe`, `read_axes`, `axes_values` and `error_lines`;
     and some of its numbers should change with the seed.
 
-2.  In the notebook: a Markdown cell with the line `### 1.1` (title, difficulty and minutes are filled in) and
-    the statement; a code cell with `### BEGIN SOLUTION` … `### END SOLUTION` around what the student has to
-    write (and, where the exercise hands out a listing, `### INSTEAD` before the commented lines to be put
-    there); then the check::
-
-        # NBVAL_CHECK_OUTPUT
-        from book.lessons import check
-        check("1.1", forward)
-
-3.  `toolkit build solutions/01_ddpm.ipynb` makes `exercises/01_ddpm.ipynb` and the package's record of the
-    lesson; `pytest tests/lessons -k 01` runs every wrong answer through the check.
+3.  `toolkit build solutions/01_ddpm.ipynb` writes solution.py, runs the notebook's checks with it, and makes
+    `exercises/01_ddpm.ipynb` and the package's record of the lesson; `pytest tests/book/lessons -k 01` runs
+    every wrong answer through the check.  Since a check compares the notebook with itself, its answers are
+    tested apart from it: `tests/chNN/test_solution.py` holds them against the toolkit, a closed form or a
+    formula written down a second time.
 
 See `Task` for every field, and `right_numbers`, `right_words`, `expression_probe`, `axes_values` for tasks
 that ask for a number, a word, a formula or a figure.  An answer that costs something to make is wrapped:
@@ -56,6 +80,7 @@ _HOME = {
     **dict.fromkeys(["read_axes", "axes_values", "error_lines"], "probes"),
     **dict.fromkeys(["check", "judge", "CheckFailed", "NotTried", "NotYet"], "checking"),
     **dict.fromkeys(["attempt", "look"], "trying"),
+    "changed": "edits",
     "progress": "widget",
 }
 

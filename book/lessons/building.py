@@ -1,22 +1,22 @@
-"""Build an exercise notebook, and the package's record of its lesson, from a solution notebook.
+"""Build an exercise notebook, and the package's answers and record of its lesson, from a solution notebook.
 
-`solutions/NN_name.ipynb` is the only source.  The build runs it, takes the solutions out, puts the hints in,
-writes nbgrader's metadata (schema 3), and gives the same bytes for the same source; whatever does not fit is
-refused with one sentence.  Printed values that agree with the committed ones within the task's tolerance are
-kept as they are, so that another processor does not change a file.
+`solutions/NN_name.ipynb` is the only source.  The build takes the right answers from it, with which the tasks
+compare, runs it, takes the solutions out, puts the hints in, writes nbgrader's metadata (schema 3), and gives
+the same bytes for the same source; whatever does not fit is refused with one sentence.  Printed values that
+agree with the committed ones within the task's tolerance are kept as they are, so that another processor does
+not change a file.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-import json
 import re
 import textwrap
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from book.lessons import record, registry
+from book.lessons import extracting, reach, record, registry
 from book.lessons.running import BadNotebook, Session, lesson_of, read_notebook, trouble
 from book.lessons.task import Task
 
@@ -42,7 +42,7 @@ def build(path: Path) -> dict[Path, str]:
     """Everything that follows from a solution notebook: {file: its text}; nothing is written.
 
     The files are the solution itself (normalised), the exercise beside it in ../exercises, and the lesson's
-    record in the package.  Raises BuildError with one sentence.
+    right answers and record in the package.  Raises BuildError with one sentence.
     """
     path = Path(path).resolve()
     try:
@@ -55,14 +55,23 @@ def build(path: Path) -> dict[Path, str]:
             f"{path.name} says that it is lesson {lesson}: name the file {lesson}_something.ipynb."
         )
     try:
-        tasks = registry.tasks(lesson)
-    except ValueError as error:
+        answers = extracting.source(lesson, path.name, *_answers(source, path.name))
+        with extracting.installed(lesson, answers) as prelude:
+            return _files(path, source, lesson, prelude) | {extracting.path_of(lesson): answers}
+    except ValueError as error:  # of the tasks, or of the answers apart from the rest
         raise BuildError(f"{path.name}: {error}.") from None
-    parts = _parts(source, tasks, path.name)
+
+
+def _files(path: Path, source, lesson: str, prelude: str) -> dict[Path, str]:
+    """What follows from a solution notebook besides the right answers, which the tasks know already.
+
+    prelude: lets a fresh kernel know them.
+    """
+    parts = _parts(source, registry.tasks(lesson), path.name)
     for part in parts:
         _check_hints(part, source)
     solution, exercise = _solution(source, parts, lesson), _exercise(source, parts, lesson)
-    noted = _record(path, source, parts, solution, lesson)
+    noted = _record(path, source, parts, solution, lesson, prelude)
     for notebook in (solution, exercise):
         _put_outputs(notebook, noted)
     return {
@@ -150,6 +159,34 @@ def _check_call(source: str, where: str, tasks: dict[str, Task]) -> str | None:
         wanted = ", ".join(f"{n}=..." for n in names) or "your_answer"
         raise BuildError(f'{where}: task {task_id} is checked by check("{task_id}", {wanted}).')
     return task_id
+
+
+def _answers(notebook, name: str) -> tuple[list[str], list[tuple[int, set[str]]]]:
+    """(the code cells without the markers, (cells before it, names given to it) of each check), in order.
+
+    A check that does not fit gives no names here; `_parts` tells what is wrong with it.
+    """
+    cells, checks = [], []
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        if CHECK not in cell.source:
+            cells.append(_solved(cell.source, f"{name}, cell {cell.get('id')}"))
+            continue
+        try:
+            call = getattr(ast.parse(cell.source).body[-1], "value", None)
+        except (SyntaxError, IndexError):
+            continue
+        if isinstance(call, ast.Call):
+            given = [*call.args, *(word.value for word in call.keywords)]
+            checks.append((len(cells), set().union(*map(reach.reads, given))))
+    return cells, checks
+
+
+def _solved(source: str, where: str) -> str:
+    """A cell's source with each solution region replaced by the solution's own lines."""
+    lines = source.splitlines()
+    for region in reversed(regions(source, where)):
+        lines[region.first : region.last + 1] = region.solution
+    return "\n".join(lines)
 
 
 def _heading(task: Task) -> re.Pattern:
@@ -359,7 +396,7 @@ def _stub_lines(region: Region, task: Task) -> list[str]:
 # ---------------------------------------------------------------- running the solution
 
 
-def _record(path: Path, source, parts: list[Part], solution, lesson: str) -> record.Lesson:
+def _record(path: Path, source, parts: list[Part], solution, lesson: str, prelude: str) -> record.Lesson:
     """Run the solution and record what its checks print.
 
     Raises BuildError for a solution that does not pass.
@@ -379,14 +416,12 @@ def _record(path: Path, source, parts: list[Part], solution, lesson: str) -> rec
     ]
     answers = {p.task.id: [solution.cells[i]["id"] for i in p.answers] for p in parts}
     hints = {p.task.id: list(p.task.hints) for p in parts}
-    noted = record.Lesson(lesson, path.name, tuple(cells), answers, hints, {})
+    noted = record.Lesson(lesson, path.name, tuple(cells), answers, hints)
     try:
         old = record.load(lesson)
     except ValueError:
         old = None
-    pending = any(part.task.reference is None for part in parts)
-    prelude = "from book.lessons import record; record.RECORDED = {}" if pending else ""
-    done, values = [], {}
+    done = []
     with Session(path, noted, prelude=prelude) as session:
         for step in session.steps:
             ran = session.run(step)
@@ -395,12 +430,7 @@ def _record(path: Path, source, parts: list[Part], solution, lesson: str) -> rec
                 raise BuildError(f"{path.name}, cell {step.id}: {said}")
             if step.check:
                 done.append(_with_output(step.check, ran.text, old))
-        if pending:
-            asked = "import json; print(json.dumps(record.RECORDED))"
-            values = json.loads(session.kernel.run(asked, session.deadline, session.budget).text)
-    if old and _same_numbers(values, old.values):
-        values = old.values
-    return replace(noted, cells=tuple(done), values=values)
+    return replace(noted, cells=tuple(done))
 
 
 def _with_output(cell: record.Cell, text: str, old: record.Lesson | None) -> record.Cell:
@@ -416,21 +446,6 @@ def _with_output(cell: record.Cell, text: str, old: record.Lesson | None) -> rec
             if not record.compare(replace(before, tolerance=0.0, decimals=cell.decimals), labelled):
                 return replace(cell, output=before.output)
     return new
-
-
-def _same_numbers(new, old) -> bool:
-    """Whether two records of values agree, numbers to nine digits."""
-    if isinstance(new, dict):
-        return (
-            isinstance(old, dict)
-            and new.keys() == old.keys()
-            and all(_same_numbers(new[k], old[k]) for k in new)
-        )
-    if isinstance(new, list):
-        return isinstance(old, list) and len(new) == len(old) and all(map(_same_numbers, new, old))
-    if isinstance(new, float) and isinstance(old, (int, float)):
-        return abs(new - old) <= 1e-9 * (1 + abs(new))
-    return new == old
 
 
 def _put_outputs(notebook, noted: record.Lesson) -> None:

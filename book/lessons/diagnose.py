@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from book.lessons import record
+from book.lessons import edits
 from book.lessons.probes import describe
 from book.lessons.task import Made, Mistake, Remark, Task
 
@@ -302,12 +302,7 @@ def _same_seen(a: Seen, b: Seen, tolerance: float) -> bool:
 def expected(task: Task, seed: int) -> Seen:
     """What the reference does on this seed.  Raises ValueError when the reference itself stops or changes its
     input.
-
-    A task without a reference has its values in the package's record of the lesson, for the public seeds.
     """
-    if task.reference is None:
-        stored = record.load(task.lesson).values_of(task.id, seed)
-        return Seen(values=_values(stored))
     seen = observe(task, task.reference, seed)
     if seen.values is None:
         raise ValueError(f"task {task.id}: the reference itself stops: {seen.text or 'it is a stub'}")
@@ -317,11 +312,28 @@ def expected(task: Task, seed: int) -> Seen:
 
 
 def full_answer(task: Task, answer):
-    """A mistake's answer, completed from the reference where the task has several named answers."""
+    """A mistake's answer, completed from the reference where the task has several named answers.
+
+    As in a student's notebook, a right function that calls a wrong one by its name calls that one.
+    """
     if not task.names:
         return answer
-    reference = task.reference if isinstance(task.reference, Mapping) else {}
-    return {**reference, **answer}
+    right, wrong = task.reference, {}
+    for name, value in answer.items():
+        if _top_level(right[name]) and callable(value):
+            wrong[right[name].__name__] = value
+    return {name: answer[name] if name in answer else _among(wrong, right[name]) for name in task.names}
+
+
+def _among(others: Mapping[str, Any], answer):
+    """An answer as it is among these functions: it calls them, where it reads their names."""
+    used = {name: one for name, one in others.items() if _top_level(answer) and edits.reads(answer, name)}
+    return edits.changed(answer, **used) if used else answer
+
+
+def _top_level(answer) -> bool:
+    """Whether an answer is a function that a module defines by a statement of its own."""
+    return inspect.isfunction(answer) and answer.__name__ == answer.__qualname__ != "<lambda>"
 
 
 Look = Callable[[int, int], Seen]
@@ -355,10 +367,6 @@ def diagnose(task: Task, answer, seeds=SEEDS) -> Verdict:
             got = ", ".join(answer) if isinstance(answer, Mapping) else describe(answer)
             raise ValueError(f"check {task.id} takes {', '.join(f'{n}=...' for n in task.names)}; got {got}")
     first = observe(task, answer, seeds[0])
-    if task.reference is None and record.RECORDED is not None and first.values is not None:
-        seen = [first, *(observe(task, answer, seed) for seed in seeds[1:])]
-        record.RECORDED[task.id] = [{k: _stored(v) for k, v in one.values.items()} for one in seen]
-        return Verdict(DONE, "", first.values, first.printed)
     return verdict(task, lambda seed, noise: observe(task, answer, seed, noise), first, seeds)
 
 
@@ -393,11 +401,6 @@ def steady(seen: Seen, again: Seen) -> bool:
 def right(task: Task, seen: Seen, wanted: Seen) -> bool:
     """Whether an answer gives the values wanted, within the task's tolerance."""
     return seen.values is not None and same_values(seen.values, wanted.values, task.tolerance)
-
-
-def _stored(value):
-    """A probe value as JSON holds it: strings as they are, numbers to twelve significant digits."""
-    return value if isinstance(value, str) else np.vectorize(lambda x: float(f"{x:.12g}"))(value).tolist()
 
 
 _MEMORY = (

@@ -15,10 +15,7 @@ from pathlib import Path
 
 from book.lessons import registry
 
-FORMAT = 1
-
-RECORDED: dict[str, list] | None = None
-"""A dict while `toolkit build` runs a solution: tasks without a reference write their values into it."""
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson as recorded: number, the notebook's file name, check cells in order, hints and values."""
+    """A lesson as recorded: number, the notebook's file name, check cells in order, and hints."""
 
     lesson: str
     notebook: str
     cells: tuple[Cell, ...]
     answers: dict[str, list[str]]
     hints: dict[str, list[str]]
-    values: dict[str, list]
 
     def cell(self, task_id: str) -> Cell:
         """The check cell of a task.  Raises ValueError, with the tasks that there are, when there is none."""
@@ -52,15 +48,6 @@ class Lesson:
             if cell.task == task_id:
                 return cell
         raise ValueError(f"there is no task {task_id}; there are {', '.join(c.task for c in self.cells)}")
-
-    def values_of(self, task_id: str, seed: int) -> dict:
-        """The recorded probe values of a task that ships no reference.  Raises ValueError when missing."""
-        try:
-            return self.values[task_id][seed]
-        except (KeyError, IndexError):
-            raise ValueError(
-                f"task {task_id} has no reference, and its values are not recorded: run toolkit build"
-            ) from None
 
 
 def path_of(lesson: str) -> Path:

@@ -1,17 +1,18 @@
 """Where the lessons are: `tasks.py` in the folders of the chapters, and in those that TOOLKIT_LESSONS names.
 
 A course can add lessons of its own, in the same form: a folder that holds `ch50/tasks.py` (and
-`ch50/reference.json`, which `toolkit build` writes), named in the environment variable TOOLKIT_LESSONS
-(several folders are separated as in PATH).
+`ch50/solution.py` and `ch50/reference.json`, which `toolkit build` writes), named in the environment variable
+TOOLKIT_LESSONS (several folders are separated as in PATH).
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from book import folders as book_folders
 from book.lessons.task import Task
@@ -54,8 +55,10 @@ def tasks(lesson: str) -> dict[str, Task]:
 
     Raises ValueError for a lesson that is not there or not sound.
     """
-    module = _module(lesson)
-    found = getattr(module, "TASKS", None)
+    try:
+        found = getattr(module(lesson), "TASKS", None)
+    except (ImportError, AttributeError) as error:  # such as a solution.py that is not there yet
+        raise ValueError(f"ch{lesson}/tasks.py cannot be imported ({error}): run toolkit build") from error
     if not found:
         raise ValueError(f"ch{lesson}/tasks.py has no TASKS: end it with TASKS = (task_1, task_2, ...)")
     table: dict[str, Task] = {}
@@ -79,21 +82,21 @@ def find(task_id: str) -> Task:
     return table[task_id]
 
 
-def _module(lesson: str):
-    """tasks.py as a module: an ordinary import for ours, from the file for a course's own."""
-    folder = folder_of(lesson)
+def package(lesson: str) -> ModuleType:
+    """The folder of a lesson as a package, `book.ch50`, for a course's own lessons as for ours."""
+    folder, name = folder_of(lesson), f"book.ch{lesson}"
     if folder.parent == HERE:
-        return book_folders.module(lesson, "tasks")
-    path = folder / "tasks.py"
-    name = f"{__package__}._own_{lesson}"
-    module = sys.modules.get(name)
-    if module is None or Path(module.__file__) != path:
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return module
+        return importlib.import_module(name)
+    there = sys.modules.get(name)
+    if there is None or there.__path__ != [str(folder)]:
+        for old in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+            del sys.modules[old]
+        there = sys.modules[name] = ModuleType(name)
+        there.__path__ = [str(folder)]
+        importlib.invalidate_caches()
+    return there
+
+
+def module(lesson: str) -> ModuleType:
+    """The tasks.py of a lesson as a module; it may import its neighbour: `from book.ch50 import solution`."""
+    return importlib.import_module(f"{package(lesson).__name__}.tasks")

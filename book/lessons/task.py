@@ -70,8 +70,8 @@ class Task:
         since it never runs where a student's code does.  It gets the same answer as the probe; a function in
         it is called only where a number has to fit to that function, for in grading it may be the
         reference's.  Its values follow the probe's, under labels of their own.  None if no answer is data.
-    reference: the right answer, or None where only its values may be known (they are then recorded by the
-        build).
+    reference: the right answer, the solution notebook's: `solution.forward`; for several answers a dict of
+        them.
     mistakes: the wrong answers with their sentences.
     hints: exactly three, from a nudge to the key step; none quotes the solution.
     names: for several answers, `check("2.3", step=..., grid=...)`: their names; the probe then gets
@@ -91,9 +91,9 @@ class Task:
     points: int
     mistakes: tuple[Mistake, ...]
     hints: tuple[str, str, str]
+    reference: Any
     probe: Callable[[Any, int], Mapping[str, Any]] | None = None
     facts: Callable[[Any, int], Mapping[str, Any]] | None = None
-    reference: Any = None
     ids: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     tolerance: float = 1e-6
@@ -110,6 +110,11 @@ class Task:
         need(self.difficulty in (1, 2, 3), f"difficulty is {self.difficulty!r}; use 1, 2 or 3")
         need(self.minutes > 0 and self.points > 0, "minutes and points are above 0")
         need(self.probe or self.facts, "give a probe, facts, or both")
+        need(self.reference is not None, "the right answer is missing: give a reference")
+        need(
+            not self.names or set(self.names) == set(self.reference),
+            f"the reference has to be a dict of {', '.join(self.names)}",
+        )
         need(len(self.hints) == 3, f"there are {len(self.hints)} hints; give exactly three")
         need(all(hint.strip() for hint in self.hints), "a hint is empty")
         need(len(set(self.hints)) == 3, "two hints are the same")

@@ -13,7 +13,7 @@ import pytest
 import book.lessons as offered
 from book import folders
 from book.grading import probe_source
-from book.lessons import registry
+from book.lessons import reach, registry
 from book.lessons.diagnose import DONE, diagnose, expected, full_answer, observe, same_value, same_values
 from book.lessons.task import Made, Task
 
@@ -77,10 +77,10 @@ def test_the_probes_apart_hold_nothing_of_what_is_right(lesson, monkeypatch):
     source = probe_source.source(lesson)
     tree = ast.parse(source)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    own = [part for part in tree.body if not isinstance(part, (ast.Import, ast.ImportFrom))]
-    defined = set().union(*map(probe_source._binds, own))
+    own = [part for part in tree.body if not isinstance(part, reach.IMPORTS)]
+    defined = set().union(*map(reach.binds, own))
     assert not names & {"Task", "Mistake", "Made", "KINDS", "right_numbers", "right_words", "right_or_number"}
-    module = registry._module(lesson)
+    module = registry.module(lesson)
     for task in registry.tasks(lesson).values():
         for answer in [task.reference, *(mistake.answer for mistake in task.mistakes)]:
             for part in _parts(task, full_answer(task, answer)):
@@ -162,7 +162,7 @@ _TASK = (
 _HEAD = "from book.lessons import Task, normal, right_numbers\n"
 
 
-def test_a_lesson_without_references_is_kept_apart(tmp_path, monkeypatch):
+def test_a_probe_alone_is_kept_apart(tmp_path, monkeypatch):
     text = _HEAD + _TASK.format("probe=lambda answer, seed: {'f': answer(normal(seed, 2))}")
     source = probe_source.source(_lesson(tmp_path, monkeypatch, text))
     ((names, probe),) = _run(source, monkeypatch).PROBES.values()
@@ -230,6 +230,14 @@ REFUSED = {
     "the probe of task 97.1 needs toolkit.lessons, which is not there": (
         "import toolkit.lessons\n",
         "probe=lambda a, s: {'f': toolkit.lessons}",
+    ),
+    "the probe of task 97.1 needs book.ch02.solution, which is not there": (
+        "from book.ch02 import solution\ndef right(x):\n    return solution.walk(x)\n",
+        "probe=lambda a, s: {'f': a(s) - right(s)}, reference=solution.walk",
+    ),
+    "the probe of task 97.1 needs changed, which is not there": (
+        "from book.lessons import changed\n",
+        "probe=lambda a, s: {'f': a(s), 'g': changed(a, ('+', '-'))(s)}, reference=len",
     ),
     "the probe of task 97.1 needs unknown, which its file does not define": (
         "from math import *\n",

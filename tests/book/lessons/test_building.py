@@ -200,34 +200,86 @@ def test_names_assigned_in_a_region_become_stubs(lesson99):
     assert lines == [f"{name} = ...  # your answer" for name in "abc"] + ["x = 1"]
 
 
-def test_a_task_without_a_reference_has_its_values_recorded(lesson99, tmp_path, monkeypatch):
-    folder = tmp_path / "lessons"
-    (folder / "ch97").mkdir(parents=True)
-    (folder / "ch97" / "tasks.py").write_text(
-        "from book.lessons import Mistake, Task\n"
-        "TASKS = (Task(id='97.1', title='Secret', kind='number', difficulty=1, minutes=1, points=1,\n"
-        "    probe=lambda answer, seed: {'f': answer(seed), 'g': [1.0, answer(2.0)]},\n"
-        "    mistakes=(Mistake(lambda x: x, 'Only x?'),), hints=('abc', 'def', 'ghi')),)\n"
-    )
-    monkeypatch.setenv("TOOLKIT_LESSONS", str(folder))
-    cells = [
-        ("s", "### 97.1"),
-        ("a", "def f(x):\n    ### BEGIN SOLUTION\n    return x / 3 + 1\n    ### END SOLUTION"),
-        ("c", lesson_99.CHECK + "check('97.1', f)"),
-    ]
-    notebook = lesson_99.notebook(cells)
-    notebook.cells[0] = nbformat.v4.new_markdown_cell("### 97.1")
-    path = tmp_path / "solutions" / "97_secret.ipynb"
-    path.parent.mkdir()
-    nbformat.write(notebook, path)
-    files = build(path)
-    (folder / "ch97" / "reference.json").write_text(files[folder / "ch97" / "reference.json"], "utf8")
-    from book.lessons import judge
+OWN_TASKS = """
+from book.ch97 import solution
+from book.lessons import Mistake, Task, changed, normal
 
-    assert judge("97.1", lambda x: x / 3 + 1).state == "done"
-    assert judge("97.1", lambda x: x).sentence == "Only x?"
-    assert judge("97.1", lambda x: x / 3 + 2).state == "not yet"
-    assert build(path) == files
+TASKS = (
+    Task(
+        id="97.1", title="Own", kind="number", difficulty=1, minutes=1, points=1,
+        probe=lambda answer, seed: {"f": answer.f(normal(seed, 2)), "g": answer.g(2.0)},
+        names=("f", "g"), reference={"f": solution.f, "g": solution.g},
+        mistakes=(Mistake({"g": changed(solution.g, ("SCALE * x", "x"))}, "Where is the scale?"),),
+        hints=("abc", "def", "ghi"),
+    ),
+)
+"""
+
+
+@pytest.fixture
+def own_lesson(tmp_path, monkeypatch):
+    """write(body of g) -> the path of a solution notebook of a lesson 97 that nothing was built of yet."""
+    monkeypatch.setenv("TOOLKIT_LESSONS", str(tmp_path / "lessons"))
+    (tmp_path / "lessons" / "ch97").mkdir(parents=True)
+    (tmp_path / "lessons" / "ch97" / "tasks.py").write_text(OWN_TASKS)
+
+    def write(g):
+        body = "    ### BEGIN SOLUTION\n    {}\n    ### END SOLUTION\n"
+        cells = [
+            ("s", "### 97.1"),
+            ("a", f"SCALE = 3\n\ndef g(x):\n{body.format(g)}\ndef f(x):\n{body.format('return g(x) / 2')}"),
+            ("c", lesson_99.CHECK + "check('97.1', f=f, g=g)"),
+        ]
+        notebook = lesson_99.notebook(cells)
+        notebook.cells[0] = nbformat.v4.new_markdown_cell("### 97.1")
+        path = tmp_path / "solutions" / "97_own.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, path)
+        return path
+
+    return write
+
+
+def test_a_new_and_a_changed_solution_are_built_at_once(own_lesson, tmp_path):
+    from book.lessons import judge, registry
+
+    answers = tmp_path / "lessons" / "ch97" / "solution.py"
+    for body, g in (
+        ("return SCALE * x + 1", lambda x: 3 * x + 1),
+        ("return SCALE * x - 1", lambda x: 3 * x - 1),
+    ):
+        files = build(own_lesson(body))
+        assert body in files[answers]
+        assert not answers.is_file() or body not in answers.read_text("utf8"), (
+            "the build itself writes nothing"
+        )
+        for path, text in files.items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf8")
+        assert build(own_lesson(body)) == files
+        assert judge("97.1", f=lambda x, g=g: g(x) / 2, g=g).state == "done"
+        wrong = registry.find("97.1").mistakes[0].answer["g"]
+        assert judge("97.1", f=lambda x, g=wrong: g(x) / 2, g=wrong).sentence == "Where is the scale?"
+
+
+def test_a_solution_that_the_tasks_do_not_fit_is_refused(own_lesson):
+    with pytest.raises(BuildError, match="'SCALE \\* x' must occur once in g, and occurs 0 times"):
+        build(own_lesson("return x * SCALE"))
+    for scale, words in {
+        "SCALE = later": "the right answers by themselves stop with NameError: name 'later'",
+        "for SCALE in range(3): pass": "the answer g needs SCALE, which is made by a for statement",
+    }.items():
+        path = own_lesson("return SCALE * x")
+        path.write_text(path.read_text("utf8").replace("SCALE = 3", scale), "utf8")
+        with pytest.raises(BuildError, match=words):
+            build(path)
+
+
+def test_a_lesson_that_was_not_built_is_told(own_lesson):
+    from book.lessons import registry
+
+    with pytest.raises(ValueError, match="ch97/tasks.py cannot be imported .*solution.*: run toolkit build"):
+        registry.tasks("97")
 
 
 def test_a_damaged_record_is_told(lesson99):
@@ -235,7 +287,7 @@ def test_a_damaged_record_is_told(lesson99):
     text = path.read_text("utf8")
     try:
         path.write_text("{}", "utf8")
-        with pytest.raises(ValueError, match="99.json is damaged .*: run toolkit build"):
+        with pytest.raises(ValueError, match="ch99/reference.json is damaged .*: run toolkit build"):
             record.load("99")
     finally:
         path.write_text(text, "utf8")

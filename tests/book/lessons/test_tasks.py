@@ -66,8 +66,6 @@ def test_the_sentences_of_a_task_differ(task):
 
 @pytest.mark.parametrize("seeds", [(0, 1, 2), (11, 12, 13), (101, 7, 55)], ids=str)
 def test_the_right_answer_passes_for_several_seeds(task, seeds):
-    if task.reference is None:
-        pytest.skip("its values are recorded; the build checks the solution")
     verdict = diagnose(task, task.reference, seeds)
     assert verdict.state == "done", verdict.sentence
 
