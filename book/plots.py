@@ -46,7 +46,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 INK = "#222222"
 GREY = "#767676"
-SEQUENTIAL = "cividis"  # equal to colour-blind and other readers, and monotone in lightness
 
 STYLE = {
     "font.family": "DejaVu Sans",  # in matplotlib's own wheel: the same letters on every machine
@@ -397,37 +396,6 @@ def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}",
     ]
     told += [f"{plain(reference[1])} {fmt.format(reference[0])} (dashed line)"] if reference else []
     return Picture(fig, alt or f"Bars of {plain(ylabel) or plain(title) or 'values'}: {'; '.join(told)}.")
-
-
-@style()
-def heat(matrix, x=None, y=None, xlabel="", ylabel="", label="", title="", height=3.6, log=False, alt=None):
-    """A matrix (rows, columns) as a coloured map with its scale; x, y: the values along columns and rows."""
-    matrix = array(matrix).astype(float)
-    if matrix.ndim != 2:
-        raise ValueError(f"matrix must have two axes, got shape {matrix.shape}.")
-    rows, cols = matrix.shape
-    fig, ax = new_figure(height=height)
-    for axis, given in ((ax.xaxis, x), (ax.yaxis, y)):
-        if given is None:
-            axis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    x, y = (np.arange(n) if v is None else array(v) for v, n in ((x, cols), (y, rows)))
-    norm = matplotlib.colors.LogNorm() if log else None
-    mesh = ax.pcolormesh(x, y, matrix, cmap=SEQUENTIAL, norm=norm, shading="nearest", rasterized=True)
-    ax.grid(False)
-    fig.colorbar(mesh, ax=ax, label=label)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    i, j = np.unravel_index(np.nanargmax(matrix), matrix.shape)
-    k, m = np.unravel_index(np.nanargmin(matrix), matrix.shape)
-    where = "{} at {} {}, {} {}".format
-    big = where(
-        number(matrix[i, j]), plain(xlabel) or "column", number(x[j]), plain(ylabel) or "row", number(y[i])
-    )
-    small = where(
-        number(matrix[k, m]), plain(xlabel) or "column", number(x[m]), plain(ylabel) or "row", number(y[k])
-    )
-    return Picture(
-        fig, alt or f"Map of {plain(label) or plain(title) or 'values'}: largest {big}; smallest {small}."
-    )
 
 
 @style()
