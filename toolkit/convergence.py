@@ -16,10 +16,13 @@ from toolkit.noise import Brownian
 from toolkit.sampling import exact_variance, sample
 
 
-def slope(steps, errors) -> float:
-    """The order that errors show: -d log(error) / d log(steps), by least squares.  Both (n,), n at least 2.
+def slope(steps, errors, floor: float = 1e-13) -> float:
+    """The order that errors show: -d log(error) / d log(steps), by least squares.  Both (n,).
 
-    ValueError where an error is not positive and finite: its logarithm has no place on the line.
+    Errors at or below floor times the largest are left out, an exact 0 among them: so far down float64 rounds
+    and the curve is flat, whatever the order.  A floor of another kind (a reference known to 1e-10, noise) is
+    the caller's to cut off.  ValueError for an error that is negative or not finite, and unless two points
+    or more are left.
     """
     steps, errors = np.asarray(steps, dtype=float), np.asarray(errors, dtype=float)
     if steps.shape != errors.shape or steps.ndim != 1 or len(steps) < 2:
@@ -27,9 +30,15 @@ def slope(steps, errors) -> float:
             "steps and errors must be two lists of equal length, at least 2; "
             f"got shapes {steps.shape} and {errors.shape}"
         )
-    if not ((errors > 0) & np.isfinite(errors)).all():
-        raise ValueError(f"errors must be positive and finite to have a slope, got {errors.tolist()}")
-    return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
+    if not ((errors >= 0) & np.isfinite(errors)).all():
+        raise ValueError(f"errors must be finite and not negative to have a slope, got {errors.tolist()}")
+    seen = errors > floor * errors.max()
+    if seen.sum() < 2:
+        raise ValueError(
+            f"errors must be above {floor:g} of the largest at two numbers of steps or more to have a slope; "
+            f"got {errors.tolist()}"
+        )
+    return float(-np.polyfit(np.log(steps[seen]), np.log(errors[seen]), 1)[0])
 
 
 # --- deterministic samplers -----------------------------------------------------------------------------

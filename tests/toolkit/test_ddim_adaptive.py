@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from book.ch02.experiments import flow, rms
-from book.plots import slope
 from toolkit import VP, Discrete, Mixture, VPCosine, initial_noise, sample
+from toolkit.convergence import slope
 from toolkit.ddim import ddim, ddim_adaptive, step_error
 
 RING = Mixture.ring(8)
