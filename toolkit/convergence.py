@@ -44,13 +44,14 @@ def slope(steps, errors, floor: float = 1e-13) -> float:
 # --- deterministic samplers -----------------------------------------------------------------------------
 
 
-def reference(model, x, t: float, s: float):
+def reference(model, x, t: float, s: float, tolerance: float = 1e-12):
     """The probability flow's state at time s of the samples x (B, ...) that it has at time t, either way.
 
-    By DOP853 (Hairer, Norsett & Wanner 1993, sec. II.5) at a tolerance of 1e-12, in float64 and in
-    dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that is smooth and
-    accurate to about 1e-12 in float64, such as a Mixture's: with a float32 network the solver does not come
-    to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or sigma is 0 at t or s.
+    By DOP853 (Hairer, Norsett & Wanner 1993, sec. II.5) to a relative error of `tolerance` a step, in
+    float64 and in dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that is
+    smooth and accurate to about the tolerance in float64, such as a Mixture's: with a float32 network the
+    solver does not come to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or sigma
+    is 0 at t or s.
     """
     schedule, x = model.schedule, x.double()
     ends = schedule.lam(float(t)), schedule.lam(float(s))
@@ -68,7 +69,7 @@ def reference(model, x, t: float, s: float):
 
     with torch.no_grad():
         start = (x / schedule.alpha(float(t))).cpu().numpy().reshape(-1)
-        solution = solve_ivp(slope_at, ends, start, method="DOP853", rtol=1e-12, atol=1e-13)
+        solution = solve_ivp(slope_at, ends, start, method="DOP853", rtol=tolerance, atol=tolerance / 10)
     if not solution.success:
         raise ValueError(f"the reference solution did not reach s = {s:g}: {solution.message}")
     return schedule.alpha(float(s)) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape).to(x.device)
