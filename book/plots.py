@@ -26,6 +26,8 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
+from toolkit.convergence import slope
+
 WIDTH = 7.2  # inches: the text column of a notebook at 100 dots an inch
 DPI = 100
 
@@ -46,7 +48,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++", "ooo")
 INK = "#222222"
 GREY = "#767676"
-SEQUENTIAL = "cividis"  # equal to colour-blind and other readers, and monotone in lightness
 
 STYLE = {
     "font.family": "DejaVu Sans",  # in matplotlib's own wheel: the same letters on every machine
@@ -285,35 +286,32 @@ def lines(series, xlabel="", ylabel="", title="", logx=False, logy=False, points
     return Picture(fig, alt or f"{plain(title) + ': ' if title else ''}{words}. {'; '.join(told[:7])}.")
 
 
-def slope(steps, errors):
-    """The measured order of convergence: minus the least-squares slope of log error against log steps.
-
-    Points whose error has hit rounding (1e-13 of the largest) are left out. nan with fewer than two points.
-    """
-    steps, errors = array(steps).astype(float), array(errors).astype(float)
-    keep = np.isfinite(errors) & (errors > 1e-13 * np.nanmax(errors))
-    if keep.sum() < 2:
-        return float("nan")
-    return float(-np.polyfit(np.log(steps[keep]), np.log(errors[keep]), 1)[0])
+def _order(steps, errors):
+    """The `slope` of the finer half of a curve, of its last two points at least; None where it has none."""
+    tail = slice(min(len(steps) // 2, max(len(steps) - 2, 0)), None)
+    steps, errors = steps[tail], errors[tail]
+    seen = np.isfinite(errors)
+    try:
+        return slope(steps[seen], errors[seen])
+    except ValueError:  # one point, or all of them at the floor of rounding
+        return None
 
 
 @style()
 def loglog_convergence(errors, orders=(1, 2), xlabel="steps", ylabel="error", title="", height=3.6, alt=None):
     """Error against steps on log-log axes: the measured order in the legend, grey lines of the given orders.
 
-    errors: dict label -> (steps, errors). The order is fitted to the finer half of each curve (at least two
+    errors: dict label -> (steps, errors). The order is `slope` of the finer half of each curve (at least two
     points).
     """
     fig, ax = new_figure(height=height)
     told, everything = [], []
     for i, (label, value) in enumerate(_named(errors, "errors").items()):
         x, y = _xy(value)
-        tail = slice(min(len(x) // 2, max(len(x) - 2, 0)), None)
-        p = slope(x[tail], y[tail])
-        ax.plot(x, y, label=f"{label} (order {p:.1f})" if math.isfinite(p) else label, **mark(i))
-        told.append(
-            f"{plain(label)} falls with order {number(p)} to {number(y[-1])} at {number(x[-1], 4)} steps"
-        )
+        order = _order(x, y)
+        ax.plot(x, y, label=label if order is None else f"{label} (order {order:.1f})", **mark(i))
+        falls = "ends" if order is None else f"falls with order {number(order)} to"
+        told.append(f"{plain(label)} {falls} {number(y[-1])} at {number(x[-1], 4)} steps")
         everything.append((x, y))
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
     low, high = min(x.min() for x, _ in everything), max(x.max() for x, _ in everything)
@@ -397,37 +395,6 @@ def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}",
     ]
     told += [f"{plain(reference[1])} {fmt.format(reference[0])} (dashed line)"] if reference else []
     return Picture(fig, alt or f"Bars of {plain(ylabel) or plain(title) or 'values'}: {'; '.join(told)}.")
-
-
-@style()
-def heat(matrix, x=None, y=None, xlabel="", ylabel="", label="", title="", height=3.6, log=False, alt=None):
-    """A matrix (rows, columns) as a coloured map with its scale; x, y: the values along columns and rows."""
-    matrix = array(matrix).astype(float)
-    if matrix.ndim != 2:
-        raise ValueError(f"matrix must have two axes, got shape {matrix.shape}.")
-    rows, cols = matrix.shape
-    fig, ax = new_figure(height=height)
-    for axis, given in ((ax.xaxis, x), (ax.yaxis, y)):
-        if given is None:
-            axis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    x, y = (np.arange(n) if v is None else array(v) for v, n in ((x, cols), (y, rows)))
-    norm = matplotlib.colors.LogNorm() if log else None
-    mesh = ax.pcolormesh(x, y, matrix, cmap=SEQUENTIAL, norm=norm, shading="nearest", rasterized=True)
-    ax.grid(False)
-    fig.colorbar(mesh, ax=ax, label=label)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    i, j = np.unravel_index(np.nanargmax(matrix), matrix.shape)
-    k, m = np.unravel_index(np.nanargmin(matrix), matrix.shape)
-    where = "{} at {} {}, {} {}".format
-    big = where(
-        number(matrix[i, j]), plain(xlabel) or "column", number(x[j]), plain(ylabel) or "row", number(y[i])
-    )
-    small = where(
-        number(matrix[k, m]), plain(xlabel) or "column", number(x[m]), plain(ylabel) or "row", number(y[k])
-    )
-    return Picture(
-        fig, alt or f"Map of {plain(label) or plain(title) or 'values'}: largest {big}; smallest {small}."
-    )
 
 
 @style()

@@ -33,6 +33,11 @@ def density(mixture, alpha, sigma, points=3001, reach=9.0):
     return x, mixture.log_prob(x, alpha, sigma).exp()
 
 
+def normal_density(x, mean, var):
+    """The density of N(mean, var) at x, arrays that broadcast."""
+    return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
+
+
 def moderate(schedule=None):
     """(start, end): times where kappa = sigma / alpha is 5 and 0.2, away from both ends."""
     schedule = schedule or VP()

@@ -1,7 +1,6 @@
 """Does this installation work?  `selftest()` runs what the book leans on and says so in one line each."""
 
 import importlib
-import os
 import sys
 
 OLDEST = (3, 11)
@@ -81,12 +80,3 @@ def selftest() -> bool:
             print(f"PROBLEM {name}: {error}")
     print("All is well." if well else "Something is missing: see README.md, 'If something fails'.")
     return well
-
-
-def accelerator() -> str:
-    """The device that torch would use here, in words; the book needs only the first kind."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"GPU: {torch.cuda.get_device_name(0)}"
-    return f"CPU, {os.cpu_count()} cores"

@@ -16,10 +16,13 @@ from toolkit.noise import Brownian
 from toolkit.sampling import exact_variance, sample
 
 
-def slope(steps, errors) -> float:
-    """The order that errors show: -d log(error) / d log(steps), by least squares.  Both (n,), n at least 2.
+def slope(steps, errors, floor: float = 1e-13) -> float:
+    """The order that errors show: -d log(error) / d log(steps), by least squares.  Both (n,).
 
-    ValueError where an error is not positive and finite: its logarithm has no place on the line.
+    Errors at or below floor times the largest are left out, an exact 0 among them: so far down float64 rounds
+    and the curve is flat, whatever the order.  A floor of another kind (a reference known to 1e-10, noise) is
+    the caller's to cut off.  ValueError for an error that is negative or not finite, and unless two points
+    or more are left.
     """
     steps, errors = np.asarray(steps, dtype=float), np.asarray(errors, dtype=float)
     if steps.shape != errors.shape or steps.ndim != 1 or len(steps) < 2:
@@ -27,21 +30,28 @@ def slope(steps, errors) -> float:
             "steps and errors must be two lists of equal length, at least 2; "
             f"got shapes {steps.shape} and {errors.shape}"
         )
-    if not ((errors > 0) & np.isfinite(errors)).all():
-        raise ValueError(f"errors must be positive and finite to have a slope, got {errors.tolist()}")
-    return float(-np.polyfit(np.log(steps), np.log(errors), 1)[0])
+    if not ((errors >= 0) & np.isfinite(errors)).all():
+        raise ValueError(f"errors must be finite and not negative to have a slope, got {errors.tolist()}")
+    seen = errors > floor * errors.max()
+    if seen.sum() < 2:
+        raise ValueError(
+            f"errors must be above {floor:g} of the largest at two numbers of steps or more to have a slope; "
+            f"got {errors.tolist()}"
+        )
+    return float(-np.polyfit(np.log(steps[seen]), np.log(errors[seen]), 1)[0])
 
 
 # --- deterministic samplers -----------------------------------------------------------------------------
 
 
-def reference(model, x, t: float, s: float):
+def reference(model, x, t: float, s: float, tolerance: float = 1e-12):
     """The probability flow's state at time s of the samples x (B, ...) that it has at time t, either way.
 
-    By DOP853 (Hairer, Norsett & Wanner 1993, sec. II.5) at a tolerance of 1e-12, in float64 and in
-    dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that is smooth and
-    accurate to about 1e-12 in float64, such as a Mixture's: with a float32 network the solver does not come
-    to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or sigma is 0 at t or s.
+    By DOP853 (Hairer, Norsett & Wanner 1993, sec. II.5) to a relative error of `tolerance` a step, in
+    float64 and in dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that is
+    smooth and accurate to about the tolerance in float64, such as a Mixture's: with a float32 network the
+    solver does not come to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or sigma
+    is 0 at t or s.
     """
     schedule, x = model.schedule, x.double()
     ends = schedule.lam(float(t)), schedule.lam(float(s))
@@ -59,7 +69,7 @@ def reference(model, x, t: float, s: float):
 
     with torch.no_grad():
         start = (x / schedule.alpha(float(t))).cpu().numpy().reshape(-1)
-        solution = solve_ivp(slope_at, ends, start, method="DOP853", rtol=1e-12, atol=1e-13)
+        solution = solve_ivp(slope_at, ends, start, method="DOP853", rtol=tolerance, atol=tolerance / 10)
     if not solution.success:
         raise ValueError(f"the reference solution did not reach s = {s:g}: {solution.message}")
     return schedule.alpha(float(s)) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape).to(x.device)

@@ -209,14 +209,6 @@ def vlb_weight(schedule, t, s):
     return 0.5 * (snr(schedule, s) / snr(schedule, t) - 1)
 
 
-def vlb_weight_beta(schedule, t, s):
-    """The same with variance beta: beta / (2 ratio^2 sigma_t^2), sigma_t our noise level  (Ho et al. eq. 12
-    with their step variance set to beta_t, strided).
-    """
-    ratio, beta = transition(schedule, s, t)
-    return 0.5 * beta / (ratio**2 * schedule.sigma(t) ** 2)
-
-
 def continuous_weight(schedule, t):
     """Weight of the continuous-time bound, g^2 / (2 sigma^2) = -dlambda/dt  (Song, Durkan et al. 2021,
     theorem 1; Kingma et al. 2021, eq. 17).

@@ -10,9 +10,8 @@ import math
 import numpy as np
 import torch
 
-from book.ch01 import figures
 from book.claims import claim, show  # noqa: F401 - the chapter prints with show
-from book.problems import density, two_peaks
+from book.problems import density, normal_density, two_peaks
 from toolkit import ddpm as d
 from toolkit.mixtures import Mixture
 from toolkit.models import Model, Network
@@ -164,13 +163,52 @@ def two_bars():
 # ---- why steps must be small -------------------------------------------------------------------------------
 
 
+def reverse_kernel(mixture, schedule, t, s, x_t, points=1201):
+    """The exact p(x_s | x_t) of one-dimensional mixture data, and the Gaussian of the same mean and variance.
+
+    Bayes' rule on each component: its share is proportional to w_k q(x_t | k), and given it x_s is Gaussian.
+    Returns (x, exact density, Gaussian density, KL of the second from the first in nats); arrays (points,).
+    """
+    weight, mu = mixture.weights.numpy(), schedule.alpha(s) * mixture.means[:, 0].numpy()
+    var = schedule.alpha(s) ** 2 * mixture.stds.numpy() ** 2 + schedule.sigma(s) ** 2
+    ratio, beta = d.transition(schedule, s, t)
+    total = ratio**2 * var + beta
+    share = weight * normal_density(x_t, ratio * mu, total)
+    share, mean, spread = share / share.sum(), (beta * mu + ratio * var * x_t) / total, var * beta / total
+    centre = share @ mean
+    width = share @ (spread + (mean - centre) ** 2)
+    reach = 8 * math.sqrt(width)
+    x = np.linspace(centre - reach, centre + reach, points)
+    exact = (share * normal_density(x[:, None], mean, spread)).sum(1)
+    gaussian = normal_density(x, centre, width)
+    inside = exact > 0
+    log_ratio = np.log(exact[inside] / gaussian[inside])
+    return x, exact, gaussian, float(np.trapezoid(exact[inside] * log_ratio, x[inside]))
+
+
+def kernels_by_step(mixture, schedule, t=0.4, steps=(0.4, 0.32, 0.24, 0.04), x_t=0.1):
+    """(t, x_t, kernels): `reverse_kernel` for steps of several lengths down from time t, dict step ->
+    kernel."""
+    return t, x_t, {step: reverse_kernel(mixture, schedule, t, t - step, x_t) for step in steps}
+
+
+def explored_step(mixture, schedule, t, step, x_t):
+    """One step from x_t down from t, to no time below 0, as the arguments of `figures.step_explorer`: the
+    marginal densities of the mixture at both its ends, and its `reverse_kernel`."""
+    s = max(0.0, t - step)
+    x = torch.linspace(-2.8, 2.8, 601, dtype=torch.float64)[:, None]
+    before, after = (mixture.log_prob(x, schedule.alpha(u), schedule.sigma(u)).exp() for u in (t, s))
+    kernel = reverse_kernel(mixture, schedule, t, s, x_t)
+    return {"t": t, "s": s, "x_t": x_t, "x": x[:, 0], "before": before, "after": after, "kernel": kernel}
+
+
 def best_gaussian_kl(t, s, schedule=None, mixture=None):
     """KL from the exact p(x_s | x_t) to the Gaussian of the same mean and variance, averaged over x_t: what
     no choice of mean and variance can win back.  Nats.
     """
     schedule, mixture = schedule or VP(), mixture or two_peaks()
     x_t, p_t = density(mixture, schedule.alpha(t), schedule.sigma(t), points=201)
-    kls = [figures.reverse_kernel(mixture, schedule, t, s, float(x))[3] for x in x_t]
+    kls = [reverse_kernel(mixture, schedule, t, s, float(x))[3] for x in x_t]
     return float(torch.trapezoid(p_t * torch.tensor(kls, dtype=torch.float64), x_t[:, 0]))
 
 
@@ -721,6 +759,17 @@ def thousand_steps_on_a_narrow_peak():
 def six_clusters():
     """The plane data of the chapter's live training: six Gaussians of deviation 0.12 on the unit circle."""
     return Mixture.ring(6, std=0.12)
+
+
+def loss_at(model, data, times, seed=0):
+    """Mean of (eps - eps_hat)^2 an element at each time, on `data` (n, ...): an array."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(data.shape, generator=generator, dtype=torch.float64)
+    noise = noise.to(data)  # one noise for all models and precisions
+    with torch.no_grad():
+        return np.array(
+            [float(d.noise_loss(model, data, torch.full((len(data),), float(t)), noise)) for t in times]
+        )
 
 
 def train_on_clusters(steps=1000, seed=0):

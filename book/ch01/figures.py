@@ -19,86 +19,57 @@ from book.plots import (
     number,
     style,
 )
+from book.problems import normal_density
 from toolkit import ddpm as d
 from toolkit.metrics import nearest_neighbour_ratio
 
 # ---- the exact reverse step --------------------------------------------------------------------------------
 
 
-def _normal(x, mean, var):
-    return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
-
-
-def reverse_kernel(mixture, schedule, t, s, x_t, points=1201):
-    """The exact p(x_s | x_t) of one-dimensional mixture data, and the Gaussian of the same mean and variance.
-
-    Bayes' rule on each component: its share is proportional to w_k q(x_t | k), and given it x_s is Gaussian.
-    Returns (x, exact density, Gaussian density, KL of the second from the first in nats); arrays (points,).
-    """
-    weight, mu = mixture.weights.numpy(), schedule.alpha(s) * mixture.means[:, 0].numpy()
-    var = schedule.alpha(s) ** 2 * mixture.stds.numpy() ** 2 + schedule.sigma(s) ** 2
-    ratio, beta = d.transition(schedule, s, t)
-    total = ratio**2 * var + beta
-    share = weight * _normal(x_t, ratio * mu, total)
-    share, mean, spread = share / share.sum(), (beta * mu + ratio * var * x_t) / total, var * beta / total
-    centre = share @ mean
-    width = share @ (spread + (mean - centre) ** 2)
-    reach = 8 * math.sqrt(width)
-    x = np.linspace(centre - reach, centre + reach, points)
-    exact = (share * _normal(x[:, None], mean, spread)).sum(1)
-    gaussian = _normal(x, centre, width)
-    inside = exact > 0
-    log_ratio = np.log(exact[inside] / gaussian[inside])
-    return x, exact, gaussian, float(np.trapezoid(exact[inside] * log_ratio, x[inside]))
-
-
-def _kernel_panel(ax, mixture, schedule, t, s, x_t):
-    """Draw both densities; returns the KL."""
-    x, exact, gaussian, kl = reverse_kernel(mixture, schedule, t, s, x_t)
+def _kernel_panel(ax, x, exact, gaussian):
+    """Draw both densities at x."""
     ax.fill_between(x, exact, color="#CFCFCF", linewidth=0)
     ax.plot(x, exact, label="exact", **mark(0, points=False))
     ax.plot(x, gaussian, label="best Gaussian", **mark(1, points=False))
     keep = np.flatnonzero(np.maximum(exact, gaussian) > 1e-3 * exact.max())
     ax.set(xlim=(x[keep[0]], x[keep[-1]]), ylim=(0, 1.12 * max(exact.max(), gaussian.max())), xlabel="$x_s$")
     ax.set_yticks([])
-    return kl
 
 
 @style()
-def one_step_or_many(mixture, schedule, t=0.4, steps=(0.4, 0.32, 0.24, 0.04), x_t=0.1):
-    """p(x_s | x_t) for steps of several lengths down from time t: exact, and the best Gaussian."""
-    fig, axes = new_figure(1, len(steps), height=2.5)
-    kls = []
-    for ax, step in zip(axes, steps, strict=True):
-        kls.append(_kernel_panel(ax, mixture, schedule, t, t - step, x_t))
-        ax.set_title(f"step {step:g}\nKL {number(kls[-1])}")
+def one_step_or_many(t, x_t, kernels):
+    """p(x_s | x_t) for steps of several lengths down from time t: exact, and the best Gaussian.
+
+    kernels: dict length of the step -> what `experiments.reverse_kernel` returns.
+    """
+    fig, axes = new_figure(1, len(kernels), height=2.5)
+    for ax, (step, (*densities, kl)) in zip(axes, kernels.items(), strict=True):
+        _kernel_panel(ax, *densities)
+        ax.set_title(f"step {step:g}\nKL {number(kl)}")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    told = listing([f"{number(kl)} for a step of {step:g}" for step, kl in zip(steps, kls, strict=True)])
+    told = listing([f"{number(kl)} for a step of {step:g}" for step, (*_, kl) in kernels.items()])
     return Picture(
         fig,
         f"The exact distribution of the earlier state given x_t = {x_t:g} at t = {t:g}, and the best "
-        f"Gaussian. A long step has two "
-        f"separate peaks; a short step is one bell. The Kullback-Leibler divergence is {told}.",
+        f"Gaussian. A long step has two separate peaks; a short step is one bell. The Kullback-Leibler "
+        f"divergence is {told}.",
     )
 
 
 @style()
-def step_explorer(mixture, schedule, t=0.5, step=0.5, x_t=0.1):
-    """One panel of `one_step_or_many` beside the marginal densities at t and at s = t - step (not below
-    0).
-    """
-    s = max(0.0, t - step)
+def step_explorer(t, s, x_t, x, before, after, kernel):
+    """One panel of `one_step_or_many`, of a step from t to s, beside the marginal densities at x: `before`
+    it, at t, and `after` it, at s."""
     fig, (left, right) = new_figure(1, 2, height=2.9)
-    x = torch.linspace(-2.8, 2.8, 601, dtype=torch.float64)[:, None]
-    for i, (time, label) in enumerate(((s, "$p_s$, where the step ends"), (t, "$p_t$, where it starts"))):
-        p = mixture.log_prob(x, schedule.alpha(time), schedule.sigma(time)).exp()
-        left.plot(x[:, 0], p, label=f"{label} ({time:.3g})", **mark(2 + i, points=False))
+    left.plot(x, after, label=f"$p_s$, where the step ends ({s:.3g})", **mark(2, points=False))
+    left.plot(x, before, label=f"$p_t$, where it starts ({t:.3g})", **mark(3, points=False))
     left.axvline(x_t, color=INK, linewidth=1, linestyle=":")
     left.annotate("$x_t$", (x_t, 0), xytext=(4, 3), textcoords="offset points")
     left.set(title="the noisy data", xlabel="$x$", yticks=[])
     left.set_ylim(0, left.get_ylim()[1] * 1.35)
     left.legend(loc="upper left")
-    kl = _kernel_panel(right, mixture, schedule, t, s, x_t)
+    *densities, kl = kernel
+    _kernel_panel(right, *densities)
     right.set_title(f"$p(x_s\\,|\\,x_t)$: KL from Gaussian {number(kl)}")
     right.set_ylim(0, right.get_ylim()[1] * 1.25)
     right.legend(loc="upper right")
@@ -144,7 +115,7 @@ def two_clues(schedule, t, s, x0, x_t):
     reach = 3.2 * math.sqrt(max(v for _, v in clues.values()))
     x = np.linspace(min(m for m, _ in clues.values()) - reach, max(m for m, _ in clues.values()) + reach, 800)
     for i, (label, (mean, var)) in enumerate(clues.items()):
-        y = _normal(x, mean, var)
+        y = normal_density(x, mean, var)
         ax.plot(x, y, label=f"{label}: {mean:.2f} ± {math.sqrt(var):.2f}", **mark((1, 2, 0)[i], points=False))
         if i == 2:
             ax.fill_between(x, y, facecolor="none", edgecolor=GREY, hatch=HATCHES[1], linewidth=0)
@@ -261,24 +232,12 @@ def weights(t, found):
 # ---- training ----------------------------------------------------------------------------------------------
 
 
-def loss_at(model, data, times, seed=0):
-    """Mean of (eps - eps_hat)^2 an element at each time, on `data` (n, ...): an array."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(data.shape, generator=generator, dtype=torch.float64).to(
-        data
-    )  # one noise for all models and precisions
-    with torch.no_grad():
-        return np.array(
-            [float(d.noise_loss(model, data, torch.full((len(data),), float(t)), noise)) for t in times]
-        )
-
-
 @style()
 def training(losses, times, network, exact, data, samples, window=25):
     """Three panels: the loss while training, the trained loss against t beside the smallest possible, data
     and samples.
 
-    losses (steps,); network, exact: `loss_at` of the two models at `times`; data, samples (n, 2).
+    losses (steps,); network, exact: `experiments.loss_at` of the two models at `times`; data, samples (n, 2).
     """
     fig, axes = new_figure(1, 3, height=2.75, gridspec_kw={"width_ratios": [1, 1, 0.85]})
     losses = array(losses)

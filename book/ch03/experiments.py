@@ -904,18 +904,6 @@ def stiff_or_not(std=0.005, calls=120):
     return found
 
 
-def stable_levels(levels=(1.0, 2.0, 4.0, 8.0), counts=(25, 50, 100, 200)):
-    """Exact variance on N(0, 1/4) of Euler-Maruyama at several levels and numbers of steps."""
-    schedule = VP()
-    return {
-        f"level {level:g}, {n} steps": exact_variance(
-            euler_maruyama, schedule, grids.uniform(schedule, n), level=level
-        )
-        for level in levels
-        for n in counts
-    }
-
-
 # ---- adaptive steps ----------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ figures draw comes from functions that return curves.
 """
 
 import math
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import torch
@@ -1367,6 +1367,47 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)):
         found[label] = float(np.mean(values))
         found[f"{label}: spread"] = float(np.std(values, ddof=1))
     return found
+
+
+# the settings of the chapter's widget
+WIDGET_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "++2S", "++2M", "++3M", "UniPC-3", "iPNDM-4")
+WIDGET_BUDGETS = (4, 6, 8, 10, 12, 16, 20, 30, 40)
+
+
+def _guided(scale):
+    from toolkit.networks import digits_model
+
+    label = torch.arange(10)
+    model = digits_model(VP(), label=label)
+    return model if scale == 1 else Guided(model, label, scale)
+
+
+@lru_cache(32)
+def _guided_truth(scale):
+    x = initial_noise(10, (1, 8, 8), 0)
+    return sample(unipc, _guided(scale), x, grids.uniform_lambda(VP(), 100)).x
+
+
+@lru_cache(2000)
+def _guided_end(solver, calls, grid, scale):
+    loop, cost, options = SOLVERS[solver]
+    times = GRIDS[grid](VP(), max(calls // cost, 1))
+    return sample(loop, _guided(scale), initial_noise(10, (1, 8, 8), 0), times, **options).x
+
+
+def digit_runs(solver, calls, grid, scale):
+    """Ten digits at one setting of the widget: "exact" and "made", (10, 1, 8, 8), by the guided network's own
+    flow and by the solver; "error", their distance; and, for each grid, "by grid", the errors at "calls"."""
+    scale = float(scale)
+    exact = _guided_truth(scale)
+    error = lambda budget, name: rms(_guided_end(solver, budget, name, scale) - exact)
+    return {
+        "exact": exact,
+        "made": _guided_end(solver, calls, grid, scale),
+        "error": error(calls, grid),
+        "calls": WIDGET_BUDGETS,
+        "by grid": {name: [error(budget, name) for budget in WIDGET_BUDGETS] for name in GRIDS},
+    }
 
 
 # ---- flipped basins ----------------------------------------------------------------------------------------

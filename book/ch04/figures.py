@@ -1,11 +1,8 @@
 """Figures of chapter 4: DPM-Solver and its family."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 
-from book.ch04 import experiments
 from book.plots import (
     COLOURS,
     DASHES,
@@ -18,14 +15,11 @@ from book.plots import (
     new_figure,
     number,
     plain,
-    slope,
     style,
 )
-from book.problems import rms
 from toolkit import VP, grids, initial_noise, sample
+from toolkit.convergence import slope
 from toolkit.dpm_solver import dpmpp_3m
-from toolkit.models import Guided
-from toolkit.multistep import unipc
 
 
 def _ticks(ax, values, axis="x"):
@@ -281,42 +275,18 @@ def calls_and_error(found, ticks=(24, 48, 96, 192, 384)):
     return Picture(fig, f"Error against calls, adaptive and fixed steps: {'; '.join(told)}.")
 
 
-# --- the widget -------------------------------------------------------------------------------------------
-
-WIDGET_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "++2S", "++2M", "++3M", "UniPC-3", "iPNDM-4")
-WIDGET_BUDGETS = (4, 6, 8, 10, 12, 16, 20, 30, 40)
-
-
-def _digits(scale, n=10):
-    from toolkit.networks import digits_model
-
-    label = torch.arange(n) % 10
-    base = digits_model(VP(), label=label)
-    return base if scale == 1 else Guided(base, label, scale)
-
-
-@lru_cache(32)
-def _digits_truth(scale):
-    x = initial_noise(10, (1, 8, 8), 0)
-    return sample(unipc, _digits(scale), x, grids.uniform_lambda(VP(), 100)).x
-
-
-@lru_cache(2000)
-def _digits_end(solver, calls, grid, scale):
-    loop, cost, options = experiments.SOLVERS[solver]
-    times = experiments.GRIDS[grid](VP(), max(calls // cost, 1))
-    return sample(loop, _digits(scale), initial_noise(10, (1, 8, 8), 0), times, **options).x
+# --- the widget -----------------------------------------------------------------------------------------
 
 
 @style()
-def explorer(solver, calls, grid, scale):
+def explorer(runs, solver, calls, grid, scale):
     """For the widget: ten digits by the exact flow of the guided network and by a solver, and the solver's
-    error against its calls on all four grids."""
-    scale = float(scale)
-    error = lambda k, name: rms(_digits_end(solver, k, name, scale) - _digits_truth(scale))
-    end = _digits_end(solver, calls, grid, scale)
+    error against its calls on each grid.
+
+    runs: what `experiments.digit_runs` returns for this setting.
+    """
     fig, (left, right) = new_figure(1, 2, height=3.5, width_ratios=[1.15, 1])
-    exact, ours = _digits_truth(scale).numpy(), end.numpy()
+    exact, ours, error = runs["exact"].numpy(), runs["made"].numpy(), runs["error"]
     sheet, rows, _ = mosaic([list(exact[:5]), list(ours[:5]), list(exact[5:]), list(ours[5:])], pixels=40)
     left.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     left.grid(False)
@@ -324,18 +294,17 @@ def explorer(solver, calls, grid, scale):
     left.tick_params(length=0)
     left.set_xticks([])
     left.set_yticks(rows, ["exact", "solver", "exact", "solver"])
-    now = error(calls, grid)
-    left.set_title(f"{solver}, {calls} calls: error {now:.2g}")
-    for i, name in enumerate(experiments.GRIDS):
+    left.set_title(f"{solver}, {calls} calls: error {error:.2g}")
+    for i, (name, errors) in enumerate(runs["by grid"].items()):
         look = mark(i, points=False) | {"linewidth": 2.4 if name == grid else 1.2}
-        right.plot(WIDGET_BUDGETS, [error(k, name) for k in WIDGET_BUDGETS], label=name, **look)
-    right.plot([calls], [now], "o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=5)
+        right.plot(runs["calls"], errors, label=name, **look)
+    right.plot([calls], [error], "o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=5)
     right.set(xscale="log", yscale="log", xlabel="calls of the solver", ylabel="error", ylim=(1e-3, 5))
     _ticks(right, [4, 6, 10, 20, 40])
     right.legend(loc="lower left", fontsize=8.5)
     return Picture(
         fig,
         f"Ten digits by {solver} with {calls} calls, grid {grid}, guidance {number(scale)}, beneath the "
-        f"exact ones: error {number(now)}. At the right the error falls with the calls on each of four "
-        f"grids, to {number(error(40, grid))} at 40 on this one.",
+        f"exact ones: error {number(error)}. At the right the error falls with the calls on each of four "
+        f"grids, to {number(runs['by grid'][grid][-1])} at {runs['calls'][-1]} on this one.",
     )

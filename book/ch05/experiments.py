@@ -98,6 +98,21 @@ def run(sampler, x, steps, mixture=None, grid=grids.karras):
     return sample(sampler, model, torch.as_tensor(x)[:, None], grid(SCHEDULE, steps)).x[:, 0].numpy()
 
 
+def maps(answers):
+    """What `figures.maps` draws of the two peaks: the standardised noises of `quantiles`, (n,); answers, a
+    dict label -> (n,); and the density of the data, (x, p)."""
+    x = np.linspace(-1.7, 1.8, 400)
+    noise = quantiles(len(next(iter(answers.values())))) / SCHEDULE.start
+    return noise, answers, (x, marginal(two_peaks(), x, SCHEDULE.end)[0])
+
+
+def why_hard(n=2000):
+    """The flow map of the two peaks, four steps of DDIM, and one, as `maps`."""
+    x = quantiles(n)
+    steps = {"DDIM, 4 steps": run(ddim, x, 4), "DDIM, 1 step": run(ddim, x, 1)}
+    return maps({"the flow map": flow_map(x)} | steps)
+
+
 @claim(
     "T48",
     source="Textbook, section 8.4, outlook: theoretically optimal distillation",
@@ -140,6 +155,12 @@ def steepness(std):
     x = np.array([0.0])
     top, bottom = (marginal(mixture, x, t)[0][0] for t in (SCHEDULE.start, SCHEDULE.end))
     return SCHEDULE.start * top / bottom
+
+
+def steepness_by_deviation(stds=None):
+    """(deviations, `steepness` at each), by default at forty from 0.14 to 0.8."""
+    stds = np.linspace(0.14, 0.8, 40) if stds is None else stds
+    return stds, [steepness(std) for std in stds]
 
 
 @claim(
@@ -380,7 +401,7 @@ def noise_given(mixture, x, sigma):
     return share / share.sum(1, keepdims=True), sigma * (x[:, None] - mu) / var, s / np.sqrt(var)
 
 
-def _mean_of(f, x, gap, share, mean, std):
+def mean_of(f, x, gap, share, mean, std):
     """E f(x - gap z) by Gauss-Hermite quadrature in each component."""
     node, weight = np.polynomial.hermite_e.hermegauss(32)
     z = mean[:, :, None] + std[:, None] * node
@@ -419,10 +440,35 @@ def minimiser(steps, c=None, points=401, mixture=None):
     for low, high in zip(s[:-1], s[1:]):
         scale = math.sqrt(1 + high**2)
         law = noise_given(mixture, u * scale, high)
-        fit = _mean_of if c is None else lambda *a: _huber_of(*a, c)
+        fit = mean_of if c is None else lambda *a: _huber_of(*a, c)
         table = Table1D(u, fit(found[-1], u * scale, high - low, *law))
         found.append(lambda x, table=table, scale=scale: table(x / scale))
     return found
+
+
+def minimisers(levels=(5, 20, 80), n=2000):
+    """What consistency training learns on the two peaks with several numbers of levels, as `maps`."""
+    x = quantiles(n)
+    return maps({"the flow map": flow_map(x)} | {f"{m} levels": minimiser(m)[-1](x) for m in levels})
+
+
+def learned(model, levels, n=2000):
+    """A trained one-dimensional consistency model beside the minimiser of its loss and the flow map, as
+    `maps`."""
+    x = quantiles(n)
+    return maps(
+        {
+            "the flow map": flow_map(x),
+            f"minimiser, {levels} levels": minimiser(levels)[-1](x),
+            "the trained network": _answers(model, x).double().numpy(),
+        }
+    )
+
+
+def _answers(model, x):
+    """What a trained one-dimensional model makes of noises x (n,) in one call, (n,) float32."""
+    x = torch.as_tensor(x, dtype=torch.float32)[:, None]
+    return model.x0(x, SCHEDULE.start)[:, 0].detach()
 
 
 @claim(
@@ -471,14 +517,6 @@ def bias_between_neighbours(counts=(40, 160, 640)):
     return {"cut through two modes: between modes, %": off(flow_map(x, cut))} | found
 
 
-def target_is_a_ddim_step():
-    """E[x_s | x_t] of pairs with shared noise, by quadrature, against one DDIM step of the exact model."""
-    x, t, s = quantiles(200) / 40, 2.0, 1.2
-    mean = _mean_of(lambda y: y, x, t - s, *noise_given(two_peaks(), x, t))
-    y = sample(ddim, two_peaks().model(SCHEDULE), torch.as_tensor(x)[:, None], [t, s]).x[:, 0].numpy()
-    return {"largest difference": float(np.abs(mean - y).max())}
-
-
 def teachers_and_training(counts=(5, 10, 20, 40, 80)):
     """RMS distance from the flow map on the two peaks of consistency training's minimiser, and of
     distillation's with a teacher that makes DDIM or Heun steps: {name: (counts, errors)}."""
@@ -518,7 +556,7 @@ def distances(model, levels):
     """RMS distance of a trained one-dimensional consistency model from the minimiser of its loss with so many
     levels, and from the flow map, at the noises of `quantiles`."""
     x = quantiles()
-    answer = model.x0(torch.as_tensor(x, dtype=torch.float32)[:, None], SCHEDULE.start)[:, 0].detach()
+    answer = _answers(model, x)
     return {
         "minimiser": rms(answer.numpy() - minimiser(levels)[-1](x)),
         "flow map": rms(answer.numpy() - flow_map(x)),
@@ -975,6 +1013,19 @@ def flow_paths(n, steps=50):
     }
 
 
+def reflow_paths(n=40):
+    """What `figures.reflow_paths` draws: `flow_paths`, and points of the data, (600, 2)."""
+    return flow_paths(n), distilled.mixture("ring").sample(600, 1)
+
+
+def ring_clouds():
+    """The ring through each student in one call, from the same noise: dict label -> (n, 2), and dict label ->
+    share, in %, of its points that lie between modes."""
+    clouds = {"the flow map": ring_ends()[1], "one DDIM step": ring_jumps("teacher")}
+    clouds |= {called(name): ring_jumps(name) for name in RING_STUDENTS}
+    return clouds, {name: off_modes(cloud) for name, cloud in clouds.items()}
+
+
 @claim(
     "BP26, BS33",
     source="PyTorch tutorial; summary",
@@ -1008,6 +1059,17 @@ def guided_samples(scale, n=200, steps=18):
         "plain": teacher.with_label(labels),
     }
     return {name: sample(ddim, model, noise, times) for name, model in models.items()}
+
+
+def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
+    """RMS distance of digits from those of the guided teacher, of the guided student and of the teacher
+    without guidance: dict label -> (scales, distances)."""
+    names = {"student": "guided student, 18 calls", "plain": "teacher without guidance, 18 calls"}
+    runs = [guided_samples(scale) for scale in scales]
+    return {
+        label: (list(scales), [rms(run[key].x - run["teacher"].x) for run in runs])
+        for key, label in names.items()
+    }
 
 
 @claim(
@@ -1066,6 +1128,57 @@ def guided_table():
         seeds = f"{mean:.0f} ({low:.0f} to {high:.0f})"
         lines.append(f"{f'scale {scale}':10s}{two:>20.2f}{one:>20.2f}{seeds:>28s}")
     return "\n".join(lines)
+
+
+@cache
+def teacher_path(n=24, steps=18, seed=41):
+    """(noise, path, levels): n noises of digits, the teacher's states from there in Heun's steps, (steps + 1,
+    n, 1, 8, 8), and their levels."""
+    noise, levels = initial_noise(n, (1, 8, 8), seed) * SCHEDULE.start, grids.karras(SCHEDULE, steps)
+    return noise, sample(edm_heun, distilled.teacher(), noise, levels, keep_path=True).path, levels
+
+
+@cache
+def digit_jumps(name):
+    """Digits of a student, or of its "teacher", in one call from the noises of `teacher_path`."""
+    model = distilled.teacher() if name == "teacher" else distilled.student(name)
+    return distilled.jump(model, teacher_path()[0]).detach()
+
+
+ROWS = {
+    "teacher, 1 call": "teacher",
+    "regression": "regression",
+    "progressive": "progressive",
+    "CD": "consistency-distilled",
+    "adversarial": "adversarial",
+    "reflow": "reflow",
+    "CT": "consistency",
+}
+
+
+def all_students(n=10):
+    """Digits of the teacher and of every student in one call, from the same noises: label -> (n, 1, 8, 8)."""
+    rows = {"teacher, 36 calls": teacher_path()[1][-1]} | {label: digit_jumps(ROWS[label]) for label in ROWS}
+    return {label: batch[:n] for label, batch in rows.items()}
+
+
+def jumps(noise, data):
+    """What the chapter's widget draws of one noise, a number, on "ring" or "digits": "path", the teacher's
+    states from there, all on the scale of the data, at "levels"; "end", where it ends; "students", label ->
+    where that student jumps; for the ring "data", points of it."""
+    if data == "ring":
+        levels, ring = grids.karras(SCHEDULE, 60), distilled.mixture("ring")
+        start, ends = ring_ends()
+        x = start[noise : noise + 1]
+        path = sample(edm_heun, ring.model(SCHEDULE), x, levels, keep_path=True).path[:, 0]
+        end, names, jump, more = ends[noise], RING_STUDENTS, ring_jumps, {"data": ring.sample(700, 1)}
+    else:
+        _, path, levels = teacher_path()
+        path = path[:, noise]
+        end, names, jump, more = path[-1], list(ROWS.values())[1:], digit_jumps, {}
+    scale = (1 + levels.to(path).reshape(-1, *[1] * (path.ndim - 1)) ** 2).sqrt()
+    students = {called(name): jump(name)[noise].numpy() for name in names}
+    return {"path": path / scale, "levels": levels, "end": end.numpy(), "students": students} | more
 
 
 # ---- cost, copies, precision -------------------------------------------------------------------------------
@@ -1191,16 +1304,6 @@ def distance_ratio(name, way, key):
     """A student's recorded Fréchet distance in one call over the teacher's."""
     study = recorded("distillation")
     return spread(study["digits"][name], "1", key)[0] / spread(study["teacher"][way], key)[0]
-
-
-def label_ratios():
-    """Fréchet distance without labels over that with them: least and largest over all rows of the table."""
-    study = recorded("distillation")
-    keys = ("unconditional", "conditional")
-    rows = [[spread(study["teacher"][way], key)[0] for key in keys] for way in TEACHER_ROWS]
-    rows += [[spread(study["digits"][name], "1", key)[0] for key in keys] for name in ONE_STEP]
-    ratios = [free / classed for free, classed in rows]
-    return {"least": min(ratios), "largest": max(ratios)}
 
 
 TEACHER_ROWS = ("DDIM 1", "DDIM 4", "DDIM 8", "DDIM 18", "DDIM 64", "Heun 18")

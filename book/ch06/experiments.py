@@ -17,6 +17,7 @@ from book.problems import rms, training_calls
 from toolkit import AFS, EDM, VP, Mixture, Network, grids, initial_noise, sample
 from toolkit.amed import (
     Predictor,
+    amed_plugin,
     amed_solver,
     best_time,
     explained,
@@ -131,6 +132,37 @@ def one_large_step():
     return {name: guess_errors((1,))[name][0] for name in GUESSES}
 
 
+LINE = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
+
+
+@cache
+def line_step(nodes=80):
+    """One step of a one-dimensional trajectory from level 2 to 0.2: its "levels", "states" and "slopes",
+    (nodes + 1,) each; the "mean" of its slope, and the "share" of the step at which it has that slope; and
+    "guesses": method -> (level, what it takes for the mean)."""
+    model, levels, (start, end) = LINE.model(WIDE), np.linspace(*STEP, nodes + 1), STEP
+    x = torch.tensor([[1.9]], dtype=torch.float64)
+    states = [x]
+    for t, s in zip(levels, levels[1:]):
+        states.append(reference(model, states[-1], float(t), float(s)))
+    slopes = [float(model.eps(state, float(t))) for state, t in zip(states, levels)]
+    at = lambda level: float(model.eps(x + (level - start) * slopes[0], level))
+    middle, geometric = (start + end) / 2, (start * end) ** 0.5
+    return {
+        "levels": levels,
+        "states": [float(state) for state in states],
+        "slopes": slopes,
+        "mean": float(mean_direction(model, x, start, end)),
+        "share": float(best_time(model, x, start, end)[0]),
+        "guesses": {
+            "Euler": (start, slopes[0]),
+            "Heun": (end, (slopes[0] + at(end)) / 2),
+            "arithmetic midpoint": (middle, at(middle)),
+            "geometric midpoint": (geometric, at(geometric)),
+        },
+    }
+
+
 @claim(
     "BB6",
     source="Blog, on Euler's method",
@@ -203,9 +235,7 @@ def geometric_is_dpm2(steps=5):
 )
 def line_and_plane(n=32):
     """What the best single level leaves of the mean direction, relative: in one dimension and in two."""
-    line = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
-    x = starts(line, STEP[0], n)
-    r, left = best_time(line.model(WIDE), x, *STEP)
+    r, left = best_time(LINE.model(WIDE), starts(LINE, STEP[0], n), *STEP)
     plane = best_time(TRIANGLE.model(WIDE), starts(TRIANGLE, STEP[0], n), *STEP)[1]
     return {
         "one dimension, largest residual": float(left.max()),
@@ -285,6 +315,18 @@ def residuals(ratios=SIZES, start=1.0, n=64):
         for name, row in zip(found, rows):
             found[name].append(float(row.median()))
     return found
+
+
+def best_times(steps=4, n=64):
+    """The exact best share r of each step of a grid on the triangle: its levels, and for both kinds of
+    candidates an array (steps, n)."""
+    model, levels = TRIANGLE.model(WIDE), grids.karras(WIDE, steps, 10.0, 0.05).tolist()
+    kinds = {"on the exact trajectory": "exact", "on Euler's line": "euler"}
+    best = lambda along, t, s: best_time(model, starts(TRIANGLE, t, n), t, s, along=along)[0].numpy()
+    return levels, {
+        label: np.array([best(along, t, s) for t, s in zip(levels, levels[1:])])
+        for label, along in kinds.items()
+    }
 
 
 @claim(
@@ -521,6 +563,46 @@ def said(kind, x=None):
         return predictor(features, *STEP, len(x))[0].double()
 
 
+def best_and_learned():
+    """The exact best r of each fresh start, (n,), and what three predictors say: dict title -> (n,)."""
+    titles = {"no features": "no features", "layer norm": "two, layer-normed", "features": "two, as they are"}
+    return one_step_truth()[3], {title: said(kind) for kind, title in titles.items()}
+
+
+def one_step(r, sample_number):
+    """What the chapter's widget draws of the one step of a sample, its middle level at "share" r: the
+    "levels" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
+    the step "made" with the direction found there, (2, 2) each, from the start; its "error"; "errors", a pair
+    (shares, errors); the "best" share and the one "learned"; and the "mixture"."""
+    model, x, end, best = one_step_truth()
+    rows = slice(int(sample_number), int(sample_number) + 1)
+    x, end, (start, stop) = x[rows], end[rows], STEP
+    first = model.eps(x, start)
+
+    def step(share):
+        level = start ** (1 - share) * stop**share
+        there = x + (level - start) * first
+        return there, x + (stop - start) * model.eps(there, level)
+
+    shares, (there, made) = np.linspace(0, 1, 101), step(r)
+    path, levels = [x], np.geomspace(start, stop, 25)
+    for t, s in zip(levels, levels[1:]):
+        path.append(reference(model, path[-1], float(t), float(s)))
+    return {
+        "share": r,
+        "levels": STEP,
+        "path": torch.cat(path).numpy(),
+        "end": end[0],
+        "line": torch.cat([x, there]),
+        "made": torch.cat([x, made]),
+        "error": float((made - end).norm()),
+        "errors": (shares, [float((step(s)[1] - end).norm()) for s in shares]),
+        "best": float(best[rows]),
+        "learned": float(said("features")[rows]),
+        "mixture": UNEQUAL,
+    }
+
+
 def step_errors(**predictors):
     """Root mean square error of the one step on fresh starts: name -> predictor."""
     model, x, end, _ = one_step_truth()
@@ -589,6 +671,12 @@ def stand_ins(top, n=500):
         "x / √(1 + σ²)": error(x / math.hypot(1, top)),
         "with mean and deviation": error(known.eps(x, top)),
     }
+
+
+def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
+    """(levels, errors): `stand_ins` against the level where the run starts, dict label -> list."""
+    rows = [stand_ins(float(top), 300) for top in tops]
+    return tops, {name: [row[name] for row in rows] for name in ("x / σ", "with mean and deviation")}
 
 
 @claim(
@@ -734,6 +822,22 @@ def trained_digits(calls=3, base=None, substeps=4, steps=120, seed=0):
     return train_predictor(predictor, model, times, draw_digits, **how).net
 
 
+def three_calls(n=8, seed=23):
+    """Digits by three calls of four methods from the same noise, and first where the flow ends: label -> (n,
+    1, 8, 8).  The plugin is trained on the spot."""
+    model, times = student_of(3)
+    bare, x = digits_model(TOP), noise(n, seed)
+    finer = grids.karras(model.schedule, 4)
+    plugged = {"predictor": trained_digits(3, "ipndm"), "base": "ipndm"}
+    return {
+        "the flow": teacher_path(bare, x, times, 24)[-1],
+        "DDIM": sample(ddim, bare, x, grids.karras(model.schedule, 3)).x,
+        "DPM-Solver-2": sample(amed_solver, model, x, times).x,
+        "iPNDM, analytic start": sample(ipndm, AFS(bare, *moments()), x, finer).x,
+        "plugin on iPNDM": sample(amed_plugin, model, x, times, **plugged).x,
+    }
+
+
 @claim(
     "B12, teacher",
     source="Folklore on distillation",
@@ -795,6 +899,21 @@ def best_of(names, calls, key="rmse"):
     """(value, name) of the best of these methods."""
     found = study(key)
     return min((found[name][calls], name) for name in names if calls in found[name])
+
+
+def controls(calls=3):
+    """The recorded study with three calls: what each part of AMED's gain is due to, label -> RMSE."""
+    table = study()
+    return {
+        "best plain\nsolver": best_of(PLAIN, calls)[0],
+        "+ analytic\nstart": best_of(PLAIN + STARTED, calls)[0],
+        "best fixed\ntime": table["best fixed time"][calls],
+        "AMED,\nno features": table["AMED-Solver, no features"][calls],
+        "AMED,\nfeatures": table["AMED-Solver"][calls],
+        "plugin,\nuntrained": table["AMED-Plugin, iPNDM, untrained"][calls],
+        "plugin,\ngreedy": table["AMED-Plugin, iPNDM, greedy"][calls],
+        "plugin,\niPNDM": table["AMED-Plugin, iPNDM"][calls],
+    }
 
 
 def study_table(key="rmse", digits=3):

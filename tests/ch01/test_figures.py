@@ -17,7 +17,7 @@ LINEAR = Discrete.linear(1000)
 
 def test_the_reverse_kernel_is_bayes_rule_on_a_grid():
     mixture, t, s, x_t = two_peaks(), 0.4, 0.1, 0.3
-    x, exact, gaussian, kl = figures.reverse_kernel(mixture, LINEAR, t, s, x_t)
+    x, exact, gaussian, kl = experiments.reverse_kernel(mixture, LINEAR, t, s, x_t)
     ratio, beta = d.transition(LINEAR, s, t)
     prior = mixture.log_prob(torch.from_numpy(x)[:, None], LINEAR.alpha(s), LINEAR.sigma(s)).exp().numpy()
     joint = prior * np.exp(-((x_t - ratio * x) ** 2) / (2 * beta))
@@ -32,7 +32,7 @@ def test_the_reverse_kernel_is_bayes_rule_on_a_grid():
 def test_the_same_step_is_harder_near_the_data():
     """The answer to the first question of the chapter."""
     kls = [
-        figures.reverse_kernel(two_peaks(), VP(), t, t - 0.3, 0.1)[3]
+        experiments.reverse_kernel(two_peaks(), VP(), t, t - 0.3, 0.1)[3]
         for t in (0.3, 0.4, 0.5, 0.7, 1.0)
     ]
     assert all(a > 5 * b or a > 3 * b for a, b in zip(kls, kls[1:], strict=False))
@@ -92,10 +92,10 @@ def test_loss_of_the_exact_model_is_smallest():
     """The same noise is used for every model, so the comparison is of models alone."""
     clusters, times = experiments.six_clusters(), np.array([0.05, 0.3])
     data = clusters.sample(4000, 1)
-    exact = figures.loss_at(clusters.model(LINEAR), data, times)
-    other = figures.loss_at(Mixture.gaussian(2, 0.7).model(LINEAR), data, times)
+    exact = experiments.loss_at(clusters.model(LINEAR), data, times)
+    other = experiments.loss_at(Mixture.gaussian(2, 0.7).model(LINEAR), data, times)
     assert (exact < other).all()
-    assert np.allclose(exact, figures.loss_at(clusters.model(LINEAR), data.float(), times), atol=1e-3)
+    assert np.allclose(exact, experiments.loss_at(clusters.model(LINEAR), data.float(), times), atol=1e-3)
 
 
 def test_every_figure_is_a_picture_with_words():
@@ -105,8 +105,8 @@ def test_every_figure_is_a_picture_with_words():
     model = Mixture.gaussian(64, 0.5).model(LINEAR)
     run = sample(d.ddpm, model, digits + 1, experiments.steps_of(LINEAR, 4), keep_path=True)
     pictures = [
-        figures.one_step_or_many(peaks, schedule),
-        figures.step_explorer(peaks, schedule, 0.2, 1.0, 0.0),
+        figures.one_step_or_many(*experiments.kernels_by_step(peaks, schedule)),
+        figures.step_explorer(**experiments.explored_step(peaks, schedule, 0.2, 1.0, 0.0)),
         figures.demolition(digits, LINEAR, [0, 0.5, 1]),
         figures.two_clues(LINEAR, 0.3, 0.25, 0.8, 0.2),
         figures.conditional_and_marginal(Mixture.ring(), schedule, draws=5),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from book.ch02 import experiments, figures
-from book.plots import Picture, slope
+from book.plots import Picture
 from toolkit import VP, grids
+from toolkit.convergence import slope
 
 
 def spread(eta, steps):

@@ -116,12 +116,6 @@ def test_the_last_step_in_t_is_stiff_for_those_who_look_at_its_end():
         assert error("t", kind) > 50 * error("sigma", kind)
 
 
-def test_more_noise_is_stiffer():
-    found = experiments.stable_levels()
-    assert found["level 4, 25 steps"] > 1e6 and found["level 4, 50 steps"] < 0.4
-    assert found["level 8, 100 steps"] > 1e6 and found["level 8, 200 steps"] < 0.4
-
-
 def test_adaptive_figure():
     log = experiments.adaptive_log()
     picture = figures.adaptive(experiments.adaptive_errors(), experiments.fixed_errors(), log, VP())

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from book.ch04 import experiments, figures
-from book.plots import Picture, slope
+from book.plots import Picture
 from book.problems import RING
+from toolkit.convergence import slope
 
 
 def test_noise_bends_at_the_data_end_of_time():
@@ -168,10 +169,11 @@ def test_adaptive_figure_and_the_stuck_controller():
 
 
 def test_the_widget_draws_the_same_bytes_twice_and_answers_its_questions():
-    error = lambda *setting: float(re.search(r"error ([\d.]+)\.", figures.explorer(*setting).alt)[1])
+    draw = lambda *at: figures.explorer(experiments.digit_runs(*at), *at)
+    error = lambda *at: float(re.search(r"error ([\d.]+)\.", draw(*at).alt)[1])
     assert error("DPM-2", 8, "uniform λ", 4) > 3 * error("++2S", 8, "uniform λ", 4)
     assert error("++3M", 8, "uniform t", 1) > 4 * error("++2M", 8, "uniform t", 1)
-    pictures = [figures.explorer("++2M", 8, "Karras", 2).png for _ in range(2)]
+    pictures = [draw("++2M", 8, "Karras", 2).png for _ in range(2)]
     assert pictures[0] == pictures[1]
 
 

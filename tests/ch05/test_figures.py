@@ -20,7 +20,7 @@ def numbers(picture):
 
 
 def test_one_step_says_the_mean_and_the_flow_map_does_not():
-    alt = figures.why_hard(400).alt
+    alt = figures.maps(*experiments.why_hard(400)).alt
     spreads = [float(v) for v in re.findall(r"deviation ([\d.]*\d)", alt)]
     assert spreads[0] > 0.8 and spreads[1] < 0.6 and spreads[2] < 0.02
 
@@ -29,13 +29,12 @@ def test_slope_follows_its_law_and_grows_by_millions():
     assert experiments.steepness(0.15) / experiments.steepness(0.3) == pytest.approx(8.6e6, rel=0.01)
     for std in (0.15, 0.3, 0.6):
         assert experiments.steepness(std) == pytest.approx(std * np.exp(0.5 / std**2), rel=0.01)
-    assert isinstance(figures.steepness(np.array([0.2, 0.5])), Picture)
+    assert isinstance(figures.steepness(*experiments.steepness_by_deviation([0.2, 0.5])), Picture)
 
 
 def test_halving_keeps_the_deviation_with_the_right_target_only():
-    assert re.search(
-        r"two-step target stays at 0.42.*literal loss falls from 0.42 to 0.0051", figures.halving().alt
-    )
+    alt = figures.halving(experiments.halving(), experiments.TRUE_STD).alt
+    assert re.search(r"two-step target stays at 0.42.*literal loss falls from 0.42 to 0.0051", alt)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -86,7 +85,8 @@ def test_a_better_solver_teaches_in_fewer_levels():
 
 
 def test_curves_of_the_options():
-    assert "0.35" in figures.gradients().alt and figures.metrics().alt.startswith("share of the left peak")
+    assert "0.35" in figures.gradients(experiments.gradients(), experiments.TRUE_STD).alt
+    assert figures.metrics(experiments.metrics()).alt.startswith("share of the left peak")
     decays = experiments.averages()
     ends = [v for k, v in decays.items() if k.startswith("deviation")]
     assert max(ends) - min(ends) < 1e-3
@@ -97,16 +97,17 @@ def test_a_second_step_helps_between_modes_and_not_on_one_gaussian():
     found = experiments.refinement((40,))
     assert min(found["two peaks, 40 levels"][1]) == pytest.approx(0.57, abs=0.03)
     assert min(found["one Gaussian, 40 levels"][1]) > 0.99
-    assert isinstance(figures.refinement(), Picture)
+    assert isinstance(figures.refinement(experiments.refinement()), Picture)
 
 
 @pytest.mark.parametrize("data", ["ring", "digits"])
 def test_the_widget_draws_every_student_and_the_same_bytes_twice(data):
-    picture = figures.jumps(2, data)
+    draw = lambda noise: figures.jumps(experiments.jumps(noise, data), noise, data)
+    picture = draw(2)
     assert all(name in picture.alt for name in ("regression", "progressive", "adversarial", "reflow"))
-    figures._digit_jumps.cache_clear()
-    assert picture.png == figures.jumps(2, data).png
-    assert picture.alt != figures.jumps(5, data).alt
+    experiments.digit_jumps.cache_clear()
+    assert picture.png == draw(2).png
+    assert picture.alt != draw(5).alt
 
 
 def test_students_of_the_ring_are_far_better_than_one_step_of_ddim():
@@ -114,7 +115,7 @@ def test_students_of_the_ring_are_far_better_than_one_step_of_ddim():
     one_step = rms(experiments.ring_jumps("teacher") - experiments.ring_ends()[1])
     for name in experiments.RING_STUDENTS:
         assert found[f"{experiments.called(name)}: from the flow map"] < 0.6 * one_step
-    assert isinstance(figures.ring_students(), Picture)
+    assert isinstance(figures.ring_students(*experiments.ring_clouds()), Picture)
 
 
 def test_reflow_straightens():
@@ -125,13 +126,13 @@ def test_reflow_straightens():
     assert exact["all lengths / all chords, rectified flow"] == pytest.approx(before, abs=0.05)
     assert exact["median length / chord, rectified flow"] == pytest.approx(2, abs=0.1)
     assert exact["all lengths / all chords, VP"] == pytest.approx(1.2, abs=0.05)
-    assert "40 paths" in figures.reflow_paths().alt
+    assert "40 paths" in figures.reflow_paths(*experiments.reflow_paths()).alt
 
 
 def test_guidance_and_the_sheet_of_students():
-    alt = figures.guidance((1.0, 2.0)).alt
+    alt = figures.guidance(experiments.guided_curves((1.0, 2.0))).alt
     assert "guided student" in alt and "not trained" not in alt
-    far = figures.all_students(4).alt
+    far = figures.all_students(experiments.all_students(4)).alt
     assert "teacher, 36 calls" in far and "CT" in far and "CD" in far
 
 
@@ -179,7 +180,7 @@ def test_quality_per_second_changes_sides_between_the_panels():
     million = found[10**6]
     assert max(million[name][0] for name in ("regression", "adversarial")) < million["Heun 18"][0] / 3
     assert found[10**3]["Heun 18"][0] < 1 < 60 < found[10**3]["regression"][0]
-    assert "1,000,000" in figures.quality_per_second().alt
+    assert "1,000,000" in figures.quality_per_second(found).alt
 
 
 def test_goals_met_and_missed_are_those_of_the_text():
@@ -194,7 +195,11 @@ def test_goals_met_and_missed_are_those_of_the_text():
     assert ratio("progressive", "Heun 18", "unconditional") == pytest.approx(2.7, abs=0.05)
     ways, keys = ("DDIM 18", "Heun 18"), ("unconditional", "conditional")
     assert all(ratio("consistency", way, key) < 2 for way in ways for key in keys)
-    assert 6 < experiments.label_ratios()["least"] and experiments.label_ratios()["largest"] < 21.5
+    study = recorded("distillation")
+    rows = [(study["teacher"][way],) for way in experiments.TEACHER_ROWS]
+    rows += [(study["digits"][name], "1") for name in experiments.ONE_STEP]
+    free, classed = ([experiments.spread(*row, key)[0] for row in rows] for key in keys)
+    assert all(6 < a / b < 21.5 for a, b in zip(free, classed))
 
 
 def test_the_floor_of_the_ring_is_within_chance():

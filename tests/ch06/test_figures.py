@@ -17,7 +17,7 @@ def numbers(text):
 
 
 def test_of_the_four_guesses_the_arithmetic_midpoint_is_nearest():
-    alt = figures.guesses().alt
+    alt = figures.guesses(experiments.line_step()).alt
     mean = float(re.search(r"mean direction is ([\d.]+\d)", alt)[1])
     found = {
         name: float(re.search(rf"{name} ([\d.]*\d)", alt)[1]) for name in experiments.GUESSES if name != "RK4"
@@ -36,7 +36,7 @@ def test_components_rank_one_way_and_distances_another():
     found = experiments.shapes()
     vp, edm = found["VP coordinates"], found["EDM, from 80"]
     assert vp[0][0] > 300 * edm[0][0] and vp[1][0] < edm[1][0] and edm[1][1] < 0.3 * edm[1][0]
-    assert "600 times smaller" in figures.components().alt
+    assert "600 times smaller" in figures.components(found).alt
 
 
 def test_distance_from_the_plane_of_a_planar_path():
@@ -61,7 +61,7 @@ def test_the_best_time_moves_away_from_the_middle_where_the_data_appear(seed):
     high = best_time(model, experiments.starts(experiments.TRIANGLE, 10.0, 32, seed), 10.0, 3.7)[0]
     low = best_time(model, experiments.starts(experiments.TRIANGLE, 1.2, 32, seed), 1.2, 0.29)[0]
     assert (high - 0.5).abs().max() < 0.02 and low.median() < 0.45 and low.std() > 5 * high.std()
-    assert isinstance(figures.best_times(n=16), Picture)
+    assert isinstance(figures.best_times(*experiments.best_times(n=16)), Picture)
 
 
 def test_the_failure_has_slope_two_and_is_small_at_large_steps():
@@ -71,7 +71,7 @@ def test_the_failure_has_slope_two_and_is_small_at_large_steps():
     ends = {k.split(", ", 1)[1]: v for k, v in found.items() if k.startswith("at a tenth")}
     assert ends["r = 1/2: DPM-Solver-2"] > ends["Euler: the direction at the start"] > 0.5
     assert ends["best r, Euler's line"] < 0.05
-    assert "log-log" in figures.failure().alt
+    assert "log-log" in figures.failure(experiments.SIZES, experiments.residuals()).alt
 
 
 def test_the_error_of_one_step_is_the_residual_times_the_step():
@@ -88,17 +88,18 @@ def test_features_help_and_a_layer_norm_takes_them_away():
     assert found["error, layer norm"] == pytest.approx(found["error, no features"], abs=0.015)
     assert found["error, features"] < 0.65 * found["error, no features"]
     assert found["error, exact best r"] < found["error, features"]
-    assert "diagonal" in figures.learned_and_best().alt
+    assert "diagonal" in figures.learned_and_best(*experiments.best_and_learned()).alt
     assert sum(p.numel() for p in Predictor(0).parameters()) == 195
 
 
 @pytest.mark.parametrize("number", [3, 20])
 def test_the_widget_draws_the_same_bytes_twice_and_knows_the_best(number):
     best = float(experiments.one_step_truth()[3][number])
-    at_best, elsewhere = (figures.one_step(r, number) for r in (best, min(best + 0.3, 0.95)))
+    draw = lambda r: figures.one_step(experiments.one_step(r, number))
+    at_best, elsewhere = (draw(r) for r in (best, min(best + 0.3, 0.95)))
     error = [float(re.search(r"left is ([\d.]+\d)", p.alt)[1]) for p in (at_best, elsewhere)]
     assert error[0] < error[1]
-    assert at_best.png == figures.one_step(best, number).png
+    assert at_best.png == draw(best).png
 
 
 def test_a_teacher_of_two_substeps_spoils_its_student():
@@ -116,19 +117,19 @@ def test_a_teacher_of_two_substeps_spoils_its_student():
 
 
 def test_three_calls_of_digits_in_order():
-    told = re.search(r"from it: (.*)\.$", figures.three_calls(4).alt)[1]
+    told = re.search(r"from it: (.*)\.$", figures.three_calls(experiments.three_calls(4)).alt)[1]
     values = dict(re.findall(r"(DDIM|DPM-Solver-2|analytic start|plugin on iPNDM) ([\d.]+)", told))
     assert float(values["DPM-Solver-2"]) > float(values["DDIM"]) > float(values["plugin on iPNDM"])
 
 
 def test_analytic_step_and_crossing():
-    assert isinstance(figures.stand_ins((80, 5)), Picture)
+    assert isinstance(figures.stand_ins(*experiments.stand_ins_by_level((80, 5))), Picture)
     moved = experiments.analytic_runs()
     for plain, told in zip(*list(moved.values())):
         assert told < plain
     found = experiments.order_misleads()
     assert found["Heun beats DDIM from, calls"] >= found["DPM-Solver-2 beats DDIM from, calls"] > 6
-    assert isinstance(figures.crossing(), Picture)
+    assert isinstance(figures.crossing(experiments.FEW, experiments.crossing()), Picture)
 
 
 def test_a_last_step_of_first_order_halves_the_error_of_the_third_order_solvers():
@@ -208,7 +209,7 @@ def test_the_recorded_study_says_what_the_prose_says():
 
 
 def test_pictures_of_the_study():
-    assert numbers(figures.controls().alt)[0] == pytest.approx(
+    assert numbers(figures.controls(experiments.controls()).alt)[0] == pytest.approx(
         experiments.best_of(experiments.PLAIN, 3)[0], abs=1e-3
     )
-    assert "RMSE at 3 calls" in figures.table_two().alt
+    assert "RMSE at 3 calls" in figures.table_two(experiments.study(), experiments.study("frechet")).alt

@@ -98,8 +98,25 @@ def test_slope_of_known_sequences(order):
     )
 
 
+def test_slope_leaves_out_what_rounding_hides():
+    steps, errors = [8, 16, 32, 64], [1e-2, 1e-4, 1e-6, 1e-16]
+    assert slope(steps, errors) == pytest.approx(math.log2(100)) == slope(steps[:3], errors[:3])
+    assert slope(steps, [*errors[:3], 0.0]) == slope(steps, errors)
+    assert slope(steps, errors, floor=0) == pytest.approx(14.6, abs=0.1)
+
+
 @pytest.mark.parametrize(
-    "steps, errors", [([1], [1.0]), ([1, 2], [1.0]), ([1, 2], [1.0, 0.0]), ([1, 2], [1, math.nan])]
+    "steps, errors",
+    [
+        ([1], [1.0]),
+        ([1, 2], [1.0]),
+        ([1, 2], [1.0, 0.0]),
+        ([1, 2], [0.0, 0.0]),
+        ([1, 2], [1.0, 1e-14]),
+        ([1, 2], [1, math.nan]),
+        ([1, 2], [math.inf, 1]),
+        ([1, 2, 4], [1, 0.5, -0.1]),
+    ],
 )
 def test_slope_refuses_what_has_none(steps, errors):
     with pytest.raises(ValueError, match="errors must be"):

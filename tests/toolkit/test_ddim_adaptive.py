@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from book.ch02.experiments import flow, rms
-from book.plots import slope
+from book.problems import rms
 from toolkit import VP, Discrete, Mixture, VPCosine, initial_noise, sample
+from toolkit.convergence import reference, slope
 from toolkit.ddim import ddim, ddim_adaptive, step_error
 
 RING = Mixture.ring(8)
@@ -36,7 +36,7 @@ def test_it_starts_and_ends_where_told(schedule, tol):
 @pytest.mark.parametrize("extrapolate, order", [(False, 1), (True, 2)])
 def test_order_in_the_number_of_calls(extrapolate, order):
     model, x = RING.model(VP()), noise(100)
-    exact = flow(model, x)
+    exact = reference(model, x, VP().start, VP().end)
     runs = [
         sample(ddim_adaptive, model, x, [1.0, 1e-3], tol=tol, extrapolate=extrapolate)
         for tol in (3e-3, 3e-4, 3e-5)

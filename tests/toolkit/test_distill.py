@@ -295,8 +295,7 @@ def test_the_distribution_does_not_depend_on_the_number_of_jumps(schedule, steps
     def cdf(x):
         return (weights * stats.norm.cdf((x[:, None] - means) / spread)).sum(1)
 
-    gap = stats.kstest(run.x[:, 0].numpy(), cdf).statistic
-    assert gap < 1.95 / math.sqrt(n)  # which sampling alone exceeds once in a thousand
+    assert stats.kstest(run.x[:, 0].numpy(), cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("schedule", [EDM(), VP()], ids=["EDM", "VP"])
