@@ -689,13 +689,13 @@ def relative_variances():
 def variance_by_steps(counts=(10, 20, 50, 100, 200, 500, 1000)):
     """Exact variance of DDPM's output on N(0, 0.25): {variance: (counts, values)}."""
     schedule, mixture = Discrete.linear(1000), Mixture.gaussian(1, 0.5)
-    found = {v: [] for v in d.VARIANCES if v != "learned"}
+    result = {v: [] for v in d.VARIANCES if v != "learned"}
     for n in counts:
         times = steps_of(schedule, n)
         gamma = mean_square_noise(mixture, schedule, times)
-        for name, values in found.items():
+        for name, values in result.items():
             values.append(exact_variance(d.ddpm, schedule, times, variance=name, gamma=gamma))
-    return {name: (list(counts), values) for name, values in found.items()}
+    return {name: (list(counts), values) for name, values in result.items()}
 
 
 @claim(
@@ -710,8 +710,8 @@ def variance_by_steps(counts=(10, 20, 50, 100, 200, 500, 1000)):
 )
 def few_steps():
     """Exact output variances on N(0, 0.25) at 10 and at 1000 steps."""
-    found = variance_by_steps((10, 1000))
-    return {f"{name}, {n} steps": v for name, (ns, vs) in found.items() for n, v in zip(ns, vs, strict=True)}
+    result = variance_by_steps((10, 1000))
+    return {f"{name}, {n} steps": v for name, (ns, vs) in result.items() for n, v in zip(ns, vs, strict=True)}
 
 
 @claim(
@@ -814,12 +814,12 @@ def few_steps_on_clusters(counts=(1000, 100, 20, 10), n=1000, variance="posterio
         initial_noise(n, 2, seed=1, dtype=torch.float64),
         mixture.sample(4000, 3),
     )
-    found = {}
+    result = {}
     for k in counts:
         times = steps_of(schedule, k)
         gamma = d.mean_square_eps(model, data, times) if variance == "analytic" else None
-        found[f"{k} steps"] = sample(d.ddpm, model, noise, times, seed=2, variance=variance, gamma=gamma).x
-    return found
+        result[f"{k} steps"] = sample(d.ddpm, model, noise, times, seed=2, variance=variance, gamma=gamma).x
+    return result
 
 
 def shares_by_steps():

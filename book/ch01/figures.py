@@ -211,13 +211,13 @@ def schedules(tables, alt=None):
 
 
 @style()
-def weights(t, found):
+def weights(t, curves):
     """Weights of the squared noise error against t, each divided by its mean: only the shape of a weight
     matters.
     """
     fig, ax = new_figure(height=3.3)
     told = []
-    for i, (name, w) in enumerate(found.items()):
+    for i, (name, w) in enumerate(curves.items()):
         w = w / w.mean()
         ax.plot(t, w, label=name, **mark(i, points=False))
         told.append(f"{name} {number(w[0])} at the least noise and {number(w[-1])} at the most")
@@ -315,7 +315,7 @@ def with_neighbours(samples, training, count=10):
 
 
 @style()
-def variances(found, truth=0.25):
+def variances(curves, truth=0.25):
     """Exact output variance against the number of steps: {name: (steps, variances)}, and the truth as a
     line.
     """
@@ -326,9 +326,9 @@ def variances(found, truth=0.25):
     }
     fig, ax = new_figure(height=3.0)
     ax.axhline(truth, color=GREY, linewidth=1, label="true variance")
-    for i, (name, (steps, values)) in enumerate(found.items()):
+    for i, (name, (steps, values)) in enumerate(curves.items()):
         ax.plot(steps, values, label=names.get(name, name), **mark(i))
-    steps = next(iter(found.values()))[0]
+    steps = next(iter(curves.values()))[0]
     ax.set(xscale="log", xlabel="steps", ylabel="variance of the samples", ylim=(0, None))
     ax.set_xticks(steps, [str(n) for n in steps])
     ax.minorticks_off()
@@ -336,7 +336,7 @@ def variances(found, truth=0.25):
     told = listing(
         [
             f"{name} {number(v[0], 3)} at {s[0]} steps and {number(v[-1], 4)} at {s[-1]}"
-            for name, (s, v) in found.items()
+            for name, (s, v) in curves.items()
         ]
     )
     return Picture(

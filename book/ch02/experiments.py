@@ -60,7 +60,7 @@ def gaussian_eps_square(schedule, times, std=0.5):
 def variances(counts=COUNTS):
     """Exact output variance on N(0, 1/4) of four samplers: dict sampler -> list, one number for each of
     `counts` steps."""
-    found = {
+    result = {
         "DDPM, posterior variance": [],
         "DDPM, forward variance": [],
         "DDPM, optimal variance": [],
@@ -69,12 +69,11 @@ def variances(counts=COUNTS):
     for steps in counts:
         times = grids.strided(LINEAR, steps)
         gamma = gaussian_eps_square(LINEAR, times)
-        for name, options in zip(
-            found, ({"variance": "posterior"}, {"variance": "beta"}, {"variance": "analytic", "gamma": gamma})
-        ):
-            found[name].append(exact_variance(ddpm, LINEAR, times, **options))
-        found["DDIM"].append(exact_variance(ddim, LINEAR, times))
-    return found
+        ways = ({"variance": "posterior"}, {"variance": "beta"}, {"variance": "analytic", "gamma": gamma})
+        for name, options in zip(result, ways):
+            result[name].append(exact_variance(ddpm, LINEAR, times, **options))
+        result["DDIM"].append(exact_variance(ddim, LINEAR, times))
+    return result
 
 
 @claim(
@@ -93,9 +92,9 @@ def variances(counts=COUNTS):
 )
 def few_steps():
     """Exact variances on N(0, 1/4) at 10, 20 and 50 steps."""
-    found = variances((10, 20, 50))
+    result = variances((10, 20, 50))
     short = {"DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward", "DDIM": "DDIM"}
-    return {f"{short[name]}, {n} steps": v for name in short for n, v in zip((10, 20, 50), found[name])}
+    return {f"{short[name]}, {n} steps": v for name in short for n, v in zip((10, 20, 50), result[name])}
 
 
 @claim(
@@ -132,14 +131,14 @@ def walk_family(eta, times, n=4000, seed=0, broken=False, mixture=None):
     mixture = mixture or two_peaks()
     schedule, x0 = VP(), mixture.sample(n, seed)[:, 0]
     z = initial_noise(n, len(times), seed + 1, **DOUBLE)
-    x, found = schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]) * z[:, 0], []
+    x, result = schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]) * z[:, 0], []
     for k, (t, s) in enumerate(zip(times[:-1], times[1:])):
         noise = ddim_sigma(schedule, t, s, eta)
         room = schedule.sigma(s) ** 2 - (0 if broken else noise**2)
         eps = (x - schedule.alpha(t) * x0) / schedule.sigma(t)
         x = schedule.alpha(s) * x0 + math.sqrt(room) * eps + noise * z[:, k + 1]
-        found.append((x - schedule.alpha(s) * x0) / schedule.sigma(s))
-    return torch.stack(found).numpy()
+        result.append((x - schedule.alpha(s) * x0) / schedule.sigma(s))
+    return torch.stack(result).numpy()
 
 
 def sampled_marginals(eta, times, n=4000, seed=0, broken=False):
@@ -162,11 +161,11 @@ def sampled_marginals(eta, times, n=4000, seed=0, broken=False):
         if broken
         else ddim(model, x, times, eta=eta, rng=seed + 2)
     )
-    found = []
+    result = []
     for t, x in loop:
         mu, sd = schedule.alpha(t) * mean, np.sqrt(schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2)
-        found.append(kolmogorov(ndtr((x.numpy() - mu) / sd) @ weight))
-    return found[1:]
+        result.append(kolmogorov(ndtr((x.numpy() - mu) / sd) @ weight))
+    return result[1:]
 
 
 def kolmogorov(u):
@@ -209,11 +208,11 @@ def marginals_kept():
     def worst(**options):
         return max(map(kolmogorov, ndtr(walk_family(times=times, **options))))
 
-    found = {f"family, eta {eta:g}": worst(eta=eta) for eta in (0.0, 0.5, 1.0)}
-    found["family, broken, eta 0.5"] = worst(eta=0.5, broken=True)
+    result = {f"family, eta {eta:g}": worst(eta=eta) for eta in (0.0, 0.5, 1.0)}
+    result["family, broken, eta 0.5"] = worst(eta=0.5, broken=True)
     fine = grids.uniform(VP(), 250)
-    found |= {f"sampler, eta {eta:g}": sampled_marginals(eta, fine)[-1] for eta in (0.0, 0.5, 1.0)}
-    return found | {"sampler, broken, eta 0.5": sampled_marginals(0.5, fine, broken=True)[-1]}
+    result |= {f"sampler, eta {eta:g}": sampled_marginals(eta, fine)[-1] for eta in (0.0, 0.5, 1.0)}
+    return result | {"sampler, broken, eta 0.5": sampled_marginals(0.5, fine, broken=True)[-1]}
 
 
 @claim(
@@ -397,12 +396,12 @@ def fresh_noise():
 def inverted_root():
     """Variance of x_n for data of variance 1 when x_0 is divided by alpha instead of multiplied, eps being
     right: exact."""
-    found = {}
+    result = {}
     for n in (1000, 500, 100):
         bar = float(LINEAR.alpha_bar[n])
-        found[f"n = {n}, divided"] = 1 / bar + 1 - bar
-        found[f"n = {n}, multiplied"] = bar + 1 - bar
-    return found
+        result[f"n = {n}, divided"] = 1 / bar + 1 - bar
+        result[f"n = {n}, multiplied"] = bar + 1 - bar
+    return result
 
 
 @claim(
@@ -417,16 +416,16 @@ def inverted_root():
 def normalised_direction():
     """Variance a coordinate after one DDIM step on unit Gaussian data when eps is divided by its norm, d =
     16, 256, 3072."""
-    t, s, found = 0.5, 0.45, {}
+    t, s, result = 0.5, 0.45, {}
     a, b = LINEAR.alpha(t), LINEAR.sigma(t)
     for d in (16, 256, 3072):
         x = initial_noise(400, d, 0, **DOUBLE)
         eps, x0 = b * x, a * x
         unit = LINEAR.alpha(s) * x0 + LINEAR.sigma(s) * eps / eps.norm(dim=1, keepdim=True)
-        found[f"variance, unit vector, d = {d}"] = float(unit.var())
-        found[f"norm of x over sqrt(d), d = {d}"] = float(x.norm(dim=1).mean() / math.sqrt(d))
+        result[f"variance, unit vector, d = {d}"] = float(unit.var())
+        result[f"norm of x over sqrt(d), d = {d}"] = float(x.norm(dim=1).mean() / math.sqrt(d))
     x = initial_noise(400, 3072, 0, **DOUBLE)
-    return found | {
+    return result | {
         "variance, as it should be, d = 3072": float(
             (LINEAR.alpha(s) * a * x + LINEAR.sigma(s) * b * x).var()
         )
@@ -489,23 +488,23 @@ def one_jump():
 def mode_spreads():
     """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and eta
     0 and 1."""
-    model, x, found = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
+    model, x, result = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
     for steps in (5, 20):
         for eta in (0.0, 1.0):
             end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, seed=2).x
             nearest = torch.cdist(end, RING.means).min(1).values
-            found[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
-    return found
+            result[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
+    return result
 
 
 def bundle_counts(n=400):
     """How many of n runs from one x_T (that of the figure) end in each of the ring's eight modes: dict
     eta -> list."""
-    start, found = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
+    start, result = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
     for eta in (0.0, 0.5, 1.0):
         end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, seed=1).x
-        found[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
-    return found
+        result[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
+    return result
 
 
 # ---- a solver ----------------------------------------------------------------------------------------------
@@ -542,16 +541,16 @@ def euler_in_t(model, x, times):
 )
 def which_euler():
     """DDIM against both Euler methods, 10 steps, float64; relative to the size of x."""
-    mixture, found = RING, {}
+    mixture, result = RING, {}
     for name, schedule in (("VP", VP()), ("cosine", VPCosine()), ("VE", VE())):
         model, times = mixture.model(schedule), grids.uniform(schedule, 10)
         x = initial_noise(200, 2, 0, **DOUBLE) * schedule.sigma(schedule.start)
         out = sample(ddim, model, x, times).x
-        found[f"{name}: DDIM - Euler in sigma/alpha"] = float(
+        result[f"{name}: DDIM - Euler in sigma/alpha"] = float(
             (out - euler_in_kappa(model, x, times)).abs().max()
         )
-        found[f"{name}: DDIM - Euler in t"] = float((out - euler_in_t(model, x, times)).abs().max())
-    return found
+        result[f"{name}: DDIM - Euler in t"] = float((out - euler_in_t(model, x, times)).abs().max())
+    return result
 
 
 @claim(
@@ -599,12 +598,12 @@ def orders(counts=(10, 20, 40, 80, 160, 320), n=300):
         "two peaks": (peaks, x1, QuantileFlow(schedule, peaks).map(x1, schedule.start, schedule.end)),
         "ring": (RING, x2, reference(RING.model(schedule), x2, schedule.start, schedule.end)),
     }
-    found = {}
+    result = {}
     for name, (mixture, x, exact) in cases.items():
         model = mixture.model(schedule)
         runs = (sample(ddim, model, x, grids.uniform_lambda(schedule, k)).x for k in counts)
-        found[name] = (list(counts), [rms(y - exact) for y in runs])
-    return found
+        result[name] = (list(counts), [rms(y - exact) for y in runs])
+    return result
 
 
 def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
@@ -613,7 +612,7 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
     schedule = VP()
     mixture = RING
     model, x = mixture.model(schedule), mixture.sample(200, 0)
-    found = {}
+    result = {}
     for k in iterations:
         errors, calls = [], []
         for steps in counts:
@@ -621,8 +620,8 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
             latent = sample(ddim_invert, model, x, times, iterations=k)
             errors.append(rms(sample(ddim, model, latent.x, times).x - x))
             calls.append(latent.nfe)
-        found[k] = (calls, errors)
-    return found
+        result[k] = (calls, errors)
+    return result
 
 
 @claim(
@@ -639,8 +638,8 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
 def inversion():
     """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
     _, naive = round_trip(iterations=(0,))[0]
-    found = {f"round trip, {n} steps": e for n, e in zip((10, 20, 50, 100, 400), naive)}
-    return found | {"round trip, 50 steps, 30 iterations": round_trip((50,), (30,))[30][1][0]}
+    result = {f"round trip, {n} steps": e for n, e in zip((10, 20, 50, 100, 400), naive)}
+    return result | {"round trip, 50 steps, 30 iterations": round_trip((50,), (30,))[30][1][0]}
 
 
 # ---- latents, transport, modes -----------------------------------------------------------------------------
@@ -680,12 +679,12 @@ def vacuous():
     times = grids.uniform_lambda(schedule, 50)
     wide = torch.tensor([[[0.5, 0.2], [0.2, 0.3]]], dtype=torch.float64)
     one = Mixture([1.0], [[0.3, -0.2]], covariances=wide)
-    x, y, found = initial_noise(100, 2, 0, **DOUBLE), initial_noise(100, 2, 1, **DOUBLE), {}
+    x, y, result = initial_noise(100, 2, 0, **DOUBLE), initial_noise(100, 2, 1, **DOUBLE), {}
     for name, mixture in (("one Gaussian", one), ("ring of eight", RING)):
         model = mixture.model(schedule)
         ends = [sample(ddim, model, z, times).x for z in (x, y, lerp(x, y, 0.5))]
-        found[f"largest difference, {name}"] = float((ends[2] - lerp(ends[0], ends[1], 0.5)).abs().max())
-    return found
+        result[f"largest difference, {name}"] = float((ends[2] - lerp(ends[0], ends[1], 0.5)).abs().max())
+    return result
 
 
 @claim(
@@ -748,7 +747,7 @@ def transport(n=400):
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    schedule, found = VP(), {}
+    schedule, result = VP(), {}
     for name, mixture in (("three modes", three_modes()), ("one Gaussian", Mixture.gaussian(2, 0.5))):
         model = mixture.model(schedule)
         x = initial_noise(n, 2, 0, **DOUBLE)
@@ -762,13 +761,13 @@ def transport(n=400):
         )
         asymmetry = (jacobian[:, 0, 1] - jacobian[:, 1, 0]).abs() / jacobian.flatten(1).norm(dim=1)
         path = sample(ddim, model, x, grids.uniform(schedule, 400), keep_path=True).path
-        found |= {
+        result |= {
             f"{name}: pairs changed, %": float(100 * (rows != columns).mean()),
             f"{name}: cost saved, %": float(100 * (1 - cost[rows, columns].sum() / np.trace(cost))),
             f"{name}: largest Jacobian asymmetry": float(asymmetry.max()),
             f"{name}: median arc / chord": float(curvature(path).median()),
         }
-    return found
+    return result
 
 
 RARE = (0.005, 0.045, 0.1, 0.1, 0.15, 0.15, 0.2, 0.25)
@@ -792,7 +791,7 @@ def rare_mode(n=20000):
     mixture = Mixture(RARE, RING.means, torch.full((8,), 0.08))
     model, x = mixture.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
     expected = n * np.array(RARE)
-    found = {}
+    result = {}
     for name, points in (
         ("data", mixture.sample(n, 1)),
         ("DDIM, 10 steps", sample(ddim, model, x, grids.quadratic(schedule, 10)).x),
@@ -800,9 +799,9 @@ def rare_mode(n=20000):
         ("exact flow", reference(model, x, schedule.start, schedule.end, 1e-6)),
     ):
         counts = np.bincount(torch.cdist(points, mixture.means).argmin(1).numpy(), minlength=8)
-        found[f"{name}: rare mode, %"] = float(100 * counts[0] / n)
-        found[f"{name}: chi-square"] = float(stats.chisquare(counts, expected).statistic)
-    return found
+        result[f"{name}: rare mode, %"] = float(100 * counts[0] / n)
+        result[f"{name}: chi-square"] = float(stats.chisquare(counts, expected).statistic)
+    return result
 
 
 # ---- where to step -----------------------------------------------------------------------------------------
@@ -866,8 +865,8 @@ def adaptive_against_fixed():
     """Error of the adaptive run with tol = .01, and of fixed grids interpolated to the same number of calls
     on log axes."""
     (calls,), (error,) = adaptive_errors((0.01,))
-    found = {"calls": calls, "adaptive": error}
-    return found | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
+    result = {"calls": calls, "adaptive": error}
+    return result | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
 
 
 # ---- digits ------------------------------------------------------------------------------------------------
@@ -911,14 +910,14 @@ def distances(steps, n, name, seed):
 def speed_and_quality(n=400, counts=COUNTS, names=tuple(SAMPLERS), seeds=SEEDS):
     """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one for each of
     `counts`."""
-    found = {}
+    result = {}
     for name in names:
-        found[name] = []
+        result[name] = []
         for steps in counts:
             each = [distances(steps, n, name, seed) for seed in seeds]
-            found[name].append({key: sum(row[key] for row in each) / len(each) for key in each[0]})
-            found[name][-1]["calls"] = each[0]["calls"]
-    return found
+            result[name].append({key: sum(row[key] for row in each) / len(each) for key in each[0]})
+            result[name][-1]["calls"] = each[0]["calls"]
+    return result
 
 
 def seed_spread(steps=100, seeds=(*SEEDS, 3)):
@@ -956,7 +955,7 @@ def cpu_time(counts=(10, 100, 1000), n=100):
 def two_samplers():
     """DDPM (posterior variance) beside DDIM: dict row -> (DDPM, DDIM), measured; nan where there is nothing
     to measure."""
-    fixed, found, digits = determinism(), variances((10, 1000)), speed_and_quality()
+    fixed, result, digits = determinism(), variances((10, 1000)), speed_and_quality()
     rows = {
         "calls of the network, 50 steps": (
             steps_not_noise()["calls, DDPM, 50 steps"],
@@ -967,8 +966,8 @@ def two_samplers():
     }
     for k, steps in enumerate((10, 1000)):
         rows[f"variance, {steps} steps (data: 0.25)"] = (
-            found["DDPM, posterior variance"][k],
-            found["DDIM"][k],
+            result["DDPM, posterior variance"][k],
+            result["DDIM"][k],
         )
         at = COUNTS.index(steps)
         rows[f"Fréchet distance on digits, {steps} steps"] = tuple(
@@ -995,11 +994,11 @@ def knee(rows, metric, slack=0.15):
 )
 def fewer_steps_on_digits():
     """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `SEEDS`."""
-    found = speed_and_quality(counts=(10, 20, 100))
+    result = speed_and_quality(counts=(10, 20, 100))
     short = {"DDIM": "DDIM", "DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward"}
     return {
         f"Fréchet distance, {short[name]}, {row['calls']} steps": row["Fréchet distance"]
-        for name, rows in found.items()
+        for name, rows in result.items()
         for row in rows
     }
 
@@ -1014,8 +1013,8 @@ def fewer_steps_on_digits():
 )
 def optimal_variance():
     """Exact variances on N(0, 1/4) at 10 and 1000 steps, the optimal reverse variance included."""
-    found = variances((10, 1000))
-    return {f"{name}, {n} steps": v for name, row in found.items() for n, v in zip((10, 1000), row)}
+    result = variances((10, 1000))
+    return {f"{name}, {n} steps": v for name, row in result.items() for n, v in zip((10, 1000), row)}
 
 
 def family_by_bayes(eta=0.4, t=0.6, s=0.4):

@@ -171,12 +171,12 @@ def interpolation(model, first, second, times, weights=7):
 
 
 @style()
-def speed_and_quality(found, floors, n):
+def speed_and_quality(measured, floors, n):
     """Two distances against calls on log axes, a curve for each sampler, with the floor of n real images."""
     fig, axes = new_figure(1, 2, height=3.3)
     told = []
     for ax, metric in zip(axes, floors, strict=True):
-        for i, (name, rows) in enumerate(found.items()):
+        for i, (name, rows) in enumerate(measured.items()):
             ax.plot([row["calls"] for row in rows], [row[metric] for row in rows], label=name, **mark(i))
             told.append(
                 f"{plain(metric)}, {name}: {number(rows[0][metric])} at {rows[0]['calls']} calls, "
@@ -195,12 +195,12 @@ def speed_and_quality(found, floors, n):
 
 
 @style()
-def adaptive(found, chosen):
+def adaptive(curves, chosen):
     """Left: error against calls, dict label -> (calls, errors).  Right: the steps chosen, dict label ->
     (lambda, step in lambda)."""
     fig, axes = new_figure(1, 2, height=3.6)
     told = []
-    for i, (label, (calls, errors)) in enumerate(found.items()):
+    for i, (label, (calls, errors)) in enumerate(curves.items()):
         axes[0].plot(calls, errors, label=label, **mark(i))
         told.append(f"{plain(label)} reaches {number(errors[-1])} with {calls[-1]} calls")
     axes[0].set(
@@ -209,7 +209,7 @@ def adaptive(found, chosen):
     axes[0].set_xticks([5, 10, 20, 40, 80], ["5", "10", "20", "40", "80"])
     axes[0].minorticks_off()
     for label, (lam, step) in chosen.items():
-        axes[1].plot(lam, step, label=label, **mark(list(found).index(label)))
+        axes[1].plot(lam, step, label=label, **mark(list(curves).index(label)))
     axes[1].set(xlabel=r"$\lambda$", ylabel=r"step in $\lambda$", title="where the steps go")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     lam, step = next(iter(chosen.values()))

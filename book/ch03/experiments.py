@@ -121,20 +121,20 @@ class UnsquaredVE(VE):
 )
 def ve_square(steps=1000):
     """Exact variances on N(0, 1/4) with VE's g and with the unsquared one, and what g^2 adds up to."""
-    found = {}
+    result = {}
     rate = 2 * math.log(5000)
     for name, schedule, power in (("right", VE(), 2), ("unsquared", UnsquaredVE(), 1)):
         level = LinearSDE(
             lambda t: 0 * t, lambda t, p=power: rate * (0.01 * 5000**t) ** p, sigma0=0.01, end=0.0
         )
-        found[f"integral of g^2, {name}"] = level.sigma(1.0) ** 2 - 0.01**2
-        found[f"variance at t = 0.75, {name}"] = exact_variance(
+        result[f"integral of g^2, {name}"] = level.sigma(1.0) ** 2 - 0.01**2
+        result[f"variance at t = 0.75, {name}"] = exact_variance(
             euler_maruyama, schedule, grids.uniform(schedule, steps, end=0.75)
         )
-        found[f"variance at the end, {name}"] = exact_variance(
+        result[f"variance at the end, {name}"] = exact_variance(
             euler_maruyama, schedule, grids.uniform(schedule, steps)
         )
-    return found
+    return result
 
 
 @mistake
@@ -222,8 +222,8 @@ def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400):
     """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
-    found = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
-    return found | {"truth": true_variance(schedule, schedule.end)}
+    result = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
+    return result | {"truth": true_variance(schedule, schedule.end)}
 
 
 @mistake
@@ -288,12 +288,12 @@ def removed(steps=500):
     """Exact final variances on N(0, 1/4) of `DRIFTS`."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
-    found = {
+    result = {
         name: exact_variance(loop, schedule, times)
         for name, loop in DRIFTS.items()
         if loop is not euler_maruyama
     }
-    return found | {"truth": true_variance(schedule, schedule.end)}
+    return result | {"truth": true_variance(schedule, schedule.end)}
 
 
 class EpsAsScore:
@@ -356,7 +356,7 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
     generator = torch.Generator().manual_seed(0)
     weights = 3 * torch.randn(1, width, generator=generator, **DOUBLE)
     biases = 3 * torch.randn(width, generator=generator, **DOUBLE)
-    found = {"t": list(times), "eps": [], "score": []}
+    result = {"t": list(times), "eps": [], "score": []}
     for k, t in enumerate(times):
         clean, noise = data.sample(2 * n, k), initial_noise(2 * n, 1, k, **DOUBLE)
         x = schedule.alpha(t) * clean + schedule.sigma(t) * noise
@@ -365,9 +365,9 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
         ridge = train.T @ train + 1e-3 * torch.eye(width + 2, **DOUBLE)
         guess = test @ torch.linalg.solve(ridge, train.T @ noise[:n])
         error = rms(guess - model.eps(x[n:], t))
-        found["eps"].append(error)
-        found["score"].append(error / schedule.sigma(t))
-    return found
+        result["eps"].append(error)
+        result["score"].append(error / schedule.sigma(t))
+    return result
 
 
 @claim(
@@ -381,9 +381,9 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
 )
 def score_error_by_noise():
     """Those errors at the least and at the most noise."""
-    found = score_errors()
+    result = score_errors()
     return {
-        f"error of the {what}, t = {found['t'][k]:g}": found[what][k]
+        f"error of the {what}, t = {result['t'][k]:g}": result[what][k]
         for what in ("eps", "score")
         for k in (0, -1)
     }
@@ -443,10 +443,10 @@ def rare_mode():
     schedule = VP()
     _, x = _tail()
     exact = QuantileFlow(schedule, unequal()).map(x, 1.0, schedule.end)
-    found = {"exact flow, %": 4.0 * float((exact < -0.75).double().mean())}
+    result = {"exact flow, %": 4.0 * float((exact < -0.75).double().mean())}
     for name, (steps, shares) in rare_shares().items():
-        found |= {f"{name}, {n} steps, %": s for n, s in zip(steps, shares) if n in (10, 40)}
-    return found
+        result |= {f"{name}, {n} steps, %": s for n, s in zip(steps, shares) if n in (10, 40)}
+    return result
 
 
 @claim(
@@ -468,14 +468,14 @@ def steepest():
     x, still = start.clone(), data.model(VE(1e-9, 1.0))
     for _ in range(1500):
         x = x + 0.004 * still.score(x, 0.0)
-    found = {}
+    result = {}
     ends = (("ascent", x), ("exact flow", QuantileFlow(schedule, data).map(start, 1.0, schedule.end)))
     for name, y in ends:
         inside = y[y > 0.6]
-        found[f"{name}: largest mode, %"] = 100 * len(inside) / len(y)
-        found[f"{name}: rare mode, %"] = 100 * float((y < -0.75).double().mean())
-        found[f"{name}: spread in the largest"] = float(inside.std())
-    return found
+        result[f"{name}: largest mode, %"] = 100 * len(inside) / len(y)
+        result[f"{name}: rare mode, %"] = 100 * float((y < -0.75).double().mean())
+        result[f"{name}: spread in the largest"] = float(inside.std())
+    return result
 
 
 def _divergences(t):
@@ -531,7 +531,7 @@ def gradient_flow(t=0.3, h=1e-4):
 def curves_and_coordinates():
     """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
     same lambda, under two schedules; largest difference between the curves in x / alpha."""
-    vp, line, found, curves = VP(), Flow(), {}, {}
+    vp, line, result, curves = VP(), Flow(), {}, {}
     lam = np.linspace(vp.lam(1.0), vp.lam(1e-3), 201)
     start = initial_noise(200, 2, 0, **DOUBLE) * math.exp(-lam[0])  # x / alpha at the first lambda
     for name, schedule in (("VP", vp), ("linear flow", line)):
@@ -545,10 +545,10 @@ def curves_and_coordinates():
             keep_path=True,
         ).path
         curves[name] = path / torch.from_numpy(schedule.alpha(times))[:, None, None]
-        found[f"{name}: arc / chord of x"] = float(curvature(path).median())
-        found[f"{name}: arc / chord of x / alpha"] = float(curvature(curves[name]).median())
+        result[f"{name}: arc / chord of x"] = float(curvature(path).median())
+        result[f"{name}: arc / chord of x / alpha"] = float(curvature(curves[name]).median())
     gap = (curves["VP"] - curves["linear flow"]).abs().max() / curves["VP"].abs().max()
-    return found | {"largest relative difference of x / alpha": float(gap)}
+    return result | {"largest relative difference of x / alpha": float(gap)}
 
 
 # ---- solvers as samplers -----------------------------------------------------------------------------------
@@ -595,7 +595,7 @@ def equalities(steps=10):
     times = grids.uniform_lambda(schedule, steps)
     end = lambda loop, **options: sample(loop, model, x, times, **options).x
     geometric = end(midpoint, variable="sigma", mean="geometric")
-    found = {
+    result = {
         "DDIM - Euler in sigma / alpha": end(ddim) - end(euler, variable="sigma"),
         "DDIM - Euler in t": end(ddim) - end(euler),
         "DPM-Solver-2 - geometric midpoint": end(exponential_midpoint) - geometric,
@@ -603,7 +603,7 @@ def equalities(steps=10):
         "DPM-Solver-2 - Heun": end(exponential_midpoint) - end(heun, variable="sigma"),
         "EDM's sampler - Heun in sigma / alpha": end(edm_heun) - end(heun, variable="sigma"),
     }
-    return {name: float(gap.abs().max()) for name, gap in found.items()}
+    return {name: float(gap.abs().max()) for name, gap in result.items()}
 
 
 @claim(
@@ -709,12 +709,12 @@ def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
     """Strong errors from t = 1 to 0.05 on eight broad modes, for Euler-Maruyama and stochastic Heun, and of
     Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors)."""
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    found = {
+    result = {
         name: (list(counts), strong_errors(STOCHASTIC[name], model, x, counts, finest, end=0.05))
         for name in ("Euler–Maruyama", "stochastic Heun")
     }
     steps = (25, 50, 100, 200)
-    return found | {"Euler–Maruyama, geometric Brownian": (list(steps), multiplicative_errors(steps, 3200))}
+    return result | {"Euler–Maruyama, geometric Brownian": (list(steps), multiplicative_errors(steps, 3200))}
 
 
 @claim(
@@ -743,8 +743,8 @@ def strong_orders():
 )
 def weak_orders():
     """Measured weak orders, and the errors at 100 steps."""
-    found = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
-    return found | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
+    result = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
+    return result | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
 
 
 # ---- what spoils an order ----------------------------------------------------------------------------------
@@ -754,7 +754,7 @@ def weak_orders():
 def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), finer=(1024, 2048)):
     """Relative errors of RK4 on N(0, std^2), uniform in t to 0.001, and in lambda for the thinnest: dict
     label -> (steps, errors).  On the thinnest, uniform in t, the `finer` counts too."""
-    schedule, x, found = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
+    schedule, x, result = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
     for std in stds:
         cases = [("uniform in $t$", grids.uniform, "t")]
         if std == stds[-1]:
@@ -765,8 +765,8 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
             errors = ode_errors(
                 rk4, Mixture.gaussian(1, std).model(schedule), x, steps, grid, want=want, variable=variable
             )
-            found[f"sd {std:g}, {name}"] = (steps, [e / rms(want) for e in errors["rmse"]])
-    return found
+            result[f"sd {std:g}, {name}"] = (steps, [e / rms(want) for e in errors["rmse"]])
+    return result
 
 
 @claim(
@@ -782,24 +782,24 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
 def thin_orders():
     """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest between 1024 and
     2048."""
-    found = {}
+    result = {}
     for name, (steps, errors) in thin_curves().items():
         label = name.replace("$", "").replace(chr(92), "")
-        found[f"order, {label}"] = slope(steps[2:5], errors[2:5])
+        result[f"order, {label}"] = slope(steps[2:5], errors[2:5])
         if len(steps) > 7:
-            found[f"order, {label}, {steps[-2]}–{steps[-1]}"] = slope(steps[-2:], errors[-2:])
-    return found
+            result[f"order, {label}, {steps[-2]}–{steps[-1]}"] = slope(steps[-2:], errors[-2:])
+    return result
 
 
 def last_jump(counts=(128, 256, 512)):
     """Orders of Heun in t on N(0, 1/4) with equal steps, to t = 0.001 and with a last jump to sigma = 0."""
     schedule, x = VP(), initial_noise(40, 1, 0, **DOUBLE)
-    model, found = Mixture.gaussian(1, 0.5).model(schedule), {}
+    model, result = Mixture.gaussian(1, 0.5).model(schedule), {}
     for name, end in (("to t = 0.001", 1e-3), ("with a jump to sigma = 0", 0.0)):
         want = GaussianFlow(schedule, std=0.5).map(x, schedule.start, end)
         errors = ode_errors(heun, model, x, counts, grids.uniform, end=end, want=want)
-        found[f"order, Heun, {name}"] = slope(counts, errors["rmse"])
-    return found
+        result[f"order, Heun, {name}"] = slope(counts, errors["rmse"])
+    return result
 
 
 @cache
@@ -809,12 +809,12 @@ def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
     schedule = VP()
     start, end = moderate()
     exact, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(exact, x, start, end), {}
+    want, result = reference(exact, x, start, end), {}
     for name, loop in (("Euler", euler), ("Heun", heun), ("RK4", rk4)):
         for clock, model in (("", exact), (", rounded time", RoundedClock(exact))):
             errors = ode_errors(loop, model, x, counts, start=start, end=end, want=want)
-            found[name + clock] = (list(counts), errors["rmse"])
-    return found
+            result[name + clock] = (list(counts), errors["rmse"])
+    return result
 
 
 @claim(
@@ -828,11 +828,11 @@ def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
 )
 def rounded_orders():
     """Orders between 32 and 256 steps, and the errors at 256."""
-    found = {}
+    result = {}
     for name, (steps, errors) in rounded_curves().items():
-        found[f"order, {name}"] = slope(steps[2:], errors[2:])
-        found[f"error at 256 steps, {name}"] = errors[-1]
-    return found
+        result[f"order, {name}"] = slope(steps[2:], errors[2:])
+        result[f"error at 256 steps, {name}"] = errors[-1]
+    return result
 
 
 # ---- stiffness ---------------------------------------------------------------------------------------------
@@ -855,17 +855,17 @@ def thin_in_lambda(std=1e-3, sizes=LAMBDA_STEPS, steps=2):
     model, x = Mixture.gaussian(1, std).model(schedule), 80 * initial_noise(20, 1, 0, **DOUBLE)
     times = {h: 80 * np.exp(-h * np.arange(steps + 1)) for h in sizes}
     factor = lambda y: (rms(y) / rms(x)) ** (1 / steps)
-    found = {
+    result = {
         loop.__name__: (sizes, [factor(sample(loop, model, x, times[h], variable="lam").x) for h in sizes])
         for loop in (euler, heun, rk4, implicit_euler, trapezoid)
     }
     exact = GaussianFlow(schedule, std=std)
-    return found | {"truth": (sizes, [factor(exact.map(x, 80.0, float(times[h][-1]))) for h in sizes])}
+    return result | {"truth": (sizes, [factor(exact.map(x, 80.0, float(times[h][-1]))) for h in sizes])}
 
 
-def implicit_wins(found):
+def implicit_wins(result):
     """Whether the better implicit method is ahead of the better explicit one, in t or in sigma / alpha."""
-    best = lambda where, kind: min(v for k, v in found.items() if k.startswith(f"error in {where}, {kind}"))
+    best = lambda where, kind: min(v for k, v in result.items() if k.startswith(f"error in {where}, {kind}"))
     return any(best(where, "implicit") < best(where, "explicit") for where in ("t", "sigma"))
 
 
@@ -888,11 +888,11 @@ def stiff_or_not(std=0.005, calls=120):
     schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
     model = Mixture.gaussian(1, std).model(schedule)
     want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
-    found = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
+    result = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
     times = grids.uniform(schedule, calls // 2)
     for at in ("start", "end"):
         z = -stiffness(schedule, times, std, at=at)
-        found[f"largest |z| at the {at} of a step, {calls // 2} steps in t"] = float(z.max())
+        result[f"largest |z| at the {at} of a step, {calls // 2} steps in t"] = float(z.max())
     once = {"iterations": 1}
     methods = (("explicit Euler", euler, 1, {}), ("explicit midpoint", midpoint, 2, {}))
     methods += (("explicit Heun", heun, 2, {}), ("explicit RK4", rk4, 4, {}))
@@ -900,8 +900,8 @@ def stiff_or_not(std=0.005, calls=120):
     for where, grid, variable in (("t", grids.uniform, "t"), ("sigma", grids.uniform_lambda, "sigma")):
         for name, loop, cost, options in methods:
             run = sample(loop, model, x, grid(schedule, calls // cost), variable=variable, **options)
-            found[f"error in {where}, {name}"] = rms(run.x - want) / rms(want)
-    return found
+            result[f"error in {where}, {name}"] = rms(run.x - want) / rms(want)
+    return result
 
 
 # ---- adaptive steps ----------------------------------------------------------------------------------------
@@ -922,11 +922,11 @@ def fixed_errors(counts=(12, 24, 48, 96), n=100):
     """Heun and RK4 in t on the ring with fixed grids: dict label -> (calls, errors)."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, schedule.start, schedule.end), {}
+    want, result = reference(model, x, schedule.start, schedule.end), {}
     for grid_name, grid in (("uniform", grids.uniform), ("quadratic", grids.quadratic)):
         errors = ode_errors(rk4, model, x, counts, grid, want=want)
-        found[f"RK4, {grid_name} grid"] = (errors["nfe"], errors["rmse"])
-    return found
+        result[f"RK4, {grid_name} grid"] = (errors["nfe"], errors["rmse"])
+    return result
 
 
 def adaptive_log(tol=1e-4, n=100):
@@ -954,13 +954,13 @@ def adaptive_log(tol=1e-4, n=100):
 def adaptive_against_fixed():
     """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log
     axes."""
-    found = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
+    result = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
     for k, tol in ((1, "1e-3"), (3, "1e-5")):
         calls, error = (column[k] for column in adaptive_errors())
-        found |= {f"calls at {tol}": calls, f"error at {tol}, adaptive": error}
+        result |= {f"calls at {tol}": calls, f"error at {tol}, adaptive": error}
         for name, (x, y) in fixed_errors().items():
-            found[f"error at {tol}, {name}"] = float(np.exp(np.interp(np.log(calls), np.log(x), np.log(y))))
-    return found
+            result[f"error at {tol}, {name}"] = float(np.exp(np.interp(np.log(calls), np.log(x), np.log(y))))
+    return result
 
 
 # ---- Langevin, correctors, churn ---------------------------------------------------------------------------
@@ -1003,14 +1003,14 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
 def langevin_stability():
     """Stationary variance over the true one: one fixed step and the SNR rule, at three widths; in two
     dimensions the least and the most of eight seeds."""
-    found = {}
+    result = {}
     for std in (1.0, 0.1):
-        found[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
-    found["fixed step 0.01 over its limit, sd 0.01"] = 0.01 / (2 * 0.01**2)
+        result[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
+    result["fixed step 0.01 over its limit, sd 0.01"] = 0.01 / (2 * 0.01**2)
     for std in (1.0, 0.1, 0.01):
-        found[f"SNR rule, d = 64, sd {std:g}"] = snr_variance(64, std)
+        result[f"SNR rule, d = 64, sd {std:g}"] = snr_variance(64, std)
     plane = [snr_variance(2, 1.0, seed=seed) for seed in range(1, 9)]
-    return found | {"SNR rule, d = 2, least of 8 seeds": min(plane), "SNR rule, d = 2, most": max(plane)}
+    return result | {"SNR rule, d = 2, least of 8 seeds": min(plane), "SNR rule, d = 2, most": max(plane)}
 
 
 def clusters(d=64):
@@ -1065,10 +1065,10 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
 )
 def corrector_gain():
     """Those spreads at 40 and 160 calls."""
-    found = corrected()
+    result = corrected()
     return {
         f"{name}, {calls} calls": spread
-        for name, (budgets, spreads) in found.items()
+        for name, (budgets, spreads) in result.items()
         for calls, spread in zip(budgets, spreads)
         if calls in (40, 160)
     }
@@ -1108,12 +1108,12 @@ def likelihoods(steps=20, n=100):
 def likelihood_errors(counts=(5, 10, 20, 40)):
     """Mean absolute error of log p against steps, with the exact density at the start and with N(0, sigma^2):
     dict label -> (steps, errors)."""
-    found = {"exact density at the start": [], "N(0, σ²) at the start": []}
+    result = {"exact density at the start": [], "N(0, σ²) at the start": []}
     for n in counts:
         exact, *computed = likelihoods(n)
-        for errors, values in zip(found.values(), computed):
+        for errors, values in zip(result.values(), computed):
             errors.append(float((values - exact).abs().mean()))
-    return {name: (list(counts), errors) for name, errors in found.items()}
+    return {name: (list(counts), errors) for name, errors in result.items()}
 
 
 @cache
@@ -1186,12 +1186,12 @@ def budget(budgets=BUDGETS, grid="quadratic", n=200):
     """Errors on the ring at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls, errors)."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = _ring_reference(n), {}
+    want, result = _ring_reference(n), {}
     for name, (loop, cost, options) in CONTESTANTS.items():
         steps = [b // cost for b in budgets]
         errors = ode_errors(loop, model, x, steps, GRIDS[grid], want=want, **options)
-        found[name] = (list(budgets), errors["rmse"])
-    return found
+        result[name] = (list(budgets), errors["rmse"])
+    return result
 
 
 @cache
@@ -1205,11 +1205,11 @@ def _ring_reference(n):
 def _winners(measure):
     """dict grid -> names of the best solver at `WINNERS_AT` calls, measure being `budget` or
     `digits_budget`."""
-    found = {}
+    result = {}
     for grid in GRIDS:
         errors = measure(WINNERS_AT, grid)
-        found[grid] = [min(errors, key=lambda name: errors[name][1][k]) for k in range(len(WINNERS_AT))]
-    return found
+        result[grid] = [min(errors, key=lambda name: errors[name][1][k]) for k in range(len(WINNERS_AT))]
+    return result
 
 
 def _as_orders(winners):
@@ -1234,12 +1234,12 @@ def _as_orders(winners):
 def ring_winners():
     """Order of the best solver on the ring at each budget, on four grids, and how many times larger the error
     of the better method of order 1 is at 64 calls."""
-    found = _as_orders(_winners(budget))
+    result = _as_orders(_winners(budget))
     for grid in GRIDS:
         at_64 = {name: errors[-1] for name, (_, errors) in budget(WINNERS_AT, grid).items()}
         first = min(at_64["Euler in t"], at_64["DDIM"])
-        found[f"{grid}, 64 calls: error of order 1 over the best"] = first / min(at_64.values())
-    return found
+        result[f"{grid}, 64 calls: error of order 1 over the best"] = first / min(at_64.values())
+    return result
 
 
 def grid_table():
@@ -1261,11 +1261,11 @@ def digits_budget(budgets=WINNERS_AT, grid="quadratic", n=50):
     model = digits_model(schedule, label=torch.arange(n) % 10)
     x = initial_noise(n, (1, 8, 8), 0)
     end = lambda loop, steps, **o: sample(loop, model, x, GRIDS[grid](schedule, steps), **o).x
-    want, found = _digits_reference(n), {}
+    want, result = _digits_reference(n), {}
     for name, (loop, cost, options) in CONTESTANTS.items():
         if name != "RK4 in λ":
-            found[name] = (list(budgets), [rms(end(loop, b // cost, **options) - want) for b in budgets])
-    return found
+            result[name] = (list(budgets), [rms(end(loop, b // cost, **options) - want) for b in budgets])
+    return result
 
 
 @cache
@@ -1320,9 +1320,9 @@ def quality_table(budgets=(10, 20, 50, 100, 200, 1000)):
     rows = [("sampler", *map(str, budgets), "spread", "s / 100")]
     for name, entry in recorded("digits_samplers")["samplers"].items():
         at = {row["budget"]: row for row in entry["rows"]}
-        found = [f"{at[n]['frechet']:.2f}" if n in at else "–" for n in budgets]
+        result = [f"{at[n]['frechet']:.2f}" if n in at else "–" for n in budgets]
         spread = max(row["spread"] for n, row in at.items() if n >= 50)
-        rows.append((name, *found, f"{spread:.2f}", f"{100 * at[100]['seconds'] / at[100]['nfe']:.1f}"))
+        rows.append((name, *result, f"{spread:.2f}", f"{100 * at[100]['seconds'] / at[100]['nfe']:.1f}"))
     return rows
 
 
@@ -1359,12 +1359,12 @@ def flow_missed(n=50):
 )
 def accuracy_and_quality():
     """Those distances from the flow, and the recorded Frechet distances and their spread between seeds."""
-    study, found = recorded("digits_samplers"), dict(flow_missed())
+    study, result = recorded("digits_samplers"), dict(flow_missed())
     rows = {row["budget"]: row for row in study["samplers"]["DDIM"]["rows"]}
     for calls in (50, 1000):
-        found[f"DDIM, {calls} calls: Fréchet distance"] = rows[calls]["frechet"]
-        found[f"DDIM, {calls} calls: spread between seeds"] = rows[calls]["spread"]
-    return found | {"real digits drawn anew": study["floor"]["frechet"]}
+        result[f"DDIM, {calls} calls: Fréchet distance"] = rows[calls]["frechet"]
+        result[f"DDIM, {calls} calls: spread between seeds"] = rows[calls]["spread"]
+    return result | {"real digits drawn anew": study["floor"]["frechet"]}
 
 
 # ---- what a bound promises ---------------------------------------------------------------------------------
@@ -1438,16 +1438,16 @@ def _fewest(distance, most):
 def bounds():
     """Orders of the two divergences, and the steps that a total variation of 0.1 takes, promised and real."""
     counts = (100, 200, 400, 800)
-    found = {
+    result = {
         "order of the path's divergence": slope(counts, [path_loss(n) for n in counts]),
         "order of the end's divergence": slope(counts, [end_loss(n) for n in counts]),
     }
     for d in (64, 256):
-        found[f"steps that the bound asks for, d = {d}"] = _fewest(
+        result[f"steps that the bound asks for, d = {d}"] = _fewest(
             lambda n, d=d: math.sqrt(path_loss(n, d) / 2), 0.1
         )
-        found[f"steps that do, d = {d}"] = _fewest(lambda n, d=d: end_distance(n, d), 0.1)
-    return found
+        result[f"steps that do, d = {d}"] = _fewest(lambda n, d=d: end_distance(n, d), 0.1)
+    return result
 
 
 # ---- the table that closes the chapter ---------------------------------------------------------------------

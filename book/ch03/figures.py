@@ -202,12 +202,12 @@ def field(solver, steps, t):
 
 
 @style()
-def orders(found):
+def orders(curves):
     """Error against steps and against calls on log axes; found: dict solver -> `ode_errors`.  The legend
     gives the order measured on the finer half."""
     fig, (left, right) = new_figure(1, 2, height=4.2, sharey=True)
     told = []
-    for i, (name, e) in enumerate(found.items()):
+    for i, (name, e) in enumerate(curves.items()):
         half = len(e["steps"]) // 2
         order = slope(e["steps"][half:], e["rmse"][half:])
         left.plot(e["steps"], e["rmse"], label=f"{name}: {order:.2f}", **mark(i))
@@ -450,13 +450,13 @@ def budget(ring, digits, cap=3.0):
     fig, axes = new_figure(1, 2, height=4.0)
     told = []
     titles = ("ring, quadratic grid", "digits, quadratic grid")
-    for ax, found, title in zip(axes, (ring, digits), titles, strict=True):
-        for i, (name, (calls, errors)) in enumerate(found.items()):
+    for ax, curves, title in zip(axes, (ring, digits), titles, strict=True):
+        for i, (name, (calls, errors)) in enumerate(curves.items()):
             errors = np.where(np.asarray(errors) > cap, np.nan, errors)
             ax.plot(calls, errors, label=name, **mark(i))
-        best = [min(found, key=lambda name: found[name][1][k]) for k in range(len(calls))]
+        best = [min(curves, key=lambda name: curves[name][1][k]) for k in range(len(calls))]
         for k, (n, name) in enumerate(zip(calls, best, strict=True)):
-            ax.plot(n, found[name][1][k], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
+            ax.plot(n, curves[name][1][k], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
         told.append(f"{title}: {listing([f'{name} at {n}' for n, name in zip(calls, best, strict=True)])}")
         ax.set(xscale="log", yscale="log", xlabel="calls of the model", title=title)
         _whole_ticks(ax, calls)
@@ -469,12 +469,12 @@ def budget(ring, digits, cap=3.0):
 
 
 @style()
-def quality(found, floor, cap=3.0):
+def quality(measured, floor, cap=3.0):
     """Frechet distance of digits against calls and against seconds on log axes; found: dict sampler ->
     (calls, seconds, distances), those above `cap` left out; floor: (mean, spread) for real digits, a band."""
     fig, (left, right) = new_figure(1, 2, height=4.4, sharey=True)
     told, low, high = [], floor[0] - floor[1], floor[0] + floor[1]
-    for i, (name, (calls, seconds, distances)) in enumerate(found.items()):
+    for i, (name, (calls, seconds, distances)) in enumerate(measured.items()):
         shown = np.where(np.asarray(distances) > cap, np.nan, distances)
         left.plot(calls, shown, label=name, **mark(i))
         right.plot(seconds, shown, **mark(i))

@@ -96,12 +96,12 @@ def truth(n=64, problem="five"):
 def curves(names=tuple(SOLVERS), budgets=BUDGETS, problem="five", n=64, grid=grids.uniform_lambda):
     """Error against calls: dict solver -> `ode_errors`; at least one step, and at equal calls."""
     model, x, want = truth(n, problem)
-    found = {}
+    result = {}
     for name in names:
         loop, _, options = SOLVERS[name]
         counts = [k for k in (steps_for(SOLVERS[name], b) for b in budgets) if k > 0]
-        found[name] = ode_errors(loop, model, x, counts, grid, want=want, **options)
-    return found
+        result[name] = ode_errors(loop, model, x, counts, grid, want=want, **options)
+    return result
 
 
 def order_of(errors, first=3, last=None, key="rmse"):
@@ -163,7 +163,7 @@ def summary_formula(counts=(50, 100, 200, 400)):
     x = initial_noise(100, 1, 0, **DOUBLE)
     score = Mixture.gaussian(1, 0.5).model(schedule).score(x, t)
     flow = GaussianFlow(schedule, std=0.5)
-    found = {"printed": [], "right": []}
+    result = {"printed": [], "right": []}
     for n in counts:
         h = 1 / n
         half = math.log(schedule.alpha(t - h) / schedule.alpha(t))  # int beta / 2 over the step
@@ -173,11 +173,11 @@ def summary_formula(counts=(50, 100, 200, 400)):
         right = math.exp(half) * x + 0.5 * float((w * kernel * schedule.g2(u)).sum()) * score
         printed = math.exp(-half) * x + float((w / kernel * np.sqrt(schedule.g2(u))).sum()) * score
         want = flow.map(x, t, t - h)
-        found["right"].append(rms(right - want))
-        found["printed"].append(rms(printed - want))
+        result["right"].append(rms(right - want))
+        result["printed"].append(rms(printed - want))
     return {
-        f"{name}: slope of the one-step error": slope(counts, errors) for name, errors in found.items()
-    } | {f"{name}: error at h = {1 / counts[0]:g}": errors[0] for name, errors in found.items()}
+        f"{name}: slope of the one-step error": slope(counts, errors) for name, errors in result.items()
+    } | {f"{name}: error at h = {1 / counts[0]:g}": errors[0] for name, errors in result.items()}
 
 
 # ---- lambda and t ------------------------------------------------------------------------------------------
@@ -188,15 +188,15 @@ def lambda_or_t(n=64):
     """Two-prediction exponential Adams-Bashforth in eps with the line in lambda or in t, on four grids: dict
     grid, calls -> (error with lambda, error with t)."""
     model, x, want = truth(n, "ring")
-    found = {}
+    result = {}
     for name, grid in GRIDS.items():
         for steps in (20, 40, 80, 320, 640):
             ends = [
                 sample(exponential_ab, model, x, grid(VP(), steps), order=2, prediction="eps", variable=v).x
                 for v in ("lam", "t")
             ]
-            found[name, steps] = tuple(rms(end - want) for end in ends)
-    return found
+            result[name, steps] = tuple(rms(end - want) for end in ends)
+    return result
 
 
 GRIDS = {
@@ -224,13 +224,13 @@ GRIDS = {
 )
 def expansion():
     """`lambda_or_t` as labels and numbers, and the slopes of its last doubling."""
-    found = {
+    result = {
         f"{grid}, {steps} calls, line in {v}": e
         for (grid, steps), pair in lambda_or_t().items()
         for v, e in zip(("λ", "t"), pair)
     }
-    last = lambda grid, v: [found[f"{grid}, {n} calls, line in {v}"] for n in (320, 640)]
-    return found | {f"{g}: slope, line in {v}": slope((320, 640), last(g, v)) for g in GRIDS for v in "λt"}
+    last = lambda grid, v: [result[f"{grid}, {n} calls, line in {v}"] for n in (320, 640)]
+    return result | {f"{g}: slope, line in {v}": slope((320, 640), last(g, v)) for g in GRIDS for v in "λt"}
 
 
 # ---- phi ---------------------------------------------------------------------------------------------------
@@ -262,13 +262,13 @@ def phi_errors(k=3, points=41):
     z = np.logspace(-6, 1, points)
     truth = np.array([true_phi(k, v) for v in z])
     single = z.astype(np.float32).astype(float)
-    found = {
+    result = {
         "recursion, float64": naive_phi(k, z),
         "recursion, float32": naive_phi(k, z, np.float32).astype(float) * truth
         / np.array([true_phi(k, v) for v in single]),
         "toolkit.exponential.phi": phi(k, z),
     }  # fmt: skip
-    return z, {name: np.abs(value / truth - 1) + 1e-17 for name, value in found.items()}
+    return z, {name: np.abs(value / truth - 1) + 1e-17 for name, value in result.items()}
 
 
 # ---- identities --------------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def identities(steps=12, schedule=None):
     rho1 = grids.karras(schedule, steps, rho=1.0)
     end = lambda loop, grid=times, **o: sample(loop, model, x, grid, **o).x
     ab = partial(end, exponential_ab)
-    found = {
+    result = {
         "DPM-Solver-1 = DDIM": end(dpm_solver_1) - end(ddim),
         "exponential AB-1, data prediction = DDIM": ab(order=1) - end(ddim),
         "DPM-Solver-2 = geometric midpoint in σ/α": end(dpm_solver_2)
@@ -301,7 +301,7 @@ def identities(steps=12, schedule=None):
         "SA-Solver (τ = 0, predictor only) = 3M": end(sa_solver, tau=0.0, corrector=False) - end(dpmpp_3m),
         "SDE-DPM-Solver++1 = DDIM with η = 1": end(sde_dpmpp_1, seed=3) - end(ddim, eta=1.0, seed=3),
     }
-    return {name: float(gap.abs().max()) for name, gap in found.items()}
+    return {name: float(gap.abs().max()) for name, gap in result.items()}
 
 
 @claim(
@@ -315,11 +315,11 @@ def identities(steps=12, schedule=None):
 def first_is_ddim():
     """DPM-Solver-1 against DDIM on four schedules, ring, 12 steps: largest differences over the size of the
     state at the start."""
-    found = {}
+    result = {}
     for schedule in (VP(), VPCosine(), VE(), EDM()):
         scale = schedule.sigma(schedule.start)
-        found[type(schedule).__name__] = identities(schedule=schedule)["DPM-Solver-1 = DDIM"] / scale
-    return found
+        result[type(schedule).__name__] = identities(schedule=schedule)["DPM-Solver-1 = DDIM"] / scale
+    return result
 
 
 @claim(
@@ -335,15 +335,15 @@ def first_is_ddim():
 def geometric_mean():
     """The middle of DPM-Solver-2's step from t = 0.6 to 0.4, against the geometric mean, in t and in sigma /
     alpha; VP and VE."""
-    found = {}
+    result = {}
     for schedule in (VP(), EDM()):
         t, s = (0.6, 0.4) if isinstance(schedule, VP) else (6.0, 4.0)
         middle = float(schedule.t_of_lam((schedule.lam(t) + schedule.lam(s)) / 2))
         kappa = [math.exp(-schedule.lam(u)) for u in (t, s, middle)]
         name = type(schedule).__name__
-        found[f"{name}: middle / sqrt(t s) - 1"] = middle / math.sqrt(t * s) - 1
-        found[f"{name}: the same in σ/α"] = kappa[2] / math.sqrt(kappa[0] * kappa[1]) - 1
-    return found | {
+        result[f"{name}: middle / sqrt(t s) - 1"] = middle / math.sqrt(t * s) - 1
+        result[f"{name}: the same in σ/α"] = kappa[2] / math.sqrt(kappa[0] * kappa[1]) - 1
+    return result | {
         "DPM-2 - geometric midpoint in σ/α": identities()["DPM-Solver-2 = geometric midpoint in σ/α"],
         "DPM-2 - Heun in σ/α": rms(_pair(dpm_solver_2) - _pair(heun, variable="sigma")),
         "DPM-2 - arithmetic midpoint": rms(_pair(dpm_solver_2) - _pair(midpoint, variable="sigma")),
@@ -368,13 +368,13 @@ def keeps_no_history():
     """DPM-Solver-3 and 2M: calls of a step, and how much the result changes if the run is stopped half-way
     and begun again from its state."""
     model, x = RING.model(VP()), initial_noise(50, 2, 0, **DOUBLE)
-    times, found = grids.uniform_lambda(VP(), 10), {}
+    times, result = grids.uniform_lambda(VP(), 10), {}
     for name, loop in (("DPM-Solver-3", dpm_solver_3), ("DPM-Solver++(2M)", dpmpp_2m)):
         whole = sample(loop, model, x, times, keep_path=True)
         again = sample(loop, model, whole.path[5], times[5:])
-        found[f"{name}: calls a step"] = whole.nfe / 10
-        found[f"{name}: change by beginning again"] = float((again.x - whole.x).abs().max())
-    return found
+        result[f"{name}: calls a step"] = whole.nfe / 10
+        result[f"{name}: change by beginning again"] = float((again.x - whole.x).abs().max())
+    return result
 
 
 # ---- orders ------------------------------------------------------------------------------------------------
@@ -395,13 +395,13 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
         "DPM-3, $r_2=2/3$": (dpm_solver_3, {}),
         "DPM-3, $r_2=1/2$": (dpm_solver_3, {"r2": 0.5}),
     }
-    found = {name: [] for name in methods}
+    result = {name: [] for name in methods}
     for h in sizes:
         t = float(schedule.t_of_lam(h))
         want = reference(model, x, s, t)
         for name, (loop, options) in methods.items():
-            found[name].append(rms(sample(loop, model, x, [s, t], **options).x - want))
-    return sizes, found
+            result[name].append(rms(sample(loop, model, x, [s, t], **options).x - want))
+    return sizes, result
 
 
 @claim(
@@ -418,8 +418,8 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
 )
 def local_orders():
     """The slope of each one-step error."""
-    sizes, found = one_step()
-    return {name.replace("$", ""): -slope(sizes[1:], errors[1:]) for name, errors in found.items()}
+    sizes, result = one_step()
+    return {name.replace("$", ""): -slope(sizes[1:], errors[1:]) for name, errors in result.items()}
 
 
 @claim(
@@ -440,14 +440,14 @@ def measured_orders():
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(40, 2, 0, **DOUBLE)
     want = reference(model, x, start, end)
-    found = {}
+    result = {}
     for name, (loop, _, options) in SOLVERS.items():
         if name in ("Heun, σ/α", "3M, divided", "PNDM", "iPNDM-4, true steps", "UniPC-2"):
             continue
         options = options | getattr(loop, "needs", {})
         errors = ode_errors(loop, model, x, (64, 128, 256), start=start, end=end, want=want, **options)
-        found[name] = slope(errors["steps"], errors["rmse"])
-    return found
+        result[name] = slope(errors["steps"], errors["rmse"])
+    return result
 
 
 @claim(
@@ -463,7 +463,7 @@ def measured_orders():
 def other_schedules():
     """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and
     the largest difference of x / alpha between the two with 12 equal steps in lambda."""
-    found, ends = {}, []
+    result, ends = {}, []
     for schedule in (VPCosine(), VE()):
         start, end = moderate(schedule)
         model = WIDE_RING.model(schedule)
@@ -471,12 +471,12 @@ def other_schedules():
         want = reference(model, x, start, end)
         for k, loop in enumerate((dpm_solver_1, dpm_solver_2, dpm_solver_3), 1):
             errors = ode_errors(loop, model, x, (64, 128, 256), grids.uniform, start, end, want)
-            found[f"{type(schedule).__name__}, equal steps in t: DPM-Solver-{k}"] = slope(
+            result[f"{type(schedule).__name__}, equal steps in t: DPM-Solver-{k}"] = slope(
                 errors["steps"], errors["rmse"]
             )
         times = grids.uniform_lambda(schedule, 12, start=start, end=end)
         ends.append(sample(dpm_solver_3, model, x, times).x / schedule.alpha(end))
-    return found | {"VPCosine - VE, x/α, equal steps in λ": float((ends[0] - ends[1]).abs().max())}
+    return result | {"VPCosine - VE, x/α, equal steps in λ": float((ends[0] - ends[1]).abs().max())}
 
 
 # ---- 2M and 3M ---------------------------------------------------------------------------------------------
@@ -526,7 +526,7 @@ def inverted_quotient(counts=(32, 64, 128, 256), n=50):
     """2M with r upside down: slope, and its error over that of 2M at the most steps, on three grids."""
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, start, end), {}
+    want, result = reference(model, x, start, end), {}
     for name, grid in (
         ("alternating 3:1", alternating), ("uniform t", grids.uniform), ("quadratic", grids.quadratic),
     ):  # fmt: skip
@@ -534,9 +534,9 @@ def inverted_quotient(counts=(32, 64, 128, 256), n=50):
             ode_errors(loop, model, x, counts, grid, start, end, want)["rmse"]
             for loop in (inverted_2m, dpmpp_2m)
         )
-        found[f"r inverted, {name}: order"] = slope(counts[-3:], wrong[-3:])
-        found[f"r inverted, {name}: error / 2M's"] = wrong[-1] / right[-1]
-    return found
+        result[f"r inverted, {name}: order"] = slope(counts[-3:], wrong[-3:])
+        result[f"r inverted, {name}: error / 2M's"] = wrong[-1] / right[-1]
+    return result
 
 
 @cache
@@ -545,12 +545,12 @@ def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
     errors)."""
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, start, end), {}
+    want, result = reference(model, x, start, end), {}
     for grid_name, grid in (("alternating 3:1", alternating), ("uniform t", grids.uniform)):
         for name, loop in (("2M", dpmpp_2m), ("2M, r = 1", blind_2m)):
             errors = ode_errors(loop, model, x, counts, grid, start, end, want)
-            found[f"{name}, {grid_name}"] = errors["steps"], errors["rmse"]
-    return found
+            result[f"{name}, {grid_name}"] = errors["steps"], errors["rmse"]
+    return result
 
 
 @claim(
@@ -579,10 +579,10 @@ def orders_without_h():
 )
 def factor_two():
     """Slopes of 3M and of the libraries' form, and their errors at few and many calls, on five modes."""
-    found = curves(("++3M", "3M, divided"))
-    at = lambda name, nfe: found[name]["rmse"][BUDGETS.index(nfe)]
-    result = {f"{name}: order, 50 to 1000 calls": order_of(e) for name, e in found.items()}
-    return result | {f"{name}: error, {n} calls": at(name, n) for n in (5, 10, 100, 200) for name in found}
+    both = curves(("++3M", "3M, divided"))
+    at = lambda name, nfe: both[name]["rmse"][BUDGETS.index(nfe)]
+    result = {f"{name}: order, 50 to 1000 calls": order_of(e) for name, e in both.items()}
+    return result | {f"{name}: error, {n} calls": at(name, n) for n in (5, 10, 100, 200) for name in both}
 
 
 def divided_few(calls=(4, 5, 6, 8, 12, 16, 24)):
@@ -617,7 +617,7 @@ def exactness(degrees=(0, 1, 2, 3), steps=6):
     """Error of a method's last step, relative to the exact integral, when the prediction is v^m, v the
     method's own variable from 0 to 1 over the step, with exact history: dict method -> list over m.  No x is
     involved."""
-    schedule, found = VP(), {}
+    schedule, result = VP(), {}
     times = tuple(grids.quadratic(schedule, steps).tolist())
     s, t = np.array(times[-2:-1]), np.array(times[-1:])
     lam = schedule.lam(s), schedule.lam(t)
@@ -632,12 +632,12 @@ def exactness(degrees=(0, 1, 2, 3), steps=6):
         middle = {"lam": inner, "t": schedule.t_of_lam(inner), "sigma": np.exp(-inner)}[variable]
         _, (b,), _, (rate,) = carry(schedule, [times[-2], times[-1]], prediction)
         kernel = w / 2 * np.exp(-rate * (lam[1] - lam[0]) * (1 - u) / 2)
-        found[name] = []
+        result[name] = []
         for m in degrees:
             exact = b * float((kernel * place(middle) ** m).sum())
             ours = float(np.dot(weights, place(position(schedule, nodes, variable)) ** m))
-            found[name].append(abs(ours / exact - 1))
-    return found
+            result[name].append(abs(ours / exact - 1))
+    return result
 
 
 # ---- what hides the order ----------------------------------------------------------------------------------
@@ -655,13 +655,13 @@ class WholeTimes(RoundedClock):
 def whole_times(counts=(10, 20, 50, 100, 200, 500), n=64):
     """Errors of DDIM, 2M and UniPC-3 with and without whole time steps: dict label -> (calls, errors)."""
     model, x, want = truth(n)
-    found = {}
+    result = {}
     for name in ("DDIM = DPM-1", "++2M", "UniPC-3"):
         loop, _, options = SOLVERS[name]
         for label, asked in ((name, model), (f"{name}, whole steps", WholeTimes(model))):
             errors = ode_errors(loop, asked, x, counts, want=want, **options)
-            found[label] = errors["nfe"], errors["rmse"]
-    return found
+            result[label] = errors["nfe"], errors["rmse"]
+    return result
 
 
 @claim(
@@ -705,10 +705,10 @@ def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
 )
 def switch_jump():
     """Error at 9 and at 10 steps with the hidden switch; with either rule kept."""
-    found = hidden_switch()
+    result = hidden_switch()
     return {
         f"{name}: error at {k} steps": errors[counts.index(k)]
-        for name, (counts, errors) in found.items()
+        for name, (counts, errors) in result.items()
         for k in (9, 10)
     }
 
@@ -721,12 +721,12 @@ def to_zero(counts=(64, 256, 1024, 4096), std=0.5):
     model = Mixture.gaussian(1, std).model(schedule)
     want = GaussianFlow(schedule, std=std).map(x, schedule.start, 0.0)
     error = lambda times: rms(sample(dpmpp_3m, model, x, times).x - want)
-    found = {
+    result = {
         name: (list(counts), [error(grid(schedule, k, end=0.0)) for k in counts])
         for name, grid in (("uniform t", grids.uniform), ("quadratic", grids.quadratic))
     }
     cubic = lambda k: torch.linspace(1, 0, k + 1, dtype=torch.float64) ** 3
-    return found | {"$t=u^3$": (list(counts), [error(cubic(k)) for k in counts])}
+    return result | {"$t=u^3$": (list(counts), [error(cubic(k)) for k in counts])}
 
 
 def orders_at_zero():
@@ -743,14 +743,14 @@ def orders_at_zero():
 def grid_errors(nfe=20, n=64, problem="five"):
     """Errors at nfe calls: dict solver -> {grid -> error}."""
     model, x, want = truth(n, problem)
-    found = {}
+    result = {}
     for name in ("DDIM = DPM-1", "DPM-2", "++2M", "++3M", "UniPC-3", "iPNDM-4"):
         loop, cost, options = SOLVERS[name]
-        found[name] = {
+        result[name] = {
             label: rms(sample(loop, model, x, grid(VP(), nfe // cost), **options).x - want)
             for label, grid in GRIDS.items()
         }
-    return found
+    return result
 
 
 @claim(
@@ -767,7 +767,7 @@ def grid_errors(nfe=20, n=64, problem="five"):
 @cache
 def nodes_matter():
     """EDM's schedule from 80 to 0.002 on the ring, equal steps in sigma (rho = 1) and in sigma^(1/7)."""
-    schedule, found = EDM(), {}
+    schedule, result = EDM(), {}
     model = RING.model(schedule)
     x = 80 * initial_noise(100, 2, 0, **DOUBLE)
     want = reference(model, x, schedule.start, schedule.end)
@@ -776,8 +776,8 @@ def nodes_matter():
     ):  # fmt: skip
         for rho in (1.0, 7.0):
             times = grids.karras(schedule, steps, rho=rho)
-            found[f"{name}, {nfe} calls, rho = {rho:g}"] = rms(sample(loop, model, x, times).x - want)
-    return found
+            result[f"{name}, {nfe} calls, rho = {rho:g}"] = rms(sample(loop, model, x, times).x - want)
+    return result
 
 
 # ---- few calls, and stability ------------------------------------------------------------------------------
@@ -789,8 +789,8 @@ FEW_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "Heun, σ/α", "++2S", "++2M", 
 @cache
 def few_calls(budgets=FEW, n=64):
     """On the ring, uniform in lambda: dict solver -> (calls, errors)."""
-    found = curves(FEW_SOLVERS, budgets, "ring", n)
-    return {name: (e["nfe"], e["rmse"]) for name, e in found.items()}
+    result = curves(FEW_SOLVERS, budgets, "ring", n)
+    return {name: (e["nfe"], e["rmse"]) for name, e in result.items()}
 
 
 @claim(
@@ -811,12 +811,12 @@ def few_by_grid(calls=(4, 5, 6)):
     """Errors of DDIM, 2S and 2M on the ring with very few calls on each grid (2S makes two calls a step, so
     four where five are allowed)."""
     names = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M"}
-    found = {}
+    result = {}
     for label, grid in GRIDS.items():
         rows = curves(tuple(names), calls, "ring", 64, grid)
         for i, n in enumerate(calls):
-            found |= {f"{label}, {n} calls: {short}": rows[name]["rmse"][i] for name, short in names.items()}
-    return found
+            result |= {f"{label}, {n} calls: {short}": rows[name]["rmse"][i] for name, short in names.items()}
+    return result
 
 
 @claim(
@@ -831,9 +831,9 @@ def few_by_grid(calls=(4, 5, 6)):
 )
 def at_four():
     """Errors on the ring with four calls, and the calls at which DPM-2 first beats DDIM."""
-    found = few_calls()
-    four = {f"{name}, 4 calls": e[0] for name, (_, e) in found.items() if name != "DPM-3"}
-    worse = [n for n, a, b in zip(FEW, found["DPM-2"][1], found["DDIM = DPM-1"][1]) if a > b]
+    result = few_calls()
+    four = {f"{name}, 4 calls": e[0] for name, (_, e) in result.items() if name != "DPM-3"}
+    worse = [n for n, a, b in zip(FEW, result["DPM-2"][1], result["DDIM = DPM-1"][1]) if a > b]
     return four | {"most calls at which DPM-2 loses to DDIM": max(worse)}
 
 
@@ -848,8 +848,8 @@ def at_four():
 )
 def ratios():
     """Error of DDIM over that of 2M on the ring, uniform in lambda."""
-    found = few_calls()
-    pair = zip(FEW, found["DDIM = DPM-1"][1], found["++2M"][1])
+    result = few_calls()
+    pair = zip(FEW, result["DDIM = DPM-1"][1], result["++2M"][1])
     return {f"DDIM / 2M, {n} calls": a / b for n, a, b in pair if n >= 24}
 
 
@@ -924,14 +924,14 @@ SIZES = tuple(np.linspace(0.1, 5, 26).round(3).tolist())
 def largest_mu(sizes=SIZES, top=8.0, points=400):
     """The largest mu up to which every mu is stable, for each step h in lambda: (h, dict solver -> mu)."""
     mu = np.linspace(0.01, top, points)
-    found = {}
+    result = {}
     for name, (loop, options) in TESTED.items():
         limits = []
         for h in sizes:
             wild = growth(loop, h, mu, **options) > 1 + 1e-6
             limits.append(float(mu[wild.argmax()]) if wild.any() else top)
-        found[name] = limits
-    return list(sizes), found
+        result[name] = limits
+    return list(sizes), result
 
 
 def breaking_step(name, top=5.0, points=400):
@@ -961,13 +961,13 @@ def breaking_step(name, top=5.0, points=400):
 def stable_steps():
     """For each solver the largest factor a step by which a mu in (0, 1) grows, steps of 0.1 to 5 in lambda;
     and where it exceeds 1, the shortest such step."""
-    mu, found = np.linspace(0.001, 0.999, 400), {}
+    mu, result = np.linspace(0.001, 0.999, 400), {}
     for name, (loop, options) in TESTED.items():
-        found[f"{name}: largest factor"] = float(max(growth(loop, h, mu, **options).max() for h in SIZES))
+        result[f"{name}: largest factor"] = float(max(growth(loop, h, mu, **options).max() for h in SIZES))
         h = breaking_step(name)
         if h is not None:
-            found[f"{name}: unstable from h ="] = h
-    return found
+            result[f"{name}: unstable from h ="] = h
+    return result
 
 
 # ---- guidance and thresholds -------------------------------------------------------------------------------
@@ -981,15 +981,15 @@ def guided_digits(scales=(1, 2, 4, 8), calls=12, n=30):
 
     schedule = VP()
     x, label = initial_noise(n, (1, 8, 8), 0), torch.arange(n) % 10
-    found = {name: ([], []) for name in GUIDED}
+    result = {name: ([], []) for name in GUIDED}
     for scale in scales:
         model = Guided(digits_model(schedule), label, scale)
         want = sample(unipc, model, x, grids.uniform_lambda(schedule, 150)).x
         for name, (loop, cost, options) in GUIDED.items():
             end = sample(loop, model, x, grids.uniform_lambda(schedule, calls // cost), **options).x
-            found[name][0].append(scale)
-            found[name][1].append(rms(end - want))
-    return found
+            result[name][0].append(scale)
+            result[name][1].append(rms(end - want))
+    return result
 
 
 GUIDED = {
@@ -1031,13 +1031,13 @@ def two_improvements():
     """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with
     memory."""
     model, x, want = truth(64)
-    found = {}
+    result = {}
     for name in ("DPM-2", "++2S", "++2M"):
         loop, cost, options = SOLVERS[name]
-        found[f"{name}, 20 calls"] = rms(
+        result[f"{name}, 20 calls"] = rms(
             sample(loop, model, x, grids.uniform_lambda(VP(), 20 // cost), **options).x - want
         )
-    return found
+    return result
 
 
 CLIPS = {
@@ -1055,12 +1055,12 @@ def clipped_digits(scale=8.0, steps=15, n=40):
 
     schedule, label = VP(), torch.arange(n) % 10
     x = initial_noise(n, (1, 8, 8), 1)
-    found = {}
+    result = {}
     for name, options in CLIPS.items():
         model = Guided(digits_model(schedule), label, scale)
         model = model if options is None else Thresholded(model, **options)
-        found[name] = sample(dpmpp_2m, model, x, grids.uniform_lambda(schedule, steps)).x
-    return found
+        result[name] = sample(dpmpp_2m, model, x, grids.uniform_lambda(schedule, steps)).x
+    return result
 
 
 def one_prediction(t=0.5, scale=8.0, n=200):
@@ -1075,14 +1075,14 @@ def one_prediction(t=0.5, scale=8.0, n=200):
     x = schedule.alpha(t) * images + schedule.sigma(t) * initial_noise(n, (1, 8, 8), 0)
     with torch.no_grad():
         raw = model.x0(x, t)
-        found = {"one prediction, raw: largest |x0|": float(raw.abs().max())}
+        result = {"one prediction, raw: largest |x0|": float(raw.abs().max())}
         for name, options in CLIPS.items():
             if options is not None:
                 pixels = Thresholded(model, **options).x0(x, t)
                 pair = torch.stack([raw.flatten(), pixels.flatten()]).double()
-                found[f"one prediction, {name}: at ±1, %"] = float(100 * (pixels.abs() >= 1).double().mean())
-                found[f"one prediction, {name}: correlation"] = float(torch.corrcoef(pair)[0, 1])
-    return found
+                result[f"one prediction, {name}: at ±1, %"] = float(100 * (pixels.abs() >= 1).double().mean())
+                result[f"one prediction, {name}: correlation"] = float(torch.corrcoef(pair)[0, 1])
+    return result
 
 
 @claim(
@@ -1103,8 +1103,8 @@ def thresholds():
     from toolkit.data import digits
 
     schedule = VP()
-    found = one_prediction()
-    found["data: pixels at ±1 or beyond, %"] = float(100 * (digits("all")[0].abs() >= 0.98).double().mean())
+    result = one_prediction()
+    result["data: pixels at ±1 or beyond, %"] = float(100 * (digits("all")[0].abs() >= 0.98).double().mean())
     raw = clipped_digits()["none"].flatten().double()
     wide = Mixture.gaussian(16, 2.0).model(schedule)
     x = initial_noise(1000, 16, 0, **DOUBLE)
@@ -1112,12 +1112,12 @@ def thresholds():
         pixels = clipped_digits()[name].flatten().double()
         model = wide if options is None else Thresholded(wide, **options)
         latent = sample(dpmpp_2m, model, x, grids.uniform_lambda(schedule, 20)).x
-        found[f"{name}: pixels at ±1 or beyond, %"] = float(100 * (pixels.abs() >= 0.98).double().mean())
-        found[f"{name}: correlation with the raw result"] = float(
+        result[f"{name}: pixels at ±1 or beyond, %"] = float(100 * (pixels.abs() >= 0.98).double().mean())
+        result[f"{name}: correlation with the raw result"] = float(
             torch.corrcoef(torch.stack([raw, pixels]))[0, 1]
         )
-        found[f"{name}: std of N(0, 4) data"] = float(latent.std())
-    return found
+        result[f"{name}: std of N(0, 4) data"] = float(latent.std())
+    return result
 
 
 # ---- adaptive ----------------------------------------------------------------------------------------------
@@ -1149,16 +1149,16 @@ def controllers(n=20):
     """Tries and refusals of DPM-Solver-12 on the ring, for exponents 1/2 and 1/3, with and without the safety
     factor; at most 600 tries."""
     model, x = RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    found = {}
+    result = {}
     for exponent, name in ((1 / 2, "1/2"), (1 / 3, "1/3")):
         for safety in (1.0, 0.9):
             log = []
             run = sample(controller_12, model, x, [1.0, 1e-3], log=log, exponent=exponent, safety=safety)
             label = f"exponent {name}, safety {safety:g}"
-            found[f"{label}: reached t ="] = run.times[-1]
-            found[f"{label}: tries"] = len(log)
-            found[f"{label}: refused"] = log.count(False)
-    return found
+            result[f"{label}: reached t ="] = run.times[-1]
+            result[f"{label}: tries"] = len(log)
+            result[f"{label}: refused"] = log.count(False)
+    return result
 
 
 @claim(
@@ -1176,14 +1176,14 @@ def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50):
     schedule, s = VP(), float(VP().t_of_lam(0.0))
     model = FIVE.model(schedule)
     x = reference(model, initial_noise(n, 2, 0, **DOUBLE), schedule.start, s)
-    found = {}
+    result = {}
     for order, name in ((2, "12"), (3, "23")):
         gaps = []
         for h in sizes:
             low, high = _embedded(model, x, s, float(schedule.t_of_lam(h)), order, model.eps(x, s))
             gaps.append(rms(high - low))
-        found[f"slope of the estimate, DPM-Solver-{name}"] = -slope(sizes, gaps)
-    return found
+        result[f"slope of the estimate, DPM-Solver-{name}"] = -slope(sizes, gaps)
+    return result
 
 
 @cache
@@ -1192,7 +1192,7 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
     lambda."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, schedule.start, schedule.end), {}
+    want, result = reference(model, x, schedule.start, schedule.end), {}
     for order, name in ((2, "DPM-Solver-12"), (3, "DPM-Solver-23")):
         runs = [
             sample(
@@ -1201,15 +1201,15 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
             )
             for tol in tolerances
         ]  # fmt: skip
-        found[name] = [run.nfe for run in runs], [rms(run.x - want) for run in runs]
+        result[name] = [run.nfe for run in runs], [rms(run.x - want) for run in runs]
     for name, loop, cost in (
         ("DPM-Solver-2, fixed", dpm_solver_2, 2),
         ("DPM-Solver-3, fixed", dpm_solver_3, 3),
     ):
         calls = (24, 48, 96, 192, 384)
         errors = ode_errors(loop, model, x, [k // cost for k in calls], want=want)["rmse"]
-        found[name] = list(calls), errors
-    return found
+        result[name] = list(calls), errors
+    return result
 
 
 @claim(
@@ -1228,12 +1228,12 @@ def adaptive_against_fixed():
     run = sample(
         dpm_solver_adaptive, model, x, [schedule.start, schedule.end], order=2, rtol=0.01, atol=0.01 / 6
     )
-    found = {"calls": run.nfe, "DPM-Solver-12": rms(run.x - want)}
+    result = {"calls": run.nfe, "DPM-Solver-12": rms(run.x - want)}
     for name, grid in GRIDS.items():
-        found[f"DPM-Solver-2, {name}"] = rms(
+        result[f"DPM-Solver-2, {name}"] = rms(
             sample(dpm_solver_2, model, x, grid(schedule, run.nfe // 2)).x - want
         )
-    return found
+    return result
 
 
 @cache
@@ -1285,8 +1285,8 @@ def weak_curves(counts=(20, 40, 80, 160)):
 )
 def weak_orders():
     """Measured weak orders; the difference between SDE-DPM-Solver++1 and DDIM with eta = 1 on one noise."""
-    found = {name: slope(n[-2:], e[-2:]) for name, (n, e) in weak_curves().items()}
-    return {f"weak order, {name}": p for name, p in found.items()} | {
+    result = {name: slope(n[-2:], e[-2:]) for name, (n, e) in weak_curves().items()}
+    return {f"weak order, {name}": p for name, p in result.items()} | {
         "SDE-DPM-Solver++1 - DDIM with η = 1": identities()["SDE-DPM-Solver++1 = DDIM with η = 1"]
     }
 
@@ -1323,13 +1323,13 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVE
     """Distance from the network's own flow at equal calls, uniform in lambda: dict solver -> (calls,
     errors)."""
     model, x, want = digits_truth(n)
-    found = {}
+    result = {}
     for name in names:
         loop, cost, options = SOLVERS[name]
         counts = sorted({b // cost for b in budgets})
         ends = [sample(loop, model, x, grids.uniform_lambda(VP(), k), **options).x for k in counts]
-        found[name] = [k * cost for k in counts], [rms(end - want) for end in ends]
-    return found
+        result[name] = [k * cost for k in counts], [rms(end - want) for end in ends]
+    return result
 
 
 @claim(
@@ -1362,11 +1362,11 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)):
             )
             for seed in seeds
         ]  # fmt: skip
-    found = {}
+    result = {}
     for label, values in each.items():
-        found[label] = float(np.mean(values))
-        found[f"{label}: spread"] = float(np.std(values, ddof=1))
-    return found
+        result[label] = float(np.mean(values))
+        result[f"{label}: spread"] = float(np.std(values, ddof=1))
+    return result
 
 
 # the settings of the chapter's widget
@@ -1422,7 +1422,7 @@ def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 
     quantiles = torch.special.ndtri((torch.arange(n, **DOUBLE) + 0.5) / n)
     x = x + (quantiles - x @ along)[:, None] * along
     want = reference(model, x, VP().start, VP().end)
-    found = {}
+    result = {}
     for name in names:
         loop, cost, options = SOLVERS[name]
         rows = {"nfe": [], "rmse": [], "median": [], "flipped": []}
@@ -1433,8 +1433,8 @@ def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 
             rows["rmse"].append(float(squares.mean().sqrt()))
             rows["median"].append(float(squares.median().sqrt()))
             rows["flipped"].append(float(((end @ along > 0) != (want @ along > 0)).double().mean()))
-        found[name] = rows
-    return found
+        result[name] = rows
+    return result
 
 
 @claim(

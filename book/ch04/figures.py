@@ -80,11 +80,11 @@ def phi_errors(z, errors, k=3):
 
 
 @style()
-def one_step(sizes, found):
+def one_step(sizes, curves):
     """One-step errors against h on log axes, the measured slopes in the legend."""
     fig, ax = new_figure(height=3.3)
     told = []
-    for i, (name, errors) in enumerate(found.items()):
+    for i, (name, errors) in enumerate(curves.items()):
         p = -slope(sizes[1:], errors[1:])
         ax.plot(sizes, errors, label=f"{name}: slope {p:.1f}", **mark(i))
         told.append(f"{plain(name)} with slope {p:.1f}")
@@ -124,13 +124,13 @@ def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 10
 
 
 @style()
-def basins(found):
+def basins(curves):
     """Three panels for far modes: root mean square error, median error, share of samples at another mode."""
     fig, axes = new_figure(1, 3, height=3.4)
     told = []
     titles = {"rmse": "root mean square", "median": "median", "flipped": "share astray"}
     for ax, (key, title) in zip(axes, titles.items()):
-        for i, (name, rows) in enumerate(found.items()):
+        for i, (name, rows) in enumerate(curves.items()):
             y = np.array(rows[key])
             keep = y > 0
             calls = np.array(rows["nfe"])
@@ -144,18 +144,18 @@ def basins(found):
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return Picture(
         fig,
-        f"Two far modes in 64 dimensions. {next(iter(found))}: {listing(told)}. Higher orders move fewer "
+        f"Two far modes in 64 dimensions. {next(iter(curves))}: {listing(told)}. Higher orders move fewer "
         "samples to the wrong mode; from 50 or 100 calls on none, and then the two errors agree in slope.",
     )
 
 
 @style()
-def grid_choice(found):
-    """Errors by solver on four grids; found: dict solver -> {grid -> error}."""
+def grid_choice(errors):
+    """Errors by solver on four grids; errors: dict solver -> {grid -> error}."""
     fig, ax = new_figure(height=3.3)
-    names = list(next(iter(found.values())))
+    names = list(next(iter(errors.values())))
     told = []
-    for i, (solver, row) in enumerate(found.items()):
+    for i, (solver, row) in enumerate(errors.items()):
         look = mark(i) | {"linestyle": "none", "markersize": 8}
         ax.plot(np.arange(len(names)) + 0.09 * (i - 2.5), list(row.values()), label=solver, **look)
         best = min(row, key=row.get)
@@ -245,11 +245,11 @@ def _largest_root(z, coefficients):
 
 
 @style()
-def guidance(found):
+def guidance(curves):
     """Error against guidance scale, dict solver -> (scales, errors)."""
     fig, ax = new_figure(height=3.2)
     told = []
-    for i, (name, (scales, errors)) in enumerate(found.items()):
+    for i, (name, (scales, errors)) in enumerate(curves.items()):
         ax.plot(scales, errors, label=name, **mark(i))
         told.append(f"{name} {number(errors[0])} to {number(errors[-1])}")
     ax.set(xscale="log", yscale="log", xlabel="guidance scale", ylabel="error on digits, 12 calls")
@@ -260,11 +260,11 @@ def guidance(found):
 
 
 @style()
-def calls_and_error(found, ticks=(24, 48, 96, 192, 384)):
+def calls_and_error(curves, ticks=(24, 48, 96, 192, 384)):
     """Error against calls on log axes, dict label -> (calls, errors)."""
     fig, ax = new_figure(height=3.2)
     told = []
-    for i, (name, (calls, errors)) in enumerate(found.items()):
+    for i, (name, (calls, errors)) in enumerate(curves.items()):
         ax.plot(calls, errors, label=name, **mark(i))
         told.append(
             f"{name} {number(errors[0])} with {calls[0]} calls to {number(errors[-1])} with {calls[-1]}"

@@ -174,8 +174,8 @@ def steepness_by_deviation(stds=None):
 )
 def steepness_of_peaks():
     """The largest slope for ever narrower peaks, and that of the data as one Gaussian, for scale."""
-    found = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
-    return found | {"slope, one Gaussian of the same variance as the last": math.sqrt(1 + 0.15**2)}
+    result = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
+    return result | {"slope, one Gaussian of the same variance as the last": math.sqrt(1 + 0.15**2)}
 
 
 # ---- progressive distillation ------------------------------------------------------------------------------
@@ -212,11 +212,11 @@ def rounds(start=16, mixture=None):
     """The students of all rounds, each with its grid: a list of (steps, model, times), the teacher first."""
     times = grids.karras(SCHEDULE, start)
     model = (mixture or two_peaks()).model(SCHEDULE)
-    found = [(start, model, times)]
+    result = [(start, model, times)]
     while len(times) > 2:
         model, times = Halved(_ByTime(model), times), times[::2]
-        found.append((len(times) - 1, model, times))
-    return found
+        result.append((len(times) - 1, model, times))
+    return result
 
 
 @claim(
@@ -235,12 +235,12 @@ def halving():
     teacher of 16 steps; the literal loss has the teacher itself as its minimiser."""
     gaussian = Mixture.gaussian(1, STD)
     x = torch.full((1, 1), math.hypot(SCHEDULE.start, STD), **DOUBLE)  # one deviation of x at the start
-    found = {}
+    result = {}
     for steps, model, times in rounds(16, gaussian):
         two = abs(float(sample(ddim, model, x, times).x))
         plain = abs(float(sample(ddim, gaussian.model(SCHEDULE), x, times).x))
-        found |= {f"two-step target, {steps} steps": two, f"literal loss, {steps} steps": plain}
-    return found
+        result |= {f"two-step target, {steps} steps": two, f"literal loss, {steps} steps": plain}
+    return result
 
 
 @claim(
@@ -257,8 +257,8 @@ def rounds_lose_nothing():
     teacher's own from the flow map."""
     x = torch.as_tensor(quantiles(400))[:, None]
     ends = {steps: sample(ddim, model, x, times).x[:, 0] for steps, model, times in rounds()}
-    found = {f"student of {n} steps": rms(ends[n] - ends[16]) for n in (8, 4, 2, 1)}
-    return found | {"teacher of 16 steps, from the flow map": rms(ends[16].numpy() - flow_map(x[:, 0]))}
+    result = {f"student of {n} steps": rms(ends[n] - ends[16]) for n in (8, 4, 2, 1)}
+    return result | {"teacher of 16 steps, from the flow map": rms(ends[16].numpy() - flow_map(x[:, 0]))}
 
 
 # ---- consistency: what the loss has as its minimiser -------------------------------------------------------
@@ -336,12 +336,12 @@ def pairing():
 def boundary_forbids_constants():
     """f of a consistency model whose network returns 0, 1 and 5, at the end and at the start of the
     trajectory."""
-    found, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
+    result, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
     for c in (0.0, 1.0, 5.0):
         model = ConsistencyModel(lambda x, t, c=c: torch.full_like(x, c), SCHEDULE, sigma_data=STD)
-        found[f"F = {c:g}, at the end, off by"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
-        found[f"F = {c:g}, at sigma 80"] = float(model.x0(x * 100, SCHEDULE.start))
-    return found
+        result[f"F = {c:g}, at the end, off by"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
+        result[f"F = {c:g}, at sigma 80"] = float(model.x0(x * 100, SCHEDULE.start))
+    return result
 
 
 def bias_by_levels(counts=COUNTS):
@@ -370,12 +370,12 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
 )
 def order_of_the_bias():
     """Bias at 160 levels on three grids, its order in the number of levels; and by equation (5.13)."""
-    found = {}
+    result = {}
     for name, (counts, errors) in bias_by_levels().items():
-        found[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
-        found[f"order, {name}"] = slope(counts[3:], errors[3:])
-    found["1 - product of cosines, EDM's grid"] = 1 - product_of_cosines(160)
-    return found | {"π²/8M": math.pi**2 / 8 / 160}
+        result[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
+        result[f"order, {name}"] = slope(counts[3:], errors[3:])
+    result["1 - product of cosines, EDM's grid"] = 1 - product_of_cosines(160)
+    return result | {"π²/8M": math.pi**2 / 8 / 160}
 
 
 class Table1D:
@@ -436,14 +436,14 @@ def minimiser(steps, c=None, points=401, mixture=None):
     squared error, or the pseudo-Huber metric's."""
     mixture, s = mixture or two_peaks(), rising(steps)
     u = np.linspace(-6, 6, points)
-    found = [lambda x: x]
+    result = [lambda x: x]
     for low, high in zip(s[:-1], s[1:]):
         scale = math.sqrt(1 + high**2)
         law = noise_given(mixture, u * scale, high)
         fit = mean_of if c is None else lambda *a: _huber_of(*a, c)
-        table = Table1D(u, fit(found[-1], u * scale, high - low, *law))
-        found.append(lambda x, table=table, scale=scale: table(x / scale))
-    return found
+        table = Table1D(u, fit(result[-1], u * scale, high - low, *law))
+        result.append(lambda x, table=table, scale=scale: table(x / scale))
+    return result
 
 
 def minimisers(levels=(5, 20, 80), n=2000):
@@ -484,13 +484,13 @@ def _answers(model, x):
 def minimisers_on_two_peaks(counts=(5, 20, 80, 320)):
     """Mean, deviation and pointwise error of the minimiser's one-step samples, by the number of levels."""
     x = quantiles()
-    want, found = flow_map(x), {}
+    want, result = flow_map(x), {}
     for m in counts:
         y = minimiser(m)[-1](x)
-        found[f"mean, {m} levels"] = float(y.mean())
-        found[f"deviation, {m} levels"] = float(y.std())
-        found[f"RMS to the flow map, {m} levels"] = rms(y - want)
-    return found | {"mean of the data": 0.26, "deviation of the data": float(want.std())}
+        result[f"mean, {m} levels"] = float(y.mean())
+        result[f"deviation, {m} levels"] = float(y.std())
+        result[f"RMS to the flow map, {m} levels"] = rms(y - want)
+    return result | {"mean of the data": 0.26, "deviation of the data": float(want.std())}
 
 
 def wide_modes(counts=(80, 320)):
@@ -509,12 +509,12 @@ def bias_between_neighbours(counts=(40, 160, 640)):
     cut = two_modes(place, std)
     x = quantiles(mixture=cut)
     off = lambda y: round(float((np.abs(np.abs(y) - place) > 3 * std).mean() * 100), 1)
-    found = {
+    result = {
         f"minimiser of {m} levels: between modes, %": off(minimiser(m, mixture=cut)[-1](x)) for m in counts
     }
     robust = minimiser(counts[0], 0.00054 * math.sqrt(2), 201, cut)[-1](x)
-    found[f"pseudo-Huber, {counts[0]} levels: between modes, %"] = off(robust)
-    return {"cut through two modes: between modes, %": off(flow_map(x, cut))} | found
+    result[f"pseudo-Huber, {counts[0]} levels: between modes, %"] = off(robust)
+    return {"cut through two modes: between modes, %": off(flow_map(x, cut))} | result
 
 
 def teachers_and_training(counts=(5, 10, 20, 40, 80)):
@@ -548,8 +548,8 @@ def teachers_and_training(counts=(5, 10, 20, 40, 80)):
 
 def with_a_teacher():
     """The errors of `teachers_and_training` at 10, 20 and 80 levels."""
-    found = teachers_and_training((10, 20, 80))
-    return {f"{name}: {m} levels": error for name, row in found.items() for m, error in zip(*row)}
+    result = teachers_and_training((10, 20, 80))
+    return {f"{name}: {m} levels": error for name, row in result.items() for m, error in zip(*row)}
 
 
 def distances(model, levels):
@@ -583,11 +583,11 @@ def slopes_with_gradient(steps, weighting="snr+1", std=STD):
 def gradients(counts=COUNTS):
     """One-step deviation of consistency training on N(0, 1/4) by levels: {name: (counts, deviations)}."""
     scale = math.hypot(SCHEDULE.start, STD)
-    found = {"stop-gradient": (list(counts), [one_step_std(m) for m in counts])}
+    result = {"stop-gradient": (list(counts), [one_step_std(m) for m in counts])}
     for name in ("snr+1", "1/gap", "uniform"):
         ends = [float(slopes_with_gradient(m, name)[-1]) * scale for m in counts]
-        found[f"gradient through, weight {name}"] = (list(counts), ends)
-    return found
+        result[f"gradient through, weight {name}"] = (list(counts), ends)
+    return result
 
 
 @claim(
@@ -603,13 +603,13 @@ def gradients(counts=COUNTS):
 def stop_gradient():
     """The deviations at 20, 80 and 320 levels, and where the gradient is let through; and the loss of the
     exact flow map in consistency distillation, which no gradient can lower."""
-    found = {}
+    result = {}
     for name, (counts, values) in gradients().items():
-        found |= {f"{name}, {m} levels": v for m, v in zip(counts, values) if m in (20, 80, 320)}
+        result |= {f"{name}, {m} levels": v for m, v in zip(counts, values) if m in (20, 80, 320)}
     x = quantiles(200)
     y = flow_map(x, end=20.0)
     exact = flow_map(x) - flow_map(y, start=20.0)
-    return found | {"data": TRUE_STD, "distillation's loss at the flow map": float((exact**2).mean())}
+    return result | {"data": TRUE_STD, "distillation's loss at the flow map": float((exact**2).mean())}
 
 
 def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
@@ -642,11 +642,11 @@ def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
 )
 def averages():
     """Sweeps to settle and the deviation reached, for four decays of the target's average."""
-    found = {"no average, in one pass of the recursion": one_step_std(20)}
+    result = {"no average, in one pass of the recursion": one_step_std(20)}
     for decay in (0.0, 0.9, 0.95, 0.99):
         sweeps, end = sweeps_with_average(decay)
-        found |= {f"sweeps, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
-    return found
+        result |= {f"sweeps, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
+    return result
 
 
 def metrics(counts=(5, 10, 20, 40, 80)):
@@ -676,11 +676,11 @@ def metrics(counts=(5, 10, 20, 40, 80)):
 def robust_metric():
     """The shares of `metrics` at 80 levels, and the means."""
     x = quantiles()
-    found = {"share of the left peak, data": 0.3, "mean, data": 0.26}
+    result = {"share of the left peak, data": 0.3, "mean, data": 0.26}
     for name, c in (("squared error", None), ("c = 0.1", 0.1), ("c = 0.00054", 0.00054)):
         y = minimiser(80, c, 201 if c else 401)[-1](x)
-        found |= {f"share, {name}": float((y < -0.4).mean()), f"mean, {name}": float(y.mean())}
-    return found
+        result |= {f"share, {name}": float((y < -0.4).mean()), f"mean, {name}": float(y.mean())}
+    return result
 
 
 @claim(
@@ -696,13 +696,13 @@ def robust_metric():
 def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD):
     """By how much two weightings of the error of x0 weigh the network's own error F, relative to the noisiest
     level: the weight times c_out^2."""
-    found = {}
+    result = {}
     at = torch.tensor(levels, **DOUBLE)
     c_out = boundary_coefficients(at, 0.0, sigma_data)[1]
     for name in ("uniform", "snr+1"):
         on_f = weight(name, at, sigma_data) * c_out**2
-        found |= {f"{name}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
-    return found
+        result |= {f"{name}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
+    return result
 
 
 # ---- more steps than one -----------------------------------------------------------------------------------
@@ -743,15 +743,15 @@ def refinement(counts=(10, 40)):
     """Error after two steps over the error after one, against the level in the middle: on the two peaks (W2)
     for consistency training with several numbers of levels, and on N(0, 1/4) (deviation): {name: (levels,
     ratios)}."""
-    found = {}
+    result = {}
     for m in counts:
         one = refine_on_peaks(m, ())
         inner = [float(v) for v in rising(m)[1:-1] if 0.03 < v < 30]
-        found[f"two peaks, {m} levels"] = (inner, [refine_on_peaks(m, (v,)) / one for v in inner])
+        result[f"two peaks, {m} levels"] = (inner, [refine_on_peaks(m, (v,)) / one for v in inner])
     error = lambda middles: 1 - refined_std(40, middles)[0] / TRUE_STD
     inner = [n for n, v in enumerate(rising(40)[:-1]) if n and 0.03 < v < 30]
-    found["one Gaussian, 40 levels"] = (rising(40)[inner].tolist(), [error([n]) / error([]) for n in inner])
-    return found
+    result["one Gaussian, 40 levels"] = (rising(40)[inner].tolist(), [error([n]) / error([]) for n in inner])
+    return result
 
 
 @claim(
@@ -772,15 +772,15 @@ def one_two_four():
     """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
     levels, and a map that is exact from pure noise but errs by 0.1 sin(3 x) everywhere else."""
     plans = {1: (), 2: (0.3,), 4: (4.0, 1.0, 0.3)}
-    found = {}
+    result = {}
     for steps, middles in plans.items():
-        found[f"flow map, steps: {steps}"] = round(refine_on_peaks(0, middles), 3) or 0
-        found[f"training, 10 levels, steps: {steps}"] = refine_on_peaks(10, middles)
-        found[f"training, 40 levels, steps: {steps}"] = refine_on_peaks(40, middles)
-        found[f"exact from noise only, steps: {steps}"] = (
+        result[f"flow map, steps: {steps}"] = round(refine_on_peaks(0, middles), 3) or 0
+        result[f"training, 10 levels, steps: {steps}"] = refine_on_peaks(10, middles)
+        result[f"training, 40 levels, steps: {steps}"] = refine_on_peaks(40, middles)
+        result[f"exact from noise only, steps: {steps}"] = (
             round(refine_on_peaks(0, middles, spoil=0.1), 3) or 0
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(result.items()))
 
 
 @claim(
@@ -798,9 +798,10 @@ def one_two_four():
 def refine_a_gaussian():
     """Deviation on N(0, 1/4) after one step of consistency training's minimiser with 40 levels, and after
     two with the best level in the middle; the lowest ratio of errors on the two peaks."""
-    found = {"data": TRUE_STD, "one Gaussian, one step": refined_std(40, [])[0]}
-    found["one Gaussian, two steps at best"] = max(refined_std(40, [n])[0] for n in range(1, 40))
-    return found | {"error left on the two peaks, at best": min(refinement((40,))["two peaks, 40 levels"][1])}
+    result = {"data": TRUE_STD, "one Gaussian, one step": refined_std(40, [])[0]}
+    result["one Gaussian, two steps at best"] = max(refined_std(40, [n])[0] for n in range(1, 40))
+    left = refinement((40,))["two peaks, 40 levels"][1]
+    return result | {"error left on the two peaks, at best": min(left)}
 
 
 # ---- a critic, and straight paths --------------------------------------------------------------------------
@@ -846,14 +847,14 @@ def lengths(path):
 )
 def path_lengths(n=NOISE, steps=200):
     """Length over chord of the exact paths of the ring of eight, for three schedules."""
-    ring, found = distilled.mixture("ring"), {}
+    ring, result = distilled.mixture("ring"), {}
     for name, schedule in (("rectified flow", Flow()), ("VP", VP()), ("VE", VE())):
         model, z = ring.model(schedule), initial_noise(n, 2, 11, **DOUBLE)
         x = schedule.sigma(schedule.start) * z
         run = sample(heun, model, x, grids.uniform_lambda(schedule, steps), variable="lam", keep_path=True)
         whole, median = lengths(run.path)
-        found |= {f"all lengths / all chords, {name}": whole, f"median length / chord, {name}": median}
-    return found
+        result |= {f"all lengths / all chords, {name}": whole, f"median length / chord, {name}": median}
+    return result
 
 
 def velocity_of_pairs(x, t, ends, first, last):
@@ -890,7 +891,7 @@ def straight_in_one_dimension(pairs=4000):
         "before": lambda y, t: _velocity(mixture.model(flow), y, t),
         "after": lambda y, t: velocity_of_pairs(y, t, ends, flow.start, last),
     }
-    found = {
+    result = {
         "pairs whose lines cross": int((np.diff(ends[1]) < 0).sum()),
         "deviation, flow map": float(want.std()),
     }
@@ -899,8 +900,8 @@ def straight_in_one_dimension(pairs=4000):
             y, times = x, np.linspace(flow.start, last, steps + 1)
             for t, s in zip(times, times[1:]):
                 y = y + (s - t) * field(y, t)
-            found[f"{name}, Euler steps: {steps}, error"] = round(rms(y - want), 5)
-    return found
+            result[f"{name}, Euler steps: {steps}, error"] = round(rms(y - want), 5)
+    return result
 
 
 @claim(
@@ -919,10 +920,10 @@ def straight_in_one_dimension(pairs=4000):
 def haze_of_the_ring():
     """What lies between the modes, in %: of the minimiser of consistency training, on a cut through two modes
     of the ring, and of networks trained with few levels and with many, means of three seeds."""
-    found = bias_between_neighbours((160, 640))
+    result = bias_between_neighbours((160, 640))
     for last, rows in recorded("student_options")["levels"].items():
-        found[f"network, 10 to {last} levels: between modes, %"] = spread(rows, "between")[0]
-    return found
+        result[f"network, 10 to {last} levels: between modes, %"] = spread(rows, "between")[0]
+    return result
 
 
 def _velocity(model, x, t):
@@ -974,22 +975,22 @@ def ring_students():
     """Each student of the ring in one call: RMS distance from the flow map, and % of samples between
     modes."""
     ends = ring_ends()[1]
-    found = {"the flow map: between modes, %": round(off_modes(ends), 1)}
+    result = {"the flow map: between modes, %": round(off_modes(ends), 1)}
     for name in RING_STUDENTS:
         y = ring_jumps(name)
-        found[f"{called(name)}: from the flow map"] = round(rms(y - ends), 2)
-        found[f"{called(name)}: between modes, %"] = round(off_modes(y), 1)
-    return found
+        result[f"{called(name)}: from the flow map"] = round(rms(y - ends), 2)
+        result[f"{called(name)}: between modes, %"] = round(off_modes(y), 1)
+    return result
 
 
 def reflow_on_ring():
     """The ring before and after one reflow, by a network: length over chord in 50 steps, and RMS distance of
     one step from the teacher's pair."""
-    ends, found = ring_ends()[1], {}
+    ends, result = ring_ends()[1], {}
     for name, path in flow_paths(NOISE).items():
-        found[f"all lengths / all chords, {name}"] = round(lengths(path)[0], 2)
-    found["one step before, from the flow map"] = round(rms(distilled.mixture("ring").mean() - ends), 2)
-    return found | {"one step after, from the flow map": round(rms(ring_jumps("reflow") - ends), 2)}
+        result[f"all lengths / all chords, {name}"] = round(lengths(path)[0], 2)
+    result["one step before, from the flow map"] = round(rms(distilled.mixture("ring").mean() - ends), 2)
+    return result | {"one step after, from the flow map": round(rms(ring_jumps("reflow") - ends), 2)}
 
 
 def flow_paths(n, steps=50):
@@ -1099,22 +1100,22 @@ def guided_student():
 
 def guided_distances():
     """Recorded Fréchet distances, with guidance in two calls a step and in one, by the scale, three seeds."""
-    rows, found = recorded("distillation")["guided"], {}
+    rows, result = recorded("distillation")["guided"], {}
     for scale in ("1", "2", "3", "4"):
         two, one = (spread(rows, scale, who)[0] for who in ("teacher", "student"))
-        found[f"scale {scale}: teacher, 36 calls"] = round(two, 2)
-        found[f"scale {scale}: student, 18 calls"] = round(one, 2)
-    return found
+        result[f"scale {scale}: teacher, 36 calls"] = round(two, 2)
+        result[f"scale {scale}: student, 18 calls"] = round(one, 2)
+    return result
 
 
 def guided_excess():
     """By how many % the guided student's recorded distance exceeds the guided teacher's, by the scale:
     [least, mean, largest] of three seeds."""
-    rows, found = recorded("distillation")["guided"], {}
+    rows, result = recorded("distillation")["guided"], {}
     for scale in ("1", "2", "3", "4"):
         more = [100 * (row[scale]["student"] / row[scale]["teacher"] - 1) for row in rows]
-        found[scale] = [min(more), float(np.mean(more)), max(more)]
-    return found
+        result[scale] = [min(more), float(np.mean(more)), max(more)]
+    return result
 
 
 def guided_table():
@@ -1202,18 +1203,18 @@ def teacher_calls(way):
 def quality_per_second(counts=(10**3, 10**5, 10**6)):
     """{n: {name: (seconds in all, Fréchet distance without labels)}} of n digits on one core: the teacher's
     settings, and each student's one call, its training included.  Seconds a call are a recorded constant."""
-    study, found = recorded("distillation"), {}
+    study, result = recorded("distillation"), {}
     each = recorded("student_options")["seconds a call"]
     for n in counts:
-        found[n] = {
+        result[n] = {
             way: (n * teacher_calls(way) * each, spread(rows, "unconditional")[0])
             for way, rows in study["teacher"].items()
         }
         for name in ONE_STEP:
             rows = study["digits"][name]
             distance = spread(rows, "1", "unconditional")[0]
-            found[n][called(name)] = (spread(rows, "seconds")[0] + n * each, distance)
-    return found
+            result[n][called(name)] = (spread(rows, "seconds")[0] + n * each, distance)
+    return result
 
 
 def spread(rows, *keys):
@@ -1233,9 +1234,9 @@ def student_table():
     rows = [(f"teacher, {way}", teacher_calls(way), study["teacher"][way], None) for way in TEACHER_ROWS]
     rows += [(name, 1, study["digits"][name], "1") for name in ONE_STEP]
     lines = [f"{'':17s}calls  training, s  FD, no label    FD, label      read right, %  copies, %"]
-    for name, calls, found, at in rows:
-        part = lambda key, found=found, at=at: spread(found, *([at, key] if at else [key]))
-        seconds = f"{spread(found, 'seconds')[0]:.0f}" if at else "-"
+    for name, calls, result, at in rows:
+        part = lambda key, result=result, at=at: spread(result, *([at, key] if at else [key]))
+        seconds = f"{spread(result, 'seconds')[0]:.0f}" if at else "-"
         free, classed = ("{:.2f} ± {:.2f}".format(*part(k)) for k in ("unconditional", "conditional"))
         right, copied = (f"{100 * part(k)[0]:.1f}" for k in ("accuracy", "copies"))
         lines.append(
@@ -1322,16 +1323,16 @@ def copies(n=500):
     out; one call of two students; and regression against 4,000 of the teacher's pairs, among them its own."""
     train, held = digits("train")[0], digits("test")[0]
     made = {name: one_call_digits(name, n) for name in ("regression", "consistency")}
-    noise, found = initial_noise(n, (1, 8, 8), 5), {"training digits": (train[:n], train)}
+    noise, result = initial_noise(n, (1, 8, 8), 5), {"training digits": (train[:n], train)}
     for level in (0.05, 0.1, 0.15, 0.2, 0.27):
-        found[f"training digits + noise {level:g}"] = (train[:n] + level * noise, train)
-    found["digits held out"] = (held, train)
-    found |= {called(name): (x, train) for name, x in made.items()}
-    found["regression, from its teacher's samples"] = (
+        result[f"training digits + noise {level:g}"] = (train[:n] + level * noise, train)
+    result["digits held out"] = (held, train)
+    result |= {called(name): (x, train) for name, x in made.items()}
+    result["regression, from its teacher's samples"] = (
         made["regression"],
         distilled.setting("digits").pairs(4000, 0)[1],
     )
-    ratios = {name: nearest_neighbour_ratio(*pair) for name, pair in found.items()}
+    ratios = {name: nearest_neighbour_ratio(*pair) for name, pair in result.items()}
     return {
         name: (float((r < 0.5).mean() * 100), float(np.median(r)), float(r.min()))
         for name, r in ratios.items()
@@ -1396,8 +1397,8 @@ def recorded_options():
 )
 def options_of_the_loss():
     """The rows of the recorded study that the claim on weights needs."""
-    found = recorded_options()
-    return {name: found[name] for name in found if name.startswith("CD")}
+    result = recorded_options()
+    return {name: result[name] for name in result if name.startswith("CD")}
 
 
 @claim(
@@ -1416,15 +1417,15 @@ def options_of_the_loss():
 def critic_on_digits():
     """The recorded Fréchet distances of digits in one call by regression, and with a critic's term; and how
     far both are from the teacher's digits of the same noise."""
-    study, found = recorded("distillation")["digits"], {}
+    study, result = recorded("distillation")["digits"], {}
     for name in ("regression", "adversarial"):
         for key in ("unconditional", "conditional"):
-            found[f"{key}, {name}"] = round(spread(study[name], "1", key)[0], 2)
+            result[f"{key}, {name}"] = round(spread(study[name], "1", key)[0], 2)
     noise = initial_noise(300, (1, 8, 8), 31) * SCHEDULE.start
     ends = sample(edm_heun, distilled.teacher(), noise, grids.karras(SCHEDULE, 18)).x
     for name in ("regression", "adversarial"):
-        found[f"from the teacher's digit, {name}"] = round(rms(one_call_digits(name, 300) - ends), 2)
-    return found
+        result[f"from the teacher's digit, {name}"] = round(rms(one_call_digits(name, 300) - ends), 2)
+    return result
 
 
 @claim(
@@ -1462,13 +1463,13 @@ def best_of_the_study():
     """Fréchet distance without labels from the recorded study (means of three seeds): the teacher's DDIM,
     and the consistency students in one call."""
     study = recorded("distillation")
-    found = {
+    result = {
         f"teacher, {name}": spread(study["teacher"][name], "unconditional")[0]
         for name in ("DDIM 1", "DDIM 8", "DDIM 18", "DDIM 64")
     }
     for name in ("consistency", "consistency-distilled"):
-        found[f"{name}, one call"] = spread(study["digits"][name], "1", "unconditional")[0]
-    return found
+        result[f"{name}, one call"] = spread(study["digits"][name], "1", "unconditional")[0]
+    return result
 
 
 @claim(
@@ -1483,11 +1484,11 @@ def best_of_the_study():
 def break_even():
     """Samples after which each one-step student has cost as little as the teacher's cheapest setting of its
     quality without labels, by equation (5.18), both in calls."""
-    found = {}
+    result = {}
     for name in ONE_STEP:
         way, calls = equals(name)
-        found[f"{called(name)}, against {way}"] = round(training_calls(name) / (calls - 1))
-    return found
+        result[f"{called(name)}, against {way}"] = round(training_calls(name) / (calls - 1))
+    return result
 
 
 @claim(
@@ -1504,7 +1505,7 @@ def bits(n=300):
     """RMS change of a one-step student's digits, and of the teacher's in 18 steps, when weights are rounded
     to 8, 6 and 4 bits."""
     noise = initial_noise(n, (1, 8, 8), 31) * SCHEDULE.start
-    found = {}
+    result = {}
     for label, model, steps in (
         ("one step", distilled.student("consistency"), 1),
         ("teacher, 18 steps", distilled.teacher(), 18),
@@ -1512,8 +1513,8 @@ def bits(n=300):
         whole = distilled.jump(model, noise, steps)
         for b in (8, 6, 4):
             other = distilled.jump(model.with_network(rounded_weights(model.network, b)), noise, steps)
-            found[f"{label}, {b} bits"] = round(rms(other - whole), 3)
-    return found
+            result[f"{label}, {b} bits"] = round(rms(other - whole), 3)
+    return result
 
 
 @claim(
@@ -1529,6 +1530,6 @@ def bits(n=300):
 )
 def nearer_than_held_out():
     """Medians of `copies` of what is no training digit, and the weakest noise that hides a copy."""
-    found = copies()
-    shown = {f"median ratio, {name}": found[name][1] for name in ("digits held out", "regression", "CT")}
-    return shown | {"copies with noise 0.2 found, %": found["training digits + noise 0.2"][0]}
+    result = copies()
+    shown = {f"median ratio, {name}": result[name][1] for name in ("digits held out", "regression", "CT")}
+    return shown | {"copies with noise 0.2 found, %": result["training digits + noise 0.2"][0]}

@@ -63,12 +63,12 @@ def starts(mixture, level, n, seed=0):
 def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0):
     """The formula of EDM's grid, (low^(1/rho) + (n - 1) / (N - 1) (high^(1/rho) - low^(1/rho)))^rho, at n = 1
     and at n = 0, where the grid should have the level 0."""
-    found = {}
+    result = {}
     for count in counts:
         for n in (0, 1):
             a, b = low ** (1 / rho), high ** (1 / rho)
-            found[f"level at n = {n}, N = {count}"] = (a + (n - 1) / (count - 1) * (b - a)) ** rho
-    return found
+            result[f"level at n = {n}, N = {count}"] = (a + (n - 1) / (count - 1) * (b - a)) ** rho
+    return result
 
 
 @claim(
@@ -84,8 +84,8 @@ def calls_of_heun(steps=4):
     """Calls of EDM's Heun on a grid that ends at level 0, without an analytic step."""
     times = [*grids.karras(EDM(), steps - 1).tolist(), 0.0]
     x = 80 * initial_noise(4, 2, 0, **DOUBLE)
-    found = sample(edm_heun, Mixture.gaussian(2, 0.5).model(EDM()), x, times)
-    return {"steps": steps, "calls of Heun": found.nfe, "samples are finite": float(found.x.isfinite().all())}
+    run = sample(edm_heun, Mixture.gaussian(2, 0.5).model(EDM()), x, times)
+    return {"steps": steps, "calls of Heun": run.nfe, "samples are finite": float(run.x.isfinite().all())}
 
 
 # ---- guesses of the mean direction -------------------------------------------------------------------------
@@ -209,16 +209,16 @@ def euler_and_ddim(steps=6):
 )
 def geometric_is_dpm2(steps=5):
     """Distances between three ways to write one method, on EDM and on VP."""
-    found = {}
+    result = {}
     for schedule in (EDM(), VP()):
         model, times = TRIANGLE.model(schedule), grids.karras(schedule, steps)
         x = schedule.sigma(schedule.start) * initial_noise(32, 2, 0, **DOUBLE)
         want = sample(dpm_solver_2, model, x, times).x
         name = type(schedule).__name__
         middle = sample(midpoint, model, x, times, variable="sigma", mean="geometric").x
-        found[f"geometric midpoint, {name}"] = rms(middle - want)
-        found[f"AMED-Solver untrained, {name}"] = rms(sample(amed_solver, model, x, times).x - want)
-    return found
+        result[f"geometric midpoint, {name}"] = rms(middle - want)
+        result[f"AMED-Solver untrained, {name}"] = rms(sample(amed_solver, model, x, times).x - want)
+    return result
 
 
 # ---- the theorem, and where it fails -----------------------------------------------------------------------
@@ -261,14 +261,14 @@ def curves(nodes=2001):
     from a velocity that is taken on."""
     t = np.linspace(0, 1, nodes)
     angle = np.pi / 2 * t
-    found = {}
+    result = {}
     for name, velocity, mean in (
         ("quarter circle", np.stack([np.cos(angle), np.sin(angle)], 1), np.array([2, 2]) / np.pi),
         ("parabola", np.stack([np.ones_like(t), 2 * t], 1), np.array([1.0, 1.0])),
     ):
-        found[f"{name}: length of the mean"] = float(np.linalg.norm(mean))
-        found[f"{name}: nearest velocity, distance"] = float(np.linalg.norm(velocity - mean, axis=1).min())
-    return found | {"2 sqrt(2) / pi": 2 * math.sqrt(2) / math.pi}
+        result[f"{name}: length of the mean"] = float(np.linalg.norm(mean))
+        result[f"{name}: nearest velocity, distance"] = float(np.linalg.norm(velocity - mean, axis=1).min())
+    return result | {"2 sqrt(2) / pi": 2 * math.sqrt(2) / math.pi}
 
 
 @claim(
@@ -282,12 +282,12 @@ def curves(nodes=2001):
 )
 def stretched_gaussian(n=32, stds=(1.0, 0.1)):
     """The residual of the theorem on one Gaussian, round and stretched: their velocities are known."""
-    found = {}
+    result = {}
     for name, cov in (("round", (1.0, 1.0)), ("stretched", stds)):
         mixture = Mixture([1.0], [[0.0, 0.0]], covariances=torch.diag(torch.tensor(cov, **DOUBLE) ** 2)[None])
         left = best_time(mixture.model(WIDE), starts(mixture, STEP[0], n), *STEP)[1]
-        found[f"{name}, largest residual"] = float(left.max())
-    return found
+        result[f"{name}, largest residual"] = float(left.max())
+    return result
 
 
 SIZES = (1.02, 1.04, 1.08, 1.17, 1.4, 1.7, 2.2, 3.0, 5.0, 10.0)
@@ -299,7 +299,7 @@ def residuals(ratios=SIZES, start=1.0, n=64):
     triangle: name -> list, one for each ratio of levels."""
     model, x = TRIANGLE.model(WIDE), starts(TRIANGLE, start, n)
     first = model.eps(x, start)
-    found = {
+    result = {
         "Euler: the direction at the start": [],
         "r = 1/2: DPM-Solver-2": [],
         "best r, Euler's line": [],
@@ -312,9 +312,9 @@ def residuals(ratios=SIZES, start=1.0, n=64):
         middle = model.eps(x + (half - start) * first, half)
         rows = [(d - mean).norm(dim=1) / mean.norm(dim=1) for d in (first, middle)]
         rows += [best_time(model, x, start, end, along=along)[1] for along in ("euler", "exact")]
-        for name, row in zip(found, rows):
-            found[name].append(float(row.median()))
-    return found
+        for name, row in zip(result, rows):
+            result[name].append(float(row.median()))
+    return result
 
 
 def best_times(steps=4, n=64):
@@ -341,9 +341,9 @@ def best_times(steps=4, n=64):
 def failure():
     """How the residual of the best level falls with the step: its slope over the three smallest steps."""
     sizes = [1 - 1 / ratio for ratio in SIZES[:3]]
-    found = residuals()
-    result = {f"slope, {name}": -slope(sizes, row[:3]) for name, row in found.items()}
-    return result | {f"at a tenth of the level, {name}": row[-1] for name, row in found.items()}
+    left = residuals()
+    result = {f"slope, {name}": -slope(sizes, row[:3]) for name, row in left.items()}
+    return result | {f"at a tenth of the level, {name}": row[-1] for name, row in left.items()}
 
 
 @claim(
@@ -357,12 +357,12 @@ def failure():
 )
 def both_ends():
     """The exact share r of a step from level 5 on a Gaussian of deviation 1/2, for several ends."""
-    found = {}
+    result = {}
     for end in (2.0, 1.0, 0.2, 0.05):
         mean = (math.hypot(0.5, end) - math.hypot(0.5, 5.0)) / (end - 5.0)
         level = mean * 0.5 / math.sqrt(1 - mean**2)
-        found[f"r, from 5 to {end:g}"] = math.log(level / 5.0) / math.log(end / 5.0)
-    return found
+        result[f"r, from 5 to {end:g}"] = math.log(level / 5.0) / math.log(end / 5.0)
+    return result
 
 
 # ---- trajectories in few dimensions ------------------------------------------------------------------------
@@ -418,13 +418,13 @@ VIEWS = {"VP coordinates": (80.0, True), "EDM, from 80": (80.0, False), "EDM, fr
 def shapes():
     """For each way to look at the digits' paths: medians, for 1, 2 and 3 components, of the unexplained share
     of the variance and of `off_the_plane`."""
-    found = {}
+    result = {}
     for name, (top, scaled) in VIEWS.items():
         path, levels = digit_paths(top)
         path = in_vp(path, levels) if scaled else path
         share = 1 - explained(path)[:, :3].median(0).values
-        found[name] = (share.tolist(), [float(off_the_plane(path, k).median()) for k in (1, 2, 3)])
-    return found
+        result[name] = (share.tolist(), [float(off_the_plane(path, k).median()) for k in (1, 2, 3)])
+    return result
 
 
 @claim(
@@ -440,15 +440,15 @@ def shapes():
 )
 def pca():
     """Unexplained shares in per cent, and the largest residual in data norms."""
-    found = {}
+    result = {}
     for name in ("VP coordinates", "EDM, from 80"):
         share, off = shapes()[name]
         for k in (1, 2):
-            found[f"{name}, {k} comp.: unexplained, %"] = round(
+            result[f"{name}, {k} comp.: unexplained, %"] = round(
                 100 * share[k - 1], 4 if share[0] < 0.01 else 2
             )
-            found[f"{name}, {k} comp.: off by, data norms"] = round(off[k - 1], 2)
-    return found
+            result[f"{name}, {k} comp.: off by, data norms"] = round(off[k - 1], 2)
+    return result
 
 
 @cache
@@ -457,7 +457,7 @@ def prediction_path():
     level 80: the share of the variance that one and two components explain, and the largest distance from
     the best line, over the length of the way (x_0) or over the mean speed (eps).  Medians."""
     path, levels = digit_paths()
-    model, found = digits_model(), {}
+    model, result = digits_model(), {}
     states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, levels)))
     seen = {
         "prediction": [model.x0(x, t) for x, t in states],
@@ -468,10 +468,10 @@ def prediction_path():
         share = explained(values)[:, :2].median(0).values.tolist()
         off = off_the_plane(values, 1) * values[-1].norm(dim=1)
         way = values.diff(dim=0).norm(dim=2).sum(0) if name == "prediction" else values.norm(dim=2).mean(0)
-        found |= {f"{name}, {k} comp.: explained": round(v, 2) for k, v in zip((1, 2), share)}
+        result |= {f"{name}, {k} comp.: explained": round(v, 2) for k, v in zip((1, 2), share)}
         unit = "its length" if name == "prediction" else "the mean speed"
-        found[f"{name}, off its best line, of {unit}"] = round(float((off / way).median()), 2)
-    return found
+        result[f"{name}, off its best line, of {unit}"] = round(float((off / way).median()), 2)
+    return result
 
 
 def length_over_chord(path):
@@ -627,9 +627,9 @@ def what_is_learned():
     and the correlation of learned and exact r."""
     best = one_step_truth()[3]
     predictors = {"r = 1/2": None} | {kind: learned(kind) for kind in KINDS} | {"exact best r": Exactly(best)}
-    found = {f"error, {name}": round(v, 2) for name, v in step_errors(**predictors).items()}
+    result = {f"error, {name}": round(v, 2) for name, v in step_errors(**predictors).items()}
     alike = torch.corrcoef(torch.stack([best, said("features")]))[0, 1]
-    return found | {"correlation of learned and exact r": round(float(alike), 1)}
+    return result | {"correlation of learned and exact r": round(float(alike), 1)}
 
 
 @claim(
@@ -692,7 +692,7 @@ def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
 def first_step():
     """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian where both
     are known."""
-    found = {f"EDM: {name}": round(v, 4 if v < 1 else 1) for name, v in stand_ins(80.0).items()}
+    result = {f"EDM: {name}": round(v, 4 if v < 1 else 1) for name, v in stand_ins(80.0).items()}
     schedule = VP()
     model, x = TRIANGLE.model(schedule), initial_noise(200, 2, 0, **DOUBLE)
     eps = model.eps(x, schedule.start)
@@ -700,7 +700,7 @@ def first_step():
         schedule.f(schedule.start) * x
         + schedule.g2(schedule.start) / 2 / schedule.sigma(schedule.start) * eps
     )
-    return found | {
+    return result | {
         "VP: x for eps": float((x - eps).norm() / eps.norm()),
         "VP: x for the velocity": float((x - velocity).norm() / velocity.norm()),
     }
@@ -710,14 +710,14 @@ def first_step():
 def analytic_runs(tops=(80.0, 40.0, 20.0, 10.0, 5.0, 2.0), steps=6, n=300):
     """RMS change of six steps of iPNDM's digits when the first call is analytic, over their own error: name
     -> list, one for each level of the start."""
-    found = {"plain (mean 0, deviation 1)": [], "with mean and deviation": []}
+    result = {"plain (mean 0, deviation 1)": [], "with mean and deviation": []}
     for top in tops:
         model, x = digits_model(top), noise(n, 3, top)
         times = grids.karras(model.schedule, steps)
         want = sample(ipndm, model, x, times).x
-        for name, about in zip(found, ((0.0, 1.0), moments())):
-            found[name].append(rms(sample(ipndm, AFS(model, *about), x, times).x - want))
-    return found
+        for name, about in zip(result, ((0.0, 1.0), moments())):
+            result[name].append(rms(sample(ipndm, AFS(model, *about), x, times).x - want))
+    return result
 
 
 @claim(
@@ -733,8 +733,8 @@ def analytic_runs(tops=(80.0, 40.0, 20.0, 10.0, 5.0, 2.0), steps=6, n=300):
 def afs_when():
     """What the analytic step changes in the digits, from level 80 down to 2."""
     tops = (80, 40, 20, 10, 5, 2)
-    found = analytic_runs()
-    return {f"{name}, from {top}": round(v, 3) for name, row in found.items() for top, v in zip(tops, row)}
+    result = analytic_runs()
+    return {f"{name}, from {top}": round(v, 3) for name, row in result.items() for top, v in zip(tops, row)}
 
 
 # ---- few calls ---------------------------------------------------------------------------------------------
@@ -786,12 +786,12 @@ def crossing(calls=FEW, n=200, seed=5):
 )
 def order_misleads():
     """RMSE at 4 and 6 calls, and the fewest calls from which on each second-order solver beats DDIM."""
-    found = crossing()
+    errors = crossing()
     result = {
-        f"{name}, {c} calls": round(row[i], 2) for name, row in found.items() for i, c in enumerate((4, 6))
+        f"{name}, {c} calls": round(row[i], 2) for name, row in errors.items() for i, c in enumerate((4, 6))
     }
     for name in ("Heun", "DPM-Solver-2", "DPM-Solver++ 2M", "iPNDM"):
-        loses = [i for i, (a, b) in enumerate(zip(found[name], found["DDIM"])) if a > b]
+        loses = [i for i, (a, b) in enumerate(zip(errors[name], errors["DDIM"])) if a > b]
         result[f"{name} beats DDIM from, calls"] = FEW[max(loses) + 1] if loses else FEW[0]
     return result
 
@@ -857,18 +857,18 @@ def biased(n=300):
     analytic start and as many calls by the same rulers."""
     model, times = student_of(3)
     x = noise(n, 11)
-    truth, found = teacher_path(digits_model(TOP), x, times, 48)[-1], {}
+    truth, result = teacher_path(digits_model(TOP), x, times, 48)[-1], {}
     control = sample(ipndm, model, x, grids.karras(model.schedule, 4)).x
     for substeps in (2, 4):
         own = teacher_path(digits_model(TOP), x, times, substeps)[-1]
         net = trained_digits(3, substeps=substeps, steps=60)
         made = sample(amed_solver, model, x, times, predictor=net).x
         name = f"{substeps} substeps"
-        found[f"{name}: the teacher, from the flow"] = round(rms(own - truth), 2)
-        found[f"{name}: the student, from its teacher"] = round(rms(made - own), 2)
-        found[f"{name}: the student, from the flow"] = round(rms(made - truth), 2)
-        found[f"{name}: iPNDM, from this teacher"] = round(rms(control - own), 2)
-    return found | {"iPNDM, from the flow": round(rms(control - truth), 2)}
+        result[f"{name}: the teacher, from the flow"] = round(rms(own - truth), 2)
+        result[f"{name}: the student, from its teacher"] = round(rms(made - own), 2)
+        result[f"{name}: the student, from the flow"] = round(rms(made - truth), 2)
+        result[f"{name}: iPNDM, from this teacher"] = round(rms(control - own), 2)
+    return result | {"iPNDM, from the flow": round(rms(control - truth), 2)}
 
 
 LEARNED = ("AMED-Solver", "AMED-Plugin, DDIM", "AMED-Plugin, iPNDM", "AMED-Plugin, DPM-Solver++ 2M")
@@ -897,8 +897,8 @@ def study(key="rmse"):
 
 def best_of(names, calls, key="rmse"):
     """(value, name) of the best of these methods."""
-    found = study(key)
-    return min((found[name][calls], name) for name in names if calls in found[name])
+    result = study(key)
+    return min((result[name][calls], name) for name in names if calls in result[name])
 
 
 def controls(calls=3):
@@ -918,23 +918,23 @@ def controls(calls=3):
 
 def study_table(key="rmse", digits=3):
     """The recorded study as text: a row for each method, a column for each number of calls."""
-    found = study(key)
+    result = study(key)
     lines = [f"{'calls':44s}" + "".join(f"{c:>8d}" for c in CALLS)]
     untrained = tuple(f"AMED-Plugin, {base}, untrained" for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M"))
     rows = (*PLAIN, *STARTED, "best fixed time", *untrained, *LEARNED, PLUGIN_TWO, "AMED-Solver, no features")
     rows += ("AMED-Solver, greedy", "AMED-Plugin, iPNDM, greedy")
     for name in rows:
-        values = (f"{found[name][c]:>8.{digits}f}" if c in found[name] else f"{'-':>8s}" for c in CALLS)
+        values = (f"{result[name][c]:>8.{digits}f}" if c in result[name] else f"{'-':>8s}" for c in CALLS)
         lines.append(f"{name:44s}" + "".join(values))
     return "\n".join(lines)
 
 
 def beside_the_paper():
     """Fréchet distances on digits (recorded) and on CIFAR-10 (the paper's) as text."""
-    found = study("frechet")
+    result = study("frechet")
     lines = [f"{'':22s}{'digits, FD, at 3 5 7 9 calls':>32s}{'CIFAR-10, FID (paper)':>34s}"]
     for name, row in PAPER.items():
-        ours = "".join(f"{found[name][c]:8.2f}" for c in (3, 5, 7, 9))
+        ours = "".join(f"{result[name][c]:8.2f}" for c in (3, 5, 7, 9))
         lines.append(f"{name:22s}{ours}  {''.join(f'{v:8.2f}' for v in row)}")
     return "\n".join(lines)
 
@@ -942,22 +942,22 @@ def beside_the_paper():
 def targets():
     """What was hoped for of three calls, as ratios of recorded RMSE: at least 1.3 against the best untrained
     solver (plain, and with the analytic start for all), at least 2 against the best fixed time."""
-    found, result = study(), {}
+    table, result = study(), {}
     rivals = {
         "best plain solver": best_of(PLAIN, 3)[0],
         "best with analytic start": best_of(PLAIN + STARTED, 3)[0],
-        "best fixed time": found["best fixed time"][3],
+        "best fixed time": table["best fixed time"][3],
     }
     for name in ("AMED-Solver", "AMED-Plugin, iPNDM"):
         for rival, value in rivals.items():
-            result[f"{name} / {rival}"] = round(value / found[name][3], 2)
+            result[f"{name} / {rival}"] = round(value / table[name][3], 2)
     return result
 
 
 def leaders(key="frechet"):
     """The best method of the whole recorded table at each number of calls, untrained or learned, as text."""
-    found = study(key)
-    best = (min((row[c], name) for name, row in found.items() if c in row) for c in CALLS)
+    result = study(key)
+    best = (min((row[c], name) for name, row in result.items() if c in row) for c in CALLS)
     return "\n".join(f"{c} calls  {value:6.3f}  {name}" for c, (value, name) in zip(CALLS, best))
 
 
@@ -974,28 +974,28 @@ def leaders(key="frechet"):
 def gains():
     """How many times below in RMSE: the best learned method than the best untrained solver, the same with an
     analytic start for all, AMED-Solver than the best fixed time."""
-    found = {}
+    result = {}
     for calls in study()["DDIM"]:
         learned_best = best_of(LEARNED, calls)[0]
-        found[f"{calls} calls: plain solvers"] = best_of(PLAIN, calls)[0] / learned_best
-        found[f"{calls} calls: with analytic start"] = best_of(PLAIN + STARTED, calls)[0] / learned_best
+        result[f"{calls} calls: plain solvers"] = best_of(PLAIN, calls)[0] / learned_best
+        result[f"{calls} calls: with analytic start"] = best_of(PLAIN + STARTED, calls)[0] / learned_best
         solver = study()["AMED-Solver"][calls]
-        found[f"{calls} calls: AMED-Solver, best fixed time"] = study()["best fixed time"][calls] / solver
-    return found
+        result[f"{calls} calls: AMED-Solver, best fixed time"] = study()["best fixed time"][calls] / solver
+    return result
 
 
 @cache
 def last_step(calls=6, n=200, seed=5):
     """RMSE on digits with the full order kept to the last step, and with a last step of first order."""
     model, x, end = digits_model(TOP), noise(n, seed), digit_ends(n, seed)
-    times, found = grids.karras(model.schedule, calls), {}
+    times, result = grids.karras(model.schedule, calls), {}
     for name, loop in (("3M", dpmpp_3m), ("UniPC", unipc), ("2M", dpmpp_2m), ("iPNDM", ipndm)):
         for lower in (False, True):
             made = sample(loop, model, x, times, lower_last=lower).x
-            found[f"{name}, {calls} calls, {'first order at the end' if lower else 'full order'}"] = round(
+            result[f"{name}, {calls} calls, {'first order at the end' if lower else 'full order'}"] = round(
                 rms(made - end), 2
             )
-    return found
+    return result
 
 
 @claim(
@@ -1010,11 +1010,11 @@ def last_step(calls=6, n=200, seed=5):
 )
 def two_yardsticks():
     """Recorded, with three calls: the best method in RMSE and the one with the best Fréchet distance."""
-    found = {}
+    result = {}
     for name in ("AMED-Plugin, iPNDM", "AMED-Plugin, DPM-Solver++ 2M", "DPM-Solver++ 2M, analytic start"):
         for key in ("rmse", "frechet"):
-            found[f"{name}: {key}"] = study(key)[name][3]
-    return found
+            result[f"{name}: {key}"] = study(key)[name][3]
+    return result
 
 
 @claim(
@@ -1029,13 +1029,13 @@ def two_yardsticks():
 def plugged():
     """The largest ratio, over 3 to 9 calls, of a plugin's RMSE to its base's with as many calls: plain, and
     with an analytic start."""
-    table, found = study(), {}
+    table, result = study(), {}
     for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M"):
         for other in (base, f"{base}, analytic start"):
             ratios = [v / table[other][c] for c, v in table[f"AMED-Plugin, {base}"].items()]
-            found[f"at most, over {other}"] = max(ratios)
+            result[f"at most, over {other}"] = max(ratios)
     ratios = [v / table["DPM-Solver-2"][c] for c, v in table[PLUGIN_TWO].items()]
-    return found | {"at most, over DPM-Solver-2 (3, 4, 7 calls)": max(ratios)}
+    return result | {"at most, over DPM-Solver-2 (3, 4, 7 calls)": max(ratios)}
 
 
 @claim(
@@ -1064,7 +1064,7 @@ def digit_times(n=100):
     own first direction: its middle 80 % over samples, and the error of one r for all over that of each
     sample's own."""
     model, x = digits_model(TOP), noise(n, 11)
-    times, found = grids.karras(model.schedule, 2).tolist(), {}
+    times, result = grids.karras(model.schedule, 2).tolist(), {}
     path, shares = teacher_path(model, x, times, 24), np.linspace(0.02, 0.6, 59)
     for i, (t, s) in enumerate(zip(times, times[1:])):
         first, errors = model.eps(path[i], t), []
@@ -1074,10 +1074,10 @@ def digit_times(n=100):
         errors = torch.stack(errors)
         best = shares[errors.argmin(0).numpy()]
         for share in (0.1, 0.9):
-            found[f"step {i + 1}: best r, {share:.0%} of samples below"] = float(np.quantile(best, share))
+            result[f"step {i + 1}: best r, {share:.0%} of samples below"] = float(np.quantile(best, share))
         gain = errors.mean(1).min() / errors.min(0).values.mean()
-        found[f"step {i + 1}: one r / a sample's own, error"] = round(float(gain.sqrt()), 3)
-    return found
+        result[f"step {i + 1}: one r / a sample's own, error"] = round(float(gain.sqrt()), 3)
+    return result
 
 
 @claim(
@@ -1093,18 +1093,18 @@ def looking_pays():
     """Recorded: error without features over error with them, where only the time is learned; and the shares r
     that are said on the mixture built for it.  Then the same ratio for AMED-Solver in the table."""
     rows = recorded("amed")["sample"]
-    found = {
+    result = {
         f"{name}: gain": row["no features"]["rmse"] / row["features"]["rmse"] for name, row in rows.items()
     }
     built = rows["a mixture built for it"]
     for kind in ("features", "no features"):
         for side, r in zip(("wide", "narrow"), built[kind]["r by cluster"]):
-            found[f"built mixture, {kind}: r, {side} cluster"] = r
+            result[f"built mixture, {kind}: r, {side} cluster"] = r
     table = study()
     for calls in (3, 5, 7, 9):
         name = f"digits in the table, {calls} calls: gain"
-        found[name] = table["AMED-Solver, no features"][calls] / table["AMED-Solver"][calls]
-    return found
+        result[name] = table["AMED-Solver, no features"][calls] / table["AMED-Solver"][calls]
+    return result
 
 
 @claim(

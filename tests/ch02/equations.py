@@ -61,9 +61,9 @@ def marginal():
     variance = (room / s_t) ** 2 * s_t**2 + noise2
     assert sympy.simplify(mean - a_s * x0) == 0
     assert sympy.simplify(variance - s_s**2) == 0
-    found = experiments.marginals_kept()
-    assert all((value > experiments.KS_1_PERCENT) == ("broken" in name) for name, value in found.items()), (
-        found
+    result = experiments.marginals_kept()
+    assert all((value > experiments.KS_1_PERCENT) == ("broken" in name) for name, value in result.items()), (
+        result
     )
 
 
@@ -82,9 +82,9 @@ def forward():
     right = log_normal(xt, mean, s_t**2 * noise2 / s_s**2) + log_normal(xs, a_s * x0, s_s**2)
     difference = sympy.expand_log(sympy.simplify(left - right), force=True)
     assert sympy.simplify(difference) == 0
-    found = experiments.family_by_bayes()
-    assert found["difference of slope"] < 1e-12 and found["difference of variance"] < 1e-12
-    assert abs(found["weight of x_0 at eta 1"]) < 1e-12 and abs(found["weight of x_0 beside x_s"]) > 0.1
+    result = experiments.family_by_bayes()
+    assert result["difference of slope"] < 1e-12 and result["difference of variance"] < 1e-12
+    assert abs(result["weight of x_0 at eta 1"]) < 1e-12 and abs(result["weight of x_0 beside x_s"]) > 0.1
     schedule, t, s = VP(), 0.6, 0.4
     ratio, beta = transition(schedule, s, t)
     noise = ddim_sigma(schedule, t, s, 1.0)
@@ -123,8 +123,8 @@ def step():
     noise = ddim_sigma(LINEAR, t, s, eta)
     direction = math.sqrt(LINEAR.sigma(s) ** 2 - noise**2) * model.eps(x, t)
     expected = LINEAR.alpha(s) * model.x0(x, t) + direction + noise * z
-    *_, (_, found) = ddim(model, x, [t, s], eta=eta, rng=Replay([z]))
-    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-13)
+    *_, (_, result) = ddim(model, x, [t, s], eta=eta, rng=Replay([z]))
+    assert torch.allclose(result, expected, rtol=1e-12, atol=1e-13)
 
 
 @equation("ddim.sigma")
@@ -164,9 +164,9 @@ def euler():
     x, eps = sympy.symbols("x eps", real=True)
     ours = (a_s * (x - s_t * eps) / a_t + s_s * eps) / a_s
     assert sympy.simplify(ours - (x / a_t + (s_s / a_s - s_t / a_t) * eps)) == 0
-    found = experiments.which_euler()
-    assert all(v < 1e-13 * (50 if "VE" in k else 10) for k, v in found.items() if "sigma/alpha" in k), found
-    assert all(v > 0.01 for k, v in found.items() if "Euler in t" in k)
+    result = experiments.which_euler()
+    assert all(v < 1e-13 * (50 if "VE" in k else 10) for k, v in result.items() if "sigma/alpha" in k), result
+    assert all(v > 0.01 for k, v in result.items() if "Euler in t" in k)
     for schedule in (
         VP(),
         VPCosine(),

@@ -242,8 +242,8 @@ def two_m():
         if i:
             r = (lam[i] - lam[i - 1]) / h
             assert np.allclose(weights, [whole * (1 + 1 / (2 * r)), -whole / (2 * r)], rtol=1e-10)
-    found = experiments.orders_without_h()
-    assert found["2M, alternating 3:1"] > 1.8 > 1.2 > found["2M, r = 1, alternating 3:1"]
+    result = experiments.orders_without_h()
+    assert result["2M, alternating 3:1"] > 1.8 > 1.2 > result["2M, r = 1, alternating 3:1"]
     inverted = experiments.inverted_quotient()
     assert all(abs(v - 2) < 0.1 for k, v in inverted.items() if k.endswith("order"))
 
@@ -269,12 +269,12 @@ def three_m():
 @equation("dpm_solver.family")
 def family():
     """Weights of `adams_table` integrate polynomials of degree below the order exactly, in each variable."""
-    found = experiments.exactness()
+    result = experiments.exactness()
     exact = {
         "2M, midpoint form": 1, "2M, exact form": 2, "the same, r inverted": 1, "3M": 3,
         "3M, divided": 2, "DEIS-tAB-3": 3, "DEIS-ρAB-4": 4, "iPNDM-4": 1, "UniC-3 (corrector)": 4,
     }  # fmt: skip
-    for name, errors in found.items():
+    for name, errors in result.items():
         assert all(e < 1e-11 for e in errors[: exact[name]]), (name, errors)
         assert all(e > 1e-3 for e in errors[exact[name] :]), (name, errors)
 
@@ -338,9 +338,9 @@ def controller():
                 continue
             h = 0.9 * (lam(s) - lam(t)) * max(error, 1e-8) ** (-1 / order)
             assert math.isclose(lam(end) - lam(start), h, rel_tol=1e-6)
-    found = experiments.estimate_slopes()
-    assert abs(found["slope of the estimate, DPM-Solver-12"] - 2) < 0.15
-    assert abs(found["slope of the estimate, DPM-Solver-23"] - 3) < 0.15
+    result = experiments.estimate_slopes()
+    assert abs(result["slope of the estimate, DPM-Solver-12"] - 2) < 0.15
+    assert abs(result["slope of the estimate, DPM-Solver-23"] - 3) < 0.15
 
 
 @equation("dpm_solver.sde")
@@ -357,8 +357,8 @@ def sde():
             - schedule.alpha(t) * math.expm1(-(1 + tau**2) * h) * model.x0(x, s)
             + schedule.sigma(t) * math.sqrt(-math.expm1(-2 * tau**2 * h)) * z
         )
-        *_, (_, found) = sde_dpmpp_1(model, x, [s, t], tau=tau, rng=Replay([z]))
-        assert torch.allclose(found, printed, rtol=1e-11, atol=1e-12)
+        *_, (_, result) = sde_dpmpp_1(model, x, [s, t], tau=tau, rng=Replay([z]))
+        assert torch.allclose(result, printed, rtol=1e-11, atol=1e-12)
     times = [s, t]
     ours, theirs = (
         exact_variance(f, schedule, times, **o) for f, o in ((sde_dpmpp_1, {}), (ddim, {"eta": 1.0}))

@@ -66,9 +66,9 @@ def guesses():
 @equation("amed.scalar")
 def scalar():
     """In one dimension a level with the mean direction exists, and lies within the step."""
-    found = experiments.line_and_plane()
-    assert found["one dimension, largest residual"] < 1e-6
-    assert 0 < found["one dimension, smallest r"] < found["one dimension, largest r"] < 1
+    result = experiments.line_and_plane()
+    assert result["one dimension, largest residual"] < 1e-6
+    assert 0 < result["one dimension, smallest r"] < result["one dimension, largest r"] < 1
 
 
 @equation("amed.gaussian")
