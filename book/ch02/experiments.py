@@ -133,10 +133,10 @@ def walk_family(eta, times, n=4000, seed=0, broken=False, mixture=None):
     z = initial_noise(n, len(times), seed + 1, **DOUBLE)
     x, result = schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]) * z[:, 0], []
     for k, (t, s) in enumerate(zip(times[:-1], times[1:])):
-        noise = ddim_sigma(schedule, t, s, eta)
-        room = schedule.sigma(s) ** 2 - (0 if broken else noise**2)
+        c = ddim_sigma(schedule, t, s, eta)
+        room = schedule.sigma(s) ** 2 - (0 if broken else c**2)
         eps = (x - schedule.alpha(t) * x0) / schedule.sigma(t)
-        x = schedule.alpha(s) * x0 + math.sqrt(room) * eps + noise * z[:, k + 1]
+        x = schedule.alpha(s) * x0 + math.sqrt(room) * eps + c * z[:, k + 1]
         result.append((x - schedule.alpha(s) * x0) / schedule.sigma(s))
     return torch.stack(result).numpy()
 
@@ -236,7 +236,7 @@ def weights_against_eta():
 
 
 def bound_weight(schedule, t, s, eta):
-    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 s_eta^2), b the coefficient
+    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 c^2), b the coefficient
     of eps."""
     _, (b,), (noise,) = ddim_coefficients(schedule, [t, s], eta)
     return b**2 / (2 * noise**2)
@@ -1022,11 +1022,11 @@ def family_by_bayes(eta=0.4, t=0.6, s=0.4):
     closed form: largest difference."""
     schedule = VP()
     a_t, s_t, a_s, s_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
-    noise = ddim_sigma(schedule, t, s, eta)
-    covariance = math.sqrt(s_s**2 - noise**2) * s_t
+    c = ddim_sigma(schedule, t, s, eta)
+    covariance = math.sqrt(s_s**2 - c**2) * s_t
     slope, variance = covariance / s_s**2, s_t**2 - covariance**2 / s_s**2
     mean = a_t - slope * a_s
-    closed = (s_t / s_s * math.sqrt(1 - noise**2 / s_s**2), (s_t * noise / s_s) ** 2)
+    closed = (s_t / s_s * math.sqrt(1 - c**2 / s_s**2), (s_t * c / s_s) ** 2)
     ratio, beta = transition(schedule, s, t)
     return {
         "difference of slope": abs(slope - closed[0]),

@@ -91,15 +91,15 @@ def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
     fig, axes = new_figure(1, len(etas), height=2.8, sharey=True)
     told = []
     for ax, eta in zip(axes, etas, strict=True):
-        noise = ddim_sigma(schedule, t, s, eta)
-        direction = np.sqrt(np.maximum(schedule.sigma(s) ** 2 - noise**2, 0))
+        c = ddim_sigma(schedule, t, s, eta)
+        direction = np.sqrt(np.maximum(schedule.sigma(s) ** 2 - c**2, 0))
         for i, (name, y) in enumerate(
-            (("predicted $x_0$", schedule.alpha(s)), ("direction", direction), ("fresh noise", noise))
+            (("predicted $x_0$", schedule.alpha(s)), ("direction", direction), ("fresh noise", c))
         ):
             ax.plot(t, y, label=name, markevery=2, **mark(i))
         ax.set(title=f"η = {eta:g}", xlabel="time $t$ the step leaves")
         ax.invert_xaxis()
-        told.append(f"noise at most {number(noise.max())} at eta {eta:g}")
+        told.append(f"noise at most {number(c.max())} at eta {eta:g}")
     axes[0].set_ylabel("coefficient")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return Picture(

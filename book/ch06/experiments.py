@@ -42,10 +42,10 @@ TOP = 20.0
 CALLS = (3, 4, 5, 6, 7, 9)
 
 
-def starts(mixture, level, n, seed=0):
+def starts(mixture, kappa, n, seed=0):
     """n states (n, d) float64 of the mixture's samples at this level of EDM's."""
     x = mixture.sample(n, seed)
-    return x + level * initial_noise(*x.shape, seed + 1, **DOUBLE)
+    return x + kappa * initial_noise(*x.shape, seed + 1, **DOUBLE)
 
 
 # ---- the grid, and what a step costs -----------------------------------------------------------------------
@@ -137,19 +137,19 @@ LINE = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
 
 @cache
 def line_step(nodes=80):
-    """One step of a one-dimensional trajectory from level 2 to 0.2: its "levels", "states" and "slopes",
+    """One step of a one-dimensional trajectory from level 2 to 0.2: its "kappas", "states" and "slopes",
     (nodes + 1,) each; the "mean" of its slope, and the "share" of the step at which it has that slope; and
     "guesses": method -> (level, what it takes for the mean)."""
-    model, levels, (start, end) = LINE.model(WIDE), np.linspace(*STEP, nodes + 1), STEP
+    model, kappas, (start, end) = LINE.model(WIDE), np.linspace(*STEP, nodes + 1), STEP
     x = torch.tensor([[1.9]], dtype=torch.float64)
     states = [x]
-    for t, s in zip(levels, levels[1:]):
+    for t, s in zip(kappas, kappas[1:]):
         states.append(reference(model, states[-1], float(t), float(s)))
-    slopes = [float(model.eps(state, float(t))) for state, t in zip(states, levels)]
-    at = lambda level: float(model.eps(x + (level - start) * slopes[0], level))
+    slopes = [float(model.eps(state, float(t))) for state, t in zip(states, kappas)]
+    at = lambda kappa: float(model.eps(x + (kappa - start) * slopes[0], kappa))
     middle, geometric = (start + end) / 2, (start * end) ** 0.5
     return {
-        "levels": levels,
+        "kappas": kappas,
         "states": [float(state) for state in states],
         "slopes": slopes,
         "mean": float(mean_direction(model, x, start, end)),
@@ -320,11 +320,11 @@ def residuals(ratios=SIZES, start=1.0, n=64):
 def best_times(steps=4, n=64):
     """The exact best share r of each step of a grid on the triangle: its levels, and for both kinds of
     candidates an array (steps, n)."""
-    model, levels = TRIANGLE.model(WIDE), grids.karras(WIDE, steps, 10.0, 0.05).tolist()
+    model, kappas = TRIANGLE.model(WIDE), grids.karras(WIDE, steps, 10.0, 0.05).tolist()
     kinds = {"on the exact trajectory": "exact", "on Euler's line": "euler"}
     best = lambda along, t, s: best_time(model, starts(TRIANGLE, t, n), t, s, along=along)[0].numpy()
-    return levels, {
-        label: np.array([best(along, t, s) for t, s in zip(levels, levels[1:])])
+    return kappas, {
+        label: np.array([best(along, t, s) for t, s in zip(kappas, kappas[1:])])
         for label, along in kinds.items()
     }
 
@@ -360,8 +360,8 @@ def both_ends():
     result = {}
     for end in (2.0, 1.0, 0.2, 0.05):
         mean = (math.hypot(0.5, end) - math.hypot(0.5, 5.0)) / (end - 5.0)
-        level = mean * 0.5 / math.sqrt(1 - mean**2)
-        result[f"r, from 5 to {end:g}"] = math.log(level / 5.0) / math.log(end / 5.0)
+        kappa = mean * 0.5 / math.sqrt(1 - mean**2)
+        result[f"r, from 5 to {end:g}"] = math.log(kappa / 5.0) / math.log(end / 5.0)
     return result
 
 
@@ -396,9 +396,9 @@ def digit_paths(top=80.0, steps=40, n=100):
     return run.path.double().flatten(2), np.asarray(run.times)
 
 
-def in_vp(path, levels):
+def in_vp(path, kappas):
     """The same states times alpha = 1 / sqrt(1 + kappa^2)."""
-    return path / torch.as_tensor(np.hypot(1, levels))[:, None, None]
+    return path / torch.as_tensor(np.hypot(1, kappas))[:, None, None]
 
 
 def off_the_plane(path, components):
@@ -420,8 +420,8 @@ def shapes():
     of the variance and of `off_the_plane`."""
     result = {}
     for name, (top, scaled) in VIEWS.items():
-        path, levels = digit_paths(top)
-        path = in_vp(path, levels) if scaled else path
+        path, kappas = digit_paths(top)
+        path = in_vp(path, kappas) if scaled else path
         share = 1 - explained(path)[:, :3].median(0).values
         result[name] = (share.tolist(), [float(off_the_plane(path, k).median()) for k in (1, 2, 3)])
     return result
@@ -456,9 +456,9 @@ def prediction_path():
     """Of the network's prediction x_0 and of the velocity eps at the 41 states of a digit's trajectory from
     level 80: the share of the variance that one and two components explain, and the largest distance from
     the best line, over the length of the way (x_0) or over the mean speed (eps).  Medians."""
-    path, levels = digit_paths()
+    path, kappas = digit_paths()
     model, result = digits_model(), {}
-    states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, levels)))
+    states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, kappas)))
     seen = {
         "prediction": [model.x0(x, t) for x, t in states],
         "velocity": [model.eps(x, t) for x, t in states],
@@ -491,17 +491,17 @@ def length_over_chord(path):
 def pseudo_paths():
     """Length over chord of alpha x_0 + sigma eps with both held fixed, eps at right angles to x_0 and as
     long, and of the digits' own paths."""
-    path, levels = digit_paths()
+    path, kappas = digit_paths()
     x0 = torch.zeros(1, 1, 2, **DOUBLE)
     x0[..., 0] = 1.0
-    level = torch.logspace(4, -4, 4001, **DOUBLE)[:, None, None]
-    straight = x0 + level * x0.flip(2)
+    kappa = torch.logspace(4, -4, 4001, **DOUBLE)[:, None, None]
+    straight = x0 + kappa * x0.flip(2)
     return {
         "held fixed, EDM": length_over_chord(straight),
-        "held fixed, VP": length_over_chord(straight / (1 + level**2).sqrt()),
+        "held fixed, VP": length_over_chord(straight / (1 + kappa**2).sqrt()),
         "pi / (2 sqrt 2)": math.pi / 2 / math.sqrt(2),
         "digits, EDM": round(length_over_chord(path), 3),
-        "digits, VP": round(length_over_chord(in_vp(path, levels)), 2),
+        "digits, VP": round(length_over_chord(in_vp(path, kappas)), 2),
     }
 
 
@@ -571,7 +571,7 @@ def best_and_learned():
 
 def one_step(r, sample_number):
     """What the chapter's widget draws of the one step of a sample, its middle level at "share" r: the
-    "levels" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
+    "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
     the step "made" with the direction found there, (2, 2) each, from the start; its "error"; "errors", a pair
     (shares, errors); the "best" share and the one "learned"; and the "mixture"."""
     model, x, end, best = one_step_truth()
@@ -580,17 +580,17 @@ def one_step(r, sample_number):
     first = model.eps(x, start)
 
     def step(share):
-        level = start ** (1 - share) * stop**share
-        there = x + (level - start) * first
-        return there, x + (stop - start) * model.eps(there, level)
+        kappa = start ** (1 - share) * stop**share
+        there = x + (kappa - start) * first
+        return there, x + (stop - start) * model.eps(there, kappa)
 
     shares, (there, made) = np.linspace(0, 1, 101), step(r)
-    path, levels = [x], np.geomspace(start, stop, 25)
-    for t, s in zip(levels, levels[1:]):
+    path, kappas = [x], np.geomspace(start, stop, 25)
+    for t, s in zip(kappas, kappas[1:]):
         path.append(reference(model, path[-1], float(t), float(s)))
     return {
         "share": r,
-        "levels": STEP,
+        "kappas": STEP,
         "path": torch.cat(path).numpy(),
         "end": end[0],
         "line": torch.cat([x, there]),
@@ -1068,8 +1068,8 @@ def digit_times(n=100):
     path, shares = teacher_path(model, x, times, 24), np.linspace(0.02, 0.6, 59)
     for i, (t, s) in enumerate(zip(times, times[1:])):
         first, errors = model.eps(path[i], t), []
-        for level in (t ** (1 - shares) * s**shares).tolist():
-            made = path[i] + (s - t) * model.eps(path[i] + (level - t) * first, level)
+        for kappa in (t ** (1 - shares) * s**shares).tolist():
+            made = path[i] + (s - t) * model.eps(path[i] + (kappa - t) * first, kappa)
             errors.append((made - path[i + 1]).flatten(1).double().square().sum(1))
         errors = torch.stack(errors)
         best = shares[errors.argmin(0).numpy()]

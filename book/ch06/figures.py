@@ -27,21 +27,21 @@ def guesses(step):
 
     step: what `experiments.line_step` returns.
     """
-    levels, states, slopes, mean, r = (step[key] for key in ("levels", "states", "slopes", "mean", "share"))
-    start, end = levels[0], levels[-1]
+    kappas, states, slopes, mean, r = (step[key] for key in ("kappas", "states", "slopes", "mean", "share"))
+    start, end = kappas[0], kappas[-1]
     fig, (left, right) = new_figure(1, 2, height=3.9)
-    left.plot(levels, states, color=INK, linewidth=2.4, label="trajectory")
+    left.plot(kappas, states, color=INK, linewidth=2.4, label="trajectory")
     left.plot([start, end], [states[0], states[-1]], color=GREY, linewidth=1.2, label="its chord")
     left.legend(fontsize=8.5)
-    right.plot(levels, slopes, color=INK, linewidth=2.4, label="direction on the trajectory")
+    right.plot(kappas, slopes, color=INK, linewidth=2.4, label="direction on the trajectory")
     right.axhline(mean, color=GREY, linewidth=1.6, label="its mean")
     told = []
-    for i, (name, (level, slope)) in enumerate(step["guesses"].items()):
+    for i, (name, (kappa, slope)) in enumerate(step["guesses"].items()):
         ends = states[0] + (end - start) * slope
         look = {"color": COLOURS[i + 1], "marker": MARKERS[i + 1], "markersize": 7, "markeredgecolor": INK}
         left.plot([start, end], [states[0], ends], color=COLOURS[i + 1], linewidth=0.8, linestyle=":")
         left.plot(end, ends, linestyle="none", **look)
-        right.plot(level, slope, linestyle="none", label=name, **look)
+        right.plot(kappa, slope, linestyle="none", label=name, **look)
         told.append(f"{name} {number(slope)}")
     right.plot(
         start ** (1 - r) * end**r, mean, "o", markersize=10, markerfacecolor="none", markeredgecolor=INK
@@ -121,13 +121,13 @@ def components(shapes):
 
 
 @style()
-def best_times(levels, shares):
+def best_times(kappas, shares):
     """The exact best share r of each step of a grid on the triangle: median and middle 80 %.
 
-    levels: (steps + 1,); shares: dict label -> (steps, n), of n samples.
+    kappas: the levels, (steps + 1,); shares: dict label -> (steps, n), of n samples.
     """
     fig, ax = new_figure(height=3.3)
-    steps, told = len(levels) - 1, []
+    steps, told = len(kappas) - 1, []
     for i, (label, rows) in enumerate(shares.items()):
         low, half, high = np.quantile(rows, [0.1, 0.5, 0.9], axis=1)
         at = np.arange(steps) + 0.16 * (2 * i - 1)
@@ -137,13 +137,13 @@ def best_times(levels, shares):
         )  # fmt: skip
         told.append(f"{label} {listing([number(v) for v in half])}")
     ax.axhline(0.5, color=GREY, linestyle=":", label="DPM-Solver-2")
-    ax.set_xticks(range(steps), [f"{number(t)} → {number(s)}" for t, s in zip(levels, levels[1:])])
+    ax.set_xticks(range(steps), [f"{number(t)} → {number(s)}" for t, s in zip(kappas, kappas[1:])])
     ax.set(xlabel=r"step, from level to level", ylabel="best $r$", ylim=(0, 0.7))
     ax.legend(ncols=3, loc="lower left")
     return Picture(
         fig,
         f"The share of the step at which one direction serves best, median and middle 80 % of {len(rows[0])} "
-        f"samples on the triangle, for {steps} steps from level {levels[0]:g} to {levels[-1]:g}: "
+        f"samples on the triangle, for {steps} steps from level {kappas[0]:g} to {kappas[-1]:g}: "
         f"{'; '.join(told)}. DPM-Solver-2 takes 0.5.",
     )
 
@@ -300,7 +300,7 @@ def one_step(step):
     step: what `experiments.one_step` returns.
     """
     r, error, path, line, made = (step[key] for key in ("share", "error", "path", "line", "made"))
-    start, stop = step["levels"]
+    start, stop = step["kappas"]
     fig, (left, right) = new_figure(1, 2, height=3.9)
     left.plot(*path.T, color=INK, linewidth=2.4, label="exact path")
     left.plot(*line.T, color=GREY, linestyle=":", linewidth=2.2, marker="^", label="Euler to the level")

@@ -87,16 +87,16 @@ def forward():
     assert abs(result["weight of x_0 at eta 1"]) < 1e-12 and abs(result["weight of x_0 beside x_s"]) > 0.1
     schedule, t, s = VP(), 0.6, 0.4
     ratio, beta = transition(schedule, s, t)
-    noise = ddim_sigma(schedule, t, s, 1.0)
-    slope = schedule.sigma(t) * math.sqrt(schedule.sigma(s) ** 2 - noise**2) / schedule.sigma(s) ** 2
+    c = ddim_sigma(schedule, t, s, 1.0)
+    slope = schedule.sigma(t) * math.sqrt(schedule.sigma(s) ** 2 - c**2) / schedule.sigma(s) ** 2
     assert math.isclose(slope, ratio, rel_tol=1e-10) and math.isclose(
-        (schedule.sigma(t) * noise / schedule.sigma(s)) ** 2, beta, rel_tol=1e-10
+        (schedule.sigma(t) * c / schedule.sigma(s)) ** 2, beta, rel_tol=1e-10
     )
 
 
 @equation("ddim.bound")
 def bound():
-    """KL of two Gaussians of one variance is b^2 |eps - eps_model|^2 / (2 noise^2); at eta = 1 the weight is
+    """KL of two Gaussians of one variance is b^2 |eps - eps_model|^2 / (2 c^2); at eta = 1 the weight is
     DDPM's; it grows like 1/eta^2."""
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     e, f, xt = sympy.symbols("epsilon f x_t", real=True)
@@ -120,9 +120,9 @@ def step():
     model = Mixture.ring(8).model(LINEAR)
     x, z = (initial_noise(6, 2, seed, dtype=torch.float64) for seed in (0, 1))
     t, s, eta = 0.6, 0.4, 0.7
-    noise = ddim_sigma(LINEAR, t, s, eta)
-    direction = math.sqrt(LINEAR.sigma(s) ** 2 - noise**2) * model.eps(x, t)
-    expected = LINEAR.alpha(s) * model.x0(x, t) + direction + noise * z
+    c = ddim_sigma(LINEAR, t, s, eta)
+    direction = math.sqrt(LINEAR.sigma(s) ** 2 - c**2) * model.eps(x, t)
+    expected = LINEAR.alpha(s) * model.x0(x, t) + direction + c * z
     *_, (_, result) = ddim(model, x, [t, s], eta=eta, rng=Replay([z]))
     assert torch.allclose(result, expected, rtol=1e-12, atol=1e-13)
 
