@@ -238,8 +238,8 @@ def weights_against_eta():
 def bound_weight(schedule, t, s, eta):
     """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 c^2), b the coefficient
     of eps."""
-    _, (b,), (noise,) = ddim_coefficients(schedule, [t, s], eta)
-    return b**2 / (2 * noise**2)
+    _, (b,), (c,) = ddim_coefficients(schedule, [t, s], eta)
+    return b**2 / (2 * c**2)
 
 
 @claim(
