@@ -1,11 +1,10 @@
 """Building the book: run every chapter and write it in one normal form, so that two runs give equal bytes.
 
 ``toolkit book`` executes the chapters in place; ``toolkit book --check`` executes them in memory and
-compares. The normal
-form keeps cell ids and drops what differs from run to run: timings, execution metadata, widget state, the
-chunking of streams. What would differ from machine to machine, or reach the reader as noise, is refused with
-a sentence: output on stderr (a warning in a chapter is a failure), memory addresses, widgets without a static
-twin, pictures without alt text.
+compares. The normal form keeps cell ids and drops what differs from run to run: timings, execution metadata,
+widget state, the chunking of streams. What would differ from machine to machine, or reach the reader as
+noise, is refused with a sentence: output on stderr (a warning in a chapter is a failure), memory addresses,
+widgets without a static twin, pictures without alt text.
 """
 
 import copy
@@ -54,7 +53,7 @@ class BookError(ValueError):
         super().__init__("\n".join(f"{self.path.name}: {problem}" for problem in self.problems))
 
 
-# ---- reading and judging the source ------------------------------------------------------------------------
+# --- reading and judging the source ---------------------------------------------------------------------
 
 
 def read(path):
@@ -118,7 +117,7 @@ def _filler(alt):
     return is_filler(alt)
 
 
-# ---- running -----------------------------------------------------------------------------------------------
+# --- running --------------------------------------------------------------------------------------------
 
 
 def execute(path, notebook=None):
@@ -157,7 +156,7 @@ def execute(path, notebook=None):
     return notebook, seconds
 
 
-# ---- the normal form ---------------------------------------------------------------------------------------
+# --- the normal form ------------------------------------------------------------------------------------
 
 
 def normalise(notebook):
@@ -269,7 +268,7 @@ def dumps(notebook):
     return nbformat.writes(notebook, version=4, indent=1, ensure_ascii=False).rstrip("\n") + "\n"
 
 
-# ---- the commands ------------------------------------------------------------------------------------------
+# --- the commands ---------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -172,8 +172,8 @@ def show(*results: dict) -> None:
 def recorded(name: str) -> dict:
     """The results of a study too long for a notebook, read from `recorded/<name>.json` of a chapter's folder.
 
-    Its keys about and machine say what was measured, and where.  Raises ValueError for a name that is not
-    there.
+    Its keys about and machine say what was measured, and where.  Raises ValueError for a name
+    that is not there.
     """
     paths = {path.stem: path for path in sorted(folders.HERE.glob("ch[0-9][0-9]/recorded/*.json"))}
     if name not in paths:

@@ -2,8 +2,7 @@
 
 Every figure function returns a :class:`Picture`: a matplotlib figure together with one or two sentences that
 say what is to be seen in it, worked out from the data. No function uses pyplot, so nothing here touches
-global state, and none
-imports a sampler: what is drawn comes in as arrays.
+global state, and none imports a sampler: what is drawn comes in as arrays.
 
 To add a figure, decorate the function with ``@style()``, ask :func:`new_figure` for axes, draw, and return
 ``Picture(fig, alt)``::
@@ -170,7 +169,7 @@ def _smaller(png):
     return min(png, buffer.getvalue(), key=len)
 
 
-# ---- helpers for figure functions --------------------------------------------------------------------------
+# --- helpers for figure functions -----------------------------------------------------------------------
 
 
 def new_figure(rows=1, cols=1, height=3.2, width=WIDTH, **subplots):
@@ -259,15 +258,15 @@ def _legend(ax, count, loc="best"):
     ax.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if count > 5 else {"loc": loc}))
 
 
-# ---- curves ------------------------------------------------------------------------------------------------
+# --- curves ---------------------------------------------------------------------------------------------
 
 
 @style()
 def lines(series, xlabel="", ylabel="", title="", logx=False, logy=False, points=None, height=3.2, alt=None):
     """Curves in one panel.
 
-    series: dict label -> y, or label -> (x, y), 1-D. ``points`` draws markers (default: up to 25 values a
-    curve).
+    series: dict label -> y, or label -> (x, y), 1-D. ``points`` draws markers (default: up to
+    25 values a curve).
     alt: replaces the sentence worked out from the data.
     """
     fig, ax = new_figure(height=height)
@@ -301,8 +300,8 @@ def _order(steps, errors):
 def loglog_convergence(errors, orders=(1, 2), xlabel="steps", ylabel="error", title="", height=3.6, alt=None):
     """Error against steps on log-log axes: the measured order in the legend, grey lines of the given orders.
 
-    errors: dict label -> (steps, errors). The order is `slope` of the finer half of each curve (at least two
-    points).
+    errors: dict label -> (steps, errors). The order is `slope` of the finer half of each curve (at
+    least two points).
     """
     fig, ax = new_figure(height=height)
     told, everything = [], []
@@ -401,8 +400,8 @@ def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}",
 def schedule_panels(schedules, points=400, height=2.7, alt=None):
     """Three panels against time: alpha, sigma, and lambda, half the log signal-to-noise ratio.
 
-    schedules: dict label -> schedule with ``alpha(t)``, ``sigma(t)``, ``lam(t)`` on numpy arrays; ``start``,
-    ``end``.
+    schedules: dict label -> schedule with ``alpha(t)``, ``sigma(t)``, ``lam(t)`` on numpy
+    arrays; ``start``, ``end``.
     """
     fig, axes = new_figure(1, 3, height=height)
     told = []
@@ -425,15 +424,15 @@ def schedule_panels(schedules, points=400, height=2.7, alt=None):
     return Picture(fig, alt or f"{head} for {listing(map(plain, schedules))}. {'; '.join(told)}.")
 
 
-# ---- points in the plane -----------------------------------------------------------------------------------
+# --- points in the plane --------------------------------------------------------------------------------
 
 
 @style()
 def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None):
     """Point clouds in the plane, one panel each, all on the same scale.
 
-    clouds: dict label -> (n, 2) points, or label -> list of such clouds drawn over each other (data first, in
-    grey).
+    clouds: dict label -> (n, 2) points, or label -> list of such clouds drawn over each other
+    (data first, in grey).
     limit: half the width of the panels (default: holds 99.5 % of all points).
     """
     layers = {
@@ -568,7 +567,7 @@ def _paths_against_time(ax, path, t, data):
     ax.set_xlim(max(t[0], t[-1]) + pad, min(t[0], t[-1]) - pad)
 
 
-# ---- images ------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------
 
 
 def _tile(image, pixels):

@@ -53,9 +53,9 @@ def rms(difference):
 
 
 def training_calls(name):
-    """What training a student of the digits costs, in calls of the network on one sample: a training step is
-    three for each sample (forward, and twice that backward), a teacher's or target's answer one, the critic
-    two.
+    """What training a student of the digits costs, in calls of the network on one sample: a training
+    step is three for each sample (forward, and twice that backward), a teacher's or target's answer
+    one, the critic two.
     """
     options = distilled.OPTIONS["digits"][name]
     shared, batch = distilled.setting("digits"), options.get("batch", 256)
@@ -69,8 +69,8 @@ def training_calls(name):
 
 
 def mistake(loop):
-    """Mark a wrong sampler, kept to be measured: outside the registry, but usable by `sample` and
-    `exact_variance`.
+    """Mark a wrong sampler, kept to be measured: outside the registry, but usable by
+    `sample` and `exact_variance`.
     """
     loop.random = "rng" in loop.__code__.co_varnames[: loop.__code__.co_argcount]
     loop.kind = "ode"

@@ -28,8 +28,8 @@ KEPT = 256  # pictures kept by each explorer, about 10 MB
 class Slider:
     """A number from ``low`` to ``high``: a slider and a labelled number box that move together.
 
-    Whole numbers if all four numbers are; ``value`` defaults to ``low``, ``step`` to 1 or a hundredth of the
-    range.
+    Whole numbers if all four numbers are; ``value`` defaults to ``low``, ``step`` to 1 or a
+    hundredth of the range.
     """
 
     low: float
@@ -171,9 +171,8 @@ def explore(draw, **controls):
     """A picture with controls. ``draw(**values)`` returns a :class:`book.plots.Picture` for a setting.
 
     controls: name -> :class:`Slider`, :class:`Choice`, ``(low, high, value)``, a list or dict of options, or
-    a bool.
-    Each picture is kept, so going back to a setting is free: ``draw`` must give the same picture for the same
-    values. An error in ``draw`` is raised for the first picture, and shown as one sentence when a control
-    moves later. Raises ValueError for a control that is none of these or holds no valid value.
+    a bool. Each picture is kept, so going back to a setting is free: ``draw`` must give the same picture for
+    the same values. An error in ``draw`` is raised for the first picture, and shown as one sentence when a
+    control moves later. Raises ValueError for a control that is none of these or holds no valid value.
     """
     return Explorer(draw, controls)

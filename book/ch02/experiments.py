@@ -48,18 +48,20 @@ DOUBLE = {"dtype": torch.float64}
 
 
 def gaussian_eps_square(schedule, times, std=0.5):
-    """gamma(t) = E|eps(x_t, t)|^2 / d for data N(0, std^2) at times[:-1], exactly: sigma^2 / (alpha^2 std^2 +
-    sigma^2)."""
+    """gamma(t) = E|eps(x_t, t)|^2 / d for data N(0, std^2) at times[:-1], exactly: sigma^2 /
+    (alpha^2 std^2 + sigma^2).
+    """
     t = np.asarray(times)[:-1]
     return schedule.sigma(t) ** 2 / (schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2)
 
 
-# ---- what few steps cost -----------------------------------------------------------------------------------
+# --- what few steps cost --------------------------------------------------------------------------------
 
 
 def variances(counts=COUNTS):
     """Exact output variance on N(0, 1/4) of four samplers: dict sampler -> list, one number for each of
-    `counts` steps."""
+    `counts` steps.
+    """
     result = {
         "DDPM, posterior variance": [],
         "DDPM, forward variance": [],
@@ -86,9 +88,9 @@ def variances(counts=COUNTS):
         for n in (10, 20, 50)
     ),
     verdict=False,
-    finding="It depends on which DDPM. DDIM beats the posterior variance at 10, 20 and 50 steps, but the "
-    "forward variance comes closer to the true .25 "
-    "than DDIM does. On images with a trained network the order is another.",
+    finding="It depends on which DDPM. DDIM beats the posterior variance at 10, 20 and 50 steps, but "
+    "the forward variance comes closer to the true .25 than DDIM does. On images with a trained network "
+    "the order is another.",
 )
 def few_steps():
     """Exact variances on N(0, 1/4) at 10, 20 and 50 steps."""
@@ -119,7 +121,7 @@ def steps_not_noise():
     }
 
 
-# ---- the family --------------------------------------------------------------------------------------------
+# --- the family -----------------------------------------------------------------------------------------
 
 
 def walk_family(eta, times, n=4000, seed=0, broken=False, mixture=None):
@@ -145,8 +147,8 @@ def sampled_marginals(eta, times, n=4000, seed=0, broken=False):
     """The sampler itself, with the exact model: Kolmogorov-Smirnov distance times sqrt(n) of x_s from the
     true marginal, a list.
 
-    x_T is drawn from the true marginal at times[0].  broken=True is a DDIM whose noise takes no room from the
-    direction.
+    x_T is drawn from the true marginal at times[0].  broken=True is a DDIM whose noise takes no room
+    from the direction.
     """
     from scipy.special import ndtr
 
@@ -193,14 +195,14 @@ KS_1_PERCENT = round(float(stats.kstwobign.ppf(0.99)), 3)  # of the distribution
     says="Every member of the family has the same marginals q(x_t | x_0) as DDPM.",
     holds=lambda r: all((v > KS_1_PERCENT) == ("broken" in k) for k, v in r.items()),
     verdict=True,
-    finding="The test accepts eta = 0, 0.5 and 1, and rejects a sampler that adds the noise without "
-    "making room for it. Note the name: the family is "
-    "written backwards in time (an inference process); its forward kernel follows by Bayes, and the "
-    "noise may not exceed sigma_s.",
+    finding="The test accepts eta = 0, 0.5 and 1, and rejects a sampler that adds the noise without making "
+    "room for it. Note the name: the family is written backwards in time (an inference process); its forward "
+    "kernel follows by Bayes, and the noise may not exceed sigma_s.",
 )
 def marginals_kept():
-    """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler at its last
-    state."""
+    """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler
+    at its last state.
+    """
     from scipy.special import ndtr
 
     times = grids.uniform_lambda(VP(), 20).tolist()
@@ -222,12 +224,13 @@ def marginals_kept():
     holds=lambda r: r["weight at eta 0.01, relative"] < 10,
     verdict=False,
     finding="Nothing is trained anew, and at eta = 0 there is no bound: its weights grow like 1/eta^2 "
-    "without limit. For eta > 0 it is, up to a constant, "
-    "the same objective with other weights, whose optimum a sufficiently flexible network shares.",
+    "without limit. For eta > 0 it is, up to a constant, the same objective with other weights, whose "
+    "optimum a sufficiently flexible network shares.",
 )
 def weights_against_eta():
-    """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the
-    1000-step table in the middle."""
+    """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the 1000-step
+    table in the middle.
+    """
     return {
         f"weight at eta {eta:g}, relative": bound_weight(LINEAR, 0.5, 0.499, eta)
         / vlb_weight(LINEAR, 0.5, 0.499)
@@ -236,8 +239,9 @@ def weights_against_eta():
 
 
 def bound_weight(schedule, t, s, eta):
-    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 c^2), b the coefficient
-    of eps."""
+    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 c^2), b the
+    coefficient of eps.
+    """
     _, (b,), (c,) = ddim_coefficients(schedule, [t, s], eta)
     return b**2 / (2 * c**2)
 
@@ -252,12 +256,12 @@ def bound_weight(schedule, t, s, eta):
     ),
     verdict=False,
     finding="It is DDPM with the posterior variance, to machine precision; not DDPM with the forward "
-    "variance, whose last steps add more noise and which "
-    "over ten strided steps ends at twice the variance.",
+    "variance, whose last steps add more noise and which over ten strided steps ends at twice the variance.",
 )
 def is_ddpm():
     """Largest difference of the coefficients of DDIM at eta = 1 and of DDPM's posterior, over all steps of
-    the table but the last."""
+    the table but the last.
+    """
     times = np.arange(1000, 0, -1) / 1000
     ours = ddim_coefficients(LINEAR, times, 1.0)
     theirs = (*ddpm_coefficients(LINEAR, times), np.sqrt(step_variances(LINEAR, times, "posterior")).tolist())
@@ -276,7 +280,7 @@ def is_ddpm():
     }
 
 
-# ---- listings ----------------------------------------------------------------------------------------------
+# --- listings -------------------------------------------------------------------------------------------
 
 
 @claim(
@@ -289,13 +293,13 @@ def is_ddpm():
         and r["sigma left at its end"] == 0
     ),
     verdict=False,
-    finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine "
-    "steps that stop one short of clean data. The step to "
-    "alpha-bar = 1 has to be added.",
+    finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine steps "
+    "that stop one short of clean data. The step to alpha-bar = 1 has to be added.",
 )
 def fifty_of_a_thousand():
-    """np.linspace(0, 999, 50).astype(int), counted; and what its times do to N(0, 1/4) when used in falling
-    order."""
+    """np.linspace(0, 999, 50).astype(int), counted; and what its times do to N(0, 1/4) when
+    used in falling order.
+    """
     index = np.linspace(0, 999, 50).astype(int)
     gaps = np.diff(index)
     falling = (index[::-1] + 1) / 1000
@@ -331,8 +335,8 @@ def fifty_of_a_thousand():
 )
 def ascending():
     """Gain x_0 / x_T on N(0, 1/4), the last step going to clean data, of: the right loop; a grid walked
-    upwards from x_T; the signal
-    ratio put on the predicted x0."""
+    upwards from x_T; the signal ratio put on the predicted x0.
+    """
     index = np.linspace(1, 999, 50).round() / 1000
 
     def gain(order, ratio):
@@ -360,12 +364,12 @@ def ascending():
     holds=lambda r: abs(r["fresh noise, 1000 steps"] - 0.25) < 0.01,
     verdict=False,
     finding="That is the member of the family with the largest noise, and it forgets x_t but for the "
-    "predicted x0. With 1000 steps half of the variance "
-    "is lost, however many steps are made.",
+    "predicted x0. With 1000 steps half of the variance is lost, however many steps are made.",
 )
 def fresh_noise():
     """Output variance on N(0, 1/4) when the direction term is replaced by fresh noise sigma_s z: 1000 and 50
-    steps, exactly."""
+    steps, exactly.
+    """
 
     def run(steps):
         times = grids.strided(LINEAR, steps).tolist()
@@ -389,13 +393,13 @@ def fresh_noise():
     says="A deterministic step is x_0 / sqrt(alpha-bar) + sqrt(1 - alpha-bar) eps.",
     holds=lambda r: all(abs(v - 1) < 0.01 for k, v in r.items() if "divided" in k),
     verdict=False,
-    finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step "
-    "must leave the variance at 1; divided, it multiplies it by "
-    "thousands near the noise.",
+    finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step must "
+    "leave the variance at 1; divided, it multiplies it by thousands near the noise.",
 )
 def inverted_root():
     """Variance of x_n for data of variance 1 when x_0 is divided by alpha instead of multiplied, eps being
-    right: exact."""
+    right: exact.
+    """
     result = {}
     for n in (1000, 500, 100):
         bar = float(LINEAR.alpha_bar[n])
@@ -415,7 +419,8 @@ def inverted_root():
 )
 def normalised_direction():
     """Variance a coordinate after one DDIM step on unit Gaussian data when eps is divided by its norm, d =
-    16, 256, 3072."""
+    16, 256, 3072.
+    """
     t, s, result = 0.5, 0.45, {}
     a, b = LINEAR.alpha(t), LINEAR.sigma(t)
     for d in (16, 256, 3072):
@@ -432,7 +437,7 @@ def normalised_direction():
     }
 
 
-# ---- what is determined ------------------------------------------------------------------------------------
+# --- what is determined ---------------------------------------------------------------------------------
 
 
 @claim(
@@ -471,8 +476,9 @@ def determinism():
     "data: every sample the same blur.",
 )
 def one_jump():
-    """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the data mean, and
-    spread."""
+    """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the
+    data mean, and spread.
+    """
     mixture = Mixture(torch.ones(8), RING.means + torch.tensor([0.7, 0.3]), torch.full((8,), 0.08))
     model = mixture.model(LINEAR)
     x = initial_noise(2000, 2, 0, **DOUBLE)
@@ -487,7 +493,8 @@ def one_jump():
 
 def mode_spreads():
     """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and eta
-    0 and 1."""
+    0 and 1.
+    """
     model, x, result = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
     for steps in (5, 20):
         for eta in (0.0, 1.0):
@@ -498,8 +505,9 @@ def mode_spreads():
 
 
 def bundle_counts(n=400):
-    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight modes: dict
-    eta -> list."""
+    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight
+    modes: dict eta -> list.
+    """
     start, result = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
     for eta in (0.0, 0.5, 1.0):
         end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, seed=1).x
@@ -507,12 +515,13 @@ def bundle_counts(n=400):
     return result
 
 
-# ---- a solver ----------------------------------------------------------------------------------------------
+# --- a solver -------------------------------------------------------------------------------------------
 
 
 def euler_in_kappa(model, x, times):
     """Euler's method for dy = eps d kappa, y = x / alpha, kappa = sigma / alpha, written without DDIM: the
-    final x."""
+    final x.
+    """
     schedule, times = model.schedule, torch.as_tensor(times).tolist()
     y = x / schedule.alpha(times[0])
     for t, s in zip(times[:-1], times[1:]):
@@ -563,8 +572,8 @@ def which_euler():
     ),
     verdict=False,
     finding="On N(0, 1) data nothing moves under the flow, and Euler in t is exact at any number of "
-    "steps where DDIM is not. Which constant is smaller "
-    "depends on data, grid and schedule; the order is one for both.",
+    "steps where DDIM is not. Which constant is smaller depends on data, grid and schedule; the "
+    "order is one for both.",
 )
 def better_euler():
     """Error against the exact flow: DDIM and Euler in t, 10 steps; and the exact variance on N(0, 1) data."""
@@ -584,7 +593,8 @@ def better_euler():
 def orders(counts=(10, 20, 40, 80, 160, 320), n=300):
     """DDIM's error against the exact flow for three kinds of data and truth: dict label -> (steps, errors).
 
-    One Gaussian (closed form), two broad peaks on a line (quantile matching), the ring (`flow`)."""
+    One Gaussian (closed form), two broad peaks on a line (quantile matching), the ring (`flow`).
+    """
     schedule = VP()
     gaussian = Mixture.gaussian(1, 0.5)
     peaks = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.5, 0.4])
@@ -608,7 +618,8 @@ def orders(counts=(10, 20, 40, 80, 160, 320), n=300):
 
 def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
     """Encode ring data by `ddim_invert`, decode by `ddim`: root mean square error, dict iterations -> (calls
-    of encoding, errors)."""
+    of encoding, errors).
+    """
     schedule = VP()
     mixture = RING
     model, x = mixture.model(schedule), mixture.sample(200, 0)
@@ -630,10 +641,9 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
     says="With eta = 0 DDIM solves the probability-flow ODE, and is therefore invertible.",
     holds=lambda r: r["round trip, 50 steps"] < 1e-6,
     verdict=False,
-    finding="It is one first-order discretisation. The usual inversion (run it backwards with eps from "
-    "the wrong end of the step) comes back with an error "
-    "that halves when the steps double; only solving each step by fixed-point iteration inverts it to "
-    "rounding.",
+    finding="It is one first-order discretisation. The usual inversion (run it backwards with eps from the "
+    "wrong end of the step) comes back with an error that halves when the steps double; only solving each "
+    "step by fixed-point iteration inverts it to rounding.",
 )
 def inversion():
     """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
@@ -642,7 +652,7 @@ def inversion():
     return result | {"round trip, 50 steps, 30 iterations": round_trip((50,), (30,))[30][1][0]}
 
 
-# ---- latents, transport, modes -----------------------------------------------------------------------------
+# --- latents, transport, modes --------------------------------------------------------------------------
 
 
 @claim(
@@ -698,7 +708,8 @@ def vacuous():
 )
 def blind_distance(n=20000):
     """Fréchet and sliced Wasserstein distances, n points: one Gaussian with the ring's mean and covariance,
-    and a second sample of the ring."""
+    and a second sample of the ring.
+    """
     from toolkit.metrics import frechet_from_features, sliced_wasserstein
 
     ring = RING
@@ -735,15 +746,15 @@ def _ellipse(angle, length, width):
         r["three modes: pairs changed, %"] == 0 and r["three modes: median arc / chord"] < 1.01
     ),
     verdict=False,
-    finding="The paths are bent, the Jacobian of the map is not symmetric as a gradient's must be, and "
-    "an optimal assignment changes pairs. The cost is near the "
-    "optimum, though: say near-optimal cost, not optimal, not straight. On one isotropic Gaussian the "
-    "map is optimal.",
+    finding="The paths are bent, the Jacobian of the map is not symmetric as a gradient's must be, and an "
+    "optimal assignment changes pairs. The cost is near the optimum, though: say near-optimal cost, not "
+    "optimal, not straight. On one isotropic Gaussian the map is optimal.",
 )
 def transport(n=400):
     """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change, its
-    gain in cost, the largest
-    asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes and for one Gaussian."""
+    gain in cost, the largest asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes
+    and for one Gaussian.
+    """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
@@ -780,13 +791,14 @@ CHI2_5_PERCENT = float(stats.chi2.ppf(0.95, len(RARE) - 1))
     says="A deterministic sampler loses diversity: it finds the main modes and misses rare ones.",
     holds=lambda r: r["exact flow: rare mode, %"] < 0.25 or r["exact flow: chi-square"] > CHI2_5_PERCENT,
     verdict=False,
-    finding="The exact flow reproduces all eight weights within sampling error, a mode of half a per "
-    "cent included. What few steps distort is a matter of their "
-    "error, and on this ring they make the rare mode too frequent, not too rare.",
+    finding="The exact flow reproduces all eight weights within sampling error, a mode of half a per cent "
+    "included. What few steps distort is a matter of their error, and on this ring they make the rare mode "
+    "too frequent, not too rare.",
 )
 def rare_mode(n=20000):
     """Share of samples in each of eight unequal modes; Pearson's chi-square against the true weights, which
-    exceeds `CHI2_5_PERCENT` once in twenty times."""
+    exceeds `CHI2_5_PERCENT` once in twenty times.
+    """
     schedule = VP()
     mixture = Mixture(RARE, RING.means, torch.full((8,), 0.08))
     model, x = mixture.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
@@ -804,7 +816,7 @@ def rare_mode(n=20000):
     return result
 
 
-# ---- where to step -----------------------------------------------------------------------------------------
+# --- where to step --------------------------------------------------------------------------------------
 
 GRIDS = {
     "uniform in t": grids.uniform,
@@ -857,19 +869,19 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
     says="Adaptive steps make DDIM more accurate at equal cost.",
     holds=lambda r: r["adaptive"] < min(r[name] for name in GRIDS),
     verdict=False,
-    finding="It beats equal steps in t and in lambda at the same number of calls, and loses to the "
-    "quadratic grid, which happens to suit this problem. "
-    "What it buys is that nobody has to know which grid suits.",
+    finding="It beats equal steps in t and in lambda at the same number of calls, and loses to the quadratic "
+    "grid, which happens to suit this problem. What it buys is that nobody has to know which grid suits.",
 )
 def adaptive_against_fixed():
     """Error of the adaptive run with tol = .01, and of fixed grids interpolated to the same number of calls
-    on log axes."""
+    on log axes.
+    """
     (calls,), (error,) = adaptive_errors((0.01,))
     result = {"calls": calls, "adaptive": error}
     return result | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
 
 
-# ---- digits ------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------------
 
 SAMPLERS = {
     "DDIM": (ddim, {}),
@@ -880,7 +892,8 @@ SAMPLERS = {
 
 def digits_at(steps, n=400, name="DDIM", seed=0):
     """n digits of all classes in turn, by a sampler of `SAMPLERS` with `steps` steps of the 1000-step table,
-    from one seed for x_T and the noise: a Run."""
+    from one seed for x_T and the noise: a Run.
+    """
     from toolkit.networks import digits_model
 
     loop, options = SAMPLERS[name]
@@ -908,8 +921,9 @@ def distances(steps, n, name, seed):
 
 
 def speed_and_quality(n=400, counts=COUNTS, names=tuple(SAMPLERS), seeds=SEEDS):
-    """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one for each of
-    `counts`."""
+    """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one
+    for each of `counts`.
+    """
     result = {}
     for name in names:
         result[name] = []
@@ -930,8 +944,9 @@ def seed_spread(steps=100, seeds=(*SEEDS, 3)):
 
 
 def distance_floors(n=400):
-    """The same two distances for n of the real digits against all: what a perfect sampler could expect to
-    score."""
+    """The same two distances for n of the real digits against all: what a perfect sampler
+    could expect to score.
+    """
     from toolkit.data import digits
     from toolkit.metrics import frechet_distance, sliced_wasserstein
 
@@ -942,7 +957,8 @@ def distance_floors(n=400):
 
 def cpu_time(counts=(10, 100, 1000), n=100):
     """CPU seconds an image of DDIM on digits for each of `counts`: dict steps -> seconds, the best of three
-    runs of up to 100 steps."""
+    runs of up to 100 steps.
+    """
     best = {}
     for steps in counts:
         for _ in range(3 if steps <= 100 else 1):
@@ -954,7 +970,8 @@ def cpu_time(counts=(10, 100, 1000), n=100):
 
 def two_samplers():
     """DDPM (posterior variance) beside DDIM: dict row -> (DDPM, DDIM), measured; nan where there is nothing
-    to measure."""
+    to measure.
+    """
     fixed, result, digits = determinism(), variances((10, 1000)), speed_and_quality()
     rows = {
         "calls of the network, 50 steps": (
@@ -977,8 +994,9 @@ def two_samplers():
 
 
 def knee(rows, metric, slack=0.15):
-    """The fewest calls among `rows` (of `speed_and_quality`) whose metric is within `slack` of the last
-    row's."""
+    """The fewest calls among `rows` (of `speed_and_quality`) whose metric is within `slack`
+    of the last row's.
+    """
     return next(row["calls"] for row in rows if row[metric] <= (1 + slack) * rows[-1][metric])
 
 
@@ -988,9 +1006,9 @@ def knee(rows, metric, slack=0.15):
     says="Fewer steps spoil the samples of DDPM, and DDIM is spared.",
     holds=lambda r: r["Fréchet distance, DDIM, 10 steps"] < 1.1 * r["Fréchet distance, DDIM, 100 steps"],
     verdict=False,
-    finding="All three lose with fewer steps. On digits with the trained network DDIM loses least, and "
-    "in the Fréchet distance DDPM with the forward variance "
-    "loses most, the reverse of what the exact Gaussian says of it.",
+    finding="All three lose with fewer steps. On digits with the trained network DDIM loses least, and in "
+    "the Fréchet distance DDPM with the forward variance loses most, the reverse of what the exact "
+    "Gaussian says of it.",
 )
 def fewer_steps_on_digits():
     """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `SEEDS`."""
@@ -1019,7 +1037,8 @@ def optimal_variance():
 
 def family_by_bayes(eta=0.4, t=0.6, s=0.4):
     """Slope, offset and variance of q_eta(x_t | x_s, x_0) by conditioning the joint Gaussian, and by the
-    closed form: largest difference."""
+    closed form: largest difference.
+    """
     schedule = VP()
     a_t, s_t, a_s, s_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
     c = ddim_sigma(schedule, t, s, eta)

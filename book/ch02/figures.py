@@ -51,7 +51,8 @@ def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
 @style()
 def marginal_test(series, critical, title=""):
     """sqrt(n) times the Kolmogorov-Smirnov distance at each level, with the critical value; series: dict
-    label -> (lambda, distances)."""
+    label -> (lambda, distances).
+    """
     fig, ax = new_figure(height=3.1)
     told = []
     for i, (label, (x, y)) in enumerate(series.items()):
@@ -84,8 +85,8 @@ def marginal_test(series, critical, title=""):
 
 @style()
 def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
-    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each
-    eta."""
+    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each eta.
+    """
     times = grids.strided(schedule, steps).numpy()
     t, s = times[:-1], times[1:]
     fig, axes = new_figure(1, len(etas), height=2.8, sharey=True)
@@ -105,15 +106,15 @@ def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
     return Picture(
         fig,
         f"Coefficients of the three terms of a DDIM step over {steps} steps. That of the predicted x0 grows "
-        f"from 0 to 1 in all panels; "
-        f"the noise takes its share from the direction: {listing(told)}.",
+        f"from 0 to 1 in all panels; the noise takes its share from the direction: {listing(told)}.",
     )
 
 
 @style()
 def explorer(eta, steps, seed=8):
     """For the widget: on the ring, 12 paths from one x_T at the left, 400 samples at the right, for eta and a
-    number of steps."""
+    number of steps.
+    """
     schedule = VP()
     times, model = grids.quadratic(schedule, steps), RING.model(schedule)
     start = initial_noise(1, 2, seed, dtype=torch.float64).expand(12, 2).clone()
@@ -141,15 +142,16 @@ def explorer(eta, steps, seed=8):
     right.set_title(f"400 samples, spread {off:.3f}")
     return Picture(
         fig,
-        f"DDIM on the ring with eta {eta:g} and {steps} steps. Twelve runs from one starting point end "
-        f"{apart}; "
-        f"400 samples have a standard deviation of {number(off)} about their modes, the truth being 0.08.",
+        f"DDIM on the ring with eta {eta:g} and {steps} steps. Twelve runs from one starting point "
+        f"end {apart}; 400 samples have a standard deviation of {number(off)} about their modes, "
+        "the truth being 0.08.",
     )
 
 
 def interpolation(model, first, second, times, weights=7):
     """Between two digits (1, 8, 8) each: straight in pixels; and encoded by exact inversion, mixed by lerp
-    and by slerp, decoded."""
+    and by slerp, decoded.
+    """
     ends = torch.stack([first, second])
     latents = sample(ddim_invert, model, ends, times, iterations=5).x
     weight = np.linspace(0, 1, weights).tolist()
@@ -163,10 +165,10 @@ def interpolation(model, first, second, times, weights=7):
     return image_grid(
         rows,
         column_labels=[f"{w:.2f}" for w in weight],
-        alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the middle "
-        "shows both digits at once. Rows below: latents "
-        f"are mixed and decoded; half-way the latent's norm over root d is {norms['lerp']:.2f} on the "
-        f"straight line and {norms['slerp']:.2f} on the great circle.",
+        alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the "
+        "middle shows both digits at once. Rows below: latents are mixed and decoded; half-way the "
+        f"latent's norm over root d is {norms['lerp']:.2f} on the straight line and {norms['slerp']:.2f} "
+        "on the great circle.",
     )
 
 
@@ -197,7 +199,8 @@ def speed_and_quality(measured, floors, n):
 @style()
 def adaptive(curves, chosen):
     """Left: error against calls, dict label -> (calls, errors).  Right: the steps chosen, dict label ->
-    (lambda, step in lambda)."""
+    (lambda, step in lambda).
+    """
     fig, axes = new_figure(1, 2, height=3.6)
     told = []
     for i, (label, (calls, errors)) in enumerate(curves.items()):
@@ -258,10 +261,10 @@ def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8,
     return image_grid(
         rows,
         column_labels=["original", *(f"{u:g}" for u in untils)],
-        alt=f"A digit {label} encoded up to the time above each column and decoded again: with its own label "
-        f"it comes back unchanged; with the label {target} "
-        f"it changes by a root mean square of {number(change[0])} at {untils[0]:g} up to "
-        f"{number(change[-1])} at {untils[-1]:g}, where it is another digit.",
+        alt=f"A digit {label} encoded up to the time above each column and decoded again: with its "
+        f"own label it comes back unchanged; with the label {target} it changes by a root mean square "
+        f"of {number(change[0])} at {untils[0]:g} up to {number(change[-1])} at {untils[-1]:g}, where "
+        "it is another digit.",
     )
 
 

@@ -2,7 +2,8 @@
 
 Exact wherever the data allow it: variances on N(0, 1/4) are sums of squares (`exact_variance`),
 one-dimensional flows keep quantiles (`QuantileFlow`), and the ODE of a mixture is solved to twelve digits
-(`convergence.reference`).  Each experiment takes no argument and returns a dict label -> number."""
+(`convergence.reference`).  Each experiment takes no argument and returns a dict label -> number.
+"""
 
 import math
 from functools import cache
@@ -72,7 +73,7 @@ def true_variance(schedule, t, std=0.5):
     return (schedule.alpha(t) * std) ** 2 + schedule.sigma(t) ** 2
 
 
-# ---- from the chain to the SDE -----------------------------------------------------------------------------
+# --- from the chain to the SDE --------------------------------------------------------------------------
 
 
 def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
@@ -99,7 +100,7 @@ def chain_limit():
     return {f"gap at T = {n}": g for n, g in zip(counts, gaps)} | {"order": slope(counts, gaps)}
 
 
-# ---- schedules as SDEs -------------------------------------------------------------------------------------
+# --- schedules as SDEs ----------------------------------------------------------------------------------
 
 
 class UnsquaredVE(VE):
@@ -205,7 +206,7 @@ def variance_preserved():
     }
 
 
-# ---- the way back ------------------------------------------------------------------------------------------
+# --- the way back ---------------------------------------------------------------------------------------
 
 
 @claim(
@@ -255,8 +256,8 @@ DRIFTS = {
 
 
 def removed_curves(steps=500):
-    """Exact variance on N(0, 1/4) along the way, from t = 1 down, for `DRIFTS`: dict label -> (t,
-    variance)."""
+    """Exact variance on N(0, 1/4) along the way, from t = 1 down, for `DRIFTS`: dict label -> (t, variance).
+    """
     schedule = VP()
     ends = np.linspace(0.98, schedule.end, 40)
     curves = {
@@ -349,8 +350,9 @@ def sign_and_score(steps=1000):
 
 
 def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
-    """Root mean square errors of eps and of the score, for a regression of eps on random features of x_t
-    (one for each time, 1-D data): dict of three lists."""
+    """Root mean square errors of eps and of the score, for a regression of eps on random features of x_t (one
+    for each time, 1-D data): dict of three lists.
+    """
     schedule, data = VP(), two_peaks()
     model = data.model(schedule)
     generator = torch.Generator().manual_seed(0)
@@ -389,7 +391,7 @@ def score_error_by_noise():
     }
 
 
-# ---- folklore ----------------------------------------------------------------------------------------------
+# --- folklore -------------------------------------------------------------------------------------------
 
 
 def unequal():
@@ -405,7 +407,8 @@ def _tail(points=1600, mass=0.04):
 
 def rare_share(loop, steps, points=1600, **options):
     """The probability with which a sampler ends in the rare mode of `unequal`, without random numbers: in one
-    dimension an ODE keeps the order of its states, so it is the mass below the last start that ends there."""
+    dimension an ODE keeps the order of its states, so it is the mass below the last start that ends there.
+    """
     schedule = VP()
     _, x = _tail(points)
     ends = sample(loop, unequal().model(schedule), x, grids.quadratic(schedule, steps), **options).x
@@ -461,7 +464,8 @@ def rare_mode():
 )
 def steepest():
     """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
-    exact flow, from the same N(0, 1)."""
+    exact flow, from the same N(0, 1).
+    """
     schedule, data = VP(), unequal()
     levels = (torch.arange(1000, **DOUBLE) + 0.5) / 1000
     start = torch.special.ndtri(levels)[:, None]
@@ -504,7 +508,8 @@ def _divergences(t):
 )
 def gradient_flow(t=0.3, h=1e-4):
     """d/dt KL(p_t | N(0, 1)) by differences against -beta / 2 times the relative Fisher information; KL to
-    the data along the way."""
+    the data along the way.
+    """
     schedule, data = VP(), two_peaks()
     x, p = density(data, schedule.alpha(t), schedule.sigma(t))
     score = data.model(schedule).score(x, t)
@@ -530,7 +535,8 @@ def gradient_flow(t=0.3, h=1e-4):
 )
 def curves_and_coordinates():
     """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
-    same lambda, under two schedules; largest difference between the curves in x / alpha."""
+    same lambda, under two schedules; largest difference between the curves in x / alpha.
+    """
     vp, line, result, curves = VP(), Flow(), {}, {}
     lam = np.linspace(vp.lam(1.0), vp.lam(1e-3), 201)
     start = initial_noise(200, 2, 0, **DOUBLE) * math.exp(-lam[0])  # x / alpha at the first lambda
@@ -551,13 +557,13 @@ def curves_and_coordinates():
     return result | {"largest relative difference of x / alpha": float(gap)}
 
 
-# ---- solvers as samplers -----------------------------------------------------------------------------------
+# --- solvers as samplers --------------------------------------------------------------------------------
 
 
 @mistake
 def exponential_midpoint(model, x, times):
-    """DPM-Solver-2 with r_1 = 1/2 (Lu et al. 2022, Algorithm 1), written from the paper in its own
-    symbols."""
+    """DPM-Solver-2 with r_1 = 1/2 (Lu et al. 2022, Algorithm 1), written from the paper in its own symbols.
+    """
     schedule = model.schedule
     yield times[0], x
     for t, s in zip(times, times[1:]):
@@ -639,7 +645,8 @@ SOLVERS = {
 @cache
 def orders(counts=(16, 32, 64, 128, 256), n=100):
     """Errors of `SOLVERS` on eight broad modes between sigma / alpha = 5 and 0.2, against the exact flow:
-    dict solver -> `ode_errors`."""
+    dict solver -> `ode_errors`.
+    """
     schedule = VP()
     start, end = moderate()
     model, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
@@ -707,7 +714,8 @@ def weak_curves(counts=WEAK_COUNTS):
 @cache
 def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
     """Strong errors from t = 1 to 0.05 on eight broad modes, for Euler-Maruyama and stochastic Heun, and of
-    Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors)."""
+    Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors).
+    """
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
     result = {
         name: (list(counts), strong_errors(STOCHASTIC[name], model, x, counts, finest, end=0.05))
@@ -747,13 +755,14 @@ def weak_orders():
     return result | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
 
 
-# ---- what spoils an order ----------------------------------------------------------------------------------
+# --- what spoils an order -------------------------------------------------------------------------------
 
 
 @cache
 def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), finer=(1024, 2048)):
     """Relative errors of RK4 on N(0, std^2), uniform in t to 0.001, and in lambda for the thinnest: dict
-    label -> (steps, errors).  On the thinnest, uniform in t, the `finer` counts too."""
+    label -> (steps, errors).  On the thinnest, uniform in t, the `finer` counts too.
+    """
     schedule, x, result = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
     for std in stds:
         cases = [("uniform in $t$", grids.uniform, "t")]
@@ -780,8 +789,9 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
     "steps in lambda give back the 4.",
 )
 def thin_orders():
-    """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest between 1024 and
-    2048."""
+    """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest
+    between 1024 and 2048.
+    """
     result = {}
     for name, (steps, errors) in thin_curves().items():
         label = name.replace("$", "").replace(chr(92), "")
@@ -805,7 +815,8 @@ def last_jump(counts=(128, 256, 512)):
 @cache
 def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
     """Errors of Heun and RK4 in t with the model's time exact and rounded to thousandths: dict label ->
-    (steps, errors)."""
+    (steps, errors).
+    """
     schedule = VP()
     start, end = moderate()
     exact, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
@@ -835,7 +846,7 @@ def rounded_orders():
     return result
 
 
-# ---- stiffness ---------------------------------------------------------------------------------------------
+# --- stiffness ------------------------------------------------------------------------------------------
 
 LAMBDA_STEPS = (0.25, 0.5, 0.75, 0.95, 1.25, 1.5, 1.75, 1.95, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
 
@@ -850,7 +861,8 @@ def largest_stable(method, limit=100.0):
 @cache
 def thin_in_lambda(std=1e-3, sizes=LAMBDA_STEPS, steps=2):
     """Factor per step of x on N(0, std^2) under EDM's schedule, in the high noise where dx/dlambda = -x, by a
-    few equal steps in lambda from sigma = 80: dict method -> (step in lambda, factor); and the truth."""
+    few equal steps in lambda from sigma = 80: dict method -> (step in lambda, factor); and the truth.
+    """
     schedule = EDM()
     model, x = Mixture.gaussian(1, std).model(schedule), 80 * initial_noise(20, 1, 0, **DOUBLE)
     times = {h: 80 * np.exp(-h * np.arange(steps + 1)) for h in sizes}
@@ -884,7 +896,8 @@ def implicit_wins(result):
 def stiff_or_not(std=0.005, calls=120):
     """Largest stable steps; the largest |z| = step x rate on thin data in t, at the start and at the end of
     the steps; errors of explicit and implicit methods at equal calls, for equal steps in t and in sigma /
-    alpha with equal steps in lambda.  The problem is linear, so one round of Newton's method is exact."""
+    alpha with equal steps in lambda.  The problem is linear, so one round of Newton's method is exact.
+    """
     schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
     model = Mixture.gaussian(1, std).model(schedule)
     want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
@@ -904,7 +917,7 @@ def stiff_or_not(std=0.005, calls=120):
     return result
 
 
-# ---- adaptive steps ----------------------------------------------------------------------------------------
+# --- adaptive steps -------------------------------------------------------------------------------------
 
 
 @cache
@@ -952,8 +965,8 @@ def adaptive_log(tol=1e-4, n=100):
     "follows the tolerance, roughly, without knowing the grid.",
 )
 def adaptive_against_fixed():
-    """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log
-    axes."""
+    """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log axes.
+    """
     result = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
     for k, tol in ((1, "1e-3"), (3, "1e-5")):
         calls, error = (column[k] for column in adaptive_errors())
@@ -963,12 +976,13 @@ def adaptive_against_fixed():
     return result
 
 
-# ---- Langevin, correctors, churn ---------------------------------------------------------------------------
+# --- Langevin, correctors, churn ------------------------------------------------------------------------
 
 
 def stationary(step, std):
     """The stationary variance of Langevin's chain on N(0, std^2) over std^2: 1 / (1 - step / (2 std^2)), inf
-    where it diverges."""
+    where it diverges.
+    """
     return 1 / (1 - step / (2 * std**2)) if step < 2 * std**2 else math.inf
 
 
@@ -1002,7 +1016,8 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
 )
 def langevin_stability():
     """Stationary variance over the true one: one fixed step and the SNR rule, at three widths; in two
-    dimensions the least and the most of eight seeds."""
+    dimensions the least and the most of eight seeds.
+    """
     result = {}
     for std in (1.0, 0.1):
         result[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
@@ -1026,8 +1041,9 @@ def cluster_spread(x, data):
 
 @cache
 def corrected(budgets=(20, 40, 80, 160), n=100):
-    """Spread of samples about their cluster's mean (truth 0.2) at equal calls: dict sampler -> (calls,
-    spreads)."""
+    """Spread of samples about their cluster's mean (truth 0.2) at equal calls: dict sampler
+    -> (calls, spreads).
+    """
     schedule, data = VP(), clusters()
     model, x = data.model(schedule), initial_noise(n, 64, 0, **DOUBLE)
     cases = {
@@ -1086,7 +1102,7 @@ def churn_variances(churns=(0.0, 10.0, 40.0), counts=(20, 80)):
     }
 
 
-# ---- likelihood --------------------------------------------------------------------------------------------
+# --- likelihood -----------------------------------------------------------------------------------------
 
 
 def likelihood_data():
@@ -1107,7 +1123,8 @@ def likelihoods(steps=20, n=100):
 
 def likelihood_errors(counts=(5, 10, 20, 40)):
     """Mean absolute error of log p against steps, with the exact density at the start and with N(0, sigma^2):
-    dict label -> (steps, errors)."""
+    dict label -> (steps, errors).
+    """
     result = {"exact density at the start": [], "N(0, σ²) at the start": []}
     for n in counts:
         exact, *computed = likelihoods(n)
@@ -1139,7 +1156,8 @@ def hutchinson_spread(probes=(1, 4, 16, 64), n=200):
 )
 def three_properties():
     """Invertible: the round trip of RK4; deterministic: two runs; marginals: the largest distance between the
-    distribution function at four times and that of the samples."""
+    distribution function at four times and that of the samples.
+    """
     schedule, data = VP(), two_peaks()
     model, times = data.model(schedule), grids.uniform_lambda(schedule, 100)
     x = data.sample(200, 0)
@@ -1159,7 +1177,7 @@ def three_properties():
     }
 
 
-# ---- which solver ------------------------------------------------------------------------------------------
+# --- which solver ---------------------------------------------------------------------------------------
 
 CONTESTANTS = {
     "Euler in t": (euler, 1, {}),
@@ -1203,8 +1221,8 @@ def _ring_reference(n):
 
 
 def _winners(measure):
-    """dict grid -> names of the best solver at `WINNERS_AT` calls, measure being `budget` or
-    `digits_budget`."""
+    """dict grid -> names of the best solver at `WINNERS_AT` calls, measure being `budget` or `digits_budget`.
+    """
     result = {}
     for grid in GRIDS:
         errors = measure(WINNERS_AT, grid)
@@ -1233,7 +1251,8 @@ def _as_orders(winners):
 )
 def ring_winners():
     """Order of the best solver on the ring at each budget, on four grids, and how many times larger the error
-    of the better method of order 1 is at 64 calls."""
+    of the better method of order 1 is at 64 calls.
+    """
     result = _as_orders(_winners(budget))
     for grid in GRIDS:
         at_64 = {name: errors[-1] for name, (_, errors) in budget(WINNERS_AT, grid).items()}
@@ -1253,8 +1272,8 @@ def grid_table():
 @cache
 def digits_budget(budgets=WINNERS_AT, grid="quadratic", n=50):
     """On digits with the trained network: root mean square distance from its own probability flow (Heun with
-    200 steps, quadratic grid) at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls,
-    errors)."""
+    200 steps, quadratic grid) at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls, errors).
+    """
     from toolkit.networks import digits_model
 
     schedule = VP()
@@ -1305,7 +1324,8 @@ DRAWN = (  # of the recorded study; the table has all of it
 
 def quality():
     """The recorded study of samplers on digits: dict sampler of `DRAWN` -> (calls, seconds, Frechet
-    distances); and the distance of real digits drawn anew, (mean, spread)."""
+    distances); and the distance of real digits drawn anew, (mean, spread).
+    """
     study = recorded("digits_samplers")
     columns = lambda name: zip(
         *((r["nfe"], r["seconds"], r["frechet"]) for r in study["samplers"][name]["rows"])
@@ -1316,7 +1336,8 @@ def quality():
 
 def quality_table(budgets=(10, 20, 50, 100, 200, 1000)):
     """Rows of text from that study: sampler, Frechet distance at about as many calls, the largest spread
-    between seeds, seconds for 100 calls and all the digits.  The first row is the heading."""
+    between seeds, seconds for 100 calls and all the digits.  The first row is the heading.
+    """
     rows = [("sampler", *map(str, budgets), "spread", "s / 100")]
     for name, entry in recorded("digits_samplers")["samplers"].items():
         at = {row["budget"]: row for row in entry["rows"]}
@@ -1329,7 +1350,8 @@ def quality_table(budgets=(10, 20, 50, 100, 200, 1000)):
 @cache
 def flow_missed(n=50):
     """Root mean square distance of DDIM's digits, 50 and 1000 calls in the recorded study's setting, from the
-    end of the network's own flow (EDM's Heun with 300 steps, quadratic grid)."""
+    end of the network's own flow (EDM's Heun with 300 steps, quadratic grid).
+    """
     from toolkit.networks import digits_model
 
     chain = Discrete.linear()
@@ -1367,14 +1389,15 @@ def accuracy_and_quality():
     return result | {"real digits drawn anew": study["floor"]["frechet"]}
 
 
-# ---- what a bound promises ---------------------------------------------------------------------------------
+# --- what a bound promises ------------------------------------------------------------------------------
 
 
 def path_loss(steps, d=64, std=0.5, end=5.0):
     """KL divergence, in nats, of the path of ``frozen_variance``'s chain from the true reverse path.
 
     By Girsanov's theorem the integral of E|score now - score at the step's start|^2 (a closed form here), and
-    what the start from N(0, I) adds."""
+    what the start from N(0, I) adds.
+    """
     noise = std**2 - 1
     t = end * np.arange(1, steps + 1) / steps
     h, var = end / steps, 1 + noise * np.exp(-2 * t)
@@ -1385,7 +1408,8 @@ def path_loss(steps, d=64, std=0.5, end=5.0):
 
 def frozen_variance(steps, std=0.5, end=5.0):
     """Final variance on N(0, std^2) of the chain whose bound is tested: dx = -x dt + 2^(1/2) dw for a time
-    ``end``, reversed from N(0, 1) in equal steps with the score frozen over each (Chen et al. 2023)."""
+    ``end``, reversed from N(0, 1) in equal steps with the score frozen over each (Chen et al. 2023).
+    """
     h, variance = end / steps, 1.0
     for k in range(steps):
         truth = 1 + (std**2 - 1) * math.exp(-2 * (end - k * h))
@@ -1405,8 +1429,9 @@ def end_loss(steps, d=64, std=0.5):
 
 
 def end_distance(steps, d=64, std=0.5):
-    """Total variation between the data and what that chain returns, exactly: their densities cross on a
-    sphere."""
+    """Total variation between the data and what that chain returns, exactly: their densities
+    cross on a sphere.
+    """
     from scipy.stats import chi2
 
     narrow, wide = sorted((std**2, frozen_variance(steps, std)))
@@ -1450,7 +1475,7 @@ def bounds():
     return result
 
 
-# ---- the table that closes the chapter ---------------------------------------------------------------------
+# --- the table that closes the chapter ------------------------------------------------------------------
 
 _ROWS = (  # sampler, options, its name, the equation, the method and its variable
     (ddpm, {}, "ddpm", "reverse SDE (level 1)", "ancestral steps"),
@@ -1477,8 +1502,9 @@ _ROWS = (  # sampler, options, its name, the equation, the method and its variab
 @cache
 def sober_table(counts=(40, 80, 160)):
     """Rows of text: sampler, equation, method and variable, order promised, order measured (of the error on
-    broad modes for an ODE, of the exact variance for an SDE), from kappa = 5 to 0.2.  Last rk45, on
-    the ring: its error against the tolerance.  The first row is the heading."""
+    broad modes for an ODE, of the exact variance for an SDE), from kappa = 5 to 0.2.  Last rk45, on the ring:
+    its error against the tolerance.  The first row is the heading.
+    """
     schedule = VP()
     start, end = moderate()
     model, x = WIDE_RING.model(schedule), initial_noise(60, 2, 0, **DOUBLE)

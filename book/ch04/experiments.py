@@ -1,8 +1,8 @@
 """Claims of chapter 4: DPM-Solver and its family.
 
 The truth is a mixture's probability flow, solved to twelve digits (`convergence.reference`), the closed flow
-of a Gaussian, or algebra.  Each experiment takes no argument and returns a dict label -> number; what
-figures draw comes from functions that return curves.
+of a Gaussian, or algebra.  Each experiment takes no argument and returns a dict label -> number; what figures
+draw comes from functions that return curves.
 """
 
 import math
@@ -110,7 +110,7 @@ def order_of(errors, first=3, last=None, key="rmse"):
     return slope(*zip(*pairs))
 
 
-# ---- the equation ----------------------------------------------------------------------------------------
+# --- the equation ---------------------------------------------------------------------------------------
 
 
 @claim(
@@ -124,8 +124,9 @@ def order_of(errors, first=3, last=None, key="rmse"):
 )
 def frozen(t=0.8, s=0.3):
     """One step from t to s with eps held constant, against the exact result of that frozen equation, solved
-    by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and
-    the signs of its exponents reversed)."""
+    by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and the
+    signs of its exponents reversed).
+    """
     schedule = VP()
     x, eps = initial_noise(50, 1, 0, **DOUBLE), initial_noise(50, 1, 1, **DOUBLE)
     drift = lambda y, u: schedule.f(u) * y + schedule.g2(u) / (2 * schedule.sigma(u)) * eps
@@ -158,7 +159,8 @@ def frozen(t=0.8, s=0.3):
 )
 def summary_formula(counts=(50, 100, 200, 400)):
     """The summary's printed exponential step, e^(-beta h / 2) x + int e^(...) g score, and the right one with
-    the score frozen: local error when the step is halved, on N(0, 1/4) from t = 0.5."""
+    the score frozen: local error when the step is halved, on N(0, 1/4) from t = 0.5.
+    """
     schedule, t = VP(), 0.5
     x = initial_noise(100, 1, 0, **DOUBLE)
     score = Mixture.gaussian(1, 0.5).model(schedule).score(x, t)
@@ -180,13 +182,14 @@ def summary_formula(counts=(50, 100, 200, 400)):
     } | {f"{name}: error at h = {1 / counts[0]:g}": errors[0] for name, errors in result.items()}
 
 
-# ---- lambda and t ------------------------------------------------------------------------------------------
+# --- lambda and t ---------------------------------------------------------------------------------------
 
 
 @cache
 def lambda_or_t(n=64):
     """Two-prediction exponential Adams-Bashforth in eps with the line in lambda or in t, on four grids: dict
-    grid, calls -> (error with lambda, error with t)."""
+    grid, calls -> (error with lambda, error with t).
+    """
     model, x, want = truth(n, "ring")
     result = {}
     for name, grid in GRIDS.items():
@@ -233,7 +236,7 @@ def expansion():
     return result | {f"{g}: slope, line in {v}": slope((320, 640), last(g, v)) for g in GRIDS for v in "λt"}
 
 
-# ---- phi ---------------------------------------------------------------------------------------------------
+# --- phi ------------------------------------------------------------------------------------------------
 
 
 def naive_phi(k, z, dtype=np.float64):
@@ -271,7 +274,7 @@ def phi_errors(k=3, points=41):
     return z, {name: np.abs(value / truth - 1) + 1e-17 for name, value in result.items()}
 
 
-# ---- identities --------------------------------------------------------------------------------------------
+# --- identities -----------------------------------------------------------------------------------------
 
 
 @cache
@@ -314,7 +317,8 @@ def identities(steps=12, schedule=None):
 )
 def first_is_ddim():
     """DPM-Solver-1 against DDIM on four schedules, ring, 12 steps: largest differences over the size of the
-    state at the start."""
+    state at the start.
+    """
     result = {}
     for schedule in (VP(), VPCosine(), VE(), EDM()):
         scale = schedule.sigma(schedule.start)
@@ -334,7 +338,8 @@ def first_is_ddim():
 )
 def geometric_mean():
     """The middle of DPM-Solver-2's step from t = 0.6 to 0.4, against the geometric mean, in t and in sigma /
-    alpha; VP and VE."""
+    alpha; VP and VE.
+    """
     result = {}
     for schedule in (VP(), EDM()):
         t, s = (0.6, 0.4) if isinstance(schedule, VP) else (6.0, 4.0)
@@ -366,7 +371,8 @@ def _pair(loop, steps=12, **options):
 )
 def keeps_no_history():
     """DPM-Solver-3 and 2M: calls of a step, and how much the result changes if the run is stopped half-way
-    and begun again from its state."""
+    and begun again from its state.
+    """
     model, x = RING.model(VP()), initial_noise(50, 2, 0, **DOUBLE)
     times, result = grids.uniform_lambda(VP(), 10), {}
     for name, loop in (("DPM-Solver-3", dpm_solver_3), ("DPM-Solver++(2M)", dpmpp_2m)):
@@ -377,13 +383,14 @@ def keeps_no_history():
     return result
 
 
-# ---- orders ------------------------------------------------------------------------------------------------
+# --- orders ---------------------------------------------------------------------------------------------
 
 
 @cache
 def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
-    """Errors of one step of length h in lambda from an exact state at sigma / alpha = 1: (h, dict solver ->
-    errors)."""
+    """Errors of one step of length h in lambda from an exact state at sigma / alpha = 1: (h, dict
+    solver -> errors).
+    """
     schedule = VP()
     model = FIVE.model(schedule)
     s = float(schedule.t_of_lam(0.0))
@@ -436,7 +443,8 @@ def local_orders():
 )
 def measured_orders():
     """Slopes over 64 to 256 steps between sigma / alpha = 5 and 0.2 on eight broad modes, uniform in lambda;
-    multistep methods with a start of matching order."""
+    multistep methods with a start of matching order.
+    """
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(40, 2, 0, **DOUBLE)
     want = reference(model, x, start, end)
@@ -461,8 +469,9 @@ def measured_orders():
     "on equal steps in t the orders are 1, 2 and 3 on the cosine schedule and on VE.",
 )
 def other_schedules():
-    """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and
-    the largest difference of x / alpha between the two with 12 equal steps in lambda."""
+    """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and the
+    largest difference of x / alpha between the two with 12 equal steps in lambda.
+    """
     result, ends = {}, []
     for schedule in (VPCosine(), VE()):
         start, end = moderate(schedule)
@@ -479,7 +488,7 @@ def other_schedules():
     return result | {"VPCosine - VE, x/α, equal steps in λ": float((ends[0] - ends[1]).abs().max())}
 
 
-# ---- 2M and 3M ---------------------------------------------------------------------------------------------
+# --- 2M and 3M ------------------------------------------------------------------------------------------
 
 
 def alternating(schedule, steps, start=None, end=None, ratio=3.0):
@@ -541,8 +550,9 @@ def inverted_quotient(counts=(32, 64, 128, 256), n=50):
 
 @cache
 def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
-    """2M with and without h_(i-1), on the alternating grid and on equal steps in t: dict label -> (steps,
-    errors)."""
+    """2M with and without h_(i-1), on the alternating grid and on equal steps in t: dict label
+    -> (steps, errors).
+    """
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
     want, result = reference(model, x, start, end), {}
@@ -614,9 +624,10 @@ def _tables():
 
 
 def exactness(degrees=(0, 1, 2, 3), steps=6):
-    """Error of a method's last step, relative to the exact integral, when the prediction is v^m, v the
-    method's own variable from 0 to 1 over the step, with exact history: dict method -> list over m.  No x is
-    involved."""
+    """Error of a method's last step, relative to the exact integral, when the prediction is v^m, v
+    the method's own variable from 0 to 1 over the step, with exact history: dict method -> list over
+    m.  No x is involved.
+    """
     schedule, result = VP(), {}
     times = tuple(grids.quadratic(schedule, steps).tolist())
     s, t = np.array(times[-2:-1]), np.array(times[-1:])
@@ -640,12 +651,13 @@ def exactness(degrees=(0, 1, 2, 3), steps=6):
     return result
 
 
-# ---- what hides the order ----------------------------------------------------------------------------------
+# --- what hides the order -------------------------------------------------------------------------------
 
 
 class WholeTimes(RoundedClock):
     """A network that knows whole steps out of 1000, under a solver that goes on reckoning with its own times
-    (`RoundedClock`), for data prediction too."""
+    (`RoundedClock`), for data prediction too.
+    """
 
     def x0(self, x, t):
         return (x - self.schedule.sigma(t) * self.eps(x, t)) / self.schedule.alpha(t)
@@ -681,7 +693,8 @@ def whole_orders():
 @cache
 def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
     """2M with its last step of order 1 below `below` steps, as libraries do it, never, and always, on equal
-    steps in t: dict rule -> (steps, errors)."""
+    steps in t: dict rule -> (steps, errors).
+    """
     model, x, want = truth(n)
     rules = {
         f"switch at {below} steps": lambda k: k < below,
@@ -716,7 +729,8 @@ def switch_jump():
 @cache
 def to_zero(counts=(64, 256, 1024, 4096), std=0.5):
     """3M on N(0, std^2) down to t = 0, where lambda is infinite and the last step is a jump: dict grid ->
-    (steps, errors)."""
+    (steps, errors).
+    """
     schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
     model = Mixture.gaussian(1, std).model(schedule)
     want = GaussianFlow(schedule, std=std).map(x, schedule.start, 0.0)
@@ -736,7 +750,7 @@ def orders_at_zero():
     }
 
 
-# ---- grids -------------------------------------------------------------------------------------------------
+# --- grids ----------------------------------------------------------------------------------------------
 
 
 @cache
@@ -780,7 +794,7 @@ def nodes_matter():
     return result
 
 
-# ---- few calls, and stability ------------------------------------------------------------------------------
+# --- few calls, and stability ---------------------------------------------------------------------------
 
 FEW = (4, 6, 8, 12, 16, 24, 48, 96, 192)
 FEW_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "Heun, σ/α", "++2S", "++2M", "UniPC-3")
@@ -809,7 +823,8 @@ def few_calls(budgets=FEW, n=64):
 )
 def few_by_grid(calls=(4, 5, 6)):
     """Errors of DDIM, 2S and 2M on the ring with very few calls on each grid (2S makes two calls a step, so
-    four where five are allowed)."""
+    four where five are allowed).
+    """
     names = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M"}
     result = {}
     for label, grid in GRIDS.items():
@@ -843,8 +858,8 @@ def at_four():
     says="With more than fifty steps use Euler, that is DDIM.",
     holds=lambda r: r["DDIM / 2M, 192 calls"] < 2,
     verdict=False,
-    finding="The more steps, the more a second order gains: each doubling of the steps "
-    "multiplies the ratio of the errors by 1.6 to 1.9.",
+    finding="The more steps, the more a second order gains: each doubling of the steps multiplies the ratio "
+    "of the errors by 1.6 to 1.9.",
 )
 def ratios():
     """Error of DDIM over that of 2M on the ring, uniform in lambda."""
@@ -881,8 +896,9 @@ def blow_up():
 
 
 class Linear:
-    """eps = mu x / sigma, a row for each mu: the linear test problem in EDM's schedule, where dx / dlambda
-    = -mu x.  Gaussian data have mu in (0, 1); guidance multiplies it."""
+    """eps = mu x / sigma, a row for each mu: the linear test problem in EDM's schedule, where dx / dlambda =
+    -mu x.  Gaussian data have mu in (0, 1); guidance multiplies it.
+    """
 
     def __init__(self, mu):
         self.mu, self.schedule, self.nfe = mu, EDM(), 0
@@ -935,8 +951,9 @@ def largest_mu(sizes=SIZES, top=8.0, points=400):
 
 
 def breaking_step(name, top=5.0, points=400):
-    """The shortest step in lambda at which some mu in (0, 1) grows, by bisection; None if there is none up to
-    `top`."""
+    """The shortest step in lambda at which some mu in (0, 1) grows, by bisection; None if there
+    is none up to `top`.
+    """
     loop, options = TESTED[name]
     mu = np.linspace(0.001, 0.999, points)
     wild = lambda h: bool((growth(loop, h, mu, **options) > 1 + 1e-6).any())
@@ -960,7 +977,8 @@ def breaking_step(name, top=5.0, points=400):
 )
 def stable_steps():
     """For each solver the largest factor a step by which a mu in (0, 1) grows, steps of 0.1 to 5 in lambda;
-    and where it exceeds 1, the shortest such step."""
+    and where it exceeds 1, the shortest such step.
+    """
     mu, result = np.linspace(0.001, 0.999, 400), {}
     for name, (loop, options) in TESTED.items():
         result[f"{name}: largest factor"] = float(max(growth(loop, h, mu, **options).max() for h in SIZES))
@@ -970,13 +988,14 @@ def stable_steps():
     return result
 
 
-# ---- guidance and thresholds -------------------------------------------------------------------------------
+# --- guidance and thresholds ----------------------------------------------------------------------------
 
 
 @cache
 def guided_digits(scales=(1, 2, 4, 8), calls=12, n=30):
     """Digits with guidance: root mean square distance from the guided flow's own end (RK4, 150 steps), at
-    equal calls of the solver: dict solver -> (scales, errors)."""
+    equal calls of the solver: dict solver -> (scales, errors).
+    """
     from toolkit.networks import digits_model
 
     schedule = VP()
@@ -1028,8 +1047,8 @@ def guided_ring(scale=6.0, calls=10, n=64):
     "prediction does.",
 )
 def two_improvements():
-    """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with
-    memory."""
+    """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with memory.
+    """
     model, x, want = truth(64)
     result = {}
     for name in ("DPM-2", "++2S", "++2M"):
@@ -1065,7 +1084,8 @@ def clipped_digits(scale=8.0, steps=15, n=40):
 
 def one_prediction(t=0.5, scale=8.0, n=200):
     """What the rules do to one guided prediction of x0 half-way: share of pixels at the limit, correlation
-    with the prediction as it was."""
+    with the prediction as it was.
+    """
     from toolkit.data import digits
     from toolkit.networks import digits_model
 
@@ -1099,7 +1119,8 @@ def one_prediction(t=0.5, scale=8.0, n=200):
 def thresholds():
     """`one_prediction`; of a whole run, the share of pixels at the limit or beyond (the data's own for
     comparison) and the correlation with the unclipped result; and the standard deviation of Gaussian data of
-    standard deviation 2 sampled with each rule."""
+    standard deviation 2 sampled with each rule.
+    """
     from toolkit.data import digits
 
     schedule = VP()
@@ -1120,7 +1141,7 @@ def thresholds():
     return result
 
 
-# ---- adaptive ----------------------------------------------------------------------------------------------
+# --- adaptive -------------------------------------------------------------------------------------------
 
 
 @mistake
@@ -1147,7 +1168,8 @@ def controller_12(model, x, times, log, exponent=0.5, safety=0.9, rtol=0.02, ato
 
 def controllers(n=20):
     """Tries and refusals of DPM-Solver-12 on the ring, for exponents 1/2 and 1/3, with and without the safety
-    factor; at most 600 tries."""
+    factor; at most 600 tries.
+    """
     model, x = RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
     result = {}
     for exponent, name in ((1 / 2, "1/2"), (1 / 3, "1/3")):
@@ -1172,7 +1194,8 @@ def controllers(n=20):
 )
 def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50):
     """How the estimate of DPM-Solver-12 and -23, the distance of their two results, falls with the step, from
-    an exact state at sigma / alpha = 1."""
+    an exact state at sigma / alpha = 1.
+    """
     schedule, s = VP(), float(VP().t_of_lam(0.0))
     model = FIVE.model(schedule)
     x = reference(model, initial_noise(n, 2, 0, **DOUBLE), schedule.start, s)
@@ -1188,8 +1211,9 @@ def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50):
 
 @cache
 def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
-    """On the ring: (calls, errors) of DPM-Solver-12 and -23, and of DPM-Solver-2 and -3 on equal steps in
-    lambda."""
+    """On the ring: (calls, errors) of DPM-Solver-12 and -23, and of DPM-Solver-2 and -3 on
+    equal steps in lambda.
+    """
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
     want, result = reference(model, x, schedule.start, schedule.end), {}
@@ -1238,8 +1262,9 @@ def adaptive_against_fixed():
 
 @cache
 def adaptive_digits(tol=0.05, n=30):
-    """DPM-Solver-23 with its default tolerances on digits: calls, and distance from the network's own
-    flow; and the fixed grid with as many calls."""
+    """DPM-Solver-23 with its default tolerances on digits: calls, and distance from the network's own flow;
+    and the fixed grid with as many calls.
+    """
     model, x, want = digits_truth(n)
     schedule = model.schedule
     run = sample(dpm_solver_adaptive, model, x, [schedule.start, schedule.end], rtol=tol)
@@ -1251,7 +1276,7 @@ def adaptive_digits(tol=0.05, n=30):
     }
 
 
-# ---- SDE ---------------------------------------------------------------------------------------------------
+# --- SDE ------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -1291,7 +1316,7 @@ def weak_orders():
     }
 
 
-# ---- digits ------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------------
 
 
 @cache
@@ -1320,8 +1345,8 @@ DIGIT_SOLVERS = (
 
 @cache
 def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVERS):
-    """Distance from the network's own flow at equal calls, uniform in lambda: dict solver -> (calls,
-    errors)."""
+    """Distance from the network's own flow at equal calls, uniform in lambda: dict solver -> (calls, errors).
+    """
     model, x, want = digits_truth(n)
     result = {}
     for name in names:
@@ -1344,8 +1369,9 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVE
 @cache
 def ten_or_thousand(n=1797, seeds=(0, 1, 2)):
     """Fréchet distance of n digits, mean and standard deviation over the seeds: DDPM (posterior variance)
-    with 1000 steps, recorded in the study of samplers with the same n and seeds; solvers with ten calls;
-    and the network's own flow."""
+    with 1000 steps, recorded in the study of samplers with the same n and seeds; solvers with ten calls; and
+    the network's own flow.
+    """
     from toolkit.metrics import frechet_distance
     from toolkit.networks import digits_model
 
@@ -1397,7 +1423,8 @@ def _guided_end(solver, calls, grid, scale):
 
 def digit_runs(solver, calls, grid, scale):
     """Ten digits at one setting of the widget: "exact" and "made", (10, 1, 8, 8), by the guided network's own
-    flow and by the solver; "error", their distance; and, for each grid, "by grid", the errors at "calls"."""
+    flow and by the solver; "error", their distance; and, for each grid, "by grid", the errors at "calls".
+    """
     scale = float(scale)
     exact = _guided_truth(scale)
     error = lambda budget, name: rms(_guided_end(solver, budget, name, scale) - exact)
@@ -1410,13 +1437,14 @@ def digit_runs(solver, calls, grid, scale):
     }
 
 
-# ---- flipped basins ----------------------------------------------------------------------------------------
+# --- flipped basins -------------------------------------------------------------------------------------
 
 
 @cache
 def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 200), n=1000, d=64):
     """On `far`, starts at the quantiles of the line through both modes: dict solver -> {"nfe", "rmse",
-    "median", "flipped"}; flipped is the share of samples that end at the other mode than the exact flow's."""
+    "median", "flipped"}; flipped is the share of samples that end at the other mode than the exact flow's.
+    """
     mixture, along = far(d), torch.full((d,), d**-0.5, dtype=torch.float64)
     model, x = mixture.model(VP()), initial_noise(n, d, 0, **DOUBLE)
     quantiles = torch.special.ndtri((torch.arange(n, **DOUBLE) + 0.5) / n)
@@ -1455,12 +1483,13 @@ def flipped():
     }
 
 
-# ---- the table that closes the chapter ---------------------------------------------------------------------
+# --- the table that closes the chapter ------------------------------------------------------------------
 
 
 def closing_table():
     """A row for each solver: name, calls a step, measured order, errors on five modes at 10 and 50 calls, on
-    digits at 8 and 24, on digits with guidance 4 at 12."""
+    digits at 8 and 24, on digits with guidance 4 at 12.
+    """
     exact, digits, guided = curves(), digits_curves(), guided_digits()
     rows = []
     for name in DIGIT_SOLVERS:

@@ -31,7 +31,8 @@ def _ticks(ax, values, axis="x"):
 @style()
 def why_lambda(mixture, paths=4, shown=10):
     """One coordinate of the predicted noise along exact paths, against t and against lambda, with dots at
-    `shown` equal steps of each."""
+    `shown` equal steps of each.
+    """
     schedule = VP()
     model = mixture.model(schedule)
     x = initial_noise(paths, 2, 3, dtype=torch.float64)
@@ -100,8 +101,8 @@ def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 10
     """Log-log error curves in panels that share their axes, slopes in each legend.
 
     groups: dict title -> dict label -> (calls, errors).  Slopes are fitted from the `first` budget on, above
-    rounding (3e-10).  Errors above `top` lie beyond the picture.  below: the upper edge of the
-    legends, in heights of an axis.
+    rounding (3e-10).  Errors above `top` lie beyond the picture.  below: the upper edge of the legends, in
+    heights of an axis.
     """
     fig, axes = new_figure(1, len(groups), height=height, sharey=True)
     told = []
@@ -198,7 +199,8 @@ def hidden(switch, whole):
 @style()
 def stability(sizes, limits):
     """Left: edges of the classical regions, methods applied in t, as the step vanishes.  Right: the largest
-    stable mu of the linear test problem against the step in lambda."""
+    stable mu of the linear test problem against the step in lambda.
+    """
     fig, (left, right) = new_figure(1, 2, height=4.0)
     x, y = np.meshgrid(np.linspace(-3.0, 1.2, 400), np.linspace(-2.8, 2.8, 400))
     z = x + 1j * y
@@ -226,10 +228,9 @@ def stability(sizes, limits):
     return Picture(
         fig,
         "Left: stability regions for vanishing steps. Single-step methods of order 1 and 2 (2S's edge lies "
-        "under that of DPM-2) reach −2 on the "
-        "real axis, order 3 −2.5; Adams-Bashforth with two predictions −1, with three −0.55. Right: the "
-        f"largest mu that is stable with steps of 5 in lambda: {listing(told, 9)}; Gaussian data lie "
-        "between 0 and 1.",
+        "under that of DPM-2) reach −2 on the real axis, order 3 −2.5; Adams-Bashforth with two predictions "
+        "−1, with three −0.55. Right: the largest mu that is stable with steps of 5 in lambda: "
+        f"{listing(told, 9)}; Gaussian data lie between 0 and 1.",
     )
 
 

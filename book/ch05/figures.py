@@ -25,7 +25,8 @@ from book.problems import rms
 @style()
 def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt=None):
     """One-step maps of one-dimensional data: dict label -> answers (n,) to standardised `noise` (n,), the
-    exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,)."""
+    exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,).
+    """
     fig, (left, right) = new_figure(1, 2, height=3.4, sharey=True, width_ratios=(4, 1))
     told = []
     for i, (label, y) in enumerate(answers.items()):
@@ -98,7 +99,8 @@ def gradients(curves, data):
 
 def metrics(curves):
     """Share of the left peak among one-step samples against levels: dict metric -> (levels, shares), on the
-    same levels."""
+    same levels.
+    """
     counts = next(iter(curves.values()))[0]
     series = curves | {"data": ([counts[0], counts[-1]], [0.3, 0.3])}
     picture = lines(series, "levels", "share of the left peak", logx=True)
@@ -110,7 +112,8 @@ def metrics(curves):
 
 def refinement(curves):
     """What a second step leaves of the error of the first, against the level at which it starts: dict label
-    -> (levels, ratios)."""
+    -> (levels, ratios).
+    """
     picture = lines(
         curves | {"one step": ([0.04, 25], [1, 1])},
         "level in the middle",
@@ -124,12 +127,13 @@ def refinement(curves):
     return picture
 
 
-# ---- the shipped students ----------------------------------------------------------------------------------
+# --- the shipped students -------------------------------------------------------------------------------
 
 
 def guidance(curves):
-    """RMS distance of digits from those of the guided teacher, against the scale: dict label -> (scales,
-    distances)."""
+    """RMS distance of digits from those of the guided teacher, against the scale: dict label
+    -> (scales, distances).
+    """
     picture = lines(curves, "guidance scale $w$", "RMS from the guided teacher")
     largest = next(iter(curves.values()))[0][-1]
     picture.axes[0].axvspan(4, max(largest, 4.5), color="#E8E8E8", zorder=0)
@@ -156,13 +160,15 @@ def ring_students(clouds, between):
 
 def reflow_paths(paths, data):
     """Paths of rectified flow on the ring, before and after one reflow, from the same noise: dict label ->
-    (steps + 1, n, 2); data: (m, 2), drawn behind."""
+    (steps + 1, n, 2); data: (m, 2), drawn behind.
+    """
     return trajectories(paths, data=data, cols=2, limit=2.4)
 
 
 def all_students(rows):
     """Digits of the teacher and of every student in one call, one noise a column: dict label -> (n, 1, 8, 8),
-    the teacher's own first."""
+    the teacher's own first.
+    """
     first, *others = rows
     told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]
     return image_grid(

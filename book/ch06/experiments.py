@@ -48,7 +48,7 @@ def starts(mixture, kappa, n, seed=0):
     return x + kappa * initial_noise(*x.shape, seed + 1, **DOUBLE)
 
 
-# ---- the grid, and what a step costs -----------------------------------------------------------------------
+# --- the grid, and what a step costs --------------------------------------------------------------------
 
 
 @claim(
@@ -62,7 +62,8 @@ def starts(mixture, kappa, n, seed=0):
 )
 def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0):
     """The formula of EDM's grid, (low^(1/rho) + (n - 1) / (N - 1) (high^(1/rho) - low^(1/rho)))^rho, at n = 1
-    and at n = 0, where the grid should have the level 0."""
+    and at n = 0, where the grid should have the level 0.
+    """
     result = {}
     for count in counts:
         for n in (0, 1):
@@ -88,7 +89,7 @@ def calls_of_heun(steps=4):
     return {"steps": steps, "calls of Heun": run.nfe, "samples are finite": float(run.x.isfinite().all())}
 
 
-# ---- guesses of the mean direction -------------------------------------------------------------------------
+# --- guesses of the mean direction ----------------------------------------------------------------------
 
 GUESSES = {
     "Euler": (euler, {}),
@@ -102,7 +103,8 @@ GUESSES = {
 @cache
 def guess_errors(counts=(4, 8, 16, 32, 64), n=32):
     """Errors at level 0.2 of the classical methods in kappa, from level 2 on the triangle: name -> list, one
-    for each number of steps, equal in lambda."""
+    for each number of steps, equal in lambda.
+    """
     model, x = TRIANGLE.model(WIDE), starts(TRIANGLE, STEP[0], n)
     end = reference(model, x, *STEP)
     times = [grids.uniform_lambda(WIDE, count, *STEP) for count in counts]
@@ -139,7 +141,8 @@ LINE = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
 def line_step(nodes=80):
     """One step of a one-dimensional trajectory from level 2 to 0.2: its "kappas", "states" and "slopes",
     (nodes + 1,) each; the "mean" of its slope, and the "share" of the step at which it has that slope; and
-    "guesses": method -> (level, what it takes for the mean)."""
+    "guesses": method -> (level, what it takes for the mean).
+    """
     model, kappas, (start, end) = LINE.model(WIDE), np.linspace(*STEP, nodes + 1), STEP
     x = torch.tensor([[1.9]], dtype=torch.float64)
     states = [x]
@@ -221,7 +224,7 @@ def geometric_is_dpm2(steps=5):
     return result
 
 
-# ---- the theorem, and where it fails -----------------------------------------------------------------------
+# --- the theorem, and where it fails --------------------------------------------------------------------
 
 
 @claim(
@@ -258,7 +261,8 @@ def line_and_plane(n=32):
 )
 def curves(nodes=2001):
     """Mean velocity on [0, 1] of the quarter circle and the parabola (t, t^2), and the least distance of it
-    from a velocity that is taken on."""
+    from a velocity that is taken on.
+    """
     t = np.linspace(0, 1, nodes)
     angle = np.pi / 2 * t
     result = {}
@@ -296,7 +300,8 @@ SIZES = (1.02, 1.04, 1.08, 1.17, 1.4, 1.7, 2.2, 3.0, 5.0, 10.0)
 @cache
 def residuals(ratios=SIZES, start=1.0, n=64):
     """Median relative distance from the mean direction over the size of a step from level `start` on the
-    triangle: name -> list, one for each ratio of levels."""
+    triangle: name -> list, one for each ratio of levels.
+    """
     model, x = TRIANGLE.model(WIDE), starts(TRIANGLE, start, n)
     first = model.eps(x, start)
     result = {
@@ -319,7 +324,8 @@ def residuals(ratios=SIZES, start=1.0, n=64):
 
 def best_times(steps=4, n=64):
     """The exact best share r of each step of a grid on the triangle: its levels, and for both kinds of
-    candidates an array (steps, n)."""
+    candidates an array (steps, n).
+    """
     model, kappas = TRIANGLE.model(WIDE), grids.karras(WIDE, steps, 10.0, 0.05).tolist()
     kinds = {"on the exact trajectory": "exact", "on Euler's line": "euler"}
     best = lambda along, t, s: best_time(model, starts(TRIANGLE, t, n), t, s, along=along)[0].numpy()
@@ -365,7 +371,7 @@ def both_ends():
     return result
 
 
-# ---- trajectories in few dimensions ------------------------------------------------------------------------
+# --- trajectories in few dimensions ---------------------------------------------------------------------
 
 
 def digits_model(top=80.0):
@@ -403,7 +409,8 @@ def in_vp(path, kappas):
 
 def off_the_plane(path, components):
     """The largest distance of a path (N, B, d) from its first principal components, over the length of its
-    last state: (B,)."""
+    last state: (B,).
+    """
     points = path.transpose(0, 1)
     points = points - points.mean(1, keepdim=True)
     basis = torch.linalg.svd(points, full_matrices=False)[2][:, :components]
@@ -417,7 +424,8 @@ VIEWS = {"VP coordinates": (80.0, True), "EDM, from 80": (80.0, False), "EDM, fr
 @cache
 def shapes():
     """For each way to look at the digits' paths: medians, for 1, 2 and 3 components, of the unexplained share
-    of the variance and of `off_the_plane`."""
+    of the variance and of `off_the_plane`.
+    """
     result = {}
     for name, (top, scaled) in VIEWS.items():
         path, kappas = digit_paths(top)
@@ -454,8 +462,9 @@ def pca():
 @cache
 def prediction_path():
     """Of the network's prediction x_0 and of the velocity eps at the 41 states of a digit's trajectory from
-    level 80: the share of the variance that one and two components explain, and the largest distance from
-    the best line, over the length of the way (x_0) or over the mean speed (eps).  Medians."""
+    level 80: the share of the variance that one and two components explain, and the largest distance from the
+    best line, over the length of the way (x_0) or over the mean speed (eps).  Medians.
+    """
     path, kappas = digit_paths()
     model, result = digits_model(), {}
     states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, kappas)))
@@ -490,7 +499,8 @@ def length_over_chord(path):
 )
 def pseudo_paths():
     """Length over chord of alpha x_0 + sigma eps with both held fixed, eps at right angles to x_0 and as
-    long, and of the digits' own paths."""
+    long, and of the digits' own paths.
+    """
     path, kappas = digit_paths()
     x0 = torch.zeros(1, 1, 2, **DOUBLE)
     x0[..., 0] = 1.0
@@ -505,7 +515,7 @@ def pseudo_paths():
     }
 
 
-# ---- learning the time -------------------------------------------------------------------------------------
+# --- learning the time ----------------------------------------------------------------------------------
 
 
 def draw_step(generator, n=128):
@@ -573,7 +583,8 @@ def one_step(r, sample_number):
     """What the chapter's widget draws of the one step of a sample, its middle level at "share" r: the
     "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
     the step "made" with the direction found there, (2, 2) each, from the start; its "error"; "errors", a pair
-    (shares, errors); the "best" share and the one "learned"; and the "mixture"."""
+    (shares, errors); the "best" share and the one "learned"; and the "mixture".
+    """
     model, x, end, best = one_step_truth()
     rows = slice(int(sample_number), int(sample_number) + 1)
     x, end, (start, stop) = x[rows], end[rows], STEP
@@ -623,8 +634,9 @@ def step_errors(**predictors):
     "of them leaves one bit, and nothing is gained.",
 )
 def what_is_learned():
-    """Errors of the one step: untrained, learned in three ways, and with the exact best r of each sample;
-    and the correlation of learned and exact r."""
+    """Errors of the one step: untrained, learned in three ways, and with the exact best r of each sample; and
+    the correlation of learned and exact r.
+    """
     best = one_step_truth()[3]
     predictors = {"r = 1/2": None} | {kind: learned(kind) for kind in KINDS} | {"exact best r": Exactly(best)}
     result = {f"error, {name}": round(v, 2) for name, v in step_errors(**predictors).items()}
@@ -644,7 +656,8 @@ def what_is_learned():
 @cache
 def trained_twice(seed=0):
     """RMSE to the flow's end after two steps on the triangle, untrained and trained, on fresh noise, for the
-    solver and for the plugin on DDIM."""
+    solver and for the plugin on DDIM.
+    """
     times = grids.karras(WIDE, 2).tolist()
     model, fresh = TRIANGLE.model(WIDE), 10.0 * initial_noise(1000, 2, 100 + seed)
     end = teacher_path(model, fresh, times, 64)[-1]
@@ -655,7 +668,7 @@ def trained_twice(seed=0):
     return {"untrained": round(before, 2), "trained": round(after, 2)}
 
 
-# ---- the analytic first step -------------------------------------------------------------------------------
+# --- the analytic first step ----------------------------------------------------------------------------
 
 
 def stand_ins(top, n=500):
@@ -690,8 +703,9 @@ def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
     "two long vectors, and x is nowhere near it.",
 )
 def first_step():
-    """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian where both
-    are known."""
+    """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian
+    where both are known.
+    """
     result = {f"EDM: {name}": round(v, 4 if v < 1 else 1) for name, v in stand_ins(80.0).items()}
     schedule = VP()
     model, x = TRIANGLE.model(schedule), initial_noise(200, 2, 0, **DOUBLE)
@@ -709,7 +723,8 @@ def first_step():
 @cache
 def analytic_runs(tops=(80.0, 40.0, 20.0, 10.0, 5.0, 2.0), steps=6, n=300):
     """RMS change of six steps of iPNDM's digits when the first call is analytic, over their own error: name
-    -> list, one for each level of the start."""
+    -> list, one for each level of the start.
+    """
     result = {"plain (mean 0, deviation 1)": [], "with mean and deviation": []}
     for top in tops:
         model, x = digits_model(top), noise(n, 3, top)
@@ -737,7 +752,7 @@ def afs_when():
     return {f"{name}, from {top}": round(v, 3) for name, row in result.items() for top, v in zip(tops, row)}
 
 
-# ---- few calls ---------------------------------------------------------------------------------------------
+# --- few calls ------------------------------------------------------------------------------------------
 
 FEW = (4, 6, 8, 10, 14, 20, 30)
 SOLVERS = {
@@ -796,7 +811,7 @@ def order_misleads():
     return result
 
 
-# ---- digits: training, the teacher, and the recorded study -------------------------------------------------
+# --- digits: training, the teacher, and the recorded study ----------------------------------------------
 
 
 def student_of(calls, start=TOP):
@@ -824,7 +839,8 @@ def trained_digits(calls=3, base=None, substeps=4, steps=120, seed=0):
 
 def three_calls(n=8, seed=23):
     """Digits by three calls of four methods from the same noise, and first where the flow ends: label -> (n,
-    1, 8, 8).  The plugin is trained on the spot."""
+    1, 8, 8).  The plugin is trained on the spot.
+    """
     model, times = student_of(3)
     bare, x = digits_model(TOP), noise(n, seed)
     finer = grids.karras(model.schedule, 4)
@@ -854,7 +870,8 @@ def three_calls(n=8, seed=23):
 def biased(n=300):
     """RMSE of AMED-Solver with three calls, trained by a teacher of 2 and of 4 substeps an interval: from its
     own teacher, and from the flow; that teacher's own error; and, as the control, untrained iPNDM with an
-    analytic start and as many calls by the same rulers."""
+    analytic start and as many calls by the same rulers.
+    """
     model, times = student_of(3)
     x = noise(n, 11)
     truth, result = teacher_path(digits_model(TOP), x, times, 48)[-1], {}
@@ -941,7 +958,8 @@ def beside_the_paper():
 
 def targets():
     """What was hoped for of three calls, as ratios of recorded RMSE: at least 1.3 against the best untrained
-    solver (plain, and with the analytic start for all), at least 2 against the best fixed time."""
+    solver (plain, and with the analytic start for all), at least 2 against the best fixed time.
+    """
     table, result = study(), {}
     rivals = {
         "best plain solver": best_of(PLAIN, 3)[0],
@@ -973,7 +991,8 @@ def leaders(key="frechet"):
 )
 def gains():
     """How many times below in RMSE: the best learned method than the best untrained solver, the same with an
-    analytic start for all, AMED-Solver than the best fixed time."""
+    analytic start for all, AMED-Solver than the best fixed time.
+    """
     result = {}
     for calls in study()["DDIM"]:
         learned_best = best_of(LEARNED, calls)[0]
@@ -1028,7 +1047,8 @@ def two_yardsticks():
 )
 def plugged():
     """The largest ratio, over 3 to 9 calls, of a plugin's RMSE to its base's with as many calls: plain, and
-    with an analytic start."""
+    with an analytic start.
+    """
     table, result = study(), {}
     for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M"):
         for other in (base, f"{base}, analytic start"):
@@ -1062,7 +1082,8 @@ def greedy():
 def digit_times(n=100):
     """The exact best r of each step of the three-call grid on digits, along the flow and with the network's
     own first direction: its middle 80 % over samples, and the error of one r for all over that of each
-    sample's own."""
+    sample's own.
+    """
     model, x = digits_model(TOP), noise(n, 11)
     times, result = grids.karras(model.schedule, 2).tolist(), {}
     path, shares = teacher_path(model, x, times, 24), np.linspace(0.02, 0.6, 59)
@@ -1091,7 +1112,8 @@ def digit_times(n=100):
 )
 def looking_pays():
     """Recorded: error without features over error with them, where only the time is learned; and the shares r
-    that are said on the mixture built for it.  Then the same ratio for AMED-Solver in the table."""
+    that are said on the mixture built for it.  Then the same ratio for AMED-Solver in the table.
+    """
     rows = recorded("amed")["sample"]
     result = {
         f"{name}: gain": row["no features"]["rmse"] / row["features"]["rmse"] for name, row in rows.items()
@@ -1118,7 +1140,8 @@ def looking_pays():
 )
 def cost(calls=3, iterations=250, batch=64, substeps=4):
     """Calls of the network on one sample that training takes: AMED's, counted as in chapter 5 (three for each
-    call that is differentiated), and those of chapter 5's students; parameters of g_phi."""
+    call that is differentiated), and those of chapter 5's students; parameters of g_phi.
+    """
     steps = (calls + 1) // 2
     own = iterations * batch * (2 * substeps * steps + 3 * calls)
     size = lambda predictor: sum(p.numel() for p in predictor.parameters())

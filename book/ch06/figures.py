@@ -192,7 +192,8 @@ def learned_and_best(best, learned):
 
 def stand_ins(tops, errors):
     """Relative error of what may stand in for the first direction, against the level of the start: dict label
-    -> list, one for each of tops."""
+    -> list, one for each of tops.
+    """
     picture = lines(
         {name: (tops, row) for name, row in errors.items()},
         "level at which the run starts",
@@ -209,7 +210,8 @@ def stand_ins(tops, errors):
 
 def crossing(calls, errors):
     """RMSE on digits against calls, for solvers of one and of two calls a step: dict solver -> list, one for
-    each of calls."""
+    each of calls.
+    """
     picture = lines(
         {name: (calls, row) for name, row in errors.items()},
         "calls of the network",
@@ -271,7 +273,8 @@ def controls(errors):
 
 def three_calls(rows):
     """Digits by three calls of several methods from the same noise, in [-1, 1]: dict label -> (n, 1, 8, 8),
-    the end of the flow first."""
+    the end of the flow first.
+    """
     first, *methods = rows
     told = [f"{name} {rms(rows[name] - rows[first]):.1f}" for name in methods]
     return image_grid(

@@ -57,8 +57,8 @@ def _posterior_symbols():
 
 @equation("ddpm.posterior")
 def posterior():
-    """log q(x_s|x_0) + log q(x_t|x_s) - log q(x_t|x_0) = log of the Gaussian stated, symbolically and to the
-    constant.
+    """log q(x_s|x_0) + log q(x_t|x_s) - log q(x_t|x_0) = log of the Gaussian stated, symbolically
+    and to the constant.
     """
     a_s, s_s, ratio, beta, a_t, var_t = _posterior_symbols()
     x0, xs, xt = sympy.symbols("x_0 x_s x_t", real=True)
@@ -214,8 +214,8 @@ def kl():
 
 @equation("ddpm.kl_step")
 def kl_step():
-    """The term of a step, by the general KL of two Gaussians with the posterior and the model's Gaussian put
-    in.
+    """The term of a step, by the general KL of two Gaussians with the posterior and the
+    model's Gaussian put in.
     """
     t, s, x0, x0_hat, x_t, v = 0.4, 0.37, 0.3, -0.2, 0.9, 0.004
     c_0, c_t, tilde = d.posterior(LINEAR, t, s)
@@ -227,8 +227,7 @@ def kl_step():
 
 @equation("ddpm.weight")
 def weight():
-    """c_0^2 sigma_t^2 / (2 beta-tilde alpha_t^2) = (SNR_s / SNR_t - 1) / 2, symbolically; and the
-    function.
+    """c_0^2 sigma_t^2 / (2 beta-tilde alpha_t^2) = (SNR_s / SNR_t - 1) / 2, symbolically; and the function.
     """
     a_s, s_s, ratio, beta, a_t, var_t = _posterior_symbols()
     tilde, c_0 = beta * s_s**2 / var_t, a_s * beta / var_t
@@ -285,8 +284,8 @@ def continuous():
 
 @equation("ddpm.tweedie")
 def tweedie():
-    """-E[eps | x_t] / sigma by an integral over x_0, and the models' score, against autograd of log p_t,
-    in 1-D and in the plane.
+    """-E[eps | x_t] / sigma by an integral over x_0, and the models' score, against autograd of log p_t, in
+    1-D and in the plane.
     """
     result = experiments.tweedie()
     assert result["integral against gradient"] < 1e-10 and result["model against gradient"] < 1e-12
@@ -365,8 +364,8 @@ def learned():
 
 @equation("ddpm.importance")
 def importance():
-    """Among all p_t, that proportional to sqrt(E[L_t^2]) gives the smallest variance; the class converges
-    to it.
+    """Among all p_t, that proportional to sqrt(E[L_t^2]) gives the smallest variance; the
+    class converges to it.
     """
     rng = np.random.default_rng(0)
     square = rng.uniform(0.1, 5, 20)

@@ -1,5 +1,5 @@
-"""Chapter 1's figures and experiments: what a figure shows is what was computed, and what the prose says is
-true.
+"""Chapter 1's figures and experiments: what a figure shows is what was computed, and what the
+prose says is true.
 """
 
 import numpy as np

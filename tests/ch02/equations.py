@@ -26,15 +26,17 @@ LINEAR = Discrete.linear(1000)
 
 def _symbols():
     """alpha_t, sigma_t, alpha_s, sigma_s, and v = sigma_s^2 - room^2 so that the root in the direction is
-    `room`, a plain symbol."""
+    `room`, a plain symbol.
+    """
     a_t, s_t, a_s, s_s, room = sympy.symbols("alpha_t sigma_t alpha_s sigma_s room", positive=True)
     return a_t, s_t, a_s, s_s, room, s_s**2 - room**2
 
 
 @equation("ddim.family")
 def family():
-    """The mean written in x_t and x_0 is the sampler's step at the true x_0; at eta = 1 it is DDPM's
-    posterior."""
+    """The mean written in x_t and x_0 is the sampler's step at the true x_0; at eta = 1 it
+    is DDPM's posterior.
+    """
     for schedule in (VP(), LINEAR):
         t, s = 0.6, 0.45
         for eta in (0.0, 0.3, 1.0):
@@ -54,7 +56,8 @@ def family():
 @equation("ddim.marginal")
 def marginal():
     """Mean and variance of x_s given x_0, with x_t integrated out, are alpha_s x_0 and sigma_s^2 for every
-    noise: sympy."""
+    noise: sympy.
+    """
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     x0 = sympy.Symbol("x_0", real=True)
     mean = a_s * x0 + room * (a_t * x0 - a_t * x0) / s_t
@@ -70,7 +73,8 @@ def marginal():
 @equation("ddim.forward")
 def forward():
     """q(x_s|x_t,x_0) q(x_t|x_0) = q(x_t|x_s,x_0) q(x_s|x_0) as densities, symbolically; and eta = 1 is the
-    Markov step."""
+    Markov step.
+    """
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     x0, xs, xt = sympy.symbols("x_0 x_s x_t", real=True)
 
@@ -97,7 +101,8 @@ def forward():
 @equation("ddim.bound")
 def bound():
     """KL of two Gaussians of one variance is b^2 |eps - eps_model|^2 / (2 c^2); at eta = 1 the weight is
-    DDPM's; it grows like 1/eta^2."""
+    DDPM's; it grows like 1/eta^2.
+    """
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     e, f, xt = sympy.symbols("epsilon f x_t", real=True)
 
@@ -130,7 +135,8 @@ def step():
 @equation("ddim.sigma")
 def sigma():
     """The formula in alpha-bar (the paper's symbols), and eta = 1 against DDPM's posterior for every step of
-    the table."""
+    the table.
+    """
     bar = LINEAR.alpha_bar
     t, s = np.arange(2, 1001), np.arange(1, 1000)
     printed = np.sqrt((1 - bar[s]) / (1 - bar[t])) * np.sqrt(1 - bar[t] / bar[s])
@@ -159,7 +165,8 @@ def largest():
 @equation("ddim.euler")
 def euler():
     """The step divided by alpha_s is Euler's in kappa: sympy, then three schedules; and the ODE holds along
-    the exact flow."""
+    the exact flow.
+    """
     a_t, s_t, a_s, s_s, *_ = _symbols()
     x, eps = sympy.symbols("x eps", real=True)
     ours = (a_s * (x - s_t * eps) / a_t + s_s * eps) / a_s
@@ -183,8 +190,9 @@ def euler():
 
 @equation("ddim.estimate")
 def estimate():
-    """Integral of the slope over the step: kappa (1 - (1 + h) e^-h), symbolically; and 0, h^2 / 2, 1 in its
-    limits."""
+    """Integral of the slope over the step: kappa (1 - (1 + h) e^-h), symbolically; and
+    0, h^2 / 2, 1 in its limits.
+    """
     u, h, lam = sympy.symbols("u h lambda", positive=True)
     integral = sympy.integrate(u * sympy.exp(-lam - u), (u, 0, h))
     assert sympy.simplify(integral - sympy.exp(-lam) * (1 - (1 + h) * sympy.exp(-h))) == 0

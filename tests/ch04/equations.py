@@ -36,7 +36,8 @@ def _ends(schedule):
 @equation("dpm_solver.semilinear")
 def semilinear():
     """The velocity along x_t = alpha x_0 + sigma eps is alpha' x_0 + sigma' eps: sympy; and numerically along
-    the Gaussian flow."""
+    the Gaussian flow.
+    """
     t = sympy.Symbol("t")
     alpha, sigma = (sympy.Function(name)(t) for name in ("alpha", "sigma"))
     x0, eps = sympy.symbols("x_0 eps")
@@ -64,8 +65,9 @@ def _integral(schedule, s, t, f):
 
 @equation("dpm_solver.exact")
 def exact():
-    """Along the exact Gaussian flow, on three schedules; and the derivative in lambda_t gives back the ODE:
-    sympy."""
+    """Along the exact Gaussian flow, on three schedules; and the derivative in lambda_t gives
+    back the ODE: sympy.
+    """
     for schedule in SCHEDULES:
         s, t = _ends(schedule)
         flow, model = GaussianFlow(schedule, std=0.5), Mixture.gaussian(1, 0.5).model(schedule)
@@ -144,7 +146,8 @@ def second():
 @equation("dpm_solver.third")
 def third():
     """The last line of DPM-Solver-3, and r_2 = 2/3 from phi_2 r_2 / 2 -> phi_3, by sympy; the measured
-    one-step slopes."""
+    one-step slopes.
+    """
     r2 = sympy.Symbol("r_2")
     assert sympy.solve(r2 / 2 * sympy.Rational(1, 2) - sympy.Rational(1, 6), r2) == [sympy.Rational(2, 3)]
     schedule = VP()
@@ -282,7 +285,8 @@ def family():
 @equation("dpm_solver.stability")
 def stability():
     """The factors of DDIM, DPM-Solver-2 and ++2S on the linear test problem: the formulas against one step,
-    and ++2S bounded by (1 - mu)^2."""
+    and ++2S bounded by (1 - mu)^2.
+    """
     schedule = EDM()
     for h in (0.5, 2.0, 6.0):
         times = [float(schedule.t_of_lam(0.0)), float(schedule.t_of_lam(h))]
@@ -346,7 +350,8 @@ def controller():
 @equation("dpm_solver.sde")
 def sde():
     """One stochastic step as printed for three levels; with x0 = 0 held, its variance is exact; tau = 1 is
-    DDIM with eta = 1."""
+    DDIM with eta = 1.
+    """
     schedule = VP()
     s, t = _ends(schedule)
     model, x, z = experiments.FIVE.model(schedule), *(initial_noise(9, 2, k, **DOUBLE) for k in (0, 1))

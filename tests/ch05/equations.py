@@ -63,7 +63,8 @@ def slope():
 @equation("distill.regression")
 def regression():
     """Least squares on polynomials of x: with independent data as targets the fit is the posterior mean, with
-    the flow map's answers the flow map's own projection, without any noise left."""
+    the flow map's answers the flow map's own projection, without any noise left.
+    """
     wide = Mixture([0.5, 0.5], [[-1.0], [1.0]], [0.5, 0.5])
     t, n = 1.0, 200_000
     x0 = wide.sample(n, seed=1)
@@ -99,8 +100,9 @@ def ddim_from_data():
 
 @equation("distill.two-step")
 def two_step():
-    """Solved by sympy from the step; and in numbers: one step with the target ends where two of the teacher
-    end."""
+    """Solved by sympy from the step; and in numbers: one step with the target ends where two
+    of the teacher end.
+    """
     a, s, b, r, x, y, hat = sympy.symbols("alpha_t sigma_t alpha_s sigma_s x y hat", positive=True)
     (result,) = sympy.solve(sympy.Eq(b * hat + r / s * (x - a * hat), y), hat)
     assert sympy.simplify(result - (y - r / s * x) / (b - r / s * a)) == 0
@@ -146,7 +148,8 @@ def self_consistency():
 @equation("distill.skip")
 def skip():
     """At the end the identity whatever F is; away from it EDM's coefficients, to first order in epsilon; the
-    model composes just these."""
+    model composes just these.
+    """
     sigma, end, d = sympy.symbols("sigma epsilon d", positive=True)
     c_skip = d**2 / ((sigma - end) ** 2 + d**2)
     c_out = d * (sigma - end) / sympy.sqrt(sigma**2 + d**2)
@@ -166,7 +169,8 @@ def skip():
 @equation("distill.loss")
 def loss():
     """Expected descent on the slopes of a Gaussian with the target held fixed settles at the recursion's;
-    with the target's gradient it settles elsewhere."""
+    with the target's gradient it settles elsewhere.
+    """
     for steps in (5, 20):
         _, end = experiments.sweeps_with_average(0.0, steps)
         assert math.isclose(end, experiments.one_step_std(steps), rel_tol=1e-6)
@@ -206,7 +210,8 @@ def pair():
 @equation("distill.recursion")
 def recursion():
     """The tabulated minimiser beats its neighbours in the drawn loss of each level, and is the Gaussian's
-    slope where the data are one Gaussian."""
+    slope where the data are one Gaussian.
+    """
     functions, s = experiments.minimiser(5), experiments.rising(5)
     n = 300_000
     x0, z = PEAKS.sample(n, seed=5)[:, 0].numpy(), initial_noise(n, 1, 6, **DOUBLE)[:, 0].numpy()
@@ -237,7 +242,8 @@ def variance():
 def gaussian():
     """The slope is the regression coefficient of x_n on x_{n+1}, and over the exact factor the cosine of the
     difference of angles, both by sympy; the deviation is the product of cosines to rounding, on any grid; and
-    equal angles lose least."""
+    equal angles lose least.
+    """
     d, t, u = sympy.symbols("d t u", positive=True)
     x0, z = sympy.symbols("x0 z")
     low, high = x0 + t * z, x0 + u * z
@@ -277,7 +283,8 @@ def huber():
 @equation("distill.multistep")
 def multistep():
     """The variance added is the missing one; with the flow map any number of steps keeps the distribution,
-    and a biased slope gives the variance of the recursion."""
+    and a biased slope gives the variance of the recursion.
+    """
     t, end = 3.0, SCHEDULE.end
     assert math.isclose(end**2 + (t**2 - end**2), t**2)
     perfect = FlowMap(GaussianFlow(SCHEDULE, std=0.5))
@@ -293,7 +300,8 @@ def multistep():
 @equation("distill.critic")
 def critic():
     """Pointwise the critic's loss p softplus(-D) + q softplus(D) is least at log(p / q); the core's loss is
-    that sum; and at q = p its value is 2 log 2."""
+    that sum; and at q = p its value is 2 log 2.
+    """
     p, q, D = sympy.symbols("p q D", positive=True)
     value = p * sympy.log(1 + sympy.exp(-D)) + q * sympy.log(1 + sympy.exp(D))
     assert sympy.simplify(sympy.diff(value, D).subs(D, sympy.log(p / q))) == 0
@@ -307,7 +315,8 @@ def critic():
 @equation("distill.reflow")
 def reflow_field():
     """The regression target in the core is z - x_0; the mean of it given x_t is the velocity of the exact
-    flow; and on pairs of the flow map it is the pairs' own line."""
+    flow; and on pairs of the flow map it is the pairs' own line.
+    """
     flow = Flow()
     x0, z, t = torch.tensor([[0.3]], **DOUBLE), torch.tensor([[-1.1]], **DOUBLE), 0.4
     v = target("edm", x0, z, torch.tensor(1 - t, **DOUBLE), torch.tensor(t, **DOUBLE), 1.0)

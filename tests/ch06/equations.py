@@ -97,8 +97,9 @@ def circle():
 
 @equation("amed.criterion")
 def criterion():
-    """v = a + b phi has its mean on every interval, and its path lies in a plane; with one more function,
-    neither."""
+    """v = a + b phi has its mean on every interval, and its path lies in a plane; with one
+    more function, neither.
+    """
     u = np.linspace(0, 1, 4001)
     rng = np.random.default_rng(0)
     a, b, c = rng.standard_normal((3, 5))
