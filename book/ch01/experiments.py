@@ -95,7 +95,7 @@ class Oracle(Model):
     verdict=True,
     finding="The composed steps and the closed form agree to rounding.",
 )
-def chain_and_jump():
+def chain_and_jump() -> dict:
     """1000 single steps composed, against the closed form, for the linear table."""
     schedule = Discrete.linear(1000)
     signal, noise = 1.0, 0.0
@@ -117,7 +117,7 @@ def chain_and_jump():
     finding="Bayes' rule on a grid gives the same density to 1e-12; the proof is checked symbolically "
     "besides.",
 )
-def posterior_by_grid():
+def posterior_by_grid() -> dict:
     """q(x_s | x_t, x_0) from Bayes' rule on a fine grid, against the formula: largest difference of
     the two densities.
     """
@@ -148,7 +148,7 @@ def posterior_by_grid():
     finding="Two authors use one symbol for the product and for its root. At T that is 4.0e-5 against "
     "0.0064: a factor of 157.",
 )
-def two_bars():
+def two_bars() -> dict:
     """What remains of x_0 at the end of the linear table, and what a reader gets who takes the square root
     twice or not at all.
     """
@@ -222,7 +222,7 @@ def best_gaussian_kl(t, s, schedule=None, mixture=None):
     finding="The chain is Markov at every step size, yet the error of a Gaussian step falls from 0.76 nats "
     "to 1e-11 as the step shrinks. What needs small steps is the Gaussian shape of p(x_s | x_t).",
 )
-def step_size_and_shape():
+def step_size_and_shape() -> dict:
     """The same KL for ever smaller steps down from t = 0.5.  The chain is Markov in every case."""
     return {f"KL, step of {h:g}": best_gaussian_kl(0.5, 0.5 - h) for h in (0.5, 0.25, 0.1, 0.01, 0.001)}
 
@@ -240,7 +240,7 @@ def step_size_and_shape():
     finding="N(0, 0.25), 1000 steps: 0.7258 nats with the optimal variances, the entropy itself; 0.7269 "
     "with beta, 1.2957 with beta-tilde.",
 )
-def bound_and_entropy():
+def bound_and_entropy() -> dict:
     """-ELBO of N(0, 0.25) over 1000 steps with three variances, against the entropy, nats."""
     mixture, schedule = Mixture.gaussian(1, 0.5), Discrete.linear(1000)
     times = steps_of(schedule)
@@ -275,7 +275,7 @@ def bound_by_steps(counts=(5, 10, 20, 50, 100, 200, 500, 1000)):
     "and constants of its own a listing of this kind gives 39,000 nats, and 8.0 instead of 0.00008 "
     "for the prior term.",
 )
-def listing_of_the_bound(dims=16):
+def listing_of_the_bound(dims=16) -> dict:
     """A bound as a widespread listing has it, and ours, for an oracle that knows the noise.
 
     The listing compares the model's mean with a *sample* of x_s instead of the posterior's mean, adds
@@ -346,7 +346,7 @@ def three_step_chain(T=3):
     finding="10 steps on N(0, 0.25): log p -0.7258, ELBO -0.7258, minus that sum -5.08. Neighbouring states "
     "must be drawn together: the bound has q(x_t | x_t+1, x_0).",
 )
-def longer_chain():
+def longer_chain() -> dict:
     """The same for 10 steps."""
     return three_step_chain(10)
 
@@ -376,7 +376,7 @@ def weights_of_steps(steps=1000):
     finding="The bound's weight, (SNR_s / SNR_t - 1) / 2, is largest where sigma_t^2 is smallest: rank "
     "correlation 0.20. For VP schedules sigma_t^2 is P2's weight.",
 )
-def sigma_squared_is_no_bound():
+def sigma_squared_is_no_bound() -> dict:
     """Rank correlation of sigma_t^2 with the bound's weight, and both at a few steps."""
     from scipy.stats import spearmanr
 
@@ -397,7 +397,7 @@ def sigma_squared_is_no_bound():
     finding="Its ratio to the bound's weight spreads over 5.7, 4.4 and 10.7 decades for gamma = 0, 1 "
     "and 2.",
 )
-def snr_powers_are_no_bound():
+def snr_powers_are_no_bound() -> dict:
     """Decades over which SNR^gamma / (1 + SNR), divided by the bound's weight, spreads: 0
     would be proportional.
     """
@@ -417,7 +417,7 @@ def snr_powers_are_no_bound():
     "given t and x_t. What L_simple changes is the weight, which in the bound differs by a factor of 120 "
     "between steps: over a random t that does make a noisy estimate (see BS22).",
 )
-def kl_is_closed_form():
+def kl_is_closed_form() -> dict:
     """A step's KL against weight times squared error, on random numbers; and how far the
     bound's weights range.
     """
@@ -444,7 +444,7 @@ def kl_is_closed_form():
     finding="N(0, 1) against N(0, 2): KL 0.0966; with the weight g^2 / 2 and the prior's term 0.0966; "
     "without the weight 0.0619, below the KL.",
 )
-def likelihood_weight():
+def likelihood_weight() -> dict:
     """KL of N(0, 1) from N(0, 2), and the integral over time of the squared score difference, with and
     without g^2 / 2.
     """
@@ -473,7 +473,7 @@ def likelihood_weight():
     verdict=True,
     finding="An integral over x_0 and the gradient of log p_t agree to 1e-15.",
 )
-def tweedie():
+def tweedie() -> dict:
     """-E[eps | x_t] / sigma by brute force (an integral over x_0) against the gradient of log p_t (autograd),
     on the two peaks.
     """
@@ -501,7 +501,7 @@ def tweedie():
     finding="At one x_t the score is 0.20; single draws give values such as -1.21 and 0.67. Only their "
     "mean is the score.",
 )
-def one_draw_is_not_the_score():
+def one_draw_is_not_the_score() -> dict:
     """The score of the two peaks at x_t = 0.1, t = 0.3, and the values of -eps / sigma that single draws of
     x_0 would give there.
     """
@@ -521,7 +521,7 @@ def one_draw_is_not_the_score():
     finding="The exact score of N(0, 0.25) has loss 0.117 at t = 0.3 and 1282 at t = 0.003: the constant of "
     "denoising score matching, which grows without limit. Multiplied by sigma^2 it stays below 1.",
 )
-def loss_at_the_exact_score():
+def loss_at_the_exact_score() -> dict:
     """Half the mean squared difference of the exact score of N(0, 0.25) and the target -eps / sigma:
     (1/sigma^2 - 1/P) / 2.
     """
@@ -541,7 +541,7 @@ def loss_at_the_exact_score():
     verdict=True,
     finding="0.517835 for three very different guesses.",
 )
-def denoising_is_score_matching():
+def denoising_is_score_matching() -> dict:
     """DSM - ESM for three wrong scores on the two peaks at t = 0.3, by quadrature: the same
     constant each time.
     """
@@ -606,7 +606,7 @@ def mean_when_started_from_noise(schedule, mean=1.0, std=0.5):
     "at T, and samples of N(1, 0.25) started from pure noise have mean 0.881 by the deterministic flow "
     "(0.986 by the ancestral chain, which forgets its start).",
 )
-def terminal_signal():
+def terminal_signal() -> dict:
     """What is left at T by each table, and the mean of the samples of N(1, 0.25), whose true value is 1."""
     result = {}
     for name, table in TABLES.items():
@@ -629,7 +629,7 @@ def terminal_signal():
     finding="It keeps signal in the middle: 0.49 of the power half-way against 0.08, and 6.5 % of the steps "
     "below 1 % against 32.7 %. At the very end its log-SNR falls 57 times faster.",
 )
-def where_cosine_helps():
+def where_cosine_helps() -> dict:
     """Share of steps at which less than 1 % of the signal's power is left, and how far lambda falls in the
     last 1 % of the steps.
     """
@@ -656,7 +656,7 @@ def where_cosine_helps():
     finding="The optimum is the root of the mean *squared* loss. Relative variances for N(0, 0.25): uniform "
     "104, root of the mean 5.7, root of the mean square 2.0.",
 )
-def relative_variances():
+def relative_variances() -> dict:
     """Relative variance of the estimate w_t |eps - eps_hat|^2 / (T p_t) of the bound, t drawn from p_t, for
     the exact model of N(0, 0.25): exact, since eps - eps_hat is Gaussian there and its fourth moment three
     times its squared second.
@@ -702,7 +702,7 @@ def variance_by_steps(counts=(10, 20, 50, 100, 200, 500, 1000)):
     "beta-tilde, 0.244 with beta, 0.25000 with the optimal one. Data of several narrow peaks do lose: p(x_s "
     "| x_t) is then no Gaussian.",
 )
-def few_steps():
+def few_steps() -> dict:
     """Exact output variances on N(0, 0.25) at 10 and at 1000 steps."""
     result = variance_by_steps((10, 1000))
     return {f"{name}, {n} steps": v for name, (ns, vs) in result.items() for n, v in zip(ns, vs, strict=True)}
@@ -717,7 +717,7 @@ def few_steps():
     finding="On N(0, 0.25) the start decides 0.001 % of the variance of the sample; the noise of the "
     "steps decides the rest.",
 )
-def what_the_start_decides(steps=1000):
+def what_the_start_decides(steps=1000) -> dict:
     """Share of the variance of x_0 that x_T decides, N(0, 0.25): exact.  DDPM forgets where it started, so it
     has no inverse.
     """
@@ -738,7 +738,7 @@ def what_the_start_decides(steps=1000):
     finding="A peak of standard deviation 0.0800 comes out as 0.0763 with beta-tilde and 0.0807 with "
     "beta.",
 )
-def thousand_steps_on_a_narrow_peak():
+def thousand_steps_on_a_narrow_peak() -> dict:
     """Standard deviation of what 1000 steps make of N(0, 0.08^2), one peak of the ring: exact."""
     schedule = Discrete.linear(1000)
     return {

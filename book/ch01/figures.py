@@ -37,7 +37,7 @@ def _kernel_panel(ax, x, exact, gaussian):
 
 
 @style()
-def one_step_or_many(t, x_t, kernels):
+def one_step_or_many(t, x_t, kernels) -> Picture:
     """p(x_s | x_t) for steps of several lengths down from time t: exact, and the best Gaussian.
 
     kernels: dict length of the step -> what `experiments.reverse_kernel` returns.
@@ -57,7 +57,7 @@ def one_step_or_many(t, x_t, kernels):
 
 
 @style()
-def step_explorer(t, s, x_t, x, before, after, kernel):
+def step_explorer(t, s, x_t, x, before, after, kernel) -> Picture:
     """One panel of `one_step_or_many`, of a step from t to s, beside the marginal densities at x: `before`
     it, at t, and `after` it, at s.
     """
@@ -85,7 +85,7 @@ def step_explorer(t, s, x_t, x, before, after, kernel):
 # --- the forward process and the posterior --------------------------------------------------------------
 
 
-def demolition(images, schedule, times, seed=0):
+def demolition(images, schedule, times, seed=0) -> Picture:
     """Images (n, 1, h, w), a row each, at several times: the same noise along a row."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
     columns = [array(d.diffuse(schedule, images, t, noise)) for t in times]
@@ -102,7 +102,7 @@ def demolition(images, schedule, times, seed=0):
 
 
 @style()
-def two_clues(schedule, t, s, x0, x_t):
+def two_clues(schedule, t, s, x0, x_t) -> Picture:
     """What x_0 says about x_s, what x_t says about it, and the product: the posterior q(x_s | x_t, x_0)."""
     ratio, beta = d.transition(schedule, s, t)
     c_0, c_t, tilde = d.posterior(schedule, t, s)
@@ -134,7 +134,7 @@ def two_clues(schedule, t, s, x0, x_t):
 
 
 @style()
-def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=40, seed=1):
+def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=40, seed=1) -> Picture:
     """At one x_t in the plane: the conditional scores -eps / sigma of several x_0 drawn from p(x_0 | x_t),
     and their mean, the score.
     """
@@ -182,7 +182,7 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
 
 
 @style()
-def schedules(tables, alt=None):
+def schedules(tables, alt=None) -> Picture:
     """alpha-bar and log-SNR of tables {name: Discrete} against t, with the line below which 1 % of the
     signal's power is left.
     """
@@ -208,7 +208,7 @@ def schedules(tables, alt=None):
 
 
 @style()
-def weights(t, curves):
+def weights(t, curves) -> Picture:
     """Weights of the squared noise error against t, each divided by its mean: only the shape
     of a weight matters.
     """
@@ -230,7 +230,7 @@ def weights(t, curves):
 
 
 @style()
-def training(losses, times, network, exact, data, samples, window=25):
+def training(losses, times, network, exact, data, samples, window=25) -> Picture:
     """Three panels: the loss while training, the trained loss against t beside the smallest possible, data
     and samples.
 
@@ -263,7 +263,7 @@ def training(losses, times, network, exact, data, samples, window=25):
 # --- digits ---------------------------------------------------------------------------------------------
 
 
-def predict_and_renoise(model, path, times, shown, row=0):
+def predict_and_renoise(model, path, times, shown, row=0) -> Picture:
     """Two rows of one sample's life: the state x_t, and the guess x0_hat that the network makes of it.
 
     path (steps + 1, n, 1, h, w) and its `times`; shown: indices into them.
@@ -281,7 +281,7 @@ def predict_and_renoise(model, path, times, shown, row=0):
     )
 
 
-def with_neighbours(samples, training, count=10):
+def with_neighbours(samples, training, count=10) -> Picture:
     """Samples, their nearest training images, and those images' own nearest neighbours; ratios above.
 
     Shows the `count` samples that come closest to copying: smallest nearest-neighbour ratio first.
@@ -310,7 +310,7 @@ def with_neighbours(samples, training, count=10):
 
 
 @style()
-def variances(curves, truth=0.25):
+def variances(curves, truth=0.25) -> Picture:
     """Exact output variance against the number of steps: {name: (steps, variances)}, and the truth as a line.
     """
     names = {

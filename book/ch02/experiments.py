@@ -92,7 +92,7 @@ def variances(counts=COUNTS):
     "the forward variance comes closer to the true .25 than DDIM does. On images with a trained network "
     "the order is another.",
 )
-def few_steps():
+def few_steps() -> dict:
     """Exact variances on N(0, 1/4) at 10, 20 and 50 steps."""
     result = variances((10, 20, 50))
     short = {"DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward", "DDIM": "DDIM"}
@@ -109,7 +109,7 @@ def few_steps():
     finding="A step costs one call either way, and both samplers can skip. What limits the step is the "
     "error made in it, not the noise added after it.",
 )
-def steps_not_noise():
+def steps_not_noise() -> dict:
     """Calls of the model and exact variance for 50 steps with and without noise."""
     times, model = grids.strided(LINEAR, 50), Mixture.gaussian(1, 0.5).model(LINEAR)
     x = initial_noise(4, 1, 0, **DOUBLE)
@@ -199,7 +199,7 @@ KS_1_PERCENT = round(float(stats.kstwobign.ppf(0.99)), 3)  # of the distribution
     "room for it. Note the name: the family is written backwards in time (an inference process); its forward "
     "kernel follows by Bayes, and the noise may not exceed sigma_s.",
 )
-def marginals_kept():
+def marginals_kept() -> dict:
     """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler
     at its last state.
     """
@@ -227,7 +227,7 @@ def marginals_kept():
     "without limit. For eta > 0 it is, up to a constant, the same objective with other weights, whose "
     "optimum a sufficiently flexible network shares.",
 )
-def weights_against_eta():
+def weights_against_eta() -> dict:
     """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the 1000-step
     table in the middle.
     """
@@ -258,7 +258,7 @@ def bound_weight(schedule, t, s, eta):
     finding="It is DDPM with the posterior variance, to machine precision; not DDPM with the forward "
     "variance, whose last steps add more noise and which over ten strided steps ends at twice the variance.",
 )
-def is_ddpm():
+def is_ddpm() -> dict:
     """Largest difference of the coefficients of DDIM at eta = 1 and of DDPM's posterior, over all steps of
     the table but the last.
     """
@@ -296,7 +296,7 @@ def is_ddpm():
     finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine steps "
     "that stop one short of clean data. The step to alpha-bar = 1 has to be added.",
 )
-def fifty_of_a_thousand():
+def fifty_of_a_thousand() -> dict:
     """np.linspace(0, 999, 50).astype(int), counted; and what its times do to N(0, 1/4) when
     used in falling order.
     """
@@ -333,7 +333,7 @@ def fifty_of_a_thousand():
     "shrinks everything to nothing; the ratio belongs to x_t, and on the predicted x0 it blows up. (As "
     "printed, the two together also take the root of a negative number, BP4.)",
 )
-def ascending():
+def ascending() -> dict:
     """Gain x_0 / x_T on N(0, 1/4), the last step going to clean data, of: the right loop; a grid walked
     upwards from x_T; the signal ratio put on the predicted x0.
     """
@@ -366,7 +366,7 @@ def ascending():
     finding="That is the member of the family with the largest noise, and it forgets x_t but for the "
     "predicted x0. With 1000 steps half of the variance is lost, however many steps are made.",
 )
-def fresh_noise():
+def fresh_noise() -> dict:
     """Output variance on N(0, 1/4) when the direction term is replaced by fresh noise sigma_s z: 1000 and 50
     steps, exactly.
     """
@@ -396,7 +396,7 @@ def fresh_noise():
     finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step must "
     "leave the variance at 1; divided, it multiplies it by thousands near the noise.",
 )
-def inverted_root():
+def inverted_root() -> dict:
     """Variance of x_n for data of variance 1 when x_0 is divided by alpha instead of multiplied, eps being
     right: exact.
     """
@@ -417,7 +417,7 @@ def inverted_root():
     finding="A noise vector has length near sqrt(d), and that length is needed: normalised, the noise "
     "all but disappears, the more so the larger d.",
 )
-def normalised_direction():
+def normalised_direction() -> dict:
     """Variance a coordinate after one DDIM step on unit Gaussian data when eps is divided by its norm, d =
     16, 256, 3072.
     """
@@ -449,7 +449,7 @@ def normalised_direction():
     finding="At eta = 0 it is, to the last bit. At any other eta it is not, unless the noise is fixed "
     "too, and then DDPM is reproducible as well.",
 )
-def determinism():
+def determinism() -> dict:
     """Largest difference of two runs from one x_T on the ring, 50 steps."""
     model, times = RING.model(VP()), grids.quadratic(VP(), 50)
     x = initial_noise(200, 2, 0, **DOUBLE)
@@ -475,7 +475,7 @@ def determinism():
     finding="One jump returns the posterior mean E[x_0 | x_T], which for pure noise is the mean of the "
     "data: every sample the same blur.",
 )
-def one_jump():
+def one_jump() -> dict:
     """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the
     data mean, and spread.
     """
@@ -548,7 +548,7 @@ def euler_in_t(model, x, times):
     finding="In the variable sigma/alpha it is, to rounding, on every schedule tried; in t it is another "
     "method.",
 )
-def which_euler():
+def which_euler() -> dict:
     """DDIM against both Euler methods, 10 steps, float64; relative to the size of x."""
     mixture, result = RING, {}
     for name, schedule in (("VP", VP()), ("cosine", VPCosine()), ("VE", VE())):
@@ -575,7 +575,7 @@ def which_euler():
     "steps where DDIM is not. Which constant is smaller depends on data, grid and schedule; the "
     "order is one for both.",
 )
-def better_euler():
+def better_euler() -> dict:
     """Error against the exact flow: DDIM and Euler in t, 10 steps; and the exact variance on N(0, 1) data."""
     schedule = VP()
     model, times = RING.model(schedule), grids.uniform(schedule, 10)
@@ -645,7 +645,7 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
     "wrong end of the step) comes back with an error that halves when the steps double; only solving each "
     "step by fixed-point iteration inverts it to rounding.",
 )
-def inversion():
+def inversion() -> dict:
     """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
     _, naive = round_trip(iterations=(0,))[0]
     result = {f"round trip, {n} steps": e for n, e in zip((10, 20, 50, 100, 400), naive)}
@@ -664,7 +664,7 @@ def inversion():
     finding="Half-way the straight line is shorter than noise ever is, by a factor near 1/sqrt(2); the "
     "great circle stays on the shell where the model was trained.",
 )
-def shell():
+def shell() -> dict:
     """Norm over sqrt(d) half-way between two noises, d = 3072; and interpolation on one Gaussian."""
     x, y = initial_noise(200, 3072, 0, **DOUBLE), initial_noise(200, 3072, 1, **DOUBLE)
     size = math.sqrt(3072)
@@ -683,7 +683,7 @@ def shell():
     finding="For one Gaussian the map is affine, so mixing latents and mixing results are the same thing "
     "to rounding. The experiment needs data with several modes.",
 )
-def vacuous():
+def vacuous() -> dict:
     """decode(lerp) - lerp(decode): on one Gaussian in the plane, and on the ring."""
     schedule = VP()
     times = grids.uniform_lambda(schedule, 50)
@@ -706,7 +706,7 @@ def vacuous():
     finding="It compares two moments. A single Gaussian blob with the ring's mean and covariance passes "
     "as the ring; the sliced Wasserstein distance is not fooled.",
 )
-def blind_distance(n=20000):
+def blind_distance(n=20000) -> dict:
     """Fréchet and sliced Wasserstein distances, n points: one Gaussian with the ring's mean and covariance,
     and a second sample of the ring.
     """
@@ -750,7 +750,7 @@ def _ellipse(angle, length, width):
     "optimal assignment changes pairs. The cost is near the optimum, though: say near-optimal cost, not "
     "optimal, not straight. On one isotropic Gaussian the map is optimal.",
 )
-def transport(n=400):
+def transport(n=400) -> dict:
     """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change, its
     gain in cost, the largest asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes
     and for one Gaussian.
@@ -795,7 +795,7 @@ CHI2_5_PERCENT = float(stats.chi2.ppf(0.95, len(RARE) - 1))
     "included. What few steps distort is a matter of their error, and on this ring they make the rare mode "
     "too frequent, not too rare.",
 )
-def rare_mode(n=20000):
+def rare_mode(n=20000) -> dict:
     """Share of samples in each of eight unequal modes; Pearson's chi-square against the true weights, which
     exceeds `CHI2_5_PERCENT` once in twenty times.
     """
@@ -845,7 +845,7 @@ def grid_errors(counts=(5, 10, 20, 40, 80), n=400):
     verdict=True,
     finding="At 20 steps on the ring all three beat equal steps in t, the quadratic grid by most.",
 )
-def grids_at_twenty():
+def grids_at_twenty() -> dict:
     """Error of DDIM on the ring with 20 steps, for each grid."""
     return {name: errors[0] for name, (_, errors) in grid_errors((20,)).items()}
 
@@ -872,7 +872,7 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
     finding="It beats equal steps in t and in lambda at the same number of calls, and loses to the quadratic "
     "grid, which happens to suit this problem. What it buys is that nobody has to know which grid suits.",
 )
-def adaptive_against_fixed():
+def adaptive_against_fixed() -> dict:
     """Error of the adaptive run with tol = .01, and of fixed grids interpolated to the same number of calls
     on log axes.
     """
@@ -1010,7 +1010,7 @@ def knee(rows, metric, slack=0.15):
     "the Fréchet distance DDPM with the forward variance loses most, the reverse of what the exact "
     "Gaussian says of it.",
 )
-def fewer_steps_on_digits():
+def fewer_steps_on_digits() -> dict:
     """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `SEEDS`."""
     result = speed_and_quality(counts=(10, 20, 100))
     short = {"DDIM": "DDIM", "DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward"}
@@ -1029,7 +1029,7 @@ def fewer_steps_on_digits():
     verdict=True,
     finding="Analytic-DPM's variance gives a Gaussian its exact variance at any number of steps.",
 )
-def optimal_variance():
+def optimal_variance() -> dict:
     """Exact variances on N(0, 1/4) at 10 and 1000 steps, the optimal reverse variance included."""
     result = variances((10, 1000))
     return {f"{name}, {n} steps": v for name, row in result.items() for n, v in zip((10, 1000), row)}

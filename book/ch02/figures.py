@@ -25,7 +25,7 @@ from toolkit.ddim import ddim, ddim_adaptive, ddim_invert, ddim_sigma, edit, ler
 RING = Mixture.ring(8)
 
 
-def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
+def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8) -> Picture:
     """Paths on the ring from one x_T, `copies` times with different noise, for several eta."""
     schedule = VP()
     start = initial_noise(1, 2, seed, dtype=torch.float64).expand(copies, 2).clone()
@@ -49,7 +49,7 @@ def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
 
 
 @style()
-def marginal_test(series, critical, title=""):
+def marginal_test(series, critical, title="") -> Picture:
     """sqrt(n) times the Kolmogorov-Smirnov distance at each level, with the critical value; series: dict
     label -> (lambda, distances).
     """
@@ -84,7 +84,7 @@ def marginal_test(series, critical, title=""):
 
 
 @style()
-def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
+def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)) -> Picture:
     """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each eta.
     """
     times = grids.strided(schedule, steps).numpy()
@@ -111,7 +111,7 @@ def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
 
 
 @style()
-def explorer(eta, steps, seed=8):
+def explorer(eta, steps, seed=8) -> Picture:
     """For the widget: on the ring, 12 paths from one x_T at the left, 400 samples at the right, for eta and a
     number of steps.
     """
@@ -148,7 +148,7 @@ def explorer(eta, steps, seed=8):
     )
 
 
-def interpolation(model, first, second, times, weights=7):
+def interpolation(model, first, second, times, weights=7) -> Picture:
     """Between two digits (1, 8, 8) each: straight in pixels; and encoded by exact inversion, mixed by lerp
     and by slerp, decoded.
     """
@@ -173,7 +173,7 @@ def interpolation(model, first, second, times, weights=7):
 
 
 @style()
-def speed_and_quality(measured, floors, n):
+def speed_and_quality(measured, floors, n) -> Picture:
     """Two distances against calls on log axes, a curve for each sampler, with the floor of n real images."""
     fig, axes = new_figure(1, 2, height=3.3)
     told = []
@@ -197,7 +197,7 @@ def speed_and_quality(measured, floors, n):
 
 
 @style()
-def adaptive(curves, chosen):
+def adaptive(curves, chosen) -> Picture:
     """Left: error against calls, dict label -> (calls, errors).  Right: the steps chosen, dict label ->
     (lambda, step in lambda).
     """
@@ -242,7 +242,7 @@ def adaptive_steps(tol=0.01, n=400):
     return steps_taken(schedule, run.times)
 
 
-def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9)):
+def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9)) -> Picture:
     """One digit (1, 8, 8) of class `label`, encoded up to several times and decoded with another label.
 
     Rows: decoded with its own label (a round trip), and with `target`.
@@ -268,7 +268,7 @@ def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8,
     )
 
 
-def bent_paths(mixture, paths=14, steps=200):
+def bent_paths(mixture, paths=14, steps=200) -> Picture:
     """DDIM paths from shared starting points, on `mixture` and on one Gaussian."""
     schedule, start = VP(), initial_noise(paths, 2, 0, dtype=torch.float64)
     drawn = {

@@ -94,7 +94,7 @@ def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
     finding="The products alpha-bar come within 0.0008 of exp(-int beta) at T = 1000, and the gap falls "
     "as 1 / T.",
 )
-def chain_limit():
+def chain_limit() -> dict:
     """The gap at three T, and the order at which it closes."""
     counts, gaps = chain_gaps((100, 1000, 10000))
     return {f"gap at T = {n}": g for n, g in zip(counts, gaps)} | {"order": slope(counts, gaps)}
@@ -120,7 +120,7 @@ class UnsquaredVE(VE):
     "100. The samples keep little more than half of their variance. (torch.log of the plain number r, as "
     "listed, is a TypeError: math.log takes it.)",
 )
-def ve_square(steps=1000):
+def ve_square(steps=1000) -> dict:
     """Exact variances on N(0, 1/4) with VE's g and with the unsquared one, and what g^2 adds up to."""
     result = {}
     rate = 2 * math.log(5000)
@@ -159,7 +159,7 @@ def narrow_start_ode(model, x, times):
     finding="x_1 has standard deviation 50. The reverse SDE forgets a narrow start on this data, its "
     "noise rebuilds the spread; the ODE carries it to the end, where the variance is 1e-4.",
 )
-def ve_prior(steps=500):
+def ve_prior(steps=500) -> dict:
     """Exact final variance on N(0, 1/4) when VE starts from N(0, 1), and its forward standard deviation."""
     schedule = VE()
     times = grids.uniform(schedule, steps)
@@ -180,7 +180,7 @@ def ve_prior(steps=500):
     finding="Not in single precision, by 33 orders of magnitude. In half precision the square of 380 "
     "does.",
 )
-def ve_range():
+def ve_range() -> dict:
     """The largest numbers of VE against the largest of the number formats."""
     return {
         "sigma_max^2 at 380": 380.0**2,
@@ -197,7 +197,7 @@ def ve_range():
     verdict=False,
     finding="Only for data of unit variance. Data of variance 1/4 go from 0.25 to 1.",
 )
-def variance_preserved():
+def variance_preserved() -> dict:
     """Var x_t of VP for data of variance 1/4 and 1."""
     return {
         f"data {std**2:g}, t = {t:g}": true_variance(VP(), t, std)
@@ -219,7 +219,7 @@ def variance_preserved():
     finding="Exact variances at levels 0, 0.5, 1 and 2 agree with the truth to 4e-4 at 400 steps, and to "
     "discretisation beyond.",
 )
-def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400):
+def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
     """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
@@ -285,7 +285,7 @@ def removed_curves(steps=500):
     finding="With g = 0 only dx = f x dt is left, run backwards: the variance explodes to 2e4. The ODE "
     "is the limit of level to 0, where g stays in the drift.",
 )
-def removed(steps=500):
+def removed(steps=500) -> dict:
     """Exact final variances on N(0, 1/4) of `DRIFTS`."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
@@ -337,7 +337,7 @@ def wrong_sign(model, x, times):
     "leave any bound. On the way back dt is negative: with dt > 0 the flow runs the wrong way, to "
     "the variance 4.",
 )
-def sign_and_score(steps=1000):
+def sign_and_score(steps=1000) -> dict:
     """Exact final variances on N(0, 1/4) of two slips in one line."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
@@ -381,7 +381,7 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
     finding="The other way round: the error of the score is that of eps divided by sigma, and it is "
     "largest where the noise is low.",
 )
-def score_error_by_noise():
+def score_error_by_noise() -> dict:
     """Those errors at the least and at the most noise."""
     result = score_errors()
     return {
@@ -441,7 +441,7 @@ def rare_shares(counts=(5, 10, 20, 40, 80)):
     "direction: Euler in t makes the mode twice as frequent, DDIM half as frequent, with one and "
     "the same ODE.",
 )
-def rare_mode():
+def rare_mode() -> dict:
     """The rare mode of half a per cent: under the exact flow, and by three solvers at 10 and 40 steps."""
     schedule = VP()
     _, x = _tail()
@@ -462,7 +462,7 @@ def rare_mode():
     "noise decides; the flow keeps weights and spread. Its field changes with t and has a second "
     "part, f x.",
 )
-def steepest():
+def steepest() -> dict:
     """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
     exact flow, from the same N(0, 1).
     """
@@ -506,7 +506,7 @@ def _divergences(t):
     "mean square of the score's difference from -x, while the divergence to the data grows. Langevin "
     "dynamics is the one for the data's energy.",
 )
-def gradient_flow(t=0.3, h=1e-4):
+def gradient_flow(t=0.3, h=1e-4) -> dict:
     """d/dt KL(p_t | N(0, 1)) by differences against -beta / 2 times the relative Fisher information; KL to
     the data along the way.
     """
@@ -533,7 +533,7 @@ def gradient_flow(t=0.3, h=1e-4):
     "differ. What can be better is the variable and the grid that a solver uses, or a second "
     "training on pairs.",
 )
-def curves_and_coordinates():
+def curves_and_coordinates() -> dict:
     """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
     same lambda, under two schedules; largest difference between the curves in x / alpha.
     """
@@ -594,7 +594,7 @@ def exponential_midpoint(model, x, times):
     finding="It is the midpoint method in sigma / alpha with the geometric mean for the middle, to "
     "rounding. Heun's method is EDM's sampler.",
 )
-def equalities(steps=10):
+def equalities(steps=10) -> dict:
     """Largest differences between samplers on the ring, the same start, 10 steps uniform in lambda."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(100, 2, 0, **DOUBLE)
@@ -621,7 +621,7 @@ def equalities(steps=10):
     finding="Its coefficients are f = d log alpha / dt and g^2 / (2 sigma); to call them alpha and "
     "sigma, which name the levels, makes the velocity wrong by several times its size.",
 )
-def literal_velocity(t=0.5):
+def literal_velocity(t=0.5) -> dict:
     """dx/dt = alpha x + sigma eps, read literally, against f x + g^2 / (2 sigma) eps on N(0, 1/4)."""
     schedule = VP()
     x = initial_noise(500, 1, 0, **DOUBLE)
@@ -675,7 +675,7 @@ def order_of(errors):
     finding="On an exact model with broad modes, away from both ends of time, in every variable tried, "
     "within 0.1.",
 )
-def measured_orders():
+def measured_orders() -> dict:
     """The measured order of each of `SOLVERS`."""
     return {name: order_of(errors) for name, errors in orders().items()}
 
@@ -735,7 +735,7 @@ def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
     "zero. On geometric Brownian motion, where the noise is multiplied by the state, 1/2 is what "
     "comes out.",
 )
-def strong_orders():
+def strong_orders() -> dict:
     """Measured strong orders."""
     return {f"order, {name}": slope(*curve) for name, curve in strong_curves().items()}
 
@@ -749,7 +749,7 @@ def strong_orders():
     finding="It has weak order 1 and is three times worse than Euler–Maruyama. With the noise in the "
     "predictor too, and its deviation averaged over both ends, the order is 2.",
 )
-def weak_orders():
+def weak_orders() -> dict:
     """Measured weak orders, and the errors at 100 steps."""
     result = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
     return result | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
@@ -788,7 +788,7 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
     "steps in t its order is below 2 between 32 and 128 steps, and near 4 only beyond 1000; equal "
     "steps in lambda give back the 4.",
 )
-def thin_orders():
+def thin_orders() -> dict:
     """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest
     between 1024 and 2048.
     """
@@ -837,7 +837,7 @@ def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
     finding="Once the step's own error is below that of asking up to half a step too early or late, no "
     "order helps. Rounding leaves Euler as it was, and takes from RK4 all it had.",
 )
-def rounded_orders():
+def rounded_orders() -> dict:
     """Orders between 32 and 256 steps, and the errors at 256."""
     result = {}
     for name, (steps, errors) in rounded_curves().items():
@@ -893,7 +893,7 @@ def implicit_wins(result):
     "in t implicit Euler is ahead of explicit Euler; changing the variable gains a factor of fifty and "
     "more for each method.",
 )
-def stiff_or_not(std=0.005, calls=120):
+def stiff_or_not(std=0.005, calls=120) -> dict:
     """Largest stable steps; the largest |z| = step x rate on thin data in t, at the start and at the end of
     the steps; errors of explicit and implicit methods at equal calls, for equal steps in t and in sigma /
     alpha with equal steps in lambda.  The problem is linear, so one round of Newton's method is exact.
@@ -964,7 +964,7 @@ def adaptive_log(tol=1e-4, n=100):
     "accurate at as many calls, at 1e-5 the adaptive solver wins. What it always gives is an error that "
     "follows the tolerance, roughly, without knowing the grid.",
 )
-def adaptive_against_fixed():
+def adaptive_against_fixed() -> dict:
     """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log axes.
     """
     result = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
@@ -1014,7 +1014,7 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
     "the variance at 0.1 and diverges at 0.01. The SNR rule gives the same relative error at every "
     "width; it needs many dimensions, though, because in two the ratio of norms has a heavy tail.",
 )
-def langevin_stability():
+def langevin_stability() -> dict:
     """Stationary variance over the true one: one fixed step and the SNR rule, at three widths; in two
     dimensions the least and the most of eight seeds.
     """
@@ -1079,7 +1079,7 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
     finding="With an exact score under VP it does not: the calls are better spent on more steps, or on "
     "a second stage. Song et al. report their gain for trained networks and mostly for VE.",
 )
-def corrector_gain():
+def corrector_gain() -> dict:
     """Those spreads at 40 and 160 calls."""
     result = corrected()
     return {
@@ -1154,7 +1154,7 @@ def hutchinson_spread(probes=(1, 4, 16, 64), n=200):
     finding="All three, to the solver's error at 100 steps of RK4; the solver is invertible only up to "
     "that error.",
 )
-def three_properties():
+def three_properties() -> dict:
     """Invertible: the round trip of RK4; deterministic: two runs; marginals: the largest distance between the
     distribution function at four times and that of the samples.
     """
@@ -1249,7 +1249,7 @@ def _as_orders(winners):
     "two to twelve over order 1. Who wins with fewer belongs to solver and grid together: on the "
     "quadratic grid Euler at 8 calls and Heun at 16, on the uniform one RK4 at 8 and Euler at 32.",
 )
-def ring_winners():
+def ring_winners() -> dict:
     """Order of the best solver on the ring at each budget, on four grids, and how many times larger the error
     of the better method of order 1 is at 64 calls.
     """
@@ -1306,7 +1306,7 @@ def _digits_reference(n):
     finding="Measured against the network's own flow, order 1 (DDIM) wins at 8 calls on all four grids. "
     "RK4 leads from 32 calls on three of them; on the uniform grid order 1 stays ahead up to 64.",
 )
-def digits_winners():
+def digits_winners() -> dict:
     """Order of the best solver on digits at each budget, on four grids."""
     return _as_orders(_winners(digits_budget))
 
@@ -1379,7 +1379,7 @@ def flow_missed(n=50):
     "measure's. Samplers with noise come to the same distance, with a third of the spread between "
     "seeds.",
 )
-def accuracy_and_quality():
+def accuracy_and_quality() -> dict:
     """Those distances from the flow, and the recorded Frechet distances and their spread between seeds."""
     study, result = recorded("digits_samplers"), dict(flow_missed())
     rows = {row["budget"]: row for row in study["samplers"]["DDIM"]["rows"]}
@@ -1460,7 +1460,7 @@ def _fewest(distance, most):
     "which falls as h, where that of the end falls as h^2. For a total variation of 0.1 in 64 dimensions "
     "it asks for 115,000 steps where 454 do; in 256 for four times as many, where twice as many do.",
 )
-def bounds():
+def bounds() -> dict:
     """Orders of the two divergences, and the steps that a total variation of 0.1 takes, promised and real."""
     counts = (100, 200, 400, 800)
     result = {

@@ -33,7 +33,7 @@ def _whole_ticks(ax, values):
 
 
 @style()
-def forward_paths(mixture, paths=12, steps=400, seed=2):
+def forward_paths(mixture, paths=12, steps=400, seed=2) -> Picture:
     """Paths of the forward SDE from one-dimensional data, by `simulate`, under VP, sub-VP and a short VE,
     with the exact mean plus and minus two standard deviations.
     """
@@ -61,7 +61,7 @@ def forward_paths(mixture, paths=12, steps=400, seed=2):
 
 
 @style()
-def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000):
+def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000) -> Picture:
     """Above: paths of members of the reverse family from shared starts, against time.  Below: where n of them
     end, with the data's density.
     """
@@ -96,7 +96,7 @@ def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000):
 
 
 @style()
-def removed(curves):
+def removed(curves) -> Picture:
     """Variance along the way for several drifts, on a log axis; curves: dict label -> (t, variance)."""
     fig, ax = new_figure(height=3.1)
     told = []
@@ -111,7 +111,7 @@ def removed(curves):
 
 
 @style()
-def modes(shares, ends, weights):
+def modes(shares, ends, weights) -> Picture:
     """Left: probability of the rare mode against steps, dict solver -> (steps, per cent).  Right: share of
     the three modes, dict label -> three numbers; weights: the true per cents.
     """
@@ -159,7 +159,7 @@ FIELD_SOLVERS = {
 
 
 @style()
-def field(solver, steps, t):
+def field(solver, steps, t) -> Picture:
     """For the widget.  Left: the probability-flow field in the plane at time t, 14 particles that follow it
     by `solver`, and in grey the exact curves.  Right: 400 samples.  The grid is quadratic.
     """
@@ -206,7 +206,7 @@ def field(solver, steps, t):
 
 
 @style()
-def orders(curves):
+def orders(curves) -> Picture:
     """Error against steps and against calls on log axes; found: dict solver -> `ode_errors`.  The legend
     gives the order measured on the finer half.
     """
@@ -235,7 +235,7 @@ def orders(curves):
 
 
 @style()
-def stochastic_orders(weak, strong):
+def stochastic_orders(weak, strong) -> Picture:
     """Left: exact errors of the variance; right: strong errors; dict label -> (steps, errors), log-log, with
     the fitted order in the legend.
     """
@@ -254,7 +254,7 @@ def stochastic_orders(weak, strong):
 
 
 @style()
-def spoiled(thin, rounded):
+def spoiled(thin, rounded) -> Picture:
     """Left: RK4 on ever thinner data; right: solvers with the model's time exact and rounded; dict label ->
     (steps, errors), log-log.
     """
@@ -287,7 +287,7 @@ def _outside(step):
 
 
 @style()
-def stability(curves, step=1.5):
+def stability(curves, step=1.5) -> Picture:
     """Left: boundaries of the regions where |R(z)| <= 1.  Right: factor per step against the step in lambda,
     in the high noise over a point of data; curves: dict method -> (step, factors), "truth" among them.
     Markers are what the samplers do, lines are |R(-h)|.  step: one h, marked in both.
@@ -339,7 +339,7 @@ def stability(curves, step=1.5):
 
 
 @style()
-def adaptive(adaptively, fixed, log, schedule):
+def adaptive(adaptively, fixed, log, schedule) -> Picture:
     """Left: error against calls of rk45, (calls, errors), and of fixed grids, dict label -> (calls, errors).
     Right: its steps in t, log: list of (t, s, error, accepted).
     """
@@ -371,7 +371,7 @@ def adaptive(adaptively, fixed, log, schedule):
 
 
 @style()
-def langevin(stationary, simulated, corrected, truth):
+def langevin(stationary, simulated, corrected, truth) -> Picture:
     """Left: stationary variance over the true one against step / variance, formula (function) and simulation
     (steps, values).  Right: spread of samples at equal calls, dict sampler -> (calls, spreads).
     """
@@ -414,7 +414,7 @@ def langevin(stationary, simulated, corrected, truth):
 
 
 @style()
-def likelihood(errors, hutchinson):
+def likelihood(errors, hutchinson) -> Picture:
     """Left: mean error of log p against steps, dict label -> (steps, errors).  Right: spread of Hutchinson's
     estimate against probes.
     """
@@ -454,7 +454,7 @@ def likelihood(errors, hutchinson):
 
 
 @style()
-def budget(ring, digits, cap=3.0):
+def budget(ring, digits, cap=3.0) -> Picture:
     """Error against calls on log axes, the best solver at each budget ringed: on the ring and on digits; each
     a dict solver -> (calls, errors).  Errors above `cap` are left out.
     """
@@ -480,7 +480,7 @@ def budget(ring, digits, cap=3.0):
 
 
 @style()
-def quality(measured, floor, cap=3.0):
+def quality(measured, floor, cap=3.0) -> Picture:
     """Frechet distance of digits against calls and against seconds on log axes; found: dict sampler ->
     (calls, seconds, distances), those above `cap` left out; floor: (mean, spread) for real digits, a band.
     """
@@ -511,7 +511,7 @@ def quality(measured, floor, cap=3.0):
     )
 
 
-def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0):
+def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0) -> Picture:
     """One digit of each row's sampler at equal calls: Euler in t, DDIM, Heun, Euler-Maruyama, stochastic
     Heun; x (1, 1, 8, 8) is the start, the grid quadratic to t = 0.001.
     """

@@ -122,7 +122,7 @@ def order_of(errors, first=3, last=None, key="rmse"):
     finding="With eps frozen one step of any length is exact; Euler in t errs, and with the levels "
     "alpha and sigma read as the coefficients f and g^2 / 2 sigma it solves another equation.",
 )
-def frozen(t=0.8, s=0.3):
+def frozen(t=0.8, s=0.3) -> dict:
     """One step from t to s with eps held constant, against the exact result of that frozen equation, solved
     by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and the
     signs of its exponents reversed).
@@ -157,7 +157,7 @@ def frozen(t=0.8, s=0.3):
     "other way. As printed the error of one step falls only like h, so it does not converge; set "
     "right, like h^2.",
 )
-def summary_formula(counts=(50, 100, 200, 400)):
+def summary_formula(counts=(50, 100, 200, 400)) -> dict:
     """The summary's printed exponential step, e^(-beta h / 2) x + int e^(...) g score, and the right one with
     the score frozen: local error when the step is halved, on N(0, 1/4) from t = 0.5.
     """
@@ -225,7 +225,7 @@ GRIDS = {
     "constant is not: lambda errs by a quarter to a half less, but with 20 or 40 equal steps in t a "
     "polynomial in t is ahead.",
 )
-def expansion():
+def expansion() -> dict:
     """`lambda_or_t` as labels and numbers, and the slopes of its last doubling."""
     result = {
         f"{grid}, {steps} calls, line in {v}": e
@@ -315,7 +315,7 @@ def identities(steps=12, schedule=None):
     verdict=True,
     finding="To rounding, on every schedule tried.",
 )
-def first_is_ddim():
+def first_is_ddim() -> dict:
     """DPM-Solver-1 against DDIM on four schedules, ring, 12 steps: largest differences over the size of the
     state at the start.
     """
@@ -336,7 +336,7 @@ def first_is_ddim():
     "method in that variable. Only where time is sigma / alpha itself, as in EDM, is that the mean of "
     "the times; and r1 must be 1/2.",
 )
-def geometric_mean():
+def geometric_mean() -> dict:
     """The middle of DPM-Solver-2's step from t = 0.6 to 0.4, against the geometric mean, in t and in sigma /
     alpha; VP and VE.
     """
@@ -369,7 +369,7 @@ def _pair(loop, steps=12, **options):
     finding="It is a single-step method: three calls a step, no memory. Beginning again from a state in "
     "the middle changes nothing; with 2M, which is multistep, it does.",
 )
-def keeps_no_history():
+def keeps_no_history() -> dict:
     """DPM-Solver-3 and 2M: calls of a step, and how much the result changes if the run is stopped half-way
     and begun again from its state.
     """
@@ -423,7 +423,7 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
     finding="Slopes 2, 3 and 4. In DPM-Solver-3 only with r2 = 2/3: with 1/2 a step errs by h^3, and an "
     "order is lost.",
 )
-def local_orders():
+def local_orders() -> dict:
     """The slope of each one-step error."""
     sizes, result = one_step()
     return {name.replace("$", ""): -slope(sizes[1:], errors[1:]) for name, errors in result.items()}
@@ -441,7 +441,7 @@ def local_orders():
     finding="On an exact model, away from both ends of time, within 0.1; 3M and DEIS-3 reach 3 with a "
     "start of matching order, and UniPC-3 with its corrector 4.",
 )
-def measured_orders():
+def measured_orders() -> dict:
     """Slopes over 64 to 256 steps between sigma / alpha = 5 and 0.2 on eight broad modes, uniform in lambda;
     multistep methods with a start of matching order.
     """
@@ -468,7 +468,7 @@ def measured_orders():
     "by its two values of lambda only, so that on equal steps in lambda all schedules give one result; "
     "on equal steps in t the orders are 1, 2 and 3 on the cosine schedule and on VE.",
 )
-def other_schedules():
+def other_schedules() -> dict:
     """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and the
     largest difference of x / alpha between the two with 12 equal steps in lambda.
     """
@@ -572,7 +572,7 @@ def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
     finding="It needs the length of the last step too. Without it the order is 1 on a grid whose steps "
     "alternate; smooth grids hide the mistake.",
 )
-def orders_without_h():
+def orders_without_h() -> dict:
     """Slopes of `without_memory_of_h` over its finer half."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in without_memory_of_h().items()}
 
@@ -587,7 +587,7 @@ def orders_without_h():
     "large, belongs. With few calls the smaller extrapolation is the better one, up to six on five modes "
     "and up to 16 on digits, which is why nobody noticed.",
 )
-def factor_two():
+def factor_two() -> dict:
     """Slopes of 3M and of the libraries' form, and their errors at few and many calls, on five modes."""
     both = curves(("++3M", "3M, divided"))
     at = lambda name, nfe: both[name]["rmse"][BUDGETS.index(nfe)]
@@ -685,7 +685,7 @@ def whole_times(counts=(10, 20, 50, 100, 200, 500), n=64):
     finding="The rounding is an error of its own that does not shrink with the step. DDIM's error hides "
     "it for long; that of a high order runs into it and stops.",
 )
-def whole_orders():
+def whole_orders() -> dict:
     """Slopes of `whole_times` over the finer half."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in whole_times().items()}
 
@@ -716,7 +716,7 @@ def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
     finding="Where the order of the last step depends on the number of steps, the error jumps at the "
     "switch. With either rule kept there is no jump.",
 )
-def switch_jump():
+def switch_jump() -> dict:
     """Error at 9 and at 10 steps with the hidden switch; with either rule kept."""
     result = hidden_switch()
     return {
@@ -779,7 +779,7 @@ def grid_errors(nfe=20, n=64, problem="five"):
     finding="On EDM's range equal steps in sigma cost each solver a factor of ten to hundreds.",
 )
 @cache
-def nodes_matter():
+def nodes_matter() -> dict:
     """EDM's schedule from 80 to 0.002 on the ring, equal steps in sigma (rho = 1) and in sigma^(1/7)."""
     schedule, result = EDM(), {}
     model = RING.model(schedule)
@@ -821,7 +821,7 @@ def few_calls(budgets=FEW, n=64):
     "by a factor of two and a quarter; on the quadratic grid and on Karras' it loses. DPM-Solver-2 "
     "and Heun, which spend two calls a step on noise prediction, lose on equal steps in lambda too.",
 )
-def few_by_grid(calls=(4, 5, 6)):
+def few_by_grid(calls=(4, 5, 6)) -> dict:
     """Errors of DDIM, 2S and 2M on the ring with very few calls on each grid (2S makes two calls a step, so
     four where five are allowed).
     """
@@ -844,7 +844,7 @@ def few_by_grid(calls=(4, 5, 6)):
     "Data prediction, with the linear part of this very equation integrated exactly, has a twentieth of "
     "its error with the same calls, and less still of Heun's.",
 )
-def at_four():
+def at_four() -> dict:
     """Errors on the ring with four calls, and the calls at which DPM-2 first beats DDIM."""
     result = few_calls()
     four = {f"{name}, 4 calls": e[0] for name, (_, e) in result.items() if name != "DPM-3"}
@@ -861,7 +861,7 @@ def at_four():
     finding="The more steps, the more a second order gains: each doubling of the steps multiplies the ratio "
     "of the errors by 1.6 to 1.9.",
 )
-def ratios():
+def ratios() -> dict:
     """Error of DDIM over that of 2M on the ring, uniform in lambda."""
     result = few_calls()
     pair = zip(FEW, result["DDIM = DPM-1"][1], result["++2M"][1])
@@ -880,7 +880,7 @@ def ratios():
     finding="Single-step methods of order 2 to 4 do, RK4 in lambda by four powers of ten. Order 1 never "
     "leaves the stable range on Gaussian data.",
 )
-def blow_up():
+def blow_up() -> dict:
     """Errors on the ring where high orders fail: six calls of each, RK4 in lambda with four."""
     model, x, want = truth(64, "ring")
     error = lambda loop, steps, **o: rms(
@@ -896,8 +896,8 @@ def blow_up():
 
 
 class Linear:
-    """eps = mu x / sigma, a row for each mu: the linear test problem in EDM's schedule, where dx / dlambda =
-    -mu x.  Gaussian data have mu in (0, 1); guidance multiplies it.
+    """The linear test problem in EDM's schedule: eps = mu x / sigma, a row for each mu, so that dx / dlambda
+    is -mu x.  Gaussian data have mu in (0, 1); guidance multiplies it.
     """
 
     def __init__(self, mu):
@@ -975,7 +975,7 @@ def breaking_step(name, top=5.0, points=400):
     finding="It is a matter of the prediction. On Gaussian data DDIM, 2S, 2M and 3M survive steps of any "
     "length tried in lambda; DPM-Solver-2 and -3, which extrapolate the noise, do not.",
 )
-def stable_steps():
+def stable_steps() -> dict:
     """For each solver the largest factor a step by which a mu in (0, 1) grows, steps of 0.1 to 5 in lambda;
     and where it exceeds 1, the shortest such step.
     """
@@ -1026,7 +1026,7 @@ GUIDED = {
     "not the same as accurate, though: DDIM, of order 1, beats 2M and UniPC-3 here.",
 )
 @cache
-def guided_ring(scale=6.0, calls=10, n=64):
+def guided_ring(scale=6.0, calls=10, n=64) -> dict:
     """Guidance 6 on the exact ring, ten calls of the solver: errors against the guided flow."""
     model = Guided(RING.model(VP()), torch.arange(n) % 8, scale)
     x = initial_noise(n, 2, 0, **DOUBLE)
@@ -1046,7 +1046,7 @@ def guided_ring(scale=6.0, calls=10, n=64):
     finding="The third is the multistep form, one call a step: without guidance it gains more than data "
     "prediction does.",
 )
-def two_improvements():
+def two_improvements() -> dict:
     """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with memory.
     """
     model, x, want = truth(64)
@@ -1116,7 +1116,7 @@ def one_prediction(t=0.5, scale=8.0, n=200):
     "one per cent is pinned and the picture keeps its shape, though not its contrast. On data not "
     "bounded by 1, such as latents, both destroy the scale.",
 )
-def thresholds():
+def thresholds() -> dict:
     """`one_prediction`; of a whole run, the share of pixels at the limit or beyond (the data's own for
     comparison) and the correlation with the unclipped result; and the standard deviation of Gaussian data of
     standard deviation 2 sampled with each rule.
@@ -1192,7 +1192,7 @@ def controllers(n=20):
     finding="p is the order of the lower member, whose error is what is measured: the estimate of "
     "DPM-Solver-12 falls like h^2, that of DPM-Solver-23 like h^3, so the exponents are 1/2 and 1/3.",
 )
-def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50):
+def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50) -> dict:
     """How the estimate of DPM-Solver-12 and -23, the distance of their two results, falls with the step, from
     an exact state at sigma / alpha = 1.
     """
@@ -1245,7 +1245,7 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
     finding="They beat grids that do not suit the problem, and not the one that does. What they buy is "
     "that nobody has to know which.",
 )
-def adaptive_against_fixed():
+def adaptive_against_fixed() -> dict:
     """The error of DPM-Solver-12 at its tolerance of 0.01, and of fixed grids at the same calls."""
     model, x, want = truth(64, "ring")
     schedule = VP()
@@ -1308,7 +1308,7 @@ def weak_curves(counts=(20, 40, 80, 160)):
     finding="SDE-DPM-Solver++1 is DDIM with eta = 1, which is DDPM's posterior step, to rounding. With "
     "memory the weak order is 2, for 3M too: what the noise inside a step does is left out.",
 )
-def weak_orders():
+def weak_orders() -> dict:
     """Measured weak orders; the difference between SDE-DPM-Solver++1 and DDIM with eta = 1 on one noise."""
     result = {name: slope(n[-2:], e[-2:]) for name, (n, e) in weak_curves().items()}
     return {f"weak order, {name}": p for name, p in result.items()} | {
@@ -1367,7 +1367,7 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVE
     "network's own flow is. DPM-Solver-2 and -3, which the name first meant, are far off with ten calls.",
 )
 @cache
-def ten_or_thousand(n=1797, seeds=(0, 1, 2)):
+def ten_or_thousand(n=1797, seeds=(0, 1, 2)) -> dict:
     """Fréchet distance of n digits, mean and standard deviation over the seeds: DDPM (posterior variance)
     with 1000 steps, recorded in the study of samplers with the same n and seeds; solvers with ten calls; and
     the network's own flow.
@@ -1475,7 +1475,7 @@ def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 
     "with an error that does not fall at all, and the root of the share slopes at 1/2. The median "
     "shows the order.",
 )
-def flipped():
+def flipped() -> dict:
     """Slopes of the measures for DDIM between the far modes, 5 to 200 calls."""
     rows = basins()["DDIM = DPM-1"]
     return {f"DDIM, slope of {key}": slope(rows["nfe"], rows[key]) for key in ("rmse", "median")} | {

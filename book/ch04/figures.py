@@ -29,7 +29,7 @@ def _ticks(ax, values, axis="x"):
 
 
 @style()
-def why_lambda(mixture, paths=4, shown=10):
+def why_lambda(mixture, paths=4, shown=10) -> Picture:
     """One coordinate of the predicted noise along exact paths, against t and against lambda, with dots at
     `shown` equal steps of each.
     """
@@ -63,7 +63,7 @@ def why_lambda(mixture, paths=4, shown=10):
 
 
 @style()
-def phi_errors(z, errors, k=3):
+def phi_errors(z, errors, k=3) -> Picture:
     """Relative error of phi_k against |z|, a curve for each way to compute it."""
     fig, ax = new_figure(height=3.1)
     told = []
@@ -81,7 +81,7 @@ def phi_errors(z, errors, k=3):
 
 
 @style()
-def one_step(sizes, curves):
+def one_step(sizes, curves) -> Picture:
     """One-step errors against h on log axes, the measured slopes in the legend."""
     fig, ax = new_figure(height=3.3)
     told = []
@@ -97,7 +97,7 @@ def one_step(sizes, curves):
 
 @style()
 def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 100, 1000),
-           top=3.0, first=3, height=4.2, below=-0.2):  # fmt: skip
+           top=3.0, first=3, height=4.2, below=-0.2) -> Picture:  # fmt: skip
     """Log-log error curves in panels that share their axes, slopes in each legend.
 
     groups: dict title -> dict label -> (calls, errors).  Slopes are fitted from the `first` budget on, above
@@ -125,7 +125,7 @@ def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 10
 
 
 @style()
-def basins(curves):
+def basins(curves) -> Picture:
     """Three panels for far modes: root mean square error, median error, share of samples at another mode."""
     fig, axes = new_figure(1, 3, height=3.4)
     told = []
@@ -151,7 +151,7 @@ def basins(curves):
 
 
 @style()
-def grid_choice(errors):
+def grid_choice(errors) -> Picture:
     """Errors by solver on four grids; errors: dict solver -> {grid -> error}."""
     fig, ax = new_figure(height=3.3)
     names = list(next(iter(errors.values())))
@@ -169,7 +169,7 @@ def grid_choice(errors):
 
 
 @style()
-def hidden(switch, whole):
+def hidden(switch, whole) -> Picture:
     """Left: error against steps with a hidden switch of order.  Right: whole time steps stop a high order."""
     fig, (left, right) = new_figure(1, 2, height=3.9)
     for i, (name, (counts, errors)) in enumerate(switch.items()):
@@ -197,7 +197,7 @@ def hidden(switch, whole):
 
 
 @style()
-def stability(sizes, limits):
+def stability(sizes, limits) -> Picture:
     """Left: edges of the classical regions, methods applied in t, as the step vanishes.  Right: the largest
     stable mu of the linear test problem against the step in lambda.
     """
@@ -246,7 +246,7 @@ def _largest_root(z, coefficients):
 
 
 @style()
-def guidance(curves):
+def guidance(curves) -> Picture:
     """Error against guidance scale, dict solver -> (scales, errors)."""
     fig, ax = new_figure(height=3.2)
     told = []
@@ -261,7 +261,7 @@ def guidance(curves):
 
 
 @style()
-def calls_and_error(curves, ticks=(24, 48, 96, 192, 384)):
+def calls_and_error(curves, ticks=(24, 48, 96, 192, 384)) -> Picture:
     """Error against calls on log axes, dict label -> (calls, errors)."""
     fig, ax = new_figure(height=3.2)
     told = []
@@ -280,7 +280,7 @@ def calls_and_error(curves, ticks=(24, 48, 96, 192, 384)):
 
 
 @style()
-def explorer(runs, solver, calls, grid, scale):
+def explorer(runs, solver, calls, grid, scale) -> Picture:
     """For the widget: ten digits by the exact flow of the guided network and by a solver, and the solver's
     error against its calls on each grid.
 

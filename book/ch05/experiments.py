@@ -128,7 +128,7 @@ def why_hard(n=2000):
     finding="It is the flow map: one call, and the deviation .855 of the data. One step of the teacher "
     "itself has .009: it answers with the mean.",
 )
-def one_step_answers():
+def one_step_answers() -> dict:
     """Mean and deviation of what three one-step models make of the same noise, and the data's own."""
     x, mixture = quantiles(), two_peaks()
     model = mixture.model(SCHEDULE)
@@ -175,7 +175,7 @@ def steepness_by_deviation(stds=None):
     finding="Smooth, yes, but between two modes its slope is one over the density there. For peaks at -1 "
     "and 1 it grows from 4 at deviation .5 to 7e8 at .15.",
 )
-def steepness_of_peaks():
+def steepness_of_peaks() -> dict:
     """The largest slope for ever narrower peaks, and that of the data as one Gaussian, for scale."""
     result = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
     return result | {"slope, one Gaussian of the same variance as the last": math.sqrt(1 + 0.15**2)}
@@ -233,7 +233,7 @@ def rounds(start=16, mixture=None):
     finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .350 instead "
     "of .419 on N(0, 1/4). Nothing is halved but the budget.",
 )
-def halving():
+def halving() -> dict:
     """Deviation on N(0, 1/4) of the students of both losses after each round, and their distance from the
     teacher of 16 steps; the literal loss has the teacher itself as its minimiser.
     """
@@ -256,7 +256,7 @@ def halving():
     finding="For a student that fits perfectly. Four rounds from 16 steps to 1 lose nothing on the two "
     "peaks; what remains is the teacher's own error. A network adds what it fails to fit, each round.",
 )
-def rounds_lose_nothing():
+def rounds_lose_nothing() -> dict:
     """On the two peaks: RMS distance of each round's perfect student from the teacher's 16 steps, and the
     teacher's own from the flow map.
     """
@@ -317,7 +317,7 @@ TRUE_STD = math.hypot(STD, SCHEDULE.end)
     finding="With noise shared at neighbouring levels the one-step deviation is .491 (data: .500). With "
     "noise drawn twice it is 3e-267: the student answers with the mean.",
 )
-def pairing():
+def pairing() -> dict:
     """One-step deviation with 160 levels: noise shared, drawn twice; and a constant function's loss."""
     x = SCHEDULE.start * initial_noise(64, 2, 0)
     f = lambda x, t: torch.full_like(x, 0.3)
@@ -339,7 +339,7 @@ def pairing():
     finding="Exactly, for outputs 0, 1 and 5 alike; at sigma 80 the network's output times sigma_data is "
     "all there is.",
 )
-def boundary_forbids_constants():
+def boundary_forbids_constants() -> dict:
     """f of a consistency model whose network returns 0, 1 and 5, at the end and at the start
     of the trajectory.
     """
@@ -375,7 +375,7 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
     finding="On N(0, 1/4), on three grids, and exactly a product of cosines (5.13): 1.8 % of the "
     "deviation at 160 levels of EDM's grid. No grid does better than .76 % there.",
 )
-def order_of_the_bias():
+def order_of_the_bias() -> dict:
     """Bias at 160 levels on three grids, its order in the number of levels; and by equation (5.13)."""
     result = {}
     for name, (counts, errors) in bias_by_levels().items():
@@ -490,7 +490,7 @@ def _answers(model, x):
     finding="Four times the levels take it from .152 to .095, a factor of 1.6. The boundary between the "
     "modes is where the error sits, and it only narrows. The mean is right at any number of levels.",
 )
-def minimisers_on_two_peaks(counts=(5, 20, 80, 320)):
+def minimisers_on_two_peaks(counts=(5, 20, 80, 320)) -> dict:
     """Mean, deviation and pointwise error of the minimiser's one-step samples, by the number of levels."""
     x = quantiles()
     want, result = flow_map(x), {}
@@ -613,7 +613,7 @@ def gradients(counts=COUNTS):
     finding="On N(0, 1/4) the deviation ends at .352 instead of .5, however many levels, and at another "
     "number for other weights. In distillation, whose loss is 0 at the flow map, it changes nothing.",
 )
-def stop_gradient():
+def stop_gradient() -> dict:
     """The deviations at 20, 80 and 320 levels, and where the gradient is let through; and the loss of the
     exact flow map in consistency distillation, which no gradient can lower.
     """
@@ -655,7 +655,7 @@ def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
     finding="The fixed point is the same with an average and without; only the way there is longer, ten "
     "times at decay .99. Song & Dhariwal 2024 train without it.",
 )
-def averages():
+def averages() -> dict:
     """Sweeps to settle and the deviation reached, for four decays of the target's average."""
     result = {"no average, in one pass of the recursion": one_step_std(20)}
     for decay in (0.0, 0.9, 0.95, 0.99):
@@ -687,7 +687,7 @@ def metrics(counts=(5, 10, 20, 40, 80)):
     "targets are skewed near a boundary: 30 % in the left peak become about 15 %. With a teacher the target "
     "is one point, and the metric is free.",
 )
-def robust_metric():
+def robust_metric() -> dict:
     """The shares of `metrics` at 80 levels, and the means."""
     x = quantiles()
     result = {"share of the left peak, data": 0.3, "mean, data": 0.26}
@@ -706,7 +706,7 @@ def robust_metric():
     finding="The network's own error is weighed by c_out^2 on top: 600 times less at sigma .02 than at 80. "
     "The weight 1/sigma^2 + 1/d^2 undoes just that.",
 )
-def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD):
+def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD) -> dict:
     """By how much two weightings of the error of x0 weigh the network's own error F, relative to the noisiest
     level: the weight times c_out^2.
     """
@@ -783,7 +783,7 @@ def refinement(counts=(10, 40)):
     "of consistency training (.19 to .11 with 40 levels), and harms one that is better from noise "
     "than from the middle.",
 )
-def one_two_four():
+def one_two_four() -> dict:
     """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
     levels, and a map that is exact from pure noise but errs by 0.1 sin(3 x) everywhere else.
     """
@@ -810,7 +810,7 @@ def one_two_four():
     finding="On one Gaussian the best second step leaves .466 at .466 (data: .5). What it repairs are "
     "samples that lie between the modes: on the two peaks it leaves .57 of the error.",
 )
-def refine_a_gaussian():
+def refine_a_gaussian() -> dict:
     """Deviation on N(0, 1/4) after one step of consistency training's minimiser with 40 levels, and after two
     with the best level in the middle; the lowest ratio of errors on the two peaks.
     """
@@ -832,7 +832,7 @@ def refine_a_gaussian():
     finding="The flow map and its mirror image give the same samples, to the last digit, and differ by 1.6 "
     "for the same noise. The distillation term says which noise belongs to which sample.",
 )
-def two_right_maps():
+def two_right_maps() -> dict:
     """The flow map and its mirror, both from the same noise: mean and deviation of what they give, and the
     distance between them.
     """
@@ -862,7 +862,7 @@ def lengths(path):
     finding="The lines are straight given both ends; the field averages over all lines through a point. "
     "On the ring its paths are 1.7 times as long as their chords in all, longer than VP's.",
 )
-def path_lengths(n=NOISE, steps=200):
+def path_lengths(n=NOISE, steps=200) -> dict:
     """Length over chord of the exact paths of the ring of eight, for three schedules."""
     ring, result = distilled.mixture("ring"), {}
     for name, schedule in (("rectified flow", Flow()), ("VP", VP()), ("VE", VE())):
@@ -893,7 +893,7 @@ def velocity_of_pairs(x, t, ends, first, last):
     finding="Before, one Euler step gives the mean, with an error as large as the data; after one "
     "round one step and ten alike end at the flow map, up to the interpolation between pairs.",
 )
-def straight_in_one_dimension(pairs=4000):
+def straight_in_one_dimension(pairs=4000) -> dict:
     """Euler's method along rectified flow on the two peaks, before and after one reflow: how far from the
     flow map one step and ten end.  After reflow the field is estimated from pairs of the flow map, and asked
     from noises between those of the pairs.
@@ -935,7 +935,7 @@ def straight_in_one_dimension(pairs=4000):
     "metric under 1 %; on the ring the networks leave 26 %, and 25 % with a last 80 levels: it is what "
     "they have not fitted.",
 )
-def haze_of_the_ring():
+def haze_of_the_ring() -> dict:
     """What lies between the modes, in %: of the minimiser of consistency training, on a cut through two modes
     of the ring, and of networks trained with few levels and with many, means of three seeds.
     """
@@ -1057,7 +1057,7 @@ def ring_clouds():
     verdict=False,
     finding="Teacher and student have the same 364,576 weights. What shrinks is the number of calls.",
 )
-def size_of_students():
+def size_of_students() -> dict:
     """Weights of the digits' teacher and of a student, and calls for one sample."""
     count = lambda model: sum(p.numel() for p in model.network.parameters())
     student = distilled.student("progressive")
@@ -1109,7 +1109,7 @@ def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
     finding="At scale 2, with half the calls, the student's digits are several times nearer to the guided "
     "teacher's than unguided ones; outside the trained range it drifts.",
 )
-def guided_student():
+def guided_student() -> dict:
     """At scale 2: calls, and RMS distance of the student's digits and of unguided ones from
     the guided teacher's.
     """
@@ -1429,7 +1429,7 @@ def recorded_options():
     finding="On the ring, three seeds: an error of .13 with the weight 1/sigma^2 + 1/d^2, .24 with a uniform "
     "one, .32 with a uniform one and pseudo-Huber.",
 )
-def options_of_the_loss():
+def options_of_the_loss() -> dict:
     """The rows of the recorded study that the claim on weights needs."""
     result = recorded_options()
     return {name: result[name] for name in result if name.startswith("CD")}
@@ -1447,7 +1447,7 @@ def options_of_the_loss():
     finding="On digits, by a fifth without labels and by half with; its digits are a little farther from the "
     "teacher's. A critic trades the one for the other.",
 )
-def critic_on_digits():
+def critic_on_digits() -> dict:
     """The recorded Fréchet distances of digits in one call by regression, and with a critic's term; and how
     far both are from the teacher's digits of the same noise.
     """
@@ -1472,7 +1472,7 @@ def critic_on_digits():
     "seeds differ, and 10 delays the training: no seed leaves the plateau at 29 %, where two of three do "
     "without a critic.",
 )
-def critic_weights():
+def critic_weights() -> dict:
     """Share of samples of the ring between the modes and RMS distance from the flow map, means of three
     seeds, by the weight of the critic's term.
     """
@@ -1493,7 +1493,7 @@ def critic_weights():
     finding="On digits without labels, one call of consistency training is as good as 64 DDIM steps of the "
     "teacher. In print CD had 3.55 on CIFAR-10 in 2023, against 4.67 of DDIM's 50 steps.",
 )
-def best_of_the_study():
+def best_of_the_study() -> dict:
     """Fréchet distance without labels from the recorded study (means of three seeds): the teacher's DDIM, and
     the consistency students in one call.
     """
@@ -1516,7 +1516,7 @@ def best_of_the_study():
     finding="Not before some 10^5 digits, training counted, against the teacher's cheapest setting of "
     "the same quality.",
 )
-def break_even():
+def break_even() -> dict:
     """Samples after which each one-step student has cost as little as the teacher's cheapest setting of its
     quality without labels, by equation (5.18), both in calls.
     """
@@ -1536,7 +1536,7 @@ def break_even():
     finding="A change below .01 of pixels in [-1, 1] in both; 6 bits are three to four times worse, and at 4 "
     "bits both are another model.",
 )
-def bits(n=300):
+def bits(n=300) -> dict:
     """RMS change of a one-step student's digits, and of the teacher's in 18 steps, when weights are rounded
     to 8, 6 and 4 bits.
     """
@@ -1564,7 +1564,7 @@ def bits(n=300):
     finding="Their digits lie no nearer to training digits than digits held out do: the median ratio is "
     "1.2 and 1.1, against 1.04. A mere count of near copies would miss a copy with noise of .2.",
 )
-def nearer_than_held_out():
+def nearer_than_held_out() -> dict:
     """Medians of `copies` of what is no training digit, and the weakest noise that hides a copy."""
     result = copies()
     shown = {f"median ratio, {name}": result[name][1] for name in ("digits held out", "regression", "CT")}

@@ -60,7 +60,7 @@ def starts(mixture, kappa, n, seed=0):
     finding="From n = 1 on. At n = 0 it gives a small number of either sign, 4e-4 for N = 18, and for a "
     "fractional rho not even a real one; the level 0 is appended by hand.",
 )
-def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0):
+def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0) -> dict:
     """The formula of EDM's grid, (low^(1/rho) + (n - 1) / (N - 1) (high^(1/rho) - low^(1/rho)))^rho, at n = 1
     and at n = 0, where the grid should have the level 0.
     """
@@ -81,7 +81,7 @@ def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0):
     finding="The last step, to level 0, must be Euler's, since the slope there is 0/0. N steps cost 2N - "
     "1 calls, odd without any analytic step. Only a count of calls is fair; here the model counts.",
 )
-def calls_of_heun(steps=4):
+def calls_of_heun(steps=4) -> dict:
     """Calls of EDM's Heun on a grid that ends at level 0, without an analytic step."""
     times = [*grids.karras(EDM(), steps - 1).tolist(), 0.0]
     x = 80 * initial_noise(4, 2, 0, **DOUBLE)
@@ -124,7 +124,7 @@ def guess_errors(counts=(4, 8, 16, 32, 64), n=32):
     finding="So the slopes measure, on an exact model, as the steps become small. Nothing is said about "
     "one large step: there Heun is the worst of the four with two calls or fewer.",
 )
-def guess_orders():
+def guess_orders() -> dict:
     """The orders that these errors show, over the last three counts."""
     return {name: slope((16, 32, 64), errors[-3:]) for name, errors in guess_errors().items()}
 
@@ -174,7 +174,7 @@ def line_step(nodes=80):
     verdict=False,
     finding="A slip of the pen: not too large. Halving the step halves the error.",
 )
-def euler_halves():
+def euler_halves() -> dict:
     """Error of Euler on each grid over the error with twice the steps."""
     errors = guess_errors()["Euler"]
     counts = (4, 8, 16, 32)
@@ -190,7 +190,7 @@ def euler_halves():
     finding="In the variables x / alpha and sigma / alpha it is, to the last digit. In t it is another "
     "method, and on VP far from it.",
 )
-def euler_and_ddim(steps=6):
+def euler_and_ddim(steps=6) -> dict:
     """Distance between DDIM and Euler's method in t and in sigma / alpha, on VP."""
     schedule = VP()
     model, times = TRIANGLE.model(schedule), grids.uniform(schedule, steps)
@@ -210,7 +210,7 @@ def euler_and_ddim(steps=6):
     verdict=True,
     finding="To the last digits, on EDM's schedule and on VP: r = 1/2, half-way in lambda.",
 )
-def geometric_is_dpm2(steps=5):
+def geometric_is_dpm2(steps=5) -> dict:
     """Distances between three ways to write one method, on EDM and on VP."""
     result = {}
     for schedule in (EDM(), VP()):
@@ -236,7 +236,7 @@ def geometric_is_dpm2(steps=5):
     finding="The residual is that of the search. The level differs from sample to sample; in the plane "
     "a residual of some per cent stays, whatever the level.",
 )
-def line_and_plane(n=32):
+def line_and_plane(n=32) -> dict:
     """What the best single level leaves of the mean direction, relative: in one dimension and in two."""
     r, left = best_time(LINE.model(WIDE), starts(LINE, STEP[0], n), *STEP)
     plane = best_time(TRIANGLE.model(WIDE), starts(TRIANGLE, STEP[0], n), *STEP)[1]
@@ -259,7 +259,7 @@ def line_and_plane(n=32):
     "curve that the *velocity* draws, a + b phi(t). Then the trajectory is planar and may bend; planar "
     "alone is not enough, as the quarter circle shows.",
 )
-def curves(nodes=2001):
+def curves(nodes=2001) -> dict:
     """Mean velocity on [0, 1] of the quarter circle and the parabola (t, t^2), and the least distance of it
     from a velocity that is taken on.
     """
@@ -284,7 +284,7 @@ def curves(nodes=2001):
     finding="Already one Gaussian breaks it: stretched, each axis has its own phi(t). The round one "
     "keeps it. The residual is small, which is what makes the idea useful, but it is not 0.",
 )
-def stretched_gaussian(n=32, stds=(1.0, 0.1)):
+def stretched_gaussian(n=32, stds=(1.0, 0.1)) -> dict:
     """The residual of the theorem on one Gaussian, round and stretched: their velocities are known."""
     result = {}
     for name, cov in (("round", (1.0, 1.0)), ("stretched", stds)):
@@ -344,7 +344,7 @@ def best_times(steps=4, n=64):
     finding="No single time is: what the best one leaves falls with the square of the step, as the "
     "midpoint's own residual does. The gain is in the constant, and it is large for large steps.",
 )
-def failure():
+def failure() -> dict:
     """How the residual of the best level falls with the step: its slope over the three smallest steps."""
     sizes = [1 - 1 / ratio for ratio in SIZES[:3]]
     left = residuals()
@@ -361,7 +361,7 @@ def failure():
     finding="Of both ends. From one and the same level r falls as the end moves away, in closed form. "
     "The authors' network is given both, and returns scales of direction and time as well.",
 )
-def both_ends():
+def both_ends() -> dict:
     """The exact share r of a step from level 5 on a Gaussian of deviation 1/2, for several ends."""
     result = {}
     for end in (2.0, 1.0, 0.2, 0.05):
@@ -446,7 +446,7 @@ def shapes():
     ".976. Two components are near the truth in both: nearly a plane, which the theorem needs but which "
     "is not enough for it.",
 )
-def pca():
+def pca() -> dict:
     """Unexplained shares in per cent, and the largest residual in data norms."""
     result = {}
     for name in ("VP coordinates", "EDM, from 80"):
@@ -497,7 +497,7 @@ def length_over_chord(path):
     finding="In EDM's coordinates they are. In VP alpha^2 + sigma^2 = 1 makes each an arc of an ellipse, "
     "for orthogonal ends of equal length a quarter circle. Straightness belongs to coordinates.",
 )
-def pseudo_paths():
+def pseudo_paths() -> dict:
     """Length over chord of alpha x_0 + sigma eps with both held fixed, eps at right angles to x_0 and as
     long, and of the digits' own paths.
     """
@@ -546,7 +546,7 @@ def learned(kind="features", seed=0, steps=None):
 
 
 class Exactly(Predictor):
-    """Says the given shares (n,), one a sample."""
+    """A predictor that says the given shares (n,), one a sample."""
 
     def __init__(self, shares):
         super().__init__()
@@ -633,7 +633,7 @@ def step_errors(**predictors):
     "the error of one time for all. But only if the features arrive: a layer norm in front of two "
     "of them leaves one bit, and nothing is gained.",
 )
-def what_is_learned():
+def what_is_learned() -> dict:
     """Errors of the one step: untrained, learned in three ways, and with the exact best r of each sample; and
     the correlation of learned and exact r.
     """
@@ -654,7 +654,7 @@ def what_is_learned():
     "where training starts. That is a low bar in few steps: see the controls.",
 )
 @cache
-def trained_twice(seed=0):
+def trained_twice(seed=0) -> dict:
     """RMSE to the flow's end after two steps on the triangle, untrained and trained, on fresh noise, for the
     solver and for the plugin on DDIM.
     """
@@ -702,7 +702,7 @@ def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
     "deviation make it better still. In VP x is close to eps, but the velocity is a small difference of "
     "two long vectors, and x is nowhere near it.",
 )
-def first_step():
+def first_step() -> dict:
     """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian
     where both are known.
     """
@@ -745,7 +745,7 @@ def analytic_runs(tops=(80.0, 40.0, 20.0, 10.0, 5.0, 2.0), steps=6, n=300):
     "without the two by three to nine times as much. From level 2, where a sample shows its digit, they "
     "move by .11. And .2 % of a direction is not little when the step is 40 units long.",
 )
-def afs_when():
+def afs_when() -> dict:
     """What the analytic step changes in the digits, from level 80 down to 2."""
     tops = (80, 40, 20, 10, 5, 2)
     result = analytic_runs()
@@ -799,7 +799,7 @@ def crossing(calls=FEW, n=200, seed=5):
     "prediction: they lead by ten calls and by fourteen. 2M and iPNDM pay one call a step and lead from "
     "six or four calls on. It is the price of a step and the constant that decide, not the order.",
 )
-def order_misleads():
+def order_misleads() -> dict:
     """RMSE at 4 and 6 calls, and the fewest calls from which on each second-order solver beats DDIM."""
     errors = crossing()
     result = {
@@ -867,7 +867,7 @@ def three_calls(n=8, seed=23):
     "against .25; by the flow it loses, .26 against .13. That is how the mistake is missed.",
 )
 @cache
-def biased(n=300):
+def biased(n=300) -> dict:
     """RMSE of AMED-Solver with three calls, trained by a teacher of 2 and of 4 substeps an interval: from its
     own teacher, and from the flow; that teacher's own error; and, as the control, untrained iPNDM with an
     analytic start and as many calls by the same rulers.
@@ -989,7 +989,7 @@ def leaders(key="frechet"):
     "does so only at three and four. Give all the analytic first step, which costs no training, and 1.4 "
     "remain; iPNDM with it is better at six and nine calls, the plugin up to five and at seven.",
 )
-def gains():
+def gains() -> dict:
     """How many times below in RMSE: the best learned method than the best untrained solver, the same with an
     analytic start for all, AMED-Solver than the best fixed time.
     """
@@ -1027,7 +1027,7 @@ def last_step(calls=6, n=200, seed=5):
     "distance is the better, its RMSE the worse. Squared error, which trains the predictor, prefers a "
     "cautious blur: trained, the plugin on iPNDM has the worse distance of itself untrained.",
 )
-def two_yardsticks():
+def two_yardsticks() -> dict:
     """Recorded, with three calls: the best method in RMSE and the one with the best Fréchet distance."""
     result = {}
     for name in ("AMED-Plugin, iPNDM", "AMED-Plugin, DPM-Solver++ 2M", "DPM-Solver++ 2M, analytic start"):
@@ -1045,7 +1045,7 @@ def two_yardsticks():
     finding="In RMSE, on digits, with as many calls: never. But against the same solver with an analytic "
     "first step and one more step for the same calls it can be, by up to 1.24, at even counts and at 9.",
 )
-def plugged():
+def plugged() -> dict:
     """The largest ratio, over 3 to 9 calls, of a plugin's RMSE to its base's with as many calls: plain, and
     with an analytic start.
     """
@@ -1068,7 +1068,7 @@ def plugged():
     "its old directions on: with gradients cut at each time the plugin on iPNDM has one and a half times "
     "the error and more from six calls on, and falls behind iPNDM itself.",
 )
-def greedy():
+def greedy() -> dict:
     """Recorded: RMSE of training each interval by itself over that of training the whole path."""
     table = study()
     return {
@@ -1110,7 +1110,7 @@ def digit_times(n=100):
     finding="On a mixture built for it they are worth a factor of twenty; on digits six per cent at the "
     "most, guided or not. There one time for each step does it, and 195 parameters learn that.",
 )
-def looking_pays():
+def looking_pays() -> dict:
     """Recorded: error without features over error with them, where only the time is learned; and the shares r
     that are said on the mixture built for it.  Then the same ratio for AMED-Solver in the table.
     """
@@ -1138,7 +1138,7 @@ def looking_pays():
     finding="Fifteen times fewer calls than the cheapest student of chapter 5, and a few thousand "
     "parameters at most. It buys less: three calls, not one.",
 )
-def cost(calls=3, iterations=250, batch=64, substeps=4):
+def cost(calls=3, iterations=250, batch=64, substeps=4) -> dict:
     """Calls of the network on one sample that training takes: AMED's, counted as in chapter 5 (three for each
     call that is differentiated), and those of chapter 5's students; parameters of g_phi.
     """

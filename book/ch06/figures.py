@@ -21,7 +21,7 @@ from book.problems import rms
 
 
 @style()
-def guesses(step):
+def guesses(step) -> Picture:
     """One step of a one-dimensional flow. Left: the trajectory, the chord, and where four methods end.
     Right: its slope over the level, the mean, and what each method takes for the mean.
 
@@ -59,7 +59,7 @@ def guesses(step):
 
 
 @style()
-def vector_theorem():
+def vector_theorem() -> Picture:
     """Velocities of a quarter circle and of a parabola as curves, each with its mean."""
     t = np.linspace(0, 1, 200)
     fig, axes = new_figure(1, 2, height=3.5)
@@ -95,7 +95,7 @@ def vector_theorem():
 
 
 @style()
-def components(shapes):
+def components(shapes) -> Picture:
     """Left: share of the variance that 1, 2, 3 components leave. Right: how far the path strays from them.
 
     shapes: dict view -> (three shares, three distances), of `experiments.shapes`.
@@ -121,7 +121,7 @@ def components(shapes):
 
 
 @style()
-def best_times(kappas, shares):
+def best_times(kappas, shares) -> Picture:
     """The exact best share r of each step of a grid on the triangle: median and middle 80 %.
 
     kappas: the levels, (steps + 1,); shares: dict label -> (steps, n), of n samples.
@@ -148,7 +148,7 @@ def best_times(kappas, shares):
     )
 
 
-def failure(ratios, residuals):
+def failure(ratios, residuals) -> Picture:
     """The residual of the best level, and of two solvers' choices, over the size of the step.
 
     ratios: of the step's two levels; residuals: dict label -> list as long.
@@ -173,7 +173,7 @@ def failure(ratios, residuals):
 
 
 @style()
-def learned_and_best(best, learned):
+def learned_and_best(best, learned) -> Picture:
     """What three predictors say against the exact best r of each sample: (n,), and dict title -> (n,)."""
     fig, axes = new_figure(1, 3, height=3.0, sharey=True)
     told = []
@@ -190,7 +190,7 @@ def learned_and_best(best, learned):
     )
 
 
-def stand_ins(tops, errors):
+def stand_ins(tops, errors) -> Picture:
     """Relative error of what may stand in for the first direction, against the level of the start: dict label
     -> list, one for each of tops.
     """
@@ -208,7 +208,7 @@ def stand_ins(tops, errors):
     return picture
 
 
-def crossing(calls, errors):
+def crossing(calls, errors) -> Picture:
     """RMSE on digits against calls, for solvers of one and of two calls a step: dict solver -> list, one for
     each of calls.
     """
@@ -239,7 +239,7 @@ SHOWN = (
 
 
 @style()
-def table_two(rmse, frechet):
+def table_two(rmse, frechet) -> Picture:
     """The recorded study: RMSE and Fréchet distance against calls, each method -> {calls: value}."""
     fig, axes = new_figure(1, 2, height=4.2)
     told = [f"{name} {number(rmse[name][3])}" for name in SHOWN]
@@ -264,14 +264,14 @@ def table_two(rmse, frechet):
     )
 
 
-def controls(errors):
+def controls(errors) -> Picture:
     """What each part of AMED's gain is due to, as bars: dict label -> RMSE."""
     picture = bars(errors, "RMSE to the flow's end", fmt="{:.3f}")
     picture.axes[0].tick_params(axis="x", labelsize=8.5)
     return picture
 
 
-def three_calls(rows):
+def three_calls(rows) -> Picture:
     """Digits by three calls of several methods from the same noise, in [-1, 1]: dict label -> (n, 1, 8, 8),
     the end of the flow first.
     """
@@ -295,7 +295,7 @@ def _clusters(ax, mixture):
 
 
 @style()
-def one_step(step):
+def one_step(step) -> Picture:
     """For the widget: one step of one trajectory, the intermediate time at share r, and the error it leaves.
 
     Left: the exact path, Euler's line to the chosen level, and the step with the direction found there.
