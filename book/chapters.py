@@ -1,11 +1,10 @@
 """Building the book: run every chapter and write it in one normal form, so that two runs give equal bytes.
 
 ``toolkit book`` executes the chapters in place; ``toolkit book --check`` executes them in memory and
-compares. The normal
-form keeps cell ids and drops what differs from run to run: timings, execution metadata, widget state, the
-chunking of streams. What would differ from machine to machine, or reach the reader as noise, is refused with
-a sentence: output on stderr (a warning in a chapter is a failure), memory addresses, widgets without a static
-twin, pictures without alt text.
+compares. The normal form keeps cell ids and drops what differs from run to run: timings, execution metadata,
+widget state, the chunking of streams. What would differ from machine to machine, or reach the reader as
+noise, is refused with a sentence: output on stderr (a warning in a chapter is a failure), memory addresses,
+widgets without a static twin, pictures without alt text.
 """
 
 import copy
@@ -47,63 +46,63 @@ TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
 class BookError(ValueError):
-    """What is wrong with a chapter, in one sentence a problem. Raised with all that were found."""
+    """The problems of a chapter, a sentence each; raised with all that there are."""
 
     def __init__(self, path, problems):
         self.path, self.problems = Path(path), list(problems)
         super().__init__("\n".join(f"{self.path.name}: {problem}" for problem in self.problems))
 
 
-# ---- reading and judging the source ------------------------------------------------------------------------
+# --- reading and judging the source ---------------------------------------------------------------------
 
 
-def read(path):
+def read(path) -> nbformat.NotebookNode:
     """The notebook at ``path`` (nbformat 4.5). Raises BookError with one sentence when it is not one."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BookError(path, [f"cannot be read as a text file ({error})."]) from None
+        raise BookError(path, [f"cannot be read as a text file ({error})"]) from None
     try:
         notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
     except Exception:
-        raise BookError(path, ["is not a notebook: its content is not the JSON of an .ipynb file."]) from None
+        raise BookError(path, ["is not a notebook: its content is not the JSON of an .ipynb file"]) from None
     if notebook.nbformat != 4:
         raise BookError(
-            path, [f"has notebook format {notebook.nbformat}; open it in JupyterLab and save it as format 4."]
+            path, [f"has notebook format {notebook.nbformat}; open it in JupyterLab and save it as format 4"]
         )
     return notebook
 
 
-def sources(notebook):
+def sources(notebook) -> list[tuple]:
     """``(number, cell)`` of each cell, counted from 1 as a reader does."""
     return list(enumerate(notebook.cells, start=1))
 
 
-def lint(notebook):
+def lint(notebook) -> list[str]:
     """Problems of the source, a sentence each: long cells, empty cells, numbered equations without marker."""
     problems = []
     for number, cell in sources(notebook):
         lines = cell.source.count("\n") + 1
         if cell.cell_type == "code" and lines > LONGEST_CELL:
-            problems.append(f"cell {number} ({cell.id}) has {lines} lines; {LONGEST_CELL} are allowed.")
+            problems.append(f"cell {number} ({cell.id}) has {lines} lines; {LONGEST_CELL} are allowed")
         if cell.cell_type == "code" and not cell.source.strip():
-            problems.append(f"cell {number} ({cell.id}) is empty.")
+            problems.append(f"cell {number} ({cell.id}) is empty")
         if cell.cell_type == "markdown":
             tags, markers = TAG.findall(cell.source), MARKER.findall(cell.source)
             if len(tags) != len(markers):
                 problems.append(
                     f"cell {number} ({cell.id}) has {len(tags)} equations with \\tag and {len(markers)} "
-                    "markers <!-- eq:module.name -->: each equation needs one before it."
+                    "markers <!-- eq:module.name -->: each equation needs one before it"
                 )
             for image in re.findall(r"!\[([^\]]*)\]\(", cell.source):
                 if _filler(image):
                     problems.append(
-                        f"cell {number} ({cell.id}) has an image whose alt text says nothing: {image!r}."
+                        f"cell {number} ({cell.id}) has an image whose alt text says nothing: {image!r}"
                     )
     return problems
 
 
-def words(notebook):
+def words(notebook) -> int:
     """Words of prose in the Markdown cells: without formulas, code, tables, comments and addresses."""
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for skipped in (r"```.*?```", r"\$\$.*?\$\$", r"<!--.*?-->", r"<[^>]*>", r"\]\([^)]*\)", r"(?m)^\|.*$"):
@@ -118,10 +117,10 @@ def _filler(alt):
     return is_filler(alt)
 
 
-# ---- running -----------------------------------------------------------------------------------------------
+# --- running --------------------------------------------------------------------------------------------
 
 
-def execute(path, notebook=None):
+def execute(path, notebook=None) -> tuple:
     """Run a notebook in its own folder with a fresh kernel: ``(executed copy, seconds)``.
 
     Raises BookError naming the first cell that fails, with its error.
@@ -150,17 +149,17 @@ def execute(path, notebook=None):
         try:
             client.execute(env={**os.environ, **ENVIRONMENT, "IPYTHONDIR": folder})
         except CellTimeoutError:
-            raise BookError(path, [f"a cell ran for more than {TIMEOUT} s."]) from None
+            raise BookError(path, [f"a cell ran for more than {TIMEOUT} s"]) from None
         except DeadKernelError:
-            raise BookError(path, ["the kernel died while a cell ran."]) from None
+            raise BookError(path, ["the kernel died while a cell ran"]) from None
         seconds = time.perf_counter() - start
     return notebook, seconds
 
 
-# ---- the normal form ---------------------------------------------------------------------------------------
+# --- the normal form ------------------------------------------------------------------------------------
 
 
-def normalise(notebook):
+def normalise(notebook) -> list[str]:
     """Bring an executed notebook into the book's form, in place; the problems found, one sentence each."""
     problems = _widget_errors(notebook)
     notebook.metadata = nbformat.from_dict(
@@ -207,9 +206,9 @@ def _normal_output(output, count):
         return
     if output.output_type == "stream":
         if output.name == "stderr":
-            yield f"writes to stderr: {_short(output.text)} (a chapter shows no warning: mend its cause)."
+            yield f"writes to stderr: {_short(output.text)} (a chapter shows no warning: mend its cause)"
         if ADDRESS.search(output.text):
-            yield "prints a memory address, which differs each time: print something else."
+            yield "prints a memory address, which differs each time: print something else"
         return
     if output.output_type == "execute_result":
         output.execution_count = count
@@ -217,16 +216,16 @@ def _normal_output(output, count):
     image = next((kind for kind in ("image/png", "image/jpeg", "image/svg+xml") if kind in data), None)
     if VIEW in data:
         if image is None:
-            yield "shows a widget without a static picture beside it: use book.widgets.explore."
+            yield "shows a widget without a static picture beside it: use book.widgets.explore"
         data.pop(VIEW)
     if isinstance(data.get("image/png"), str):
         data["image/png"] = data["image/png"].replace("\n", "")
     if image and _filler(output.metadata.get(image, {}).get("alt")):
-        yield "shows a picture without alt text: return a book.plots.Picture."
+        yield "shows a picture without alt text: return a book.plots.Picture"
     for tag in re.findall(r"<img\b[^>]*>", data.get("text/html", "")):
         alt = re.search(r"""\balt=(["'])(.*?)\1""", tag)
         if not alt or _filler(html.unescape(alt[2])):
-            yield "shows an <img> whose alt text says nothing."
+            yield "shows an <img> whose alt text says nothing"
     if ADDRESS.search(data.get("text/plain", "")):
         yield f"shows a memory address, which differs each time: {_short(data['text/plain'])}"
 
@@ -264,12 +263,12 @@ def _short(text, limit=160):
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def dumps(notebook):
+def dumps(notebook) -> str:
     """The notebook as the text of its file."""
     return nbformat.writes(notebook, version=4, indent=1, ensure_ascii=False).rstrip("\n") + "\n"
 
 
-# ---- the commands ------------------------------------------------------------------------------------------
+# --- the commands ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -283,7 +282,7 @@ class Built:
     changed: bool = False
 
 
-def build(path):
+def build(path) -> Built:
     """Run and normalise one notebook in memory."""
     try:
         source = read(path)
@@ -294,7 +293,7 @@ def build(path):
     return Built(Path(path), dumps(notebook), seconds, lint(notebook) + problems)
 
 
-def readable(text):
+def readable(text: str) -> list[str]:
     """A notebook's file as lines for comparison across machines: everything but the bytes of pictures."""
     notebook = nbformat.reads(text, as_version=4)
     for cell in notebook.cells:
@@ -322,21 +321,21 @@ def _compare(built, twice):
     elif twice:
         again = build(built.path)
         if again.text != built.text:
-            built.problems.append("two runs on this machine differ, in the bytes of a picture.")
+            built.problems.append("two runs on this machine differ, in the bytes of a picture")
 
 
-def chapters(root=None):
+def chapters(root=None) -> list[Path]:
     """The chapters of the project that holds ``root`` (default: the current folder), in order."""
     start = Path(root or ".").resolve()
     for folder in (start, *start.parents):
         if (folder / "chapters").is_dir() and (folder / "pyproject.toml").is_file():
             return sorted(p for p in (folder / "chapters").glob("*.ipynb"))
     raise BookError(
-        start, ["no folder chapters/ beside a pyproject.toml here or above: run it inside the project."]
+        start, ["no folder chapters/ beside a pyproject.toml here or above: run it inside the project"]
     )
 
 
-def book(paths=(), check=False, twice=False, jobs=2, report=print):
+def book(paths=(), check=False, twice=False, jobs=2, report=print) -> bool:
     """Build the notebooks ``paths`` (default: all chapters); True when nothing is wrong.
 
     check: write nothing, and fail where the committed file differs, in all but the bytes of pictures (these

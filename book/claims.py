@@ -80,7 +80,7 @@ def _run(experiment):
 REGISTRY: dict[str, Claim] = {}
 
 
-def claim(id: str, *, source: str, says: str, holds: Callable, verdict: bool, finding: str):
+def claim(id: str, *, source: str, says: str, holds: Callable, verdict: bool, finding: str) -> Callable:
     """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields).
 
     Two claims on one experiment stand above it in their order.  Raises ValueError for an empty text, and for
@@ -124,13 +124,13 @@ class Table:
     def __init__(self, rows):
         self.rows = list(rows)
 
-    def cells(self):
+    def cells(self) -> list[tuple]:
         """One tuple of texts a claim."""
         return [
             (f"{c.says} ({c.id})", c.source, "holds" if c.verdict else "fails", c.finding) for c in self.rows
         ]
 
-    def markdown(self):
+    def markdown(self) -> str:
         """The table in Markdown."""
         lines = ["| " + " | ".join(self.columns) + " |", "|---" * len(self.columns) + "|"]
         lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in self.cells()]
@@ -173,8 +173,8 @@ def show(*results: dict) -> None:
 def recorded(name: str) -> dict:
     """The results of a study too long for a notebook, read from `recorded/<name>.json` of a chapter's folder.
 
-    Its keys about and machine say what was measured, and where.  Raises ValueError for a name that is not
-    there.
+    Its keys about and machine say what was measured, and where.  Raises ValueError for a name
+    that is not there.
     """
     paths = {path.stem: path for path in sorted(folders.HERE.glob("ch[0-9][0-9]/recorded/*.json"))}
     if name not in paths:

@@ -2,8 +2,7 @@
 
 Every figure function returns a :class:`Picture`: a matplotlib figure together with one or two sentences that
 say what is to be seen in it, worked out from the data. No function uses pyplot, so nothing here touches
-global state, and none
-imports a sampler: what is drawn comes in as arrays.
+global state, and none imports a sampler: what is drawn comes in as arrays.
 
 To add a figure, decorate the function with ``@style()``, ask :func:`new_figure` for axes, draw, and return
 ``Picture(fig, alt)``::
@@ -19,6 +18,7 @@ import base64
 import io
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import matplotlib
 import matplotlib.patches
@@ -99,12 +99,12 @@ FILLERS = (
 )
 
 
-def style():
+def style() -> AbstractContextManager:
     """The book's look as a context manager, and so also as a decorator: ``with style():`` or ``@style()``."""
     return matplotlib.rc_context(STYLE)
 
 
-def is_filler(alt):
+def is_filler(alt) -> bool:
     """True for alt text that tells a reader nothing: empty, one stock word, or under five words."""
     text = " ".join(str(alt or "").lower().split()).strip(" .!")
     return text in FILLERS or text.startswith(FILLERS[-1]) or len(text.split()) < 5
@@ -118,25 +118,25 @@ class Picture:
     shown. Raises ValueError when ``fig`` is not a Figure or ``alt`` says nothing.
     """
 
-    def __init__(self, fig, alt):
+    def __init__(self, fig: Figure, alt: str):
         if not isinstance(fig, Figure):
             raise ValueError(
-                f"fig must be a matplotlib Figure, got {type(fig).__name__}: make one with new_figure()."
+                f"fig must be a matplotlib Figure, got {type(fig).__name__}: make one with new_figure()"
             )
         if is_filler(alt):
             raise ValueError(
-                f"alt must say in a sentence what the figure shows (five words or more), got {alt!r}."
+                f"alt must say in a sentence what the figure shows (five words or more), got {alt!r}"
             )
         self.fig = fig
         self.alt = " ".join(alt.split())
         self._png = None
 
     @property
-    def axes(self):
+    def axes(self) -> list:
         return self.fig.axes
 
     @property
-    def png(self):
+    def png(self) -> bytes:
         """The figure as PNG bytes, the same on every run with one matplotlib. Drawn once, then kept."""
         if self._png is None:
             buffer = io.BytesIO()
@@ -145,7 +145,7 @@ class Picture:
             self._png = _smaller(buffer.getvalue())
         return self._png
 
-    def save(self, path):
+    def save(self, path) -> None:
         """Write the PNG to ``path``."""
         with open(path, "wb") as file:
             file.write(self.png)
@@ -170,27 +170,27 @@ def _smaller(png):
     return min(png, buffer.getvalue(), key=len)
 
 
-# ---- helpers for figure functions --------------------------------------------------------------------------
+# --- helpers for figure functions -----------------------------------------------------------------------
 
 
-def new_figure(rows=1, cols=1, height=3.2, width=WIDTH, **subplots):
+def new_figure(rows: int = 1, cols: int = 1, height=3.2, width=WIDTH, **subplots) -> tuple:
     """``(fig, axes)`` like pyplot's ``subplots``, without pyplot; ``height`` and ``width`` in inches."""
     fig = Figure(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, cols, **subplots)
 
 
-def mark(i, points=True):
+def mark(i: int, points: bool = True) -> dict:
     """Colour, dash pattern and (with ``points``) marker of the i-th series, as keywords of ``ax.plot``."""
     look = {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
     return look | {"marker": MARKERS[i % len(MARKERS)]} if points else look
 
 
-def array(x):
+def array(x) -> np.ndarray:
     """A numpy array from a tensor on any device, an array or a list."""
     return np.asarray(x.detach().cpu().numpy() if hasattr(x, "detach") else x)
 
 
-def number(x, digits=2):
+def number(x, digits: int = 2) -> str:
     """A short form of a number for alt text: 3, 0.25, 1.2e-05."""
     x = float(x)
     if not math.isfinite(x):
@@ -201,7 +201,7 @@ def number(x, digits=2):
     return f"{x:.{digits - 1}e}".replace("-", "−")
 
 
-def listing(words, limit=6):
+def listing(words, limit: int = 6) -> str:
     """'a, b and c'; more than ``limit`` words end in 'and n more'."""
     words = [str(word) for word in words]
     if len(words) > limit:
@@ -209,7 +209,7 @@ def listing(words, limit=6):
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
-def plain(label):
+def plain(label) -> str:
     """A label without TeX marks, for alt text."""
     text = str(label).replace("$", "").replace("\\", "").replace("{", "").replace("}", "").replace("\n", " ")
     return " ".join(text.split())
@@ -243,14 +243,14 @@ def _xy(value):
         x = np.arange(len(y), dtype=float)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(
-            f"a series is (x, y) with two equal 1-D lengths, got shapes {x.shape} and {y.shape}."
+            f"a series is (x, y) with two equal 1-D lengths, got shapes {x.shape} and {y.shape}"
         )
     return x, y
 
 
 def _named(value, what):
     if not isinstance(value, Mapping) or not value:
-        raise ValueError(f"{what} must be a non-empty dict from label to data, got {type(value).__name__}.")
+        raise ValueError(f"{what} must be a non-empty dict from label to data, got {type(value).__name__}")
     return value
 
 
@@ -259,15 +259,17 @@ def _legend(ax, count, loc="best"):
     ax.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if count > 5 else {"loc": loc}))
 
 
-# ---- curves ------------------------------------------------------------------------------------------------
+# --- curves ---------------------------------------------------------------------------------------------
 
 
 @style()
-def lines(series, xlabel="", ylabel="", title="", logx=False, logy=False, points=None, height=3.2, alt=None):
+def lines(
+    series, xlabel="", ylabel="", title="", logx=False, logy=False, points=None, height=3.2, alt=None
+) -> Picture:
     """Curves in one panel.
 
-    series: dict label -> y, or label -> (x, y), 1-D. ``points`` draws markers (default: up to 25 values a
-    curve).
+    series: dict label -> y, or label -> (x, y), 1-D. ``points`` draws markers (default: up to
+    25 values a curve).
     alt: replaces the sentence worked out from the data.
     """
     fig, ax = new_figure(height=height)
@@ -298,11 +300,13 @@ def _order(steps, errors):
 
 
 @style()
-def loglog_convergence(errors, orders=(1, 2), xlabel="steps", ylabel="error", title="", height=3.6, alt=None):
+def loglog_convergence(
+    errors, orders=(1, 2), xlabel="steps", ylabel="error", title="", height=3.6, alt=None
+) -> Picture:
     """Error against steps on log-log axes: the measured order in the legend, grey lines of the given orders.
 
-    errors: dict label -> (steps, errors). The order is `slope` of the finer half of each curve (at least two
-    points).
+    errors: dict label -> (steps, errors). The order is `slope` of the finer half of each curve (at
+    least two points).
     """
     fig, ax = new_figure(height=height)
     told, everything = [], []
@@ -351,7 +355,9 @@ def _tidy_ticks(values):
 
 
 @style()
-def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}", height=3.0, alt=None):
+def bars(
+    values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}", height=3.0, alt=None
+) -> Picture:
     """Bars with their numbers on top.
 
     values: dict label -> number, or dict group -> {series -> number} for grouped bars. errors: the same
@@ -398,11 +404,11 @@ def bars(values, ylabel="", title="", errors=None, reference=None, fmt="{:.3g}",
 
 
 @style()
-def schedule_panels(schedules, points=400, height=2.7, alt=None):
+def schedule_panels(schedules, points=400, height=2.7, alt=None) -> Picture:
     """Three panels against time: alpha, sigma, and lambda, half the log signal-to-noise ratio.
 
-    schedules: dict label -> schedule with ``alpha(t)``, ``sigma(t)``, ``lam(t)`` on numpy arrays; ``start``,
-    ``end``.
+    schedules: dict label -> schedule with ``alpha(t)``, ``sigma(t)``, ``lam(t)`` on numpy
+    arrays; ``start``, ``end``.
     """
     fig, axes = new_figure(1, 3, height=height)
     told = []
@@ -425,15 +431,15 @@ def schedule_panels(schedules, points=400, height=2.7, alt=None):
     return Picture(fig, alt or f"{head} for {listing(map(plain, schedules))}. {'; '.join(told)}.")
 
 
-# ---- points in the plane -----------------------------------------------------------------------------------
+# --- points in the plane --------------------------------------------------------------------------------
 
 
 @style()
-def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None):
+def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None) -> Picture:
     """Point clouds in the plane, one panel each, all on the same scale.
 
-    clouds: dict label -> (n, 2) points, or label -> list of such clouds drawn over each other (data first, in
-    grey).
+    clouds: dict label -> (n, 2) points, or label -> list of such clouds drawn over each other
+    (data first, in grey).
     limit: half the width of the panels (default: holds 99.5 % of all points).
     """
     layers = {
@@ -443,7 +449,7 @@ def scatter_grid(clouds, cols=4, limit=None, size=None, title="", alt=None):
     for label, clouds_here in layers.items():
         for points in clouds_here:
             if points.ndim != 2 or points.shape[1] != 2:
-                raise ValueError(f"the cloud {label!r} must have shape (n, 2), got {points.shape}.")
+                raise ValueError(f"the cloud {label!r} must have shape (n, 2), got {points.shape}")
     limit = limit or 1.1 * float(
         np.quantile(np.abs(np.concatenate([p for v in layers.values() for p in v])), 0.995)
     )
@@ -481,7 +487,7 @@ def trajectories(
     title="",
     height=None,
     alt=None,
-):
+) -> Picture:
     """Sampling paths, one panel a label: rings where they start, dots where they end.
 
     paths: dict label -> (steps+1, n, 2) in the plane, or (steps+1, n) drawn against time.
@@ -500,7 +506,7 @@ def trajectories(
     for i, (ax, (label, path)) in enumerate(zip(axes.flat, paths.items(), strict=False)):
         if flat:
             if times is None:
-                raise ValueError("times is needed to draw one-dimensional paths: pass the run's times.")
+                raise ValueError("times is needed to draw one-dimensional paths: pass the run's times")
             t = array(times[label] if isinstance(times, Mapping) else times).astype(float)
             _paths_against_time(ax, path, t, data)
             ax.set(xlabel=xlabel, ylabel=ylabel if i % cols == 0 else "", ylim=(-limit, limit))
@@ -568,7 +574,7 @@ def _paths_against_time(ax, path, t, data):
     ax.set_xlim(max(t[0], t[-1]) + pad, min(t[0], t[-1]) - pad)
 
 
-# ---- images ------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------
 
 
 def _tile(image, pixels):
@@ -583,7 +589,7 @@ def _tile(image, pixels):
     )  # 32 greys look the same and halve the file
 
 
-def mosaic(images, pixels=44, gap=2):
+def mosaic(images, pixels: int = 44, gap: int = 2) -> tuple:
     """Rows of images as one array, and the centres of the rows and columns in it.
 
     images: nested [row][column] of arrays (h, w) or (1, h, w) in [-1, 1]; None leaves a hole.
@@ -605,7 +611,9 @@ def mosaic(images, pixels=44, gap=2):
 
 
 @style()
-def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", pixels=44, alt=None):
+def image_grid(
+    images, row_labels=None, column_labels=None, cols=10, title="", pixels=44, alt=None
+) -> Picture:
     """Small images in rows, enlarged smoothly, dark ink on white.
 
     images: (n, 1, h, w) or (n, h, w), cut into rows of ``cols``; or a dict row label -> such a batch, a row
@@ -616,7 +624,7 @@ def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", p
     else:
         images = array(images)
         if images.ndim not in (3, 4):
-            raise ValueError(f"images must have shape (n, h, w) or (n, 1, h, w), got {images.shape}.")
+            raise ValueError(f"images must have shape (n, h, w) or (n, 1, h, w), got {images.shape}")
         images = [list(images[i : i + cols]) for i in range(0, len(images), cols)]
     sheet, y, x = mosaic(images, pixels)
     room = 0.25 + 0.085 * max(map(len, row_labels)) if row_labels else 0.12  # inches for the labels
@@ -637,7 +645,9 @@ def image_grid(images, row_labels=None, column_labels=None, cols=10, title="", p
 
 
 @style()
-def journey(rows, title="From noise to digits: the same network, fewer and fewer steps", alt=None, pixels=40):
+def journey(
+    rows, title="From noise to digits: the same network, fewer and fewer steps", alt=None, pixels=40
+) -> Picture:
     """The book in one picture: a row for each sampler, its path from noise at left, more results at right.
 
     rows: dict label -> (path, results): path (frames, 1, h, w), the states of one sample that are to be

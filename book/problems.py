@@ -16,12 +16,12 @@ RING = Mixture.ring(8)
 WIDE_RING = Mixture.ring(8, std=0.3)  # broad modes: no sample changes mode when a step does: clean orders
 
 
-def two_peaks():
+def two_peaks() -> Mixture:
     """One-dimensional data with two unequal peaks: 30 % of N(-1, 0.15^2) and 70 % of N(0.8, 0.25^2)."""
     return Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
 
 
-def density(mixture, alpha, sigma, points=3001, reach=9.0):
+def density(mixture: Mixture, alpha: float, sigma: float, points: int = 3001, reach: float = 9.0) -> tuple:
     """(x, p(x)) of alpha x_0 + sigma eps for a one-dimensional mixture, both (points,) or (points, 1), on a
     grid that holds all but 1e-15 of the mass.
     """
@@ -38,7 +38,7 @@ def normal_density(x, mean, var):
     return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
 
 
-def moderate(schedule=None):
+def moderate(schedule=None) -> tuple[float, float]:
     """(start, end): times where kappa = sigma / alpha is 5 and 0.2, away from both ends."""
     schedule = schedule or VP()
     return tuple(float(schedule.t_of_lam(-math.log(kappa))) for kappa in (5.0, 0.2))
@@ -47,15 +47,15 @@ def moderate(schedule=None):
 # --- measures -------------------------------------------------------------------------------------------
 
 
-def rms(difference):
+def rms(difference) -> float:
     """Root mean square over everything, of a tensor or an array."""
     return float(torch.as_tensor(difference).double().square().mean().sqrt())
 
 
-def training_calls(name):
-    """What training a student of the digits costs, in calls of the network on one sample: a training step is
-    three for each sample (forward, and twice that backward), a teacher's or target's answer one, the critic
-    two.
+def training_calls(name: str) -> int:
+    """What training a student of the digits costs, in calls of the network on one sample: a training
+    step is three for each sample (forward, and twice that backward), a teacher's or target's answer
+    one, the critic two.
     """
     options = distilled.OPTIONS["digits"][name]
     shared, batch = distilled.setting("digits"), options.get("batch", 256)
@@ -69,8 +69,8 @@ def training_calls(name):
 
 
 def mistake(loop):
-    """Mark a wrong sampler, kept to be measured: outside the registry, but usable by `sample` and
-    `exact_variance`.
+    """Mark a wrong sampler, kept to be measured: outside the registry, but usable by
+    `sample` and `exact_variance`.
     """
     loop.random = "rng" in loop.__code__.co_varnames[: loop.__code__.co_argcount]
     loop.kind = "ode"

@@ -11,7 +11,7 @@ an ``Output`` widget, which would swallow errors and which the test runner canno
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,8 +28,8 @@ KEPT = 256  # pictures kept by each explorer, about 10 MB
 class Slider:
     """A number from ``low`` to ``high``: a slider and a labelled number box that move together.
 
-    Whole numbers if all four numbers are; ``value`` defaults to ``low``, ``step`` to 1 or a hundredth of the
-    range.
+    Whole numbers if all four numbers are; ``value`` defaults to ``low``, ``step`` to 1 or a
+    hundredth of the range.
     """
 
     low: float
@@ -38,13 +38,13 @@ class Slider:
     label: str | None = None
     step: float | None = None
 
-    def build(self, name):
+    def build(self, name: str) -> tuple:
         """``(boxes to show, the widget that holds the value)``."""
         low, high = self.low, self.high
         value = low if self.value is None else self.value
         if not low < high or not low <= value <= high:
             raise ValueError(
-                f"{name}: a slider needs low < high and a value between, got {low}, {high}, {value}."
+                f"{name}: a slider needs low < high and a value between, got {low}, {high}, {value}"
             )
         whole = all(isinstance(v, int) for v in (low, high, value, self.step or 1))
         step = self.step or (1 if whole else (high - low) / 100)
@@ -75,11 +75,11 @@ class Choice:
     value: object = None
     label: str | None = None
 
-    def build(self, name):
+    def build(self, name: str) -> tuple:
         """``(box to show, the widget that holds the value)``."""
         options = list(self.options.items()) if isinstance(self.options, dict) else list(self.options)
         if not options:
-            raise ValueError(f"{name}: a choice needs at least one option, got none.")
+            raise ValueError(f"{name}: a choice needs at least one option, got none")
         value = {} if self.value is None else {"value": self.value}
         box = ipywidgets.Dropdown(
             options=options,
@@ -103,16 +103,16 @@ def _control(name, given):
     if isinstance(given, (list, dict)):
         return Choice(given).build(name)
     raise ValueError(
-        f"{name}: a control is a Slider, Choice, (low, high, value), list, dict or bool; got {given!r}."
+        f"{name}: a control is a Slider, Choice, (low, high, value), list, dict or bool; got {given!r}"
     )
 
 
 class Explorer(ipywidgets.VBox):
-    """What :func:`explore` returns. ``.values`` is the setting, ``.picture`` what is shown."""
+    """The widget of :func:`explore`: ``.values`` is the setting, ``.picture`` what is shown."""
 
     def __init__(self, draw, controls):
         if not controls:
-            raise ValueError("explore needs at least one control, such as steps=Slider(1, 50, 10).")
+            raise ValueError("explore needs at least one control, such as steps=Slider(1, 50, 10)")
         built = {name: _control(name, given) for name, given in controls.items()}
         self._holders = {name: holder for name, (_, holder) in built.items()}
         self._view = ipywidgets.HTML()
@@ -127,7 +127,7 @@ class Explorer(ipywidgets.VBox):
         super().__init__([*(box for box, _ in built.values()), self._view])
 
     @property
-    def values(self):
+    def values(self) -> dict:
         """The present setting, name -> value."""
         return {name: holder.value for name, holder in self._holders.items()}
 
@@ -162,18 +162,17 @@ class Explorer(ipywidgets.VBox):
 def _drawn(draw, values):
     picture = draw(**values)
     if not isinstance(picture, Picture):
-        raise ValueError(f"draw must return a Picture (book.plots), got {type(picture).__name__}.")
+        raise ValueError(f"draw must return a Picture (book.plots), got {type(picture).__name__}")
     picture.png  # noqa: B018 - drawn now, so that an error while drawing appears here too
     return picture
 
 
-def explore(draw, **controls):
+def explore(draw: Callable[..., Picture], **controls) -> Explorer:
     """A picture with controls. ``draw(**values)`` returns a :class:`book.plots.Picture` for a setting.
 
     controls: name -> :class:`Slider`, :class:`Choice`, ``(low, high, value)``, a list or dict of options, or
-    a bool.
-    Each picture is kept, so going back to a setting is free: ``draw`` must give the same picture for the same
-    values. An error in ``draw`` is raised for the first picture, and shown as one sentence when a control
-    moves later. Raises ValueError for a control that is none of these or holds no valid value.
+    a bool. Each picture is kept, so going back to a setting is free: ``draw`` must give the same picture for
+    the same values. An error in ``draw`` is raised for the first picture, and shown as one sentence when a
+    control moves later. Raises ValueError for a control that is none of these or holds no valid value.
     """
     return Explorer(draw, controls)

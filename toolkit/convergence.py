@@ -19,16 +19,16 @@ from toolkit.sampling import exact_variance, sample
 def slope(steps, errors, floor: float = 1e-13) -> float:
     """The order that errors show: -d log(error) / d log(steps), by least squares.  Both (n,).
 
-    Errors at or below floor times the largest are left out, an exact 0 among them: so far down float64 rounds
-    and the curve is flat, whatever the order.  A floor of another kind (a reference known to 1e-10, noise) is
-    the caller's to cut off.  ValueError for an error that is negative or not finite, and unless two points
-    or more are left.
+    Errors at or below floor times the largest are left out, an exact 0 among them: so far down float64
+    rounds and the curve is flat, whatever the order.  A floor of another kind (a reference known to 1e-10,
+    noise) is the caller's to cut off.  ValueError for an error that is negative or not finite, and unless
+    two points or more are left.
     """
     steps, errors = np.asarray(steps, dtype=float), np.asarray(errors, dtype=float)
     if steps.shape != errors.shape or steps.ndim != 1 or len(steps) < 2:
         raise ValueError(
-            "steps and errors must be two lists of equal length, at least 2; "
-            f"got shapes {steps.shape} and {errors.shape}"
+            "steps and errors must be two lists of equal length, at least 2; got shapes "
+            f"{steps.shape} and {errors.shape}"
         )
     if not ((errors >= 0) & np.isfinite(errors)).all():
         raise ValueError(f"errors must be finite and not negative to have a slope, got {errors.tolist()}")
@@ -47,11 +47,11 @@ def slope(steps, errors, floor: float = 1e-13) -> float:
 def reference(model, x, t: float, s: float, tolerance: float = 1e-12):
     """The probability flow's state at time s of the samples x (B, ...) that it has at time t, either way.
 
-    By DOP853 (Hairer, Norsett & Wanner 1993, sec. II.5) to a relative error of `tolerance` a step, in
-    float64 and in dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that is
-    smooth and accurate to about the tolerance in float64, such as a Mixture's: with a float32 network the
-    solver does not come to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or sigma
-    is 0 at t or s.
+    By DOP853 (Hairer, Norsett & Wanner 1993, sec.  II.5) to a relative error of `tolerance` a step, in
+    float64 and in dy/dlambda = -kappa eps(x, t), y = x / alpha, kappa = sigma / alpha.  Needs a model that
+    is smooth and accurate to about the tolerance in float64, such as a Mixture's: with a float32 network
+    the solver does not come to an end.  Returns a tensor shaped like x, float64.  ValueError if alpha or
+    sigma is 0 at t or s.
     """
     schedule, x = model.schedule, x.double()
     ends = schedule.lam(float(t)), schedule.lam(float(s))
@@ -82,10 +82,9 @@ def ode_errors(
 
     x: (B, ...) at time start (of an inversion: at time end).  steps: a list of ints.  grid: a function of
     `toolkit.grids`, between start and end (default: the schedule's).  want: the exact result (B, ...); by
-    default `reference`, so that sigma must not be 0 at either end.  options go to the sampler.
-    Returns {"steps", "nfe", "rmse", "median"}: lists as long as steps; nfe the model calls made, rmse the
-    root mean square of the error's elements, median that of each sample's own root mean square, over the
-    samples.
+    default `reference`, so that sigma must not be 0 at either end.  options go to the sampler.  Returns
+    {"steps", "nfe", "rmse", "median"}: lists as long as steps; nfe the model calls made, rmse the root mean
+    square of the error's elements, median that of each sample's own root mean square, over the samples.
     """
     schedule = model.schedule
     start = schedule.start if start is None else float(start)

@@ -29,7 +29,7 @@ def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, see
     return rows
 
 
-def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, alt=None):
+def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, alt=None) -> Picture:
     """One digit at the same half log-SNR under several schedules, each divided by sqrt(alpha^2 + sigma^2).
 
     digit: (1, 8, 8).  schedules: dict label -> schedule.  The rows come out alike.
@@ -53,7 +53,7 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
 
 
 @style()
-def rosetta(digit, lam, seed=0):
+def rosetta(digit, lam, seed=0) -> Picture:
     """One noise level in all symbols: the noisy digit at half log-SNR `lam`, and its names.
 
     Variance preserving throughout (alpha^2 + sigma^2 = 1).  digit: (1, 8, 8).

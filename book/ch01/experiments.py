@@ -22,7 +22,7 @@ from toolkit.schedules import VP, Discrete
 TUTORIAL, SUMMARY, TEXTBOOK = "PyTorch tutorial", "Summary of 24 posts", "Textbook"
 
 
-# ---- exact tools -------------------------------------------------------------------------------------------
+# --- exact tools ----------------------------------------------------------------------------------------
 
 
 def steps_of(schedule, steps=None):
@@ -50,8 +50,8 @@ def entropy(mixture):
 
 
 def exact_bound(mixture, schedule, times, variance="posterior", gamma=None):
-    """`toolkit.ddpm.elbo` of the exact model, averaged over all data and noise without sampling: a
-    `toolkit.ddpm.Elbo`.
+    """`toolkit.ddpm.elbo` of the exact model, averaged over all data and noise without
+    sampling: a `toolkit.ddpm.Elbo`.
 
     Given E[(x_0 - x0_hat)^2] = (sigma / alpha)^2 (1 - gamma), every term of the bound is a closed form.  1-D
     mixtures only.
@@ -84,7 +84,7 @@ class Oracle(Model):
         return (x - self.schedule.alpha(t) * self.x0_true) / self.schedule.sigma(t)
 
 
-# ---- the forward process and the posterior -----------------------------------------------------------------
+# --- the forward process and the posterior --------------------------------------------------------------
 
 
 @claim(
@@ -95,7 +95,7 @@ class Oracle(Model):
     verdict=True,
     finding="The composed steps and the closed form agree to rounding.",
 )
-def chain_and_jump():
+def chain_and_jump() -> dict:
     """1000 single steps composed, against the closed form, for the linear table."""
     schedule = Discrete.linear(1000)
     signal, noise = 1.0, 0.0
@@ -117,9 +117,9 @@ def chain_and_jump():
     finding="Bayes' rule on a grid gives the same density to 1e-12; the proof is checked symbolically "
     "besides.",
 )
-def posterior_by_grid():
-    """q(x_s | x_t, x_0) from Bayes' rule on a fine grid, against the formula: largest difference of the two
-    densities.
+def posterior_by_grid() -> dict:
+    """q(x_s | x_t, x_0) from Bayes' rule on a fine grid, against the formula: largest difference of
+    the two densities.
     """
     schedule, t, s, x0, xt = Discrete.linear(1000), 0.5, 0.4, 0.8, -0.3
     ratio, beta = d.transition(schedule, s, t)
@@ -148,7 +148,7 @@ def posterior_by_grid():
     finding="Two authors use one symbol for the product and for its root. At T that is 4.0e-5 against "
     "0.0064: a factor of 157.",
 )
-def two_bars():
+def two_bars() -> dict:
     """What remains of x_0 at the end of the linear table, and what a reader gets who takes the square root
     twice or not at all.
     """
@@ -160,7 +160,7 @@ def two_bars():
     }
 
 
-# ---- why steps must be small -------------------------------------------------------------------------------
+# --- why steps must be small ----------------------------------------------------------------------------
 
 
 def reverse_kernel(mixture, schedule, t, s, x_t, points=1201):
@@ -187,14 +187,15 @@ def reverse_kernel(mixture, schedule, t, s, x_t, points=1201):
 
 
 def kernels_by_step(mixture, schedule, t=0.4, steps=(0.4, 0.32, 0.24, 0.04), x_t=0.1):
-    """(t, x_t, kernels): `reverse_kernel` for steps of several lengths down from time t, dict step ->
-    kernel."""
+    """(t, x_t, kernels): `reverse_kernel` for steps of several lengths down from time t, dict step -> kernel.
+    """
     return t, x_t, {step: reverse_kernel(mixture, schedule, t, t - step, x_t) for step in steps}
 
 
 def explored_step(mixture, schedule, t, step, x_t):
     """One step from x_t down from t, to no time below 0, as the arguments of `figures.step_explorer`: the
-    marginal densities of the mixture at both its ends, and its `reverse_kernel`."""
+    marginal densities of the mixture at both its ends, and its `reverse_kernel`.
+    """
     s = max(0.0, t - step)
     x = torch.linspace(-2.8, 2.8, 601, dtype=torch.float64)[:, None]
     before, after = (mixture.log_prob(x, schedule.alpha(u), schedule.sigma(u)).exp() for u in (t, s))
@@ -218,16 +219,15 @@ def best_gaussian_kl(t, s, schedule=None, mixture=None):
     says="DDPM needs many steps because its chain is Markov",
     holds=lambda r: r["KL, step of 0.001"] > 0.1 * r["KL, step of 0.5"],
     verdict=False,
-    finding="The chain is Markov at every step size, yet the error of a Gaussian step falls from 0.76 "
-    "nats to 1e-11 as the step shrinks. "
-    "What needs small steps is the Gaussian shape of p(x_s | x_t).",
+    finding="The chain is Markov at every step size, yet the error of a Gaussian step falls from 0.76 nats "
+    "to 1e-11 as the step shrinks. What needs small steps is the Gaussian shape of p(x_s | x_t).",
 )
-def step_size_and_shape():
+def step_size_and_shape() -> dict:
     """The same KL for ever smaller steps down from t = 0.5.  The chain is Markov in every case."""
     return {f"KL, step of {h:g}": best_gaussian_kl(0.5, 0.5 - h) for h in (0.5, 0.25, 0.1, 0.01, 0.001)}
 
 
-# ---- the bound ---------------------------------------------------------------------------------------------
+# --- the bound ------------------------------------------------------------------------------------------
 
 
 @claim(
@@ -240,7 +240,7 @@ def step_size_and_shape():
     finding="N(0, 0.25), 1000 steps: 0.7258 nats with the optimal variances, the entropy itself; 0.7269 "
     "with beta, 1.2957 with beta-tilde.",
 )
-def bound_and_entropy():
+def bound_and_entropy() -> dict:
     """-ELBO of N(0, 0.25) over 1000 steps with three variances, against the entropy, nats."""
     mixture, schedule = Mixture.gaussian(1, 0.5), Discrete.linear(1000)
     times = steps_of(schedule)
@@ -271,16 +271,16 @@ def bound_by_steps(counts=(5, 10, 20, 50, 100, 200, 500, 1000)):
     says="The listed computation of the full ELBO gives the bound's terms",
     holds=lambda r: abs(r["sum of the KLs, listing"]) < 1e-6,
     verdict=False,
-    finding="For an oracle that knows the noise all KLs are 0 (ours: 1e-13); with a sampled target and "
-    "constants of its own a listing "
-    "of this kind gives 39,000 nats, and 8.0 instead of 0.00008 for the prior term.",
+    finding="For an oracle that knows the noise all KLs are 0 (ours: 1e-13); with a sampled target "
+    "and constants of its own a listing of this kind gives 39,000 nats, and 8.0 instead of 0.00008 "
+    "for the prior term.",
 )
-def listing_of_the_bound(dims=16):
+def listing_of_the_bound(dims=16) -> dict:
     """A bound as a widespread listing has it, and ours, for an oracle that knows the noise.
 
-    The listing compares the model's mean with a *sample* of x_s instead of the posterior's mean, adds -d/2 -
-    log(v)/2 to every term as if the KL had no log-variance of its own, and takes |x_T|^2 / 2 for the prior
-    term.
+    The listing compares the model's mean with a *sample* of x_s instead of the posterior's mean, adds
+    -d/2 - log(v)/2 to every term as if the KL had no log-variance of its own, and takes |x_T|^2 / 2
+    for the prior term.
     """
     schedule = Discrete.linear(1000)
     generator = torch.Generator().manual_seed(0)
@@ -343,16 +343,15 @@ def three_step_chain(T=3):
     says="The sum of KL(q(x_t | x_0) || p(x_t | x_t+1)) over the steps is the variational bound",
     holds=lambda r: abs(r["minus the sum of the summary"] - r["ELBO"]) < 0.01,
     verdict=False,
-    finding="10 steps on N(0, 0.25): log p -0.7258, ELBO -0.7258, minus that sum -5.08. Neighbouring "
-    "states must be drawn together: "
-    "the bound has q(x_t | x_t+1, x_0).",
+    finding="10 steps on N(0, 0.25): log p -0.7258, ELBO -0.7258, minus that sum -5.08. Neighbouring states "
+    "must be drawn together: the bound has q(x_t | x_t+1, x_0).",
 )
-def longer_chain():
+def longer_chain() -> dict:
     """The same for 10 steps."""
     return three_step_chain(10)
 
 
-# ---- weights -----------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------------
 
 
 def weights_of_steps(steps=1000):
@@ -375,10 +374,9 @@ def weights_of_steps(steps=1000):
     holds=lambda r: r["rank correlation"] > 0.99,
     verdict=False,
     finding="The bound's weight, (SNR_s / SNR_t - 1) / 2, is largest where sigma_t^2 is smallest: rank "
-    "correlation 0.20. "
-    "For VP schedules sigma_t^2 is P2's weight.",
+    "correlation 0.20. For VP schedules sigma_t^2 is P2's weight.",
 )
-def sigma_squared_is_no_bound():
+def sigma_squared_is_no_bound() -> dict:
     """Rank correlation of sigma_t^2 with the bound's weight, and both at a few steps."""
     from scipy.stats import spearmanr
 
@@ -399,9 +397,9 @@ def sigma_squared_is_no_bound():
     finding="Its ratio to the bound's weight spreads over 5.7, 4.4 and 10.7 decades for gamma = 0, 1 "
     "and 2.",
 )
-def snr_powers_are_no_bound():
-    """Decades over which SNR^gamma / (1 + SNR), divided by the bound's weight, spreads: 0 would be
-    proportional.
+def snr_powers_are_no_bound() -> dict:
+    """Decades over which SNR^gamma / (1 + SNR), divided by the bound's weight, spreads: 0
+    would be proportional.
     """
     t, weights = weights_of_steps()
     ratio = d.snr(Discrete.linear(1000), t)
@@ -419,9 +417,9 @@ def snr_powers_are_no_bound():
     "given t and x_t. What L_simple changes is the weight, which in the bound differs by a factor of 120 "
     "between steps: over a random t that does make a noisy estimate (see BS22).",
 )
-def kl_is_closed_form():
-    """A step's KL against weight times squared error, on random numbers; and how far the bound's weights
-    range.
+def kl_is_closed_form() -> dict:
+    """A step's KL against weight times squared error, on random numbers; and how far the
+    bound's weights range.
     """
     schedule, t, s = Discrete.linear(1000), 0.3, 0.299
     eps, eps_hat = np.random.default_rng(0).standard_normal((2, 1000))
@@ -446,7 +444,7 @@ def kl_is_closed_form():
     finding="N(0, 1) against N(0, 2): KL 0.0966; with the weight g^2 / 2 and the prior's term 0.0966; "
     "without the weight 0.0619, below the KL.",
 )
-def likelihood_weight():
+def likelihood_weight() -> dict:
     """KL of N(0, 1) from N(0, 2), and the integral over time of the squared score difference, with and
     without g^2 / 2.
     """
@@ -464,7 +462,7 @@ def likelihood_weight():
     }
 
 
-# ---- noise and score ---------------------------------------------------------------------------------------
+# --- noise and score ------------------------------------------------------------------------------------
 
 
 @claim(
@@ -475,7 +473,7 @@ def likelihood_weight():
     verdict=True,
     finding="An integral over x_0 and the gradient of log p_t agree to 1e-15.",
 )
-def tweedie():
+def tweedie() -> dict:
     """-E[eps | x_t] / sigma by brute force (an integral over x_0) against the gradient of log p_t (autograd),
     on the two peaks.
     """
@@ -503,7 +501,7 @@ def tweedie():
     finding="At one x_t the score is 0.20; single draws give values such as -1.21 and 0.67. Only their "
     "mean is the score.",
 )
-def one_draw_is_not_the_score():
+def one_draw_is_not_the_score() -> dict:
     """The score of the two peaks at x_t = 0.1, t = 0.3, and the values of -eps / sigma that single draws of
     x_0 would give there.
     """
@@ -520,11 +518,10 @@ def one_draw_is_not_the_score():
     says="-eps / sigma is the true score, so that a perfect network has loss 0 against it",
     holds=lambda r: max(r.values()) < 1e-6,
     verdict=False,
-    finding="The exact score of N(0, 0.25) has loss 0.117 at t = 0.3 and 1282 at t = 0.003: the "
-    "constant of denoising score matching, "
-    "which grows without limit. Multiplied by sigma^2 it stays below 1.",
+    finding="The exact score of N(0, 0.25) has loss 0.117 at t = 0.3 and 1282 at t = 0.003: the constant of "
+    "denoising score matching, which grows without limit. Multiplied by sigma^2 it stays below 1.",
 )
-def loss_at_the_exact_score():
+def loss_at_the_exact_score() -> dict:
     """Half the mean squared difference of the exact score of N(0, 0.25) and the target -eps / sigma:
     (1/sigma^2 - 1/P) / 2.
     """
@@ -544,9 +541,9 @@ def loss_at_the_exact_score():
     verdict=True,
     finding="0.517835 for three very different guesses.",
 )
-def denoising_is_score_matching():
-    """DSM - ESM for three wrong scores on the two peaks at t = 0.3, by quadrature: the same constant each
-    time.
+def denoising_is_score_matching() -> dict:
+    """DSM - ESM for three wrong scores on the two peaks at t = 0.3, by quadrature: the same
+    constant each time.
     """
     mixture, schedule, t = two_peaks(), VP(), 0.3
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -563,7 +560,7 @@ def denoising_is_score_matching():
     return result
 
 
-# ---- schedules ---------------------------------------------------------------------------------------------
+# --- schedules ------------------------------------------------------------------------------------------
 
 
 def almost_cosine(T=1000):
@@ -605,12 +602,11 @@ def mean_when_started_from_noise(schedule, mean=1.0, std=0.5):
     says="beta = 0.008 (1 - cos(pi t / 2)) is the cosine schedule",
     holds=lambda r: r["almost cosine: signal at T"] < 0.01,
     verdict=False,
-    finding="0.008 is an offset of the true cosine schedule, not a beta. This table leaves a signal of "
-    "0.23 at T, and samples of N(1, 0.25) "
-    "started from pure noise have mean 0.881 by the deterministic flow (0.986 by the ancestral chain, "
-    "which forgets its start).",
+    finding="0.008 is an offset of the true cosine schedule, not a beta. This table leaves a signal of 0.23 "
+    "at T, and samples of N(1, 0.25) started from pure noise have mean 0.881 by the deterministic flow "
+    "(0.986 by the ancestral chain, which forgets its start).",
 )
-def terminal_signal():
+def terminal_signal() -> dict:
     """What is left at T by each table, and the mean of the samples of N(1, 0.25), whose true value is 1."""
     result = {}
     for name, table in TABLES.items():
@@ -630,11 +626,10 @@ def terminal_signal():
     says="The cosine schedule helps because it keeps the signal from falling too fast near t = 1",
     holds=lambda r: r["cosine: fall of log-SNR at the end"] < r["linear: fall of log-SNR at the end"],
     verdict=False,
-    finding="It keeps signal in the middle: 0.49 of the power half-way against 0.08, and 6.5 % of the "
-    "steps below 1 % against 32.7 %. "
-    "At the very end its log-SNR falls 57 times faster.",
+    finding="It keeps signal in the middle: 0.49 of the power half-way against 0.08, and 6.5 % of the steps "
+    "below 1 % against 32.7 %. At the very end its log-SNR falls 57 times faster.",
 )
-def where_cosine_helps():
+def where_cosine_helps() -> dict:
     """Share of steps at which less than 1 % of the signal's power is left, and how far lambda falls in the
     last 1 % of the steps.
     """
@@ -649,7 +644,7 @@ def where_cosine_helps():
     }
 
 
-# ---- importance sampling of t ------------------------------------------------------------------------------
+# --- importance sampling of t ---------------------------------------------------------------------------
 
 
 @claim(
@@ -658,11 +653,10 @@ def where_cosine_helps():
     says="Drawing t in proportion to the root of the mean loss is the best choice",
     holds=lambda r: r["root of the mean"] <= r["root of the mean square"],
     verdict=False,
-    finding="The optimum is the root of the mean *squared* loss. Relative variances for N(0, 0.25): "
-    "uniform 104, root of the mean 5.7, "
-    "root of the mean square 2.0.",
+    finding="The optimum is the root of the mean *squared* loss. Relative variances for N(0, 0.25): uniform "
+    "104, root of the mean 5.7, root of the mean square 2.0.",
 )
-def relative_variances():
+def relative_variances() -> dict:
     """Relative variance of the estimate w_t |eps - eps_hat|^2 / (T p_t) of the bound, t drawn from p_t, for
     the exact model of N(0, 0.25): exact, since eps - eps_hat is Gaussian there and its fourth moment three
     times its squared second.
@@ -683,19 +677,19 @@ def relative_variances():
     return result
 
 
-# ---- variance of a step, and the number of steps -----------------------------------------------------------
+# --- variance of a step, and the number of steps --------------------------------------------------------
 
 
 def variance_by_steps(counts=(10, 20, 50, 100, 200, 500, 1000)):
     """Exact variance of DDPM's output on N(0, 0.25): {variance: (counts, values)}."""
     schedule, mixture = Discrete.linear(1000), Mixture.gaussian(1, 0.5)
-    found = {v: [] for v in d.VARIANCES if v != "learned"}
+    result = {v: [] for v in d.VARIANCES if v != "learned"}
     for n in counts:
         times = steps_of(schedule, n)
         gamma = mean_square_noise(mixture, schedule, times)
-        for name, values in found.items():
+        for name, values in result.items():
             values.append(exact_variance(d.ddpm, schedule, times, variance=name, gamma=gamma))
-    return {name: (list(counts), values) for name, values in found.items()}
+    return {name: (list(counts), values) for name, values in result.items()}
 
 
 @claim(
@@ -704,14 +698,14 @@ def variance_by_steps(counts=(10, 20, 50, 100, 200, 500, 1000)):
     says="With few steps DDPM must lose quality",
     holds=lambda r: all(abs(r[f"{v}, 10 steps"] - 0.25) > 0.01 for v in ("posterior", "analytic")),
     verdict=False,
-    finding="Fails as stated (Gaussian data); holds for narrow peaks. On N(0, 0.25), 10 steps: "
-    "0.111 with beta-tilde, 0.244 with beta, 0.25000 with the optimal one. "
-    "Data of several narrow peaks do lose: p(x_s | x_t) is then no Gaussian.",
+    finding="Fails as stated (Gaussian data); holds for narrow peaks. On N(0, 0.25), 10 steps: 0.111 with "
+    "beta-tilde, 0.244 with beta, 0.25000 with the optimal one. Data of several narrow peaks do lose: p(x_s "
+    "| x_t) is then no Gaussian.",
 )
-def few_steps():
+def few_steps() -> dict:
     """Exact output variances on N(0, 0.25) at 10 and at 1000 steps."""
-    found = variance_by_steps((10, 1000))
-    return {f"{name}, {n} steps": v for name, (ns, vs) in found.items() for n, v in zip(ns, vs, strict=True)}
+    result = variance_by_steps((10, 1000))
+    return {f"{name}, {n} steps": v for name, (ns, vs) in result.items() for n, v in zip(ns, vs, strict=True)}
 
 
 @claim(
@@ -723,7 +717,7 @@ def few_steps():
     finding="On N(0, 0.25) the start decides 0.001 % of the variance of the sample; the noise of the "
     "steps decides the rest.",
 )
-def what_the_start_decides(steps=1000):
+def what_the_start_decides(steps=1000) -> dict:
     """Share of the variance of x_0 that x_T decides, N(0, 0.25): exact.  DDPM forgets where it started, so it
     has no inverse.
     """
@@ -744,7 +738,7 @@ def what_the_start_decides(steps=1000):
     finding="A peak of standard deviation 0.0800 comes out as 0.0763 with beta-tilde and 0.0807 with "
     "beta.",
 )
-def thousand_steps_on_a_narrow_peak():
+def thousand_steps_on_a_narrow_peak() -> dict:
     """Standard deviation of what 1000 steps make of N(0, 0.08^2), one peak of the ring: exact."""
     schedule = Discrete.linear(1000)
     return {
@@ -753,7 +747,7 @@ def thousand_steps_on_a_narrow_peak():
     }
 
 
-# ---- networks: what the chapter measures live --------------------------------------------------------------
+# --- networks: what the chapter measures live -----------------------------------------------------------
 
 
 def six_clusters():
@@ -797,16 +791,16 @@ def train_on_clusters(steps=1000, seed=0):
 
 
 def share_on_clusters(points, mixture):
-    """Share of points (n, 2) within three standard deviations of a cluster's centre; 0.989 for the data
-    themselves.
+    """Share of points (n, 2) within three standard deviations of a cluster's centre; 0.989 for
+    the data themselves.
     """
     near = torch.cdist(points.double(), mixture.means).min(1).values
     return float((near < 3 * mixture.stds[0]).double().mean())
 
 
 def few_steps_on_clusters(counts=(1000, 100, 20, 10), n=1000, variance="posterior"):
-    """DDPM samples of `six_clusters` with the exact model, for several numbers of steps: {label: points (n,
-    2)}.
+    """DDPM samples of `six_clusters` with the exact model, for several numbers of steps:
+    {label: points (n, 2)}.
     """
     mixture, schedule = six_clusters(), Discrete.linear(1000)
     model, noise, data = (
@@ -814,17 +808,16 @@ def few_steps_on_clusters(counts=(1000, 100, 20, 10), n=1000, variance="posterio
         initial_noise(n, 2, seed=1, dtype=torch.float64),
         mixture.sample(4000, 3),
     )
-    found = {}
+    result = {}
     for k in counts:
         times = steps_of(schedule, k)
         gamma = d.mean_square_eps(model, data, times) if variance == "analytic" else None
-        found[f"{k} steps"] = sample(d.ddpm, model, noise, times, seed=2, variance=variance, gamma=gamma).x
-    return found
+        result[f"{k} steps"] = sample(d.ddpm, model, noise, times, seed=2, variance=variance, gamma=gamma).x
+    return result
 
 
 def shares_by_steps():
-    """`share_on_clusters` and root mean square radius of those samples for three variances: {label:
-    number}.
+    """`share_on_clusters` and root mean square radius of those samples for three variances: {label: number}.
     """
     mixture, result = six_clusters(), {}
     for variance in ("posterior", "beta", "analytic"):
@@ -861,8 +854,8 @@ def digits_check(model, n=2000, steps=100):
 
 
 def bits_of_digits(model, n=32):
-    """The bound on test digits with 17 grey levels, term by term, with both fixed variances: {name:
-    `toolkit.ddpm.Elbo`}.
+    """The bound on test digits with 17 grey levels, term by term, with both fixed
+    variances: {name: `toolkit.ddpm.Elbo`}.
     """
     from toolkit.data import digits
 

@@ -23,7 +23,7 @@ from book.problems import normal_density
 from toolkit import ddpm as d
 from toolkit.metrics import nearest_neighbour_ratio
 
-# ---- the exact reverse step --------------------------------------------------------------------------------
+# --- the exact reverse step -----------------------------------------------------------------------------
 
 
 def _kernel_panel(ax, x, exact, gaussian):
@@ -37,7 +37,7 @@ def _kernel_panel(ax, x, exact, gaussian):
 
 
 @style()
-def one_step_or_many(t, x_t, kernels):
+def one_step_or_many(t, x_t, kernels) -> Picture:
     """p(x_s | x_t) for steps of several lengths down from time t: exact, and the best Gaussian.
 
     kernels: dict length of the step -> what `experiments.reverse_kernel` returns.
@@ -57,9 +57,10 @@ def one_step_or_many(t, x_t, kernels):
 
 
 @style()
-def step_explorer(t, s, x_t, x, before, after, kernel):
+def step_explorer(t, s, x_t, x, before, after, kernel) -> Picture:
     """One panel of `one_step_or_many`, of a step from t to s, beside the marginal densities at x: `before`
-    it, at t, and `after` it, at s."""
+    it, at t, and `after` it, at s.
+    """
     fig, (left, right) = new_figure(1, 2, height=2.9)
     left.plot(x, after, label=f"$p_s$, where the step ends ({s:.3g})", **mark(2, points=False))
     left.plot(x, before, label=f"$p_t$, where it starts ({t:.3g})", **mark(3, points=False))
@@ -75,17 +76,16 @@ def step_explorer(t, s, x_t, x, before, after, kernel):
     right.legend(loc="upper right")
     return Picture(
         fig,
-        f"A step from t = {t:g} to s = {s:.3g}, from x_t = {x_t:g}. Left: the densities of the noisy data "
-        f"at both times. Right: the exact "
-        f"distribution of x_s given x_t and the Gaussian of the same mean and variance; their divergence is "
-        f"{number(kl)} nats.",
+        f"A step from t = {t:g} to s = {s:.3g}, from x_t = {x_t:g}. Left: the densities of the noisy data at "
+        "both times. Right: the exact distribution of x_s given x_t and the Gaussian of the same mean and "
+        f"variance; their divergence is {number(kl)} nats.",
     )
 
 
-# ---- the forward process and the posterior -----------------------------------------------------------------
+# --- the forward process and the posterior --------------------------------------------------------------
 
 
-def demolition(images, schedule, times, seed=0):
+def demolition(images, schedule, times, seed=0) -> Picture:
     """Images (n, 1, h, w), a row each, at several times: the same noise along a row."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
     columns = [array(d.diffuse(schedule, images, t, noise)) for t in times]
@@ -96,13 +96,13 @@ def demolition(images, schedule, times, seed=0):
         column_labels=[f"t = {t:g}" for t in times],
         pixels=48,
         alt=f"{len(images)} handwritten digits drowning in noise from left to right; the signal level alpha "
-        f"at the columns is "
-        f"{listing([number(a) for a in signal], 10)}. The eye loses the shapes between alpha = 0.8 and 0.5.",
+        f"at the columns is {listing([number(a) for a in signal], 10)}. The eye loses the shapes between "
+        "alpha = 0.8 and 0.5.",
     )
 
 
 @style()
-def two_clues(schedule, t, s, x0, x_t):
+def two_clues(schedule, t, s, x0, x_t) -> Picture:
     """What x_0 says about x_s, what x_t says about it, and the product: the posterior q(x_s | x_t, x_0)."""
     ratio, beta = d.transition(schedule, s, t)
     c_0, c_t, tilde = d.posterior(schedule, t, s)
@@ -126,16 +126,15 @@ def two_clues(schedule, t, s, x0, x_t):
     return Picture(
         fig,
         f"Three Gaussians over x_s: the clue from x_0 says {told[0]}, the clue from x_t says {told[1]}, and "
-        f"their product, the posterior, "
-        f"{told[2]}: it lies between them and is narrower than both.",
+        f"their product, the posterior, {told[2]}: it lies between them and is narrower than both.",
     )
 
 
-# ---- scores ------------------------------------------------------------------------------------------------
+# --- scores ---------------------------------------------------------------------------------------------
 
 
 @style()
-def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=40, seed=1):
+def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=40, seed=1) -> Picture:
     """At one x_t in the plane: the conditional scores -eps / sigma of several x_0 drawn from p(x_0 | x_t),
     and their mean, the score.
     """
@@ -172,20 +171,18 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
     return Picture(
         fig,
         f"Left: at one noisy point in a ring of eight clusters, {draws} clean points that could have "
-        f"produced it lie in several clusters; "
-        f"lines join them to the point, and one thick arrow shows the mean. The lengths of the single "
-        f"targets average "
-        f"{number(conditional.norm(dim=1).mean())}, the length of the mean, the score, is "
-        f"{number(score.norm())}. Right: arrows of the score over the "
+        "produced it lie in several clusters; lines join them to the point, and one thick arrow shows the "
+        f"mean. The lengths of the single targets average {number(conditional.norm(dim=1).mean())}, the "
+        f"length of the mean, the score, is {number(score.norm())}. Right: arrows of the score over the "
         "plane point from outside and inside towards the ring.",
     )
 
 
-# ---- schedules and weights ---------------------------------------------------------------------------------
+# --- schedules and weights ------------------------------------------------------------------------------
 
 
 @style()
-def schedules(tables, alt=None):
+def schedules(tables, alt=None) -> Picture:
     """alpha-bar and log-SNR of tables {name: Discrete} against t, with the line below which 1 % of the
     signal's power is left.
     """
@@ -211,13 +208,13 @@ def schedules(tables, alt=None):
 
 
 @style()
-def weights(t, found):
-    """Weights of the squared noise error against t, each divided by its mean: only the shape of a weight
-    matters.
+def weights(t, curves) -> Picture:
+    """Weights of the squared noise error against t, each divided by its mean: only the shape
+    of a weight matters.
     """
     fig, ax = new_figure(height=3.3)
     told = []
-    for i, (name, w) in enumerate(found.items()):
+    for i, (name, w) in enumerate(curves.items()):
         w = w / w.mean()
         ax.plot(t, w, label=name, **mark(i, points=False))
         told.append(f"{name} {number(w[0])} at the least noise and {number(w[-1])} at the most")
@@ -229,11 +226,11 @@ def weights(t, found):
     )
 
 
-# ---- training ----------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------------
 
 
 @style()
-def training(losses, times, network, exact, data, samples, window=25):
+def training(losses, times, network, exact, data, samples, window=25) -> Picture:
     """Three panels: the loss while training, the trained loss against t beside the smallest possible, data
     and samples.
 
@@ -257,17 +254,16 @@ def training(losses, times, network, exact, data, samples, window=25):
     return Picture(
         fig,
         f"Left: the loss falls from {number(smooth[0])} to {number(smooth[-1])} and then stays. Middle: "
-        f"against t, the trained network's loss lies on "
-        f"or just above the smallest possible, which is {number(exact[0])} at t = {number(times[0])} and "
-        f"{number(exact[-1])} at t = {number(times[-1])}. Right: its samples "
-        "gather on the clusters of the data, a few of them in between.",
+        "against t, the trained network's loss lies on or just above the smallest possible, which is "
+        f"{number(exact[0])} at t = {number(times[0])} and {number(exact[-1])} at t = {number(times[-1])}. "
+        "Right: its samples gather on the clusters of the data, a few of them in between.",
     )
 
 
-# ---- digits ------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------------
 
 
-def predict_and_renoise(model, path, times, shown, row=0):
+def predict_and_renoise(model, path, times, shown, row=0) -> Picture:
     """Two rows of one sample's life: the state x_t, and the guess x0_hat that the network makes of it.
 
     path (steps + 1, n, 1, h, w) and its `times`; shown: indices into them.
@@ -280,13 +276,12 @@ def predict_and_renoise(model, path, times, shown, row=0):
         column_labels=[f"{times[i]:.2g}" for i in shown],
         pixels=48,
         alt="One sample's way from noise to a digit, at the times above the columns. Upper row: the state, "
-        "mere noise until late. Lower row: "
-        "the network's guess of the clean image, a blurred average at first, which changes its mind between "
-        "digits and settles while the state is still noisy.",
+        "mere noise until late. Lower row: the network's guess of the clean image, a blurred average at "
+        "first, which changes its mind between digits and settles while the state is still noisy.",
     )
 
 
-def with_neighbours(samples, training, count=10):
+def with_neighbours(samples, training, count=10) -> Picture:
     """Samples, their nearest training images, and those images' own nearest neighbours; ratios above.
 
     Shows the `count` samples that come closest to copying: smallest nearest-neighbour ratio first.
@@ -305,19 +300,18 @@ def with_neighbours(samples, training, count=10):
         column_labels=[f"{ratio[i]:.2f}" for i in order],
         pixels=48,
         alt=f"The {count} samples out of {len(samples)} that lie closest to the training set, the nearest "
-        f"training image below each, and that image's own "
-        f"nearest neighbour. Ratios of the two distances run from {ratio[order[0]]:.2f} to "
-        f"{ratio[order[-1]]:.2f}; the samples resemble their neighbours but differ in strokes.",
+        "training image below each, and that image's own nearest neighbour. Ratios of the two distances run "
+        f"from {ratio[order[0]]:.2f} to {ratio[order[-1]]:.2f}; the samples resemble their neighbours but "
+        "differ in strokes.",
     )
 
 
-# ---- variances ---------------------------------------------------------------------------------------------
+# --- variances ------------------------------------------------------------------------------------------
 
 
 @style()
-def variances(found, truth=0.25):
-    """Exact output variance against the number of steps: {name: (steps, variances)}, and the truth as a
-    line.
+def variances(curves, truth=0.25) -> Picture:
+    """Exact output variance against the number of steps: {name: (steps, variances)}, and the truth as a line.
     """
     names = {
         "posterior": r"posterior ($\tilde\beta$)",
@@ -326,9 +320,9 @@ def variances(found, truth=0.25):
     }
     fig, ax = new_figure(height=3.0)
     ax.axhline(truth, color=GREY, linewidth=1, label="true variance")
-    for i, (name, (steps, values)) in enumerate(found.items()):
+    for i, (name, (steps, values)) in enumerate(curves.items()):
         ax.plot(steps, values, label=names.get(name, name), **mark(i))
-    steps = next(iter(found.values()))[0]
+    steps = next(iter(curves.values()))[0]
     ax.set(xscale="log", xlabel="steps", ylabel="variance of the samples", ylim=(0, None))
     ax.set_xticks(steps, [str(n) for n in steps])
     ax.minorticks_off()
@@ -336,7 +330,7 @@ def variances(found, truth=0.25):
     told = listing(
         [
             f"{name} {number(v[0], 3)} at {s[0]} steps and {number(v[-1], 4)} at {s[-1]}"
-            for name, (s, v) in found.items()
+            for name, (s, v) in curves.items()
         ]
     )
     return Picture(

@@ -48,19 +48,21 @@ DOUBLE = {"dtype": torch.float64}
 
 
 def gaussian_eps_square(schedule, times, std=0.5):
-    """gamma(t) = E|eps(x_t, t)|^2 / d for data N(0, std^2) at times[:-1], exactly: sigma^2 / (alpha^2 std^2 +
-    sigma^2)."""
+    """gamma(t) = E|eps(x_t, t)|^2 / d for data N(0, std^2) at times[:-1], exactly: sigma^2 /
+    (alpha^2 std^2 + sigma^2).
+    """
     t = np.asarray(times)[:-1]
     return schedule.sigma(t) ** 2 / (schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2)
 
 
-# ---- what few steps cost -----------------------------------------------------------------------------------
+# --- what few steps cost --------------------------------------------------------------------------------
 
 
 def variances(counts=COUNTS):
     """Exact output variance on N(0, 1/4) of four samplers: dict sampler -> list, one number for each of
-    `counts` steps."""
-    found = {
+    `counts` steps.
+    """
+    result = {
         "DDPM, posterior variance": [],
         "DDPM, forward variance": [],
         "DDPM, optimal variance": [],
@@ -69,12 +71,11 @@ def variances(counts=COUNTS):
     for steps in counts:
         times = grids.strided(LINEAR, steps)
         gamma = gaussian_eps_square(LINEAR, times)
-        for name, options in zip(
-            found, ({"variance": "posterior"}, {"variance": "beta"}, {"variance": "analytic", "gamma": gamma})
-        ):
-            found[name].append(exact_variance(ddpm, LINEAR, times, **options))
-        found["DDIM"].append(exact_variance(ddim, LINEAR, times))
-    return found
+        ways = ({"variance": "posterior"}, {"variance": "beta"}, {"variance": "analytic", "gamma": gamma})
+        for name, options in zip(result, ways):
+            result[name].append(exact_variance(ddpm, LINEAR, times, **options))
+        result["DDIM"].append(exact_variance(ddim, LINEAR, times))
+    return result
 
 
 @claim(
@@ -87,15 +88,15 @@ def variances(counts=COUNTS):
         for n in (10, 20, 50)
     ),
     verdict=False,
-    finding="It depends on which DDPM. DDIM beats the posterior variance at 10, 20 and 50 steps, but the "
-    "forward variance comes closer to the true .25 "
-    "than DDIM does. On images with a trained network the order is another.",
+    finding="It depends on which DDPM. DDIM beats the posterior variance at 10, 20 and 50 steps, but "
+    "the forward variance comes closer to the true .25 than DDIM does. On images with a trained network "
+    "the order is another.",
 )
-def few_steps():
+def few_steps() -> dict:
     """Exact variances on N(0, 1/4) at 10, 20 and 50 steps."""
-    found = variances((10, 20, 50))
+    result = variances((10, 20, 50))
     short = {"DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward", "DDIM": "DDIM"}
-    return {f"{short[name]}, {n} steps": v for name in short for n, v in zip((10, 20, 50), found[name])}
+    return {f"{short[name]}, {n} steps": v for name in short for n, v in zip((10, 20, 50), result[name])}
 
 
 @claim(
@@ -108,7 +109,7 @@ def few_steps():
     finding="A step costs one call either way, and both samplers can skip. What limits the step is the "
     "error made in it, not the noise added after it.",
 )
-def steps_not_noise():
+def steps_not_noise() -> dict:
     """Calls of the model and exact variance for 50 steps with and without noise."""
     times, model = grids.strided(LINEAR, 50), Mixture.gaussian(1, 0.5).model(LINEAR)
     x = initial_noise(4, 1, 0, **DOUBLE)
@@ -120,7 +121,7 @@ def steps_not_noise():
     }
 
 
-# ---- the family --------------------------------------------------------------------------------------------
+# --- the family -----------------------------------------------------------------------------------------
 
 
 def walk_family(eta, times, n=4000, seed=0, broken=False, mixture=None):
@@ -132,22 +133,22 @@ def walk_family(eta, times, n=4000, seed=0, broken=False, mixture=None):
     mixture = mixture or two_peaks()
     schedule, x0 = VP(), mixture.sample(n, seed)[:, 0]
     z = initial_noise(n, len(times), seed + 1, **DOUBLE)
-    x, found = schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]) * z[:, 0], []
+    x, result = schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]) * z[:, 0], []
     for k, (t, s) in enumerate(zip(times[:-1], times[1:])):
-        noise = ddim_sigma(schedule, t, s, eta)
-        room = schedule.sigma(s) ** 2 - (0 if broken else noise**2)
+        c = ddim_sigma(schedule, t, s, eta)
+        room = schedule.sigma(s) ** 2 - (0 if broken else c**2)
         eps = (x - schedule.alpha(t) * x0) / schedule.sigma(t)
-        x = schedule.alpha(s) * x0 + math.sqrt(room) * eps + noise * z[:, k + 1]
-        found.append((x - schedule.alpha(s) * x0) / schedule.sigma(s))
-    return torch.stack(found).numpy()
+        x = schedule.alpha(s) * x0 + math.sqrt(room) * eps + c * z[:, k + 1]
+        result.append((x - schedule.alpha(s) * x0) / schedule.sigma(s))
+    return torch.stack(result).numpy()
 
 
 def sampled_marginals(eta, times, n=4000, seed=0, broken=False):
     """The sampler itself, with the exact model: Kolmogorov-Smirnov distance times sqrt(n) of x_s from the
     true marginal, a list.
 
-    x_T is drawn from the true marginal at times[0].  broken=True is a DDIM whose noise takes no room from the
-    direction.
+    x_T is drawn from the true marginal at times[0].  broken=True is a DDIM whose noise takes no room
+    from the direction.
     """
     from scipy.special import ndtr
 
@@ -162,11 +163,11 @@ def sampled_marginals(eta, times, n=4000, seed=0, broken=False):
         if broken
         else ddim(model, x, times, eta=eta, rng=seed + 2)
     )
-    found = []
+    result = []
     for t, x in loop:
         mu, sd = schedule.alpha(t) * mean, np.sqrt(schedule.alpha(t) ** 2 * std**2 + schedule.sigma(t) ** 2)
-        found.append(kolmogorov(ndtr((x.numpy() - mu) / sd) @ weight))
-    return found[1:]
+        result.append(kolmogorov(ndtr((x.numpy() - mu) / sd) @ weight))
+    return result[1:]
 
 
 def kolmogorov(u):
@@ -194,14 +195,14 @@ KS_1_PERCENT = round(float(stats.kstwobign.ppf(0.99)), 3)  # of the distribution
     says="Every member of the family has the same marginals q(x_t | x_0) as DDPM.",
     holds=lambda r: all((v > KS_1_PERCENT) == ("broken" in k) for k, v in r.items()),
     verdict=True,
-    finding="The test accepts eta = 0, 0.5 and 1, and rejects a sampler that adds the noise without "
-    "making room for it. Note the name: the family is "
-    "written backwards in time (an inference process); its forward kernel follows by Bayes, and the "
-    "noise may not exceed sigma_s.",
+    finding="The test accepts eta = 0, 0.5 and 1, and rejects a sampler that adds the noise without making "
+    "room for it. Note the name: the family is written backwards in time (an inference process); its forward "
+    "kernel follows by Bayes, and the noise may not exceed sigma_s.",
 )
-def marginals_kept():
-    """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler at its last
-    state."""
+def marginals_kept() -> dict:
+    """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler
+    at its last state.
+    """
     from scipy.special import ndtr
 
     times = grids.uniform_lambda(VP(), 20).tolist()
@@ -209,11 +210,11 @@ def marginals_kept():
     def worst(**options):
         return max(map(kolmogorov, ndtr(walk_family(times=times, **options))))
 
-    found = {f"family, eta {eta:g}": worst(eta=eta) for eta in (0.0, 0.5, 1.0)}
-    found["family, broken, eta 0.5"] = worst(eta=0.5, broken=True)
+    result = {f"family, eta {eta:g}": worst(eta=eta) for eta in (0.0, 0.5, 1.0)}
+    result["family, broken, eta 0.5"] = worst(eta=0.5, broken=True)
     fine = grids.uniform(VP(), 250)
-    found |= {f"sampler, eta {eta:g}": sampled_marginals(eta, fine)[-1] for eta in (0.0, 0.5, 1.0)}
-    return found | {"sampler, broken, eta 0.5": sampled_marginals(0.5, fine, broken=True)[-1]}
+    result |= {f"sampler, eta {eta:g}": sampled_marginals(eta, fine)[-1] for eta in (0.0, 0.5, 1.0)}
+    return result | {"sampler, broken, eta 0.5": sampled_marginals(0.5, fine, broken=True)[-1]}
 
 
 @claim(
@@ -223,12 +224,13 @@ def marginals_kept():
     holds=lambda r: r["weight at eta 0.01, relative"] < 10,
     verdict=False,
     finding="Nothing is trained anew, and at eta = 0 there is no bound: its weights grow like 1/eta^2 "
-    "without limit. For eta > 0 it is, up to a constant, "
-    "the same objective with other weights, whose optimum a sufficiently flexible network shares.",
+    "without limit. For eta > 0 it is, up to a constant, the same objective with other weights, whose "
+    "optimum a sufficiently flexible network shares.",
 )
-def weights_against_eta():
-    """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the
-    1000-step table in the middle."""
+def weights_against_eta() -> dict:
+    """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the 1000-step
+    table in the middle.
+    """
     return {
         f"weight at eta {eta:g}, relative": bound_weight(LINEAR, 0.5, 0.499, eta)
         / vlb_weight(LINEAR, 0.5, 0.499)
@@ -237,10 +239,11 @@ def weights_against_eta():
 
 
 def bound_weight(schedule, t, s, eta):
-    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 s_eta^2), b the coefficient
-    of eps."""
-    _, (b,), (noise,) = ddim_coefficients(schedule, [t, s], eta)
-    return b**2 / (2 * noise**2)
+    """Weight of |eps - eps_model|^2 in J_eta for the step from t to s: b^2 / (2 c^2), b the
+    coefficient of eps.
+    """
+    _, (b,), (c,) = ddim_coefficients(schedule, [t, s], eta)
+    return b**2 / (2 * c**2)
 
 
 @claim(
@@ -253,12 +256,12 @@ def bound_weight(schedule, t, s, eta):
     ),
     verdict=False,
     finding="It is DDPM with the posterior variance, to machine precision; not DDPM with the forward "
-    "variance, whose last steps add more noise and which "
-    "over ten strided steps ends at twice the variance.",
+    "variance, whose last steps add more noise and which over ten strided steps ends at twice the variance.",
 )
-def is_ddpm():
+def is_ddpm() -> dict:
     """Largest difference of the coefficients of DDIM at eta = 1 and of DDPM's posterior, over all steps of
-    the table but the last."""
+    the table but the last.
+    """
     times = np.arange(1000, 0, -1) / 1000
     ours = ddim_coefficients(LINEAR, times, 1.0)
     theirs = (*ddpm_coefficients(LINEAR, times), np.sqrt(step_variances(LINEAR, times, "posterior")).tolist())
@@ -277,7 +280,7 @@ def is_ddpm():
     }
 
 
-# ---- listings ----------------------------------------------------------------------------------------------
+# --- listings -------------------------------------------------------------------------------------------
 
 
 @claim(
@@ -290,13 +293,13 @@ def is_ddpm():
         and r["sigma left at its end"] == 0
     ),
     verdict=False,
-    finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine "
-    "steps that stop one short of clean data. The step to "
-    "alpha-bar = 1 has to be added.",
+    finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine steps "
+    "that stop one short of clean data. The step to alpha-bar = 1 has to be added.",
 )
-def fifty_of_a_thousand():
-    """np.linspace(0, 999, 50).astype(int), counted; and what its times do to N(0, 1/4) when used in falling
-    order."""
+def fifty_of_a_thousand() -> dict:
+    """np.linspace(0, 999, 50).astype(int), counted; and what its times do to N(0, 1/4) when
+    used in falling order.
+    """
     index = np.linspace(0, 999, 50).astype(int)
     gaps = np.diff(index)
     falling = (index[::-1] + 1) / 1000
@@ -330,10 +333,10 @@ def fifty_of_a_thousand():
     "shrinks everything to nothing; the ratio belongs to x_t, and on the predicted x0 it blows up. (As "
     "printed, the two together also take the root of a negative number, BP4.)",
 )
-def ascending():
+def ascending() -> dict:
     """Gain x_0 / x_T on N(0, 1/4), the last step going to clean data, of: the right loop; a grid walked
-    upwards from x_T; the signal
-    ratio put on the predicted x0."""
+    upwards from x_T; the signal ratio put on the predicted x0.
+    """
     index = np.linspace(1, 999, 50).round() / 1000
 
     def gain(order, ratio):
@@ -361,12 +364,12 @@ def ascending():
     holds=lambda r: abs(r["fresh noise, 1000 steps"] - 0.25) < 0.01,
     verdict=False,
     finding="That is the member of the family with the largest noise, and it forgets x_t but for the "
-    "predicted x0. With 1000 steps half of the variance "
-    "is lost, however many steps are made.",
+    "predicted x0. With 1000 steps half of the variance is lost, however many steps are made.",
 )
-def fresh_noise():
+def fresh_noise() -> dict:
     """Output variance on N(0, 1/4) when the direction term is replaced by fresh noise sigma_s z: 1000 and 50
-    steps, exactly."""
+    steps, exactly.
+    """
 
     def run(steps):
         times = grids.strided(LINEAR, steps).tolist()
@@ -390,19 +393,19 @@ def fresh_noise():
     says="A deterministic step is x_0 / sqrt(alpha-bar) + sqrt(1 - alpha-bar) eps.",
     holds=lambda r: all(abs(v - 1) < 0.01 for k, v in r.items() if "divided" in k),
     verdict=False,
-    finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step "
-    "must leave the variance at 1; divided, it multiplies it by "
-    "thousands near the noise.",
+    finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step must "
+    "leave the variance at 1; divided, it multiplies it by thousands near the noise.",
 )
-def inverted_root():
+def inverted_root() -> dict:
     """Variance of x_n for data of variance 1 when x_0 is divided by alpha instead of multiplied, eps being
-    right: exact."""
-    found = {}
+    right: exact.
+    """
+    result = {}
     for n in (1000, 500, 100):
         bar = float(LINEAR.alpha_bar[n])
-        found[f"n = {n}, divided"] = 1 / bar + 1 - bar
-        found[f"n = {n}, multiplied"] = bar + 1 - bar
-    return found
+        result[f"n = {n}, divided"] = 1 / bar + 1 - bar
+        result[f"n = {n}, multiplied"] = bar + 1 - bar
+    return result
 
 
 @claim(
@@ -414,26 +417,27 @@ def inverted_root():
     finding="A noise vector has length near sqrt(d), and that length is needed: normalised, the noise "
     "all but disappears, the more so the larger d.",
 )
-def normalised_direction():
+def normalised_direction() -> dict:
     """Variance a coordinate after one DDIM step on unit Gaussian data when eps is divided by its norm, d =
-    16, 256, 3072."""
-    t, s, found = 0.5, 0.45, {}
+    16, 256, 3072.
+    """
+    t, s, result = 0.5, 0.45, {}
     a, b = LINEAR.alpha(t), LINEAR.sigma(t)
     for d in (16, 256, 3072):
         x = initial_noise(400, d, 0, **DOUBLE)
         eps, x0 = b * x, a * x
         unit = LINEAR.alpha(s) * x0 + LINEAR.sigma(s) * eps / eps.norm(dim=1, keepdim=True)
-        found[f"variance, unit vector, d = {d}"] = float(unit.var())
-        found[f"norm of x over sqrt(d), d = {d}"] = float(x.norm(dim=1).mean() / math.sqrt(d))
+        result[f"variance, unit vector, d = {d}"] = float(unit.var())
+        result[f"norm of x over sqrt(d), d = {d}"] = float(x.norm(dim=1).mean() / math.sqrt(d))
     x = initial_noise(400, 3072, 0, **DOUBLE)
-    return found | {
+    return result | {
         "variance, as it should be, d = 3072": float(
             (LINEAR.alpha(s) * a * x + LINEAR.sigma(s) * b * x).var()
         )
     }
 
 
-# ---- what is determined ------------------------------------------------------------------------------------
+# --- what is determined ---------------------------------------------------------------------------------
 
 
 @claim(
@@ -445,7 +449,7 @@ def normalised_direction():
     finding="At eta = 0 it is, to the last bit. At any other eta it is not, unless the noise is fixed "
     "too, and then DDPM is reproducible as well.",
 )
-def determinism():
+def determinism() -> dict:
     """Largest difference of two runs from one x_T on the ring, 50 steps."""
     model, times = RING.model(VP()), grids.quadratic(VP(), 50)
     x = initial_noise(200, 2, 0, **DOUBLE)
@@ -471,9 +475,10 @@ def determinism():
     finding="One jump returns the posterior mean E[x_0 | x_T], which for pure noise is the mean of the "
     "data: every sample the same blur.",
 )
-def one_jump():
-    """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the data mean, and
-    spread."""
+def one_jump() -> dict:
+    """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the
+    data mean, and spread.
+    """
     mixture = Mixture(torch.ones(8), RING.means + torch.tensor([0.7, 0.3]), torch.full((8,), 0.08))
     model = mixture.model(LINEAR)
     x = initial_noise(2000, 2, 0, **DOUBLE)
@@ -488,32 +493,35 @@ def one_jump():
 
 def mode_spreads():
     """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and eta
-    0 and 1."""
-    model, x, found = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
+    0 and 1.
+    """
+    model, x, result = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
     for steps in (5, 20):
         for eta in (0.0, 1.0):
             end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, seed=2).x
             nearest = torch.cdist(end, RING.means).min(1).values
-            found[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
-    return found
+            result[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
+    return result
 
 
 def bundle_counts(n=400):
-    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight modes: dict
-    eta -> list."""
-    start, found = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
+    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight
+    modes: dict eta -> list.
+    """
+    start, result = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
     for eta in (0.0, 0.5, 1.0):
         end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, seed=1).x
-        found[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
-    return found
+        result[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
+    return result
 
 
-# ---- a solver ----------------------------------------------------------------------------------------------
+# --- a solver -------------------------------------------------------------------------------------------
 
 
 def euler_in_kappa(model, x, times):
     """Euler's method for dy = eps d kappa, y = x / alpha, kappa = sigma / alpha, written without DDIM: the
-    final x."""
+    final x.
+    """
     schedule, times = model.schedule, torch.as_tensor(times).tolist()
     y = x / schedule.alpha(times[0])
     for t, s in zip(times[:-1], times[1:]):
@@ -540,18 +548,18 @@ def euler_in_t(model, x, times):
     finding="In the variable sigma/alpha it is, to rounding, on every schedule tried; in t it is another "
     "method.",
 )
-def which_euler():
+def which_euler() -> dict:
     """DDIM against both Euler methods, 10 steps, float64; relative to the size of x."""
-    mixture, found = RING, {}
+    mixture, result = RING, {}
     for name, schedule in (("VP", VP()), ("cosine", VPCosine()), ("VE", VE())):
         model, times = mixture.model(schedule), grids.uniform(schedule, 10)
         x = initial_noise(200, 2, 0, **DOUBLE) * schedule.sigma(schedule.start)
         out = sample(ddim, model, x, times).x
-        found[f"{name}: DDIM - Euler in sigma/alpha"] = float(
+        result[f"{name}: DDIM - Euler in sigma/alpha"] = float(
             (out - euler_in_kappa(model, x, times)).abs().max()
         )
-        found[f"{name}: DDIM - Euler in t"] = float((out - euler_in_t(model, x, times)).abs().max())
-    return found
+        result[f"{name}: DDIM - Euler in t"] = float((out - euler_in_t(model, x, times)).abs().max())
+    return result
 
 
 @claim(
@@ -564,10 +572,10 @@ def which_euler():
     ),
     verdict=False,
     finding="On N(0, 1) data nothing moves under the flow, and Euler in t is exact at any number of "
-    "steps where DDIM is not. Which constant is smaller "
-    "depends on data, grid and schedule; the order is one for both.",
+    "steps where DDIM is not. Which constant is smaller depends on data, grid and schedule; the "
+    "order is one for both.",
 )
-def better_euler():
+def better_euler() -> dict:
     """Error against the exact flow: DDIM and Euler in t, 10 steps; and the exact variance on N(0, 1) data."""
     schedule = VP()
     model, times = RING.model(schedule), grids.uniform(schedule, 10)
@@ -585,7 +593,8 @@ def better_euler():
 def orders(counts=(10, 20, 40, 80, 160, 320), n=300):
     """DDIM's error against the exact flow for three kinds of data and truth: dict label -> (steps, errors).
 
-    One Gaussian (closed form), two broad peaks on a line (quantile matching), the ring (`flow`)."""
+    One Gaussian (closed form), two broad peaks on a line (quantile matching), the ring (`flow`).
+    """
     schedule = VP()
     gaussian = Mixture.gaussian(1, 0.5)
     peaks = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.5, 0.4])
@@ -599,21 +608,22 @@ def orders(counts=(10, 20, 40, 80, 160, 320), n=300):
         "two peaks": (peaks, x1, QuantileFlow(schedule, peaks).map(x1, schedule.start, schedule.end)),
         "ring": (RING, x2, reference(RING.model(schedule), x2, schedule.start, schedule.end)),
     }
-    found = {}
+    result = {}
     for name, (mixture, x, exact) in cases.items():
         model = mixture.model(schedule)
         runs = (sample(ddim, model, x, grids.uniform_lambda(schedule, k)).x for k in counts)
-        found[name] = (list(counts), [rms(y - exact) for y in runs])
-    return found
+        result[name] = (list(counts), [rms(y - exact) for y in runs])
+    return result
 
 
 def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
     """Encode ring data by `ddim_invert`, decode by `ddim`: root mean square error, dict iterations -> (calls
-    of encoding, errors)."""
+    of encoding, errors).
+    """
     schedule = VP()
     mixture = RING
     model, x = mixture.model(schedule), mixture.sample(200, 0)
-    found = {}
+    result = {}
     for k in iterations:
         errors, calls = [], []
         for steps in counts:
@@ -621,8 +631,8 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
             latent = sample(ddim_invert, model, x, times, iterations=k)
             errors.append(rms(sample(ddim, model, latent.x, times).x - x))
             calls.append(latent.nfe)
-        found[k] = (calls, errors)
-    return found
+        result[k] = (calls, errors)
+    return result
 
 
 @claim(
@@ -631,19 +641,18 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
     says="With eta = 0 DDIM solves the probability-flow ODE, and is therefore invertible.",
     holds=lambda r: r["round trip, 50 steps"] < 1e-6,
     verdict=False,
-    finding="It is one first-order discretisation. The usual inversion (run it backwards with eps from "
-    "the wrong end of the step) comes back with an error "
-    "that halves when the steps double; only solving each step by fixed-point iteration inverts it to "
-    "rounding.",
+    finding="It is one first-order discretisation. The usual inversion (run it backwards with eps from the "
+    "wrong end of the step) comes back with an error that halves when the steps double; only solving each "
+    "step by fixed-point iteration inverts it to rounding.",
 )
-def inversion():
+def inversion() -> dict:
     """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
     _, naive = round_trip(iterations=(0,))[0]
-    found = {f"round trip, {n} steps": e for n, e in zip((10, 20, 50, 100, 400), naive)}
-    return found | {"round trip, 50 steps, 30 iterations": round_trip((50,), (30,))[30][1][0]}
+    result = {f"round trip, {n} steps": e for n, e in zip((10, 20, 50, 100, 400), naive)}
+    return result | {"round trip, 50 steps, 30 iterations": round_trip((50,), (30,))[30][1][0]}
 
 
-# ---- latents, transport, modes -----------------------------------------------------------------------------
+# --- latents, transport, modes --------------------------------------------------------------------------
 
 
 @claim(
@@ -655,7 +664,7 @@ def inversion():
     finding="Half-way the straight line is shorter than noise ever is, by a factor near 1/sqrt(2); the "
     "great circle stays on the shell where the model was trained.",
 )
-def shell():
+def shell() -> dict:
     """Norm over sqrt(d) half-way between two noises, d = 3072; and interpolation on one Gaussian."""
     x, y = initial_noise(200, 3072, 0, **DOUBLE), initial_noise(200, 3072, 1, **DOUBLE)
     size = math.sqrt(3072)
@@ -674,18 +683,18 @@ def shell():
     finding="For one Gaussian the map is affine, so mixing latents and mixing results are the same thing "
     "to rounding. The experiment needs data with several modes.",
 )
-def vacuous():
+def vacuous() -> dict:
     """decode(lerp) - lerp(decode): on one Gaussian in the plane, and on the ring."""
     schedule = VP()
     times = grids.uniform_lambda(schedule, 50)
     wide = torch.tensor([[[0.5, 0.2], [0.2, 0.3]]], dtype=torch.float64)
     one = Mixture([1.0], [[0.3, -0.2]], covariances=wide)
-    x, y, found = initial_noise(100, 2, 0, **DOUBLE), initial_noise(100, 2, 1, **DOUBLE), {}
+    x, y, result = initial_noise(100, 2, 0, **DOUBLE), initial_noise(100, 2, 1, **DOUBLE), {}
     for name, mixture in (("one Gaussian", one), ("ring of eight", RING)):
         model = mixture.model(schedule)
         ends = [sample(ddim, model, z, times).x for z in (x, y, lerp(x, y, 0.5))]
-        found[f"largest difference, {name}"] = float((ends[2] - lerp(ends[0], ends[1], 0.5)).abs().max())
-    return found
+        result[f"largest difference, {name}"] = float((ends[2] - lerp(ends[0], ends[1], 0.5)).abs().max())
+    return result
 
 
 @claim(
@@ -697,9 +706,10 @@ def vacuous():
     finding="It compares two moments. A single Gaussian blob with the ring's mean and covariance passes "
     "as the ring; the sliced Wasserstein distance is not fooled.",
 )
-def blind_distance(n=20000):
+def blind_distance(n=20000) -> dict:
     """Fréchet and sliced Wasserstein distances, n points: one Gaussian with the ring's mean and covariance,
-    and a second sample of the ring."""
+    and a second sample of the ring.
+    """
     from toolkit.metrics import frechet_from_features, sliced_wasserstein
 
     ring = RING
@@ -736,19 +746,19 @@ def _ellipse(angle, length, width):
         r["three modes: pairs changed, %"] == 0 and r["three modes: median arc / chord"] < 1.01
     ),
     verdict=False,
-    finding="The paths are bent, the Jacobian of the map is not symmetric as a gradient's must be, and "
-    "an optimal assignment changes pairs. The cost is near the "
-    "optimum, though: say near-optimal cost, not optimal, not straight. On one isotropic Gaussian the "
-    "map is optimal.",
+    finding="The paths are bent, the Jacobian of the map is not symmetric as a gradient's must be, and an "
+    "optimal assignment changes pairs. The cost is near the optimum, though: say near-optimal cost, not "
+    "optimal, not straight. On one isotropic Gaussian the map is optimal.",
 )
-def transport(n=400):
+def transport(n=400) -> dict:
     """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change, its
-    gain in cost, the largest
-    asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes and for one Gaussian."""
+    gain in cost, the largest asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes
+    and for one Gaussian.
+    """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    schedule, found = VP(), {}
+    schedule, result = VP(), {}
     for name, mixture in (("three modes", three_modes()), ("one Gaussian", Mixture.gaussian(2, 0.5))):
         model = mixture.model(schedule)
         x = initial_noise(n, 2, 0, **DOUBLE)
@@ -762,13 +772,13 @@ def transport(n=400):
         )
         asymmetry = (jacobian[:, 0, 1] - jacobian[:, 1, 0]).abs() / jacobian.flatten(1).norm(dim=1)
         path = sample(ddim, model, x, grids.uniform(schedule, 400), keep_path=True).path
-        found |= {
+        result |= {
             f"{name}: pairs changed, %": float(100 * (rows != columns).mean()),
             f"{name}: cost saved, %": float(100 * (1 - cost[rows, columns].sum() / np.trace(cost))),
             f"{name}: largest Jacobian asymmetry": float(asymmetry.max()),
             f"{name}: median arc / chord": float(curvature(path).median()),
         }
-    return found
+    return result
 
 
 RARE = (0.005, 0.045, 0.1, 0.1, 0.15, 0.15, 0.2, 0.25)
@@ -781,18 +791,19 @@ CHI2_5_PERCENT = float(stats.chi2.ppf(0.95, len(RARE) - 1))
     says="A deterministic sampler loses diversity: it finds the main modes and misses rare ones.",
     holds=lambda r: r["exact flow: rare mode, %"] < 0.25 or r["exact flow: chi-square"] > CHI2_5_PERCENT,
     verdict=False,
-    finding="The exact flow reproduces all eight weights within sampling error, a mode of half a per "
-    "cent included. What few steps distort is a matter of their "
-    "error, and on this ring they make the rare mode too frequent, not too rare.",
+    finding="The exact flow reproduces all eight weights within sampling error, a mode of half a per cent "
+    "included. What few steps distort is a matter of their error, and on this ring they make the rare mode "
+    "too frequent, not too rare.",
 )
-def rare_mode(n=20000):
+def rare_mode(n=20000) -> dict:
     """Share of samples in each of eight unequal modes; Pearson's chi-square against the true weights, which
-    exceeds `CHI2_5_PERCENT` once in twenty times."""
+    exceeds `CHI2_5_PERCENT` once in twenty times.
+    """
     schedule = VP()
     mixture = Mixture(RARE, RING.means, torch.full((8,), 0.08))
     model, x = mixture.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
     expected = n * np.array(RARE)
-    found = {}
+    result = {}
     for name, points in (
         ("data", mixture.sample(n, 1)),
         ("DDIM, 10 steps", sample(ddim, model, x, grids.quadratic(schedule, 10)).x),
@@ -800,12 +811,12 @@ def rare_mode(n=20000):
         ("exact flow", reference(model, x, schedule.start, schedule.end, 1e-6)),
     ):
         counts = np.bincount(torch.cdist(points, mixture.means).argmin(1).numpy(), minlength=8)
-        found[f"{name}: rare mode, %"] = float(100 * counts[0] / n)
-        found[f"{name}: chi-square"] = float(stats.chisquare(counts, expected).statistic)
-    return found
+        result[f"{name}: rare mode, %"] = float(100 * counts[0] / n)
+        result[f"{name}: chi-square"] = float(stats.chisquare(counts, expected).statistic)
+    return result
 
 
-# ---- where to step -----------------------------------------------------------------------------------------
+# --- where to step --------------------------------------------------------------------------------------
 
 GRIDS = {
     "uniform in t": grids.uniform,
@@ -834,7 +845,7 @@ def grid_errors(counts=(5, 10, 20, 40, 80), n=400):
     verdict=True,
     finding="At 20 steps on the ring all three beat equal steps in t, the quadratic grid by most.",
 )
-def grids_at_twenty():
+def grids_at_twenty() -> dict:
     """Error of DDIM on the ring with 20 steps, for each grid."""
     return {name: errors[0] for name, (_, errors) in grid_errors((20,)).items()}
 
@@ -858,19 +869,19 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
     says="Adaptive steps make DDIM more accurate at equal cost.",
     holds=lambda r: r["adaptive"] < min(r[name] for name in GRIDS),
     verdict=False,
-    finding="It beats equal steps in t and in lambda at the same number of calls, and loses to the "
-    "quadratic grid, which happens to suit this problem. "
-    "What it buys is that nobody has to know which grid suits.",
+    finding="It beats equal steps in t and in lambda at the same number of calls, and loses to the quadratic "
+    "grid, which happens to suit this problem. What it buys is that nobody has to know which grid suits.",
 )
-def adaptive_against_fixed():
+def adaptive_against_fixed() -> dict:
     """Error of the adaptive run with tol = .01, and of fixed grids interpolated to the same number of calls
-    on log axes."""
+    on log axes.
+    """
     (calls,), (error,) = adaptive_errors((0.01,))
-    found = {"calls": calls, "adaptive": error}
-    return found | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
+    result = {"calls": calls, "adaptive": error}
+    return result | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
 
 
-# ---- digits ------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------------
 
 SAMPLERS = {
     "DDIM": (ddim, {}),
@@ -881,7 +892,8 @@ SAMPLERS = {
 
 def digits_at(steps, n=400, name="DDIM", seed=0):
     """n digits of all classes in turn, by a sampler of `SAMPLERS` with `steps` steps of the 1000-step table,
-    from one seed for x_T and the noise: a Run."""
+    from one seed for x_T and the noise: a Run.
+    """
     from toolkit.networks import digits_model
 
     loop, options = SAMPLERS[name]
@@ -909,16 +921,17 @@ def distances(steps, n, name, seed):
 
 
 def speed_and_quality(n=400, counts=COUNTS, names=tuple(SAMPLERS), seeds=SEEDS):
-    """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one for each of
-    `counts`."""
-    found = {}
+    """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one
+    for each of `counts`.
+    """
+    result = {}
     for name in names:
-        found[name] = []
+        result[name] = []
         for steps in counts:
             each = [distances(steps, n, name, seed) for seed in seeds]
-            found[name].append({key: sum(row[key] for row in each) / len(each) for key in each[0]})
-            found[name][-1]["calls"] = each[0]["calls"]
-    return found
+            result[name].append({key: sum(row[key] for row in each) / len(each) for key in each[0]})
+            result[name][-1]["calls"] = each[0]["calls"]
+    return result
 
 
 def seed_spread(steps=100, seeds=(*SEEDS, 3)):
@@ -931,8 +944,9 @@ def seed_spread(steps=100, seeds=(*SEEDS, 3)):
 
 
 def distance_floors(n=400):
-    """The same two distances for n of the real digits against all: what a perfect sampler could expect to
-    score."""
+    """The same two distances for n of the real digits against all: what a perfect sampler
+    could expect to score.
+    """
     from toolkit.data import digits
     from toolkit.metrics import frechet_distance, sliced_wasserstein
 
@@ -943,7 +957,8 @@ def distance_floors(n=400):
 
 def cpu_time(counts=(10, 100, 1000), n=100):
     """CPU seconds an image of DDIM on digits for each of `counts`: dict steps -> seconds, the best of three
-    runs of up to 100 steps."""
+    runs of up to 100 steps.
+    """
     best = {}
     for steps in counts:
         for _ in range(3 if steps <= 100 else 1):
@@ -955,8 +970,9 @@ def cpu_time(counts=(10, 100, 1000), n=100):
 
 def two_samplers():
     """DDPM (posterior variance) beside DDIM: dict row -> (DDPM, DDIM), measured; nan where there is nothing
-    to measure."""
-    fixed, found, digits = determinism(), variances((10, 1000)), speed_and_quality()
+    to measure.
+    """
+    fixed, result, digits = determinism(), variances((10, 1000)), speed_and_quality()
     rows = {
         "calls of the network, 50 steps": (
             steps_not_noise()["calls, DDPM, 50 steps"],
@@ -967,8 +983,8 @@ def two_samplers():
     }
     for k, steps in enumerate((10, 1000)):
         rows[f"variance, {steps} steps (data: 0.25)"] = (
-            found["DDPM, posterior variance"][k],
-            found["DDIM"][k],
+            result["DDPM, posterior variance"][k],
+            result["DDIM"][k],
         )
         at = COUNTS.index(steps)
         rows[f"Fréchet distance on digits, {steps} steps"] = tuple(
@@ -978,8 +994,9 @@ def two_samplers():
 
 
 def knee(rows, metric, slack=0.15):
-    """The fewest calls among `rows` (of `speed_and_quality`) whose metric is within `slack` of the last
-    row's."""
+    """The fewest calls among `rows` (of `speed_and_quality`) whose metric is within `slack`
+    of the last row's.
+    """
     return next(row["calls"] for row in rows if row[metric] <= (1 + slack) * rows[-1][metric])
 
 
@@ -989,17 +1006,17 @@ def knee(rows, metric, slack=0.15):
     says="Fewer steps spoil the samples of DDPM, and DDIM is spared.",
     holds=lambda r: r["Fréchet distance, DDIM, 10 steps"] < 1.1 * r["Fréchet distance, DDIM, 100 steps"],
     verdict=False,
-    finding="All three lose with fewer steps. On digits with the trained network DDIM loses least, and "
-    "in the Fréchet distance DDPM with the forward variance "
-    "loses most, the reverse of what the exact Gaussian says of it.",
+    finding="All three lose with fewer steps. On digits with the trained network DDIM loses least, and in "
+    "the Fréchet distance DDPM with the forward variance loses most, the reverse of what the exact "
+    "Gaussian says of it.",
 )
-def fewer_steps_on_digits():
+def fewer_steps_on_digits() -> dict:
     """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `SEEDS`."""
-    found = speed_and_quality(counts=(10, 20, 100))
+    result = speed_and_quality(counts=(10, 20, 100))
     short = {"DDIM": "DDIM", "DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward"}
     return {
         f"Fréchet distance, {short[name]}, {row['calls']} steps": row["Fréchet distance"]
-        for name, rows in found.items()
+        for name, rows in result.items()
         for row in rows
     }
 
@@ -1012,22 +1029,23 @@ def fewer_steps_on_digits():
     verdict=True,
     finding="Analytic-DPM's variance gives a Gaussian its exact variance at any number of steps.",
 )
-def optimal_variance():
+def optimal_variance() -> dict:
     """Exact variances on N(0, 1/4) at 10 and 1000 steps, the optimal reverse variance included."""
-    found = variances((10, 1000))
-    return {f"{name}, {n} steps": v for name, row in found.items() for n, v in zip((10, 1000), row)}
+    result = variances((10, 1000))
+    return {f"{name}, {n} steps": v for name, row in result.items() for n, v in zip((10, 1000), row)}
 
 
 def family_by_bayes(eta=0.4, t=0.6, s=0.4):
     """Slope, offset and variance of q_eta(x_t | x_s, x_0) by conditioning the joint Gaussian, and by the
-    closed form: largest difference."""
+    closed form: largest difference.
+    """
     schedule = VP()
     a_t, s_t, a_s, s_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
-    noise = ddim_sigma(schedule, t, s, eta)
-    covariance = math.sqrt(s_s**2 - noise**2) * s_t
+    c = ddim_sigma(schedule, t, s, eta)
+    covariance = math.sqrt(s_s**2 - c**2) * s_t
     slope, variance = covariance / s_s**2, s_t**2 - covariance**2 / s_s**2
     mean = a_t - slope * a_s
-    closed = (s_t / s_s * math.sqrt(1 - noise**2 / s_s**2), (s_t * noise / s_s) ** 2)
+    closed = (s_t / s_s * math.sqrt(1 - c**2 / s_s**2), (s_t * c / s_s) ** 2)
     ratio, beta = transition(schedule, s, t)
     return {
         "difference of slope": abs(slope - closed[0]),

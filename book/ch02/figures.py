@@ -25,7 +25,7 @@ from toolkit.ddim import ddim, ddim_adaptive, ddim_invert, ddim_sigma, edit, ler
 RING = Mixture.ring(8)
 
 
-def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
+def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8) -> Picture:
     """Paths on the ring from one x_T, `copies` times with different noise, for several eta."""
     schedule = VP()
     start = initial_noise(1, 2, seed, dtype=torch.float64).expand(copies, 2).clone()
@@ -49,9 +49,10 @@ def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8):
 
 
 @style()
-def marginal_test(series, critical, title=""):
+def marginal_test(series, critical, title="") -> Picture:
     """sqrt(n) times the Kolmogorov-Smirnov distance at each level, with the critical value; series: dict
-    label -> (lambda, distances)."""
+    label -> (lambda, distances).
+    """
     fig, ax = new_figure(height=3.1)
     told = []
     for i, (label, (x, y)) in enumerate(series.items()):
@@ -83,37 +84,37 @@ def marginal_test(series, critical, title=""):
 
 
 @style()
-def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)):
-    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each
-    eta."""
+def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)) -> Picture:
+    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each eta.
+    """
     times = grids.strided(schedule, steps).numpy()
     t, s = times[:-1], times[1:]
     fig, axes = new_figure(1, len(etas), height=2.8, sharey=True)
     told = []
     for ax, eta in zip(axes, etas, strict=True):
-        noise = ddim_sigma(schedule, t, s, eta)
-        direction = np.sqrt(np.maximum(schedule.sigma(s) ** 2 - noise**2, 0))
+        c = ddim_sigma(schedule, t, s, eta)
+        direction = np.sqrt(np.maximum(schedule.sigma(s) ** 2 - c**2, 0))
         for i, (name, y) in enumerate(
-            (("predicted $x_0$", schedule.alpha(s)), ("direction", direction), ("fresh noise", noise))
+            (("predicted $x_0$", schedule.alpha(s)), ("direction", direction), ("fresh noise", c))
         ):
             ax.plot(t, y, label=name, markevery=2, **mark(i))
         ax.set(title=f"η = {eta:g}", xlabel="time $t$ the step leaves")
         ax.invert_xaxis()
-        told.append(f"noise at most {number(noise.max())} at eta {eta:g}")
+        told.append(f"noise at most {number(c.max())} at eta {eta:g}")
     axes[0].set_ylabel("coefficient")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return Picture(
         fig,
         f"Coefficients of the three terms of a DDIM step over {steps} steps. That of the predicted x0 grows "
-        f"from 0 to 1 in all panels; "
-        f"the noise takes its share from the direction: {listing(told)}.",
+        f"from 0 to 1 in all panels; the noise takes its share from the direction: {listing(told)}.",
     )
 
 
 @style()
-def explorer(eta, steps, seed=8):
+def explorer(eta, steps, seed=8) -> Picture:
     """For the widget: on the ring, 12 paths from one x_T at the left, 400 samples at the right, for eta and a
-    number of steps."""
+    number of steps.
+    """
     schedule = VP()
     times, model = grids.quadratic(schedule, steps), RING.model(schedule)
     start = initial_noise(1, 2, seed, dtype=torch.float64).expand(12, 2).clone()
@@ -141,15 +142,16 @@ def explorer(eta, steps, seed=8):
     right.set_title(f"400 samples, spread {off:.3f}")
     return Picture(
         fig,
-        f"DDIM on the ring with eta {eta:g} and {steps} steps. Twelve runs from one starting point end "
-        f"{apart}; "
-        f"400 samples have a standard deviation of {number(off)} about their modes, the truth being 0.08.",
+        f"DDIM on the ring with eta {eta:g} and {steps} steps. Twelve runs from one starting point "
+        f"end {apart}; 400 samples have a standard deviation of {number(off)} about their modes, "
+        "the truth being 0.08.",
     )
 
 
-def interpolation(model, first, second, times, weights=7):
+def interpolation(model, first, second, times, weights=7) -> Picture:
     """Between two digits (1, 8, 8) each: straight in pixels; and encoded by exact inversion, mixed by lerp
-    and by slerp, decoded."""
+    and by slerp, decoded.
+    """
     ends = torch.stack([first, second])
     latents = sample(ddim_invert, model, ends, times, iterations=5).x
     weight = np.linspace(0, 1, weights).tolist()
@@ -163,20 +165,20 @@ def interpolation(model, first, second, times, weights=7):
     return image_grid(
         rows,
         column_labels=[f"{w:.2f}" for w in weight],
-        alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the middle "
-        "shows both digits at once. Rows below: latents "
-        f"are mixed and decoded; half-way the latent's norm over root d is {norms['lerp']:.2f} on the "
-        f"straight line and {norms['slerp']:.2f} on the great circle.",
+        alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the "
+        "middle shows both digits at once. Rows below: latents are mixed and decoded; half-way the "
+        f"latent's norm over root d is {norms['lerp']:.2f} on the straight line and {norms['slerp']:.2f} "
+        "on the great circle.",
     )
 
 
 @style()
-def speed_and_quality(found, floors, n):
+def speed_and_quality(measured, floors, n) -> Picture:
     """Two distances against calls on log axes, a curve for each sampler, with the floor of n real images."""
     fig, axes = new_figure(1, 2, height=3.3)
     told = []
     for ax, metric in zip(axes, floors, strict=True):
-        for i, (name, rows) in enumerate(found.items()):
+        for i, (name, rows) in enumerate(measured.items()):
             ax.plot([row["calls"] for row in rows], [row[metric] for row in rows], label=name, **mark(i))
             told.append(
                 f"{plain(metric)}, {name}: {number(rows[0][metric])} at {rows[0]['calls']} calls, "
@@ -195,12 +197,13 @@ def speed_and_quality(found, floors, n):
 
 
 @style()
-def adaptive(found, chosen):
+def adaptive(curves, chosen) -> Picture:
     """Left: error against calls, dict label -> (calls, errors).  Right: the steps chosen, dict label ->
-    (lambda, step in lambda)."""
+    (lambda, step in lambda).
+    """
     fig, axes = new_figure(1, 2, height=3.6)
     told = []
-    for i, (label, (calls, errors)) in enumerate(found.items()):
+    for i, (label, (calls, errors)) in enumerate(curves.items()):
         axes[0].plot(calls, errors, label=label, **mark(i))
         told.append(f"{plain(label)} reaches {number(errors[-1])} with {calls[-1]} calls")
     axes[0].set(
@@ -209,7 +212,7 @@ def adaptive(found, chosen):
     axes[0].set_xticks([5, 10, 20, 40, 80], ["5", "10", "20", "40", "80"])
     axes[0].minorticks_off()
     for label, (lam, step) in chosen.items():
-        axes[1].plot(lam, step, label=label, **mark(list(found).index(label)))
+        axes[1].plot(lam, step, label=label, **mark(list(curves).index(label)))
     axes[1].set(xlabel=r"$\lambda$", ylabel=r"step in $\lambda$", title="where the steps go")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     lam, step = next(iter(chosen.values()))
@@ -239,7 +242,7 @@ def adaptive_steps(tol=0.01, n=400):
     return steps_taken(schedule, run.times)
 
 
-def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9)):
+def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9)) -> Picture:
     """One digit (1, 8, 8) of class `label`, encoded up to several times and decoded with another label.
 
     Rows: decoded with its own label (a round trip), and with `target`.
@@ -258,14 +261,14 @@ def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8,
     return image_grid(
         rows,
         column_labels=["original", *(f"{u:g}" for u in untils)],
-        alt=f"A digit {label} encoded up to the time above each column and decoded again: with its own label "
-        f"it comes back unchanged; with the label {target} "
-        f"it changes by a root mean square of {number(change[0])} at {untils[0]:g} up to "
-        f"{number(change[-1])} at {untils[-1]:g}, where it is another digit.",
+        alt=f"A digit {label} encoded up to the time above each column and decoded again: with its "
+        f"own label it comes back unchanged; with the label {target} it changes by a root mean square "
+        f"of {number(change[0])} at {untils[0]:g} up to {number(change[-1])} at {untils[-1]:g}, where "
+        "it is another digit.",
     )
 
 
-def bent_paths(mixture, paths=14, steps=200):
+def bent_paths(mixture, paths=14, steps=200) -> Picture:
     """DDIM paths from shared starting points, on `mixture` and on one Gaussian."""
     schedule, start = VP(), initial_noise(paths, 2, 0, dtype=torch.float64)
     drawn = {

@@ -2,7 +2,8 @@
 
 Exact wherever the data allow it: variances on N(0, 1/4) are sums of squares (`exact_variance`),
 one-dimensional flows keep quantiles (`QuantileFlow`), and the ODE of a mixture is solved to twelve digits
-(`convergence.reference`).  Each experiment takes no argument and returns a dict label -> number."""
+(`convergence.reference`).  Each experiment takes no argument and returns a dict label -> number.
+"""
 
 import math
 from functools import cache
@@ -72,7 +73,7 @@ def true_variance(schedule, t, std=0.5):
     return (schedule.alpha(t) * std) ** 2 + schedule.sigma(t) ** 2
 
 
-# ---- from the chain to the SDE -----------------------------------------------------------------------------
+# --- from the chain to the SDE --------------------------------------------------------------------------
 
 
 def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
@@ -93,13 +94,13 @@ def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
     finding="The products alpha-bar come within 0.0008 of exp(-int beta) at T = 1000, and the gap falls "
     "as 1 / T.",
 )
-def chain_limit():
+def chain_limit() -> dict:
     """The gap at three T, and the order at which it closes."""
     counts, gaps = chain_gaps((100, 1000, 10000))
     return {f"gap at T = {n}": g for n, g in zip(counts, gaps)} | {"order": slope(counts, gaps)}
 
 
-# ---- schedules as SDEs -------------------------------------------------------------------------------------
+# --- schedules as SDEs ----------------------------------------------------------------------------------
 
 
 class UnsquaredVE(VE):
@@ -119,22 +120,22 @@ class UnsquaredVE(VE):
     "100. The samples keep little more than half of their variance. (torch.log of the plain number r, as "
     "listed, is a TypeError: math.log takes it.)",
 )
-def ve_square(steps=1000):
+def ve_square(steps=1000) -> dict:
     """Exact variances on N(0, 1/4) with VE's g and with the unsquared one, and what g^2 adds up to."""
-    found = {}
+    result = {}
     rate = 2 * math.log(5000)
     for name, schedule, power in (("right", VE(), 2), ("unsquared", UnsquaredVE(), 1)):
         level = LinearSDE(
             lambda t: 0 * t, lambda t, p=power: rate * (0.01 * 5000**t) ** p, sigma0=0.01, end=0.0
         )
-        found[f"integral of g^2, {name}"] = level.sigma(1.0) ** 2 - 0.01**2
-        found[f"variance at t = 0.75, {name}"] = exact_variance(
+        result[f"integral of g^2, {name}"] = level.sigma(1.0) ** 2 - 0.01**2
+        result[f"variance at t = 0.75, {name}"] = exact_variance(
             euler_maruyama, schedule, grids.uniform(schedule, steps, end=0.75)
         )
-        found[f"variance at the end, {name}"] = exact_variance(
+        result[f"variance at the end, {name}"] = exact_variance(
             euler_maruyama, schedule, grids.uniform(schedule, steps)
         )
-    return found
+    return result
 
 
 @mistake
@@ -158,7 +159,7 @@ def narrow_start_ode(model, x, times):
     finding="x_1 has standard deviation 50. The reverse SDE forgets a narrow start on this data, its "
     "noise rebuilds the spread; the ODE carries it to the end, where the variance is 1e-4.",
 )
-def ve_prior(steps=500):
+def ve_prior(steps=500) -> dict:
     """Exact final variance on N(0, 1/4) when VE starts from N(0, 1), and its forward standard deviation."""
     schedule = VE()
     times = grids.uniform(schedule, steps)
@@ -179,7 +180,7 @@ def ve_prior(steps=500):
     finding="Not in single precision, by 33 orders of magnitude. In half precision the square of 380 "
     "does.",
 )
-def ve_range():
+def ve_range() -> dict:
     """The largest numbers of VE against the largest of the number formats."""
     return {
         "sigma_max^2 at 380": 380.0**2,
@@ -196,7 +197,7 @@ def ve_range():
     verdict=False,
     finding="Only for data of unit variance. Data of variance 1/4 go from 0.25 to 1.",
 )
-def variance_preserved():
+def variance_preserved() -> dict:
     """Var x_t of VP for data of variance 1/4 and 1."""
     return {
         f"data {std**2:g}, t = {t:g}": true_variance(VP(), t, std)
@@ -205,7 +206,7 @@ def variance_preserved():
     }
 
 
-# ---- the way back ------------------------------------------------------------------------------------------
+# --- the way back ---------------------------------------------------------------------------------------
 
 
 @claim(
@@ -218,12 +219,12 @@ def variance_preserved():
     finding="Exact variances at levels 0, 0.5, 1 and 2 agree with the truth to 4e-4 at 400 steps, and to "
     "discretisation beyond.",
 )
-def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400):
+def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
     """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
-    found = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
-    return found | {"truth": true_variance(schedule, schedule.end)}
+    result = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
+    return result | {"truth": true_variance(schedule, schedule.end)}
 
 
 @mistake
@@ -255,8 +256,8 @@ DRIFTS = {
 
 
 def removed_curves(steps=500):
-    """Exact variance on N(0, 1/4) along the way, from t = 1 down, for `DRIFTS`: dict label -> (t,
-    variance)."""
+    """Exact variance on N(0, 1/4) along the way, from t = 1 down, for `DRIFTS`: dict label -> (t, variance).
+    """
     schedule = VP()
     ends = np.linspace(0.98, schedule.end, 40)
     curves = {
@@ -284,16 +285,16 @@ def removed_curves(steps=500):
     finding="With g = 0 only dx = f x dt is left, run backwards: the variance explodes to 2e4. The ODE "
     "is the limit of level to 0, where g stays in the drift.",
 )
-def removed(steps=500):
+def removed(steps=500) -> dict:
     """Exact final variances on N(0, 1/4) of `DRIFTS`."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
-    found = {
+    result = {
         name: exact_variance(loop, schedule, times)
         for name, loop in DRIFTS.items()
         if loop is not euler_maruyama
     }
-    return found | {"truth": true_variance(schedule, schedule.end)}
+    return result | {"truth": true_variance(schedule, schedule.end)}
 
 
 class EpsAsScore:
@@ -336,7 +337,7 @@ def wrong_sign(model, x, times):
     "leave any bound. On the way back dt is negative: with dt > 0 the flow runs the wrong way, to "
     "the variance 4.",
 )
-def sign_and_score(steps=1000):
+def sign_and_score(steps=1000) -> dict:
     """Exact final variances on N(0, 1/4) of two slips in one line."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
@@ -349,14 +350,15 @@ def sign_and_score(steps=1000):
 
 
 def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
-    """Root mean square errors of eps and of the score, for a regression of eps on random features of x_t
-    (one for each time, 1-D data): dict of three lists."""
+    """Root mean square errors of eps and of the score, for a regression of eps on random features of x_t (one
+    for each time, 1-D data): dict of three lists.
+    """
     schedule, data = VP(), two_peaks()
     model = data.model(schedule)
     generator = torch.Generator().manual_seed(0)
     weights = 3 * torch.randn(1, width, generator=generator, **DOUBLE)
     biases = 3 * torch.randn(width, generator=generator, **DOUBLE)
-    found = {"t": list(times), "eps": [], "score": []}
+    result = {"t": list(times), "eps": [], "score": []}
     for k, t in enumerate(times):
         clean, noise = data.sample(2 * n, k), initial_noise(2 * n, 1, k, **DOUBLE)
         x = schedule.alpha(t) * clean + schedule.sigma(t) * noise
@@ -365,9 +367,9 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
         ridge = train.T @ train + 1e-3 * torch.eye(width + 2, **DOUBLE)
         guess = test @ torch.linalg.solve(ridge, train.T @ noise[:n])
         error = rms(guess - model.eps(x[n:], t))
-        found["eps"].append(error)
-        found["score"].append(error / schedule.sigma(t))
-    return found
+        result["eps"].append(error)
+        result["score"].append(error / schedule.sigma(t))
+    return result
 
 
 @claim(
@@ -379,17 +381,17 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
     finding="The other way round: the error of the score is that of eps divided by sigma, and it is "
     "largest where the noise is low.",
 )
-def score_error_by_noise():
+def score_error_by_noise() -> dict:
     """Those errors at the least and at the most noise."""
-    found = score_errors()
+    result = score_errors()
     return {
-        f"error of the {what}, t = {found['t'][k]:g}": found[what][k]
+        f"error of the {what}, t = {result['t'][k]:g}": result[what][k]
         for what in ("eps", "score")
         for k in (0, -1)
     }
 
 
-# ---- folklore ----------------------------------------------------------------------------------------------
+# --- folklore -------------------------------------------------------------------------------------------
 
 
 def unequal():
@@ -405,7 +407,8 @@ def _tail(points=1600, mass=0.04):
 
 def rare_share(loop, steps, points=1600, **options):
     """The probability with which a sampler ends in the rare mode of `unequal`, without random numbers: in one
-    dimension an ODE keeps the order of its states, so it is the mass below the last start that ends there."""
+    dimension an ODE keeps the order of its states, so it is the mass below the last start that ends there.
+    """
     schedule = VP()
     _, x = _tail(points)
     ends = sample(loop, unequal().model(schedule), x, grids.quadratic(schedule, steps), **options).x
@@ -438,15 +441,15 @@ def rare_shares(counts=(5, 10, 20, 40, 80)):
     "direction: Euler in t makes the mode twice as frequent, DDIM half as frequent, with one and "
     "the same ODE.",
 )
-def rare_mode():
+def rare_mode() -> dict:
     """The rare mode of half a per cent: under the exact flow, and by three solvers at 10 and 40 steps."""
     schedule = VP()
     _, x = _tail()
     exact = QuantileFlow(schedule, unequal()).map(x, 1.0, schedule.end)
-    found = {"exact flow, %": 4.0 * float((exact < -0.75).double().mean())}
+    result = {"exact flow, %": 4.0 * float((exact < -0.75).double().mean())}
     for name, (steps, shares) in rare_shares().items():
-        found |= {f"{name}, {n} steps, %": s for n, s in zip(steps, shares) if n in (10, 40)}
-    return found
+        result |= {f"{name}, {n} steps, %": s for n, s in zip(steps, shares) if n in (10, 40)}
+    return result
 
 
 @claim(
@@ -459,23 +462,24 @@ def rare_mode():
     "noise decides; the flow keeps weights and spread. Its field changes with t and has a second "
     "part, f x.",
 )
-def steepest():
+def steepest() -> dict:
     """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
-    exact flow, from the same N(0, 1)."""
+    exact flow, from the same N(0, 1).
+    """
     schedule, data = VP(), unequal()
     levels = (torch.arange(1000, **DOUBLE) + 0.5) / 1000
     start = torch.special.ndtri(levels)[:, None]
     x, still = start.clone(), data.model(VE(1e-9, 1.0))
     for _ in range(1500):
         x = x + 0.004 * still.score(x, 0.0)
-    found = {}
+    result = {}
     ends = (("ascent", x), ("exact flow", QuantileFlow(schedule, data).map(start, 1.0, schedule.end)))
     for name, y in ends:
         inside = y[y > 0.6]
-        found[f"{name}: largest mode, %"] = 100 * len(inside) / len(y)
-        found[f"{name}: rare mode, %"] = 100 * float((y < -0.75).double().mean())
-        found[f"{name}: spread in the largest"] = float(inside.std())
-    return found
+        result[f"{name}: largest mode, %"] = 100 * len(inside) / len(y)
+        result[f"{name}: rare mode, %"] = 100 * float((y < -0.75).double().mean())
+        result[f"{name}: spread in the largest"] = float(inside.std())
+    return result
 
 
 def _divergences(t):
@@ -502,9 +506,10 @@ def _divergences(t):
     "mean square of the score's difference from -x, while the divergence to the data grows. Langevin "
     "dynamics is the one for the data's energy.",
 )
-def gradient_flow(t=0.3, h=1e-4):
+def gradient_flow(t=0.3, h=1e-4) -> dict:
     """d/dt KL(p_t | N(0, 1)) by differences against -beta / 2 times the relative Fisher information; KL to
-    the data along the way."""
+    the data along the way.
+    """
     schedule, data = VP(), two_peaks()
     x, p = density(data, schedule.alpha(t), schedule.sigma(t))
     score = data.model(schedule).score(x, t)
@@ -528,10 +533,11 @@ def gradient_flow(t=0.3, h=1e-4):
     "differ. What can be better is the variable and the grid that a solver uses, or a second "
     "training on pairs.",
 )
-def curves_and_coordinates():
+def curves_and_coordinates() -> dict:
     """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
-    same lambda, under two schedules; largest difference between the curves in x / alpha."""
-    vp, line, found, curves = VP(), Flow(), {}, {}
+    same lambda, under two schedules; largest difference between the curves in x / alpha.
+    """
+    vp, line, result, curves = VP(), Flow(), {}, {}
     lam = np.linspace(vp.lam(1.0), vp.lam(1e-3), 201)
     start = initial_noise(200, 2, 0, **DOUBLE) * math.exp(-lam[0])  # x / alpha at the first lambda
     for name, schedule in (("VP", vp), ("linear flow", line)):
@@ -545,19 +551,19 @@ def curves_and_coordinates():
             keep_path=True,
         ).path
         curves[name] = path / torch.from_numpy(schedule.alpha(times))[:, None, None]
-        found[f"{name}: arc / chord of x"] = float(curvature(path).median())
-        found[f"{name}: arc / chord of x / alpha"] = float(curvature(curves[name]).median())
+        result[f"{name}: arc / chord of x"] = float(curvature(path).median())
+        result[f"{name}: arc / chord of x / alpha"] = float(curvature(curves[name]).median())
     gap = (curves["VP"] - curves["linear flow"]).abs().max() / curves["VP"].abs().max()
-    return found | {"largest relative difference of x / alpha": float(gap)}
+    return result | {"largest relative difference of x / alpha": float(gap)}
 
 
-# ---- solvers as samplers -----------------------------------------------------------------------------------
+# --- solvers as samplers --------------------------------------------------------------------------------
 
 
 @mistake
 def exponential_midpoint(model, x, times):
-    """DPM-Solver-2 with r_1 = 1/2 (Lu et al. 2022, Algorithm 1), written from the paper in its own
-    symbols."""
+    """DPM-Solver-2 with r_1 = 1/2 (Lu et al. 2022, Algorithm 1), written from the paper in its own symbols.
+    """
     schedule = model.schedule
     yield times[0], x
     for t, s in zip(times, times[1:]):
@@ -588,14 +594,14 @@ def exponential_midpoint(model, x, times):
     finding="It is the midpoint method in sigma / alpha with the geometric mean for the middle, to "
     "rounding. Heun's method is EDM's sampler.",
 )
-def equalities(steps=10):
+def equalities(steps=10) -> dict:
     """Largest differences between samplers on the ring, the same start, 10 steps uniform in lambda."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(100, 2, 0, **DOUBLE)
     times = grids.uniform_lambda(schedule, steps)
     end = lambda loop, **options: sample(loop, model, x, times, **options).x
     geometric = end(midpoint, variable="sigma", mean="geometric")
-    found = {
+    result = {
         "DDIM - Euler in sigma / alpha": end(ddim) - end(euler, variable="sigma"),
         "DDIM - Euler in t": end(ddim) - end(euler),
         "DPM-Solver-2 - geometric midpoint": end(exponential_midpoint) - geometric,
@@ -603,7 +609,7 @@ def equalities(steps=10):
         "DPM-Solver-2 - Heun": end(exponential_midpoint) - end(heun, variable="sigma"),
         "EDM's sampler - Heun in sigma / alpha": end(edm_heun) - end(heun, variable="sigma"),
     }
-    return {name: float(gap.abs().max()) for name, gap in found.items()}
+    return {name: float(gap.abs().max()) for name, gap in result.items()}
 
 
 @claim(
@@ -615,7 +621,7 @@ def equalities(steps=10):
     finding="Its coefficients are f = d log alpha / dt and g^2 / (2 sigma); to call them alpha and "
     "sigma, which name the levels, makes the velocity wrong by several times its size.",
 )
-def literal_velocity(t=0.5):
+def literal_velocity(t=0.5) -> dict:
     """dx/dt = alpha x + sigma eps, read literally, against f x + g^2 / (2 sigma) eps on N(0, 1/4)."""
     schedule = VP()
     x = initial_noise(500, 1, 0, **DOUBLE)
@@ -639,7 +645,8 @@ SOLVERS = {
 @cache
 def orders(counts=(16, 32, 64, 128, 256), n=100):
     """Errors of `SOLVERS` on eight broad modes between sigma / alpha = 5 and 0.2, against the exact flow:
-    dict solver -> `ode_errors`."""
+    dict solver -> `ode_errors`.
+    """
     schedule = VP()
     start, end = moderate()
     model, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
@@ -668,7 +675,7 @@ def order_of(errors):
     finding="On an exact model with broad modes, away from both ends of time, in every variable tried, "
     "within 0.1.",
 )
-def measured_orders():
+def measured_orders() -> dict:
     """The measured order of each of `SOLVERS`."""
     return {name: order_of(errors) for name, errors in orders().items()}
 
@@ -707,14 +714,15 @@ def weak_curves(counts=WEAK_COUNTS):
 @cache
 def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
     """Strong errors from t = 1 to 0.05 on eight broad modes, for Euler-Maruyama and stochastic Heun, and of
-    Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors)."""
+    Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors).
+    """
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    found = {
+    result = {
         name: (list(counts), strong_errors(STOCHASTIC[name], model, x, counts, finest, end=0.05))
         for name in ("Euler–Maruyama", "stochastic Heun")
     }
     steps = (25, 50, 100, 200)
-    return found | {"Euler–Maruyama, geometric Brownian": (list(steps), multiplicative_errors(steps, 3200))}
+    return result | {"Euler–Maruyama, geometric Brownian": (list(steps), multiplicative_errors(steps, 3200))}
 
 
 @claim(
@@ -727,7 +735,7 @@ def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
     "zero. On geometric Brownian motion, where the noise is multiplied by the state, 1/2 is what "
     "comes out.",
 )
-def strong_orders():
+def strong_orders() -> dict:
     """Measured strong orders."""
     return {f"order, {name}": slope(*curve) for name, curve in strong_curves().items()}
 
@@ -741,20 +749,21 @@ def strong_orders():
     finding="It has weak order 1 and is three times worse than Euler–Maruyama. With the noise in the "
     "predictor too, and its deviation averaged over both ends, the order is 2.",
 )
-def weak_orders():
+def weak_orders() -> dict:
     """Measured weak orders, and the errors at 100 steps."""
-    found = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
-    return found | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
+    result = {f"order, {name}": slope(*curve) for name, curve in weak_curves().items()}
+    return result | {f"error at 100 steps, {name}": errors[1] for name, (_, errors) in weak_curves().items()}
 
 
-# ---- what spoils an order ----------------------------------------------------------------------------------
+# --- what spoils an order -------------------------------------------------------------------------------
 
 
 @cache
 def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), finer=(1024, 2048)):
     """Relative errors of RK4 on N(0, std^2), uniform in t to 0.001, and in lambda for the thinnest: dict
-    label -> (steps, errors).  On the thinnest, uniform in t, the `finer` counts too."""
-    schedule, x, found = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
+    label -> (steps, errors).  On the thinnest, uniform in t, the `finer` counts too.
+    """
+    schedule, x, result = VP(), initial_noise(40, 1, 0, **DOUBLE), {}
     for std in stds:
         cases = [("uniform in $t$", grids.uniform, "t")]
         if std == stds[-1]:
@@ -765,8 +774,8 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
             errors = ode_errors(
                 rk4, Mixture.gaussian(1, std).model(schedule), x, steps, grid, want=want, variable=variable
             )
-            found[f"sd {std:g}, {name}"] = (steps, [e / rms(want) for e in errors["rmse"]])
-    return found
+            result[f"sd {std:g}, {name}"] = (steps, [e / rms(want) for e in errors["rmse"]])
+    return result
 
 
 @claim(
@@ -779,42 +788,44 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
     "steps in t its order is below 2 between 32 and 128 steps, and near 4 only beyond 1000; equal "
     "steps in lambda give back the 4.",
 )
-def thin_orders():
-    """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest between 1024 and
-    2048."""
-    found = {}
+def thin_orders() -> dict:
+    """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest
+    between 1024 and 2048.
+    """
+    result = {}
     for name, (steps, errors) in thin_curves().items():
         label = name.replace("$", "").replace(chr(92), "")
-        found[f"order, {label}"] = slope(steps[2:5], errors[2:5])
+        result[f"order, {label}"] = slope(steps[2:5], errors[2:5])
         if len(steps) > 7:
-            found[f"order, {label}, {steps[-2]}–{steps[-1]}"] = slope(steps[-2:], errors[-2:])
-    return found
+            result[f"order, {label}, {steps[-2]}–{steps[-1]}"] = slope(steps[-2:], errors[-2:])
+    return result
 
 
 def last_jump(counts=(128, 256, 512)):
     """Orders of Heun in t on N(0, 1/4) with equal steps, to t = 0.001 and with a last jump to sigma = 0."""
     schedule, x = VP(), initial_noise(40, 1, 0, **DOUBLE)
-    model, found = Mixture.gaussian(1, 0.5).model(schedule), {}
+    model, result = Mixture.gaussian(1, 0.5).model(schedule), {}
     for name, end in (("to t = 0.001", 1e-3), ("with a jump to sigma = 0", 0.0)):
         want = GaussianFlow(schedule, std=0.5).map(x, schedule.start, end)
         errors = ode_errors(heun, model, x, counts, grids.uniform, end=end, want=want)
-        found[f"order, Heun, {name}"] = slope(counts, errors["rmse"])
-    return found
+        result[f"order, Heun, {name}"] = slope(counts, errors["rmse"])
+    return result
 
 
 @cache
 def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
     """Errors of Heun and RK4 in t with the model's time exact and rounded to thousandths: dict label ->
-    (steps, errors)."""
+    (steps, errors).
+    """
     schedule = VP()
     start, end = moderate()
     exact, x = WIDE_RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(exact, x, start, end), {}
+    want, result = reference(exact, x, start, end), {}
     for name, loop in (("Euler", euler), ("Heun", heun), ("RK4", rk4)):
         for clock, model in (("", exact), (", rounded time", RoundedClock(exact))):
             errors = ode_errors(loop, model, x, counts, start=start, end=end, want=want)
-            found[name + clock] = (list(counts), errors["rmse"])
-    return found
+            result[name + clock] = (list(counts), errors["rmse"])
+    return result
 
 
 @claim(
@@ -826,16 +837,16 @@ def rounded_curves(counts=(8, 16, 32, 64, 128, 256), n=100):
     finding="Once the step's own error is below that of asking up to half a step too early or late, no "
     "order helps. Rounding leaves Euler as it was, and takes from RK4 all it had.",
 )
-def rounded_orders():
+def rounded_orders() -> dict:
     """Orders between 32 and 256 steps, and the errors at 256."""
-    found = {}
+    result = {}
     for name, (steps, errors) in rounded_curves().items():
-        found[f"order, {name}"] = slope(steps[2:], errors[2:])
-        found[f"error at 256 steps, {name}"] = errors[-1]
-    return found
+        result[f"order, {name}"] = slope(steps[2:], errors[2:])
+        result[f"error at 256 steps, {name}"] = errors[-1]
+    return result
 
 
-# ---- stiffness ---------------------------------------------------------------------------------------------
+# --- stiffness ------------------------------------------------------------------------------------------
 
 LAMBDA_STEPS = (0.25, 0.5, 0.75, 0.95, 1.25, 1.5, 1.75, 1.95, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
 
@@ -850,22 +861,23 @@ def largest_stable(method, limit=100.0):
 @cache
 def thin_in_lambda(std=1e-3, sizes=LAMBDA_STEPS, steps=2):
     """Factor per step of x on N(0, std^2) under EDM's schedule, in the high noise where dx/dlambda = -x, by a
-    few equal steps in lambda from sigma = 80: dict method -> (step in lambda, factor); and the truth."""
+    few equal steps in lambda from sigma = 80: dict method -> (step in lambda, factor); and the truth.
+    """
     schedule = EDM()
     model, x = Mixture.gaussian(1, std).model(schedule), 80 * initial_noise(20, 1, 0, **DOUBLE)
     times = {h: 80 * np.exp(-h * np.arange(steps + 1)) for h in sizes}
     factor = lambda y: (rms(y) / rms(x)) ** (1 / steps)
-    found = {
+    result = {
         loop.__name__: (sizes, [factor(sample(loop, model, x, times[h], variable="lam").x) for h in sizes])
         for loop in (euler, heun, rk4, implicit_euler, trapezoid)
     }
     exact = GaussianFlow(schedule, std=std)
-    return found | {"truth": (sizes, [factor(exact.map(x, 80.0, float(times[h][-1]))) for h in sizes])}
+    return result | {"truth": (sizes, [factor(exact.map(x, 80.0, float(times[h][-1]))) for h in sizes])}
 
 
-def implicit_wins(found):
+def implicit_wins(result):
     """Whether the better implicit method is ahead of the better explicit one, in t or in sigma / alpha."""
-    best = lambda where, kind: min(v for k, v in found.items() if k.startswith(f"error in {where}, {kind}"))
+    best = lambda where, kind: min(v for k, v in result.items() if k.startswith(f"error in {where}, {kind}"))
     return any(best(where, "implicit") < best(where, "explicit") for where in ("t", "sigma"))
 
 
@@ -881,18 +893,19 @@ def implicit_wins(found):
     "in t implicit Euler is ahead of explicit Euler; changing the variable gains a factor of fifty and "
     "more for each method.",
 )
-def stiff_or_not(std=0.005, calls=120):
+def stiff_or_not(std=0.005, calls=120) -> dict:
     """Largest stable steps; the largest |z| = step x rate on thin data in t, at the start and at the end of
     the steps; errors of explicit and implicit methods at equal calls, for equal steps in t and in sigma /
-    alpha with equal steps in lambda.  The problem is linear, so one round of Newton's method is exact."""
+    alpha with equal steps in lambda.  The problem is linear, so one round of Newton's method is exact.
+    """
     schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
     model = Mixture.gaussian(1, std).model(schedule)
     want = GaussianFlow(schedule, std=std).map(x, schedule.start, schedule.end)
-    found = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
+    result = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
     times = grids.uniform(schedule, calls // 2)
     for at in ("start", "end"):
         z = -stiffness(schedule, times, std, at=at)
-        found[f"largest |z| at the {at} of a step, {calls // 2} steps in t"] = float(z.max())
+        result[f"largest |z| at the {at} of a step, {calls // 2} steps in t"] = float(z.max())
     once = {"iterations": 1}
     methods = (("explicit Euler", euler, 1, {}), ("explicit midpoint", midpoint, 2, {}))
     methods += (("explicit Heun", heun, 2, {}), ("explicit RK4", rk4, 4, {}))
@@ -900,11 +913,11 @@ def stiff_or_not(std=0.005, calls=120):
     for where, grid, variable in (("t", grids.uniform, "t"), ("sigma", grids.uniform_lambda, "sigma")):
         for name, loop, cost, options in methods:
             run = sample(loop, model, x, grid(schedule, calls // cost), variable=variable, **options)
-            found[f"error in {where}, {name}"] = rms(run.x - want) / rms(want)
-    return found
+            result[f"error in {where}, {name}"] = rms(run.x - want) / rms(want)
+    return result
 
 
-# ---- adaptive steps ----------------------------------------------------------------------------------------
+# --- adaptive steps -------------------------------------------------------------------------------------
 
 
 @cache
@@ -922,11 +935,11 @@ def fixed_errors(counts=(12, 24, 48, 96), n=100):
     """Heun and RK4 in t on the ring with fixed grids: dict label -> (calls, errors)."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, schedule.start, schedule.end), {}
+    want, result = reference(model, x, schedule.start, schedule.end), {}
     for grid_name, grid in (("uniform", grids.uniform), ("quadratic", grids.quadratic)):
         errors = ode_errors(rk4, model, x, counts, grid, want=want)
-        found[f"RK4, {grid_name} grid"] = (errors["nfe"], errors["rmse"])
-    return found
+        result[f"RK4, {grid_name} grid"] = (errors["nfe"], errors["rmse"])
+    return result
 
 
 def adaptive_log(tol=1e-4, n=100):
@@ -951,24 +964,25 @@ def adaptive_log(tol=1e-4, n=100):
     "accurate at as many calls, at 1e-5 the adaptive solver wins. What it always gives is an error that "
     "follows the tolerance, roughly, without knowing the grid.",
 )
-def adaptive_against_fixed():
-    """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log
-    axes."""
-    found = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
+def adaptive_against_fixed() -> dict:
+    """rk45 at tolerances of 1e-3 and 1e-5, and RK4 on two grids, its error read at as many calls on log axes.
+    """
+    result = {"refused tries at 1e-4": sum(not accepted for *_, accepted in adaptive_log())}
     for k, tol in ((1, "1e-3"), (3, "1e-5")):
         calls, error = (column[k] for column in adaptive_errors())
-        found |= {f"calls at {tol}": calls, f"error at {tol}, adaptive": error}
+        result |= {f"calls at {tol}": calls, f"error at {tol}, adaptive": error}
         for name, (x, y) in fixed_errors().items():
-            found[f"error at {tol}, {name}"] = float(np.exp(np.interp(np.log(calls), np.log(x), np.log(y))))
-    return found
+            result[f"error at {tol}, {name}"] = float(np.exp(np.interp(np.log(calls), np.log(x), np.log(y))))
+    return result
 
 
-# ---- Langevin, correctors, churn ---------------------------------------------------------------------------
+# --- Langevin, correctors, churn ------------------------------------------------------------------------
 
 
 def stationary(step, std):
     """The stationary variance of Langevin's chain on N(0, std^2) over std^2: 1 / (1 - step / (2 std^2)), inf
-    where it diverges."""
+    where it diverges.
+    """
     return 1 / (1 - step / (2 * std**2)) if step < 2 * std**2 else math.inf
 
 
@@ -1000,17 +1014,18 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
     "the variance at 0.1 and diverges at 0.01. The SNR rule gives the same relative error at every "
     "width; it needs many dimensions, though, because in two the ratio of norms has a heavy tail.",
 )
-def langevin_stability():
+def langevin_stability() -> dict:
     """Stationary variance over the true one: one fixed step and the SNR rule, at three widths; in two
-    dimensions the least and the most of eight seeds."""
-    found = {}
+    dimensions the least and the most of eight seeds.
+    """
+    result = {}
     for std in (1.0, 0.1):
-        found[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
-    found["fixed step 0.01 over its limit, sd 0.01"] = 0.01 / (2 * 0.01**2)
+        result[f"fixed step 0.01, sd {std:g}"] = stationary(0.01, std)
+    result["fixed step 0.01 over its limit, sd 0.01"] = 0.01 / (2 * 0.01**2)
     for std in (1.0, 0.1, 0.01):
-        found[f"SNR rule, d = 64, sd {std:g}"] = snr_variance(64, std)
+        result[f"SNR rule, d = 64, sd {std:g}"] = snr_variance(64, std)
     plane = [snr_variance(2, 1.0, seed=seed) for seed in range(1, 9)]
-    return found | {"SNR rule, d = 2, least of 8 seeds": min(plane), "SNR rule, d = 2, most": max(plane)}
+    return result | {"SNR rule, d = 2, least of 8 seeds": min(plane), "SNR rule, d = 2, most": max(plane)}
 
 
 def clusters(d=64):
@@ -1026,8 +1041,9 @@ def cluster_spread(x, data):
 
 @cache
 def corrected(budgets=(20, 40, 80, 160), n=100):
-    """Spread of samples about their cluster's mean (truth 0.2) at equal calls: dict sampler -> (calls,
-    spreads)."""
+    """Spread of samples about their cluster's mean (truth 0.2) at equal calls: dict sampler
+    -> (calls, spreads).
+    """
     schedule, data = VP(), clusters()
     model, x = data.model(schedule), initial_noise(n, 64, 0, **DOUBLE)
     cases = {
@@ -1063,12 +1079,12 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
     finding="With an exact score under VP it does not: the calls are better spent on more steps, or on "
     "a second stage. Song et al. report their gain for trained networks and mostly for VE.",
 )
-def corrector_gain():
+def corrector_gain() -> dict:
     """Those spreads at 40 and 160 calls."""
-    found = corrected()
+    result = corrected()
     return {
         f"{name}, {calls} calls": spread
-        for name, (budgets, spreads) in found.items()
+        for name, (budgets, spreads) in result.items()
         for calls, spread in zip(budgets, spreads)
         if calls in (40, 160)
     }
@@ -1086,7 +1102,7 @@ def churn_variances(churns=(0.0, 10.0, 40.0), counts=(20, 80)):
     }
 
 
-# ---- likelihood --------------------------------------------------------------------------------------------
+# --- likelihood -----------------------------------------------------------------------------------------
 
 
 def likelihood_data():
@@ -1107,13 +1123,14 @@ def likelihoods(steps=20, n=100):
 
 def likelihood_errors(counts=(5, 10, 20, 40)):
     """Mean absolute error of log p against steps, with the exact density at the start and with N(0, sigma^2):
-    dict label -> (steps, errors)."""
-    found = {"exact density at the start": [], "N(0, σ²) at the start": []}
+    dict label -> (steps, errors).
+    """
+    result = {"exact density at the start": [], "N(0, σ²) at the start": []}
     for n in counts:
         exact, *computed = likelihoods(n)
-        for errors, values in zip(found.values(), computed):
+        for errors, values in zip(result.values(), computed):
             errors.append(float((values - exact).abs().mean()))
-    return {name: (list(counts), errors) for name, errors in found.items()}
+    return {name: (list(counts), errors) for name, errors in result.items()}
 
 
 @cache
@@ -1137,9 +1154,10 @@ def hutchinson_spread(probes=(1, 4, 16, 64), n=200):
     finding="All three, to the solver's error at 100 steps of RK4; the solver is invertible only up to "
     "that error.",
 )
-def three_properties():
+def three_properties() -> dict:
     """Invertible: the round trip of RK4; deterministic: two runs; marginals: the largest distance between the
-    distribution function at four times and that of the samples."""
+    distribution function at four times and that of the samples.
+    """
     schedule, data = VP(), two_peaks()
     model, times = data.model(schedule), grids.uniform_lambda(schedule, 100)
     x = data.sample(200, 0)
@@ -1159,7 +1177,7 @@ def three_properties():
     }
 
 
-# ---- which solver ------------------------------------------------------------------------------------------
+# --- which solver ---------------------------------------------------------------------------------------
 
 CONTESTANTS = {
     "Euler in t": (euler, 1, {}),
@@ -1186,12 +1204,12 @@ def budget(budgets=BUDGETS, grid="quadratic", n=200):
     """Errors on the ring at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls, errors)."""
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = _ring_reference(n), {}
+    want, result = _ring_reference(n), {}
     for name, (loop, cost, options) in CONTESTANTS.items():
         steps = [b // cost for b in budgets]
         errors = ode_errors(loop, model, x, steps, GRIDS[grid], want=want, **options)
-        found[name] = (list(budgets), errors["rmse"])
-    return found
+        result[name] = (list(budgets), errors["rmse"])
+    return result
 
 
 @cache
@@ -1203,13 +1221,13 @@ def _ring_reference(n):
 
 
 def _winners(measure):
-    """dict grid -> names of the best solver at `WINNERS_AT` calls, measure being `budget` or
-    `digits_budget`."""
-    found = {}
+    """dict grid -> names of the best solver at `WINNERS_AT` calls, measure being `budget` or `digits_budget`.
+    """
+    result = {}
     for grid in GRIDS:
         errors = measure(WINNERS_AT, grid)
-        found[grid] = [min(errors, key=lambda name: errors[name][1][k]) for k in range(len(WINNERS_AT))]
-    return found
+        result[grid] = [min(errors, key=lambda name: errors[name][1][k]) for k in range(len(WINNERS_AT))]
+    return result
 
 
 def _as_orders(winners):
@@ -1231,15 +1249,16 @@ def _as_orders(winners):
     "two to twelve over order 1. Who wins with fewer belongs to solver and grid together: on the "
     "quadratic grid Euler at 8 calls and Heun at 16, on the uniform one RK4 at 8 and Euler at 32.",
 )
-def ring_winners():
+def ring_winners() -> dict:
     """Order of the best solver on the ring at each budget, on four grids, and how many times larger the error
-    of the better method of order 1 is at 64 calls."""
-    found = _as_orders(_winners(budget))
+    of the better method of order 1 is at 64 calls.
+    """
+    result = _as_orders(_winners(budget))
     for grid in GRIDS:
         at_64 = {name: errors[-1] for name, (_, errors) in budget(WINNERS_AT, grid).items()}
         first = min(at_64["Euler in t"], at_64["DDIM"])
-        found[f"{grid}, 64 calls: error of order 1 over the best"] = first / min(at_64.values())
-    return found
+        result[f"{grid}, 64 calls: error of order 1 over the best"] = first / min(at_64.values())
+    return result
 
 
 def grid_table():
@@ -1253,19 +1272,19 @@ def grid_table():
 @cache
 def digits_budget(budgets=WINNERS_AT, grid="quadratic", n=50):
     """On digits with the trained network: root mean square distance from its own probability flow (Heun with
-    200 steps, quadratic grid) at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls,
-    errors)."""
+    200 steps, quadratic grid) at equal calls, on one of `GRIDS` to t = 0.001: dict solver -> (calls, errors).
+    """
     from toolkit.networks import digits_model
 
     schedule = VP()
     model = digits_model(schedule, label=torch.arange(n) % 10)
     x = initial_noise(n, (1, 8, 8), 0)
     end = lambda loop, steps, **o: sample(loop, model, x, GRIDS[grid](schedule, steps), **o).x
-    want, found = _digits_reference(n), {}
+    want, result = _digits_reference(n), {}
     for name, (loop, cost, options) in CONTESTANTS.items():
         if name != "RK4 in λ":
-            found[name] = (list(budgets), [rms(end(loop, b // cost, **options) - want) for b in budgets])
-    return found
+            result[name] = (list(budgets), [rms(end(loop, b // cost, **options) - want) for b in budgets])
+    return result
 
 
 @cache
@@ -1287,7 +1306,7 @@ def _digits_reference(n):
     finding="Measured against the network's own flow, order 1 (DDIM) wins at 8 calls on all four grids. "
     "RK4 leads from 32 calls on three of them; on the uniform grid order 1 stays ahead up to 64.",
 )
-def digits_winners():
+def digits_winners() -> dict:
     """Order of the best solver on digits at each budget, on four grids."""
     return _as_orders(_winners(digits_budget))
 
@@ -1305,7 +1324,8 @@ DRAWN = (  # of the recorded study; the table has all of it
 
 def quality():
     """The recorded study of samplers on digits: dict sampler of `DRAWN` -> (calls, seconds, Frechet
-    distances); and the distance of real digits drawn anew, (mean, spread)."""
+    distances); and the distance of real digits drawn anew, (mean, spread).
+    """
     study = recorded("digits_samplers")
     columns = lambda name: zip(
         *((r["nfe"], r["seconds"], r["frechet"]) for r in study["samplers"][name]["rows"])
@@ -1316,20 +1336,22 @@ def quality():
 
 def quality_table(budgets=(10, 20, 50, 100, 200, 1000)):
     """Rows of text from that study: sampler, Frechet distance at about as many calls, the largest spread
-    between seeds, seconds for 100 calls and all the digits.  The first row is the heading."""
+    between seeds, seconds for 100 calls and all the digits.  The first row is the heading.
+    """
     rows = [("sampler", *map(str, budgets), "spread", "s / 100")]
     for name, entry in recorded("digits_samplers")["samplers"].items():
         at = {row["budget"]: row for row in entry["rows"]}
-        found = [f"{at[n]['frechet']:.2f}" if n in at else "–" for n in budgets]
+        result = [f"{at[n]['frechet']:.2f}" if n in at else "–" for n in budgets]
         spread = max(row["spread"] for n, row in at.items() if n >= 50)
-        rows.append((name, *found, f"{spread:.2f}", f"{100 * at[100]['seconds'] / at[100]['nfe']:.1f}"))
+        rows.append((name, *result, f"{spread:.2f}", f"{100 * at[100]['seconds'] / at[100]['nfe']:.1f}"))
     return rows
 
 
 @cache
 def flow_missed(n=50):
     """Root mean square distance of DDIM's digits, 50 and 1000 calls in the recorded study's setting, from the
-    end of the network's own flow (EDM's Heun with 300 steps, quadratic grid)."""
+    end of the network's own flow (EDM's Heun with 300 steps, quadratic grid).
+    """
     from toolkit.networks import digits_model
 
     chain = Discrete.linear()
@@ -1357,24 +1379,25 @@ def flow_missed(n=50):
     "measure's. Samplers with noise come to the same distance, with a third of the spread between "
     "seeds.",
 )
-def accuracy_and_quality():
+def accuracy_and_quality() -> dict:
     """Those distances from the flow, and the recorded Frechet distances and their spread between seeds."""
-    study, found = recorded("digits_samplers"), dict(flow_missed())
+    study, result = recorded("digits_samplers"), dict(flow_missed())
     rows = {row["budget"]: row for row in study["samplers"]["DDIM"]["rows"]}
     for calls in (50, 1000):
-        found[f"DDIM, {calls} calls: Fréchet distance"] = rows[calls]["frechet"]
-        found[f"DDIM, {calls} calls: spread between seeds"] = rows[calls]["spread"]
-    return found | {"real digits drawn anew": study["floor"]["frechet"]}
+        result[f"DDIM, {calls} calls: Fréchet distance"] = rows[calls]["frechet"]
+        result[f"DDIM, {calls} calls: spread between seeds"] = rows[calls]["spread"]
+    return result | {"real digits drawn anew": study["floor"]["frechet"]}
 
 
-# ---- what a bound promises ---------------------------------------------------------------------------------
+# --- what a bound promises ------------------------------------------------------------------------------
 
 
 def path_loss(steps, d=64, std=0.5, end=5.0):
     """KL divergence, in nats, of the path of ``frozen_variance``'s chain from the true reverse path.
 
     By Girsanov's theorem the integral of E|score now - score at the step's start|^2 (a closed form here), and
-    what the start from N(0, I) adds."""
+    what the start from N(0, I) adds.
+    """
     noise = std**2 - 1
     t = end * np.arange(1, steps + 1) / steps
     h, var = end / steps, 1 + noise * np.exp(-2 * t)
@@ -1385,7 +1408,8 @@ def path_loss(steps, d=64, std=0.5, end=5.0):
 
 def frozen_variance(steps, std=0.5, end=5.0):
     """Final variance on N(0, std^2) of the chain whose bound is tested: dx = -x dt + 2^(1/2) dw for a time
-    ``end``, reversed from N(0, 1) in equal steps with the score frozen over each (Chen et al. 2023)."""
+    ``end``, reversed from N(0, 1) in equal steps with the score frozen over each (Chen et al. 2023).
+    """
     h, variance = end / steps, 1.0
     for k in range(steps):
         truth = 1 + (std**2 - 1) * math.exp(-2 * (end - k * h))
@@ -1405,8 +1429,9 @@ def end_loss(steps, d=64, std=0.5):
 
 
 def end_distance(steps, d=64, std=0.5):
-    """Total variation between the data and what that chain returns, exactly: their densities cross on a
-    sphere."""
+    """Total variation between the data and what that chain returns, exactly: their densities
+    cross on a sphere.
+    """
     from scipy.stats import chi2
 
     narrow, wide = sorted((std**2, frozen_variance(steps, std)))
@@ -1435,22 +1460,22 @@ def _fewest(distance, most):
     "which falls as h, where that of the end falls as h^2. For a total variation of 0.1 in 64 dimensions "
     "it asks for 115,000 steps where 454 do; in 256 for four times as many, where twice as many do.",
 )
-def bounds():
+def bounds() -> dict:
     """Orders of the two divergences, and the steps that a total variation of 0.1 takes, promised and real."""
     counts = (100, 200, 400, 800)
-    found = {
+    result = {
         "order of the path's divergence": slope(counts, [path_loss(n) for n in counts]),
         "order of the end's divergence": slope(counts, [end_loss(n) for n in counts]),
     }
     for d in (64, 256):
-        found[f"steps that the bound asks for, d = {d}"] = _fewest(
+        result[f"steps that the bound asks for, d = {d}"] = _fewest(
             lambda n, d=d: math.sqrt(path_loss(n, d) / 2), 0.1
         )
-        found[f"steps that do, d = {d}"] = _fewest(lambda n, d=d: end_distance(n, d), 0.1)
-    return found
+        result[f"steps that do, d = {d}"] = _fewest(lambda n, d=d: end_distance(n, d), 0.1)
+    return result
 
 
-# ---- the table that closes the chapter ---------------------------------------------------------------------
+# --- the table that closes the chapter ------------------------------------------------------------------
 
 _ROWS = (  # sampler, options, its name, the equation, the method and its variable
     (ddpm, {}, "ddpm", "reverse SDE (level 1)", "ancestral steps"),
@@ -1477,8 +1502,9 @@ _ROWS = (  # sampler, options, its name, the equation, the method and its variab
 @cache
 def sober_table(counts=(40, 80, 160)):
     """Rows of text: sampler, equation, method and variable, order promised, order measured (of the error on
-    broad modes for an ODE, of the exact variance for an SDE), from kappa = 5 to 0.2.  Last rk45, on
-    the ring: its error against the tolerance.  The first row is the heading."""
+    broad modes for an ODE, of the exact variance for an SDE), from kappa = 5 to 0.2.  Last rk45, on the ring:
+    its error against the tolerance.  The first row is the heading.
+    """
     schedule = VP()
     start, end = moderate()
     model, x = WIDE_RING.model(schedule), initial_noise(60, 2, 0, **DOUBLE)

@@ -33,9 +33,10 @@ def _whole_ticks(ax, values):
 
 
 @style()
-def forward_paths(mixture, paths=12, steps=400, seed=2):
+def forward_paths(mixture, paths=12, steps=400, seed=2) -> Picture:
     """Paths of the forward SDE from one-dimensional data, by `simulate`, under VP, sub-VP and a short VE,
-    with the exact mean plus and minus two standard deviations."""
+    with the exact mean plus and minus two standard deviations.
+    """
     schedules = {"VP": VP(), "sub-VP": SubVP(), "VE to σ = 3": VE(0.01, 3.0)}
     fig, axes = new_figure(1, 3, height=2.9)
     times, told = np.linspace(0, 1, steps + 1), []
@@ -60,9 +61,10 @@ def forward_paths(mixture, paths=12, steps=400, seed=2):
 
 
 @style()
-def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000):
+def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000) -> Picture:
     """Above: paths of members of the reverse family from shared starts, against time.  Below: where n of them
-    end, with the data's density."""
+    end, with the data's density.
+    """
     schedule = VP()
     model, x = mixture.model(schedule), initial_noise(n, 1, 0, **DOUBLE)
     times = grids.quadratic(schedule, steps)
@@ -94,7 +96,7 @@ def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000):
 
 
 @style()
-def removed(curves):
+def removed(curves) -> Picture:
     """Variance along the way for several drifts, on a log axis; curves: dict label -> (t, variance)."""
     fig, ax = new_figure(height=3.1)
     told = []
@@ -109,9 +111,10 @@ def removed(curves):
 
 
 @style()
-def modes(shares, ends, weights):
+def modes(shares, ends, weights) -> Picture:
     """Left: probability of the rare mode against steps, dict solver -> (steps, per cent).  Right: share of
-    the three modes, dict label -> three numbers; weights: the true per cents."""
+    the three modes, dict label -> three numbers; weights: the true per cents.
+    """
     fig, (left, right) = new_figure(1, 2, height=3.2)
     told = []
     for i, (name, (steps, per_cent)) in enumerate(shares.items()):
@@ -140,7 +143,7 @@ def modes(shares, ends, weights):
     return Picture(fig, f"True shares are {listing(weights)} %. {'; '.join(told)}.")
 
 
-# --- the widget -------------------------------------------------------------------------------------------
+# --- the widget -----------------------------------------------------------------------------------------
 
 FIELD_DATA = Mixture([0.2, 0.3, 0.5], [[-1.1, -0.5], [0.9, -0.8], [0.3, 1.0]], [0.15, 0.2, 0.25])
 FIELD_SOLVERS = {
@@ -156,9 +159,10 @@ FIELD_SOLVERS = {
 
 
 @style()
-def field(solver, steps, t):
+def field(solver, steps, t) -> Picture:
     """For the widget.  Left: the probability-flow field in the plane at time t, 14 particles that follow it
-    by `solver`, and in grey the exact curves.  Right: 400 samples.  The grid is quadratic."""
+    by `solver`, and in grey the exact curves.  Right: 400 samples.  The grid is quadratic.
+    """
     schedule = VP()
     model, (loop, _, options) = FIELD_DATA.model(schedule), FIELD_SOLVERS[solver]
     times = grids.quadratic(schedule, steps)
@@ -198,16 +202,17 @@ def field(solver, steps, t):
     )
 
 
-# --- orders -----------------------------------------------------------------------------------------------
+# --- orders ---------------------------------------------------------------------------------------------
 
 
 @style()
-def orders(found):
+def orders(curves) -> Picture:
     """Error against steps and against calls on log axes; found: dict solver -> `ode_errors`.  The legend
-    gives the order measured on the finer half."""
+    gives the order measured on the finer half.
+    """
     fig, (left, right) = new_figure(1, 2, height=4.2, sharey=True)
     told = []
-    for i, (name, e) in enumerate(found.items()):
+    for i, (name, e) in enumerate(curves.items()):
         half = len(e["steps"]) // 2
         order = slope(e["steps"][half:], e["rmse"][half:])
         left.plot(e["steps"], e["rmse"], label=f"{name}: {order:.2f}", **mark(i))
@@ -230,9 +235,10 @@ def orders(found):
 
 
 @style()
-def stochastic_orders(weak, strong):
+def stochastic_orders(weak, strong) -> Picture:
     """Left: exact errors of the variance; right: strong errors; dict label -> (steps, errors), log-log, with
-    the fitted order in the legend."""
+    the fitted order in the legend.
+    """
     fig, axes = new_figure(1, 2, height=3.9)
     told = []
     kinds = (("weak", weak, "error of the variance"), ("strong", strong, "distance between paths"))
@@ -248,9 +254,10 @@ def stochastic_orders(weak, strong):
 
 
 @style()
-def spoiled(thin, rounded):
+def spoiled(thin, rounded) -> Picture:
     """Left: RK4 on ever thinner data; right: solvers with the model's time exact and rounded; dict label ->
-    (steps, errors), log-log."""
+    (steps, errors), log-log.
+    """
     fig, axes = new_figure(1, 2, height=4.3)
     told = []
     titles = ("RK4 on thin data, to $t$ = 0.001", "time rounded to thousandths")
@@ -269,7 +276,7 @@ def spoiled(thin, rounded):
     return Picture(fig, f"Two ways to lose an order, log-log. {'; '.join(told)}.")
 
 
-# --- stability --------------------------------------------------------------------------------------------
+# --- stability ------------------------------------------------------------------------------------------
 
 
 def _outside(step):
@@ -280,10 +287,11 @@ def _outside(step):
 
 
 @style()
-def stability(curves, step=1.5):
+def stability(curves, step=1.5) -> Picture:
     """Left: boundaries of the regions where |R(z)| <= 1.  Right: factor per step against the step in lambda,
     in the high noise over a point of data; curves: dict method -> (step, factors), "truth" among them.
-    Markers are what the samplers do, lines are |R(-h)|.  step: one h, marked in both."""
+    Markers are what the samplers do, lines are |R(-h)|.  step: one h, marked in both.
+    """
     fig, (left, right) = new_figure(1, 2, height=3.9)
     x, y = np.meshgrid(np.linspace(-4.2, 3.2, 500), np.linspace(-3.4, 3.4, 460))
     labels = {"euler": "Euler", "heun": "Heun", "rk4": "RK4", "implicit_euler": "implicit Euler",
@@ -320,21 +328,21 @@ def stability(curves, step=1.5):
         fig,
         "Left: explicit methods are stable inside their closed curves, which cross the negative axis at −2 "
         "(Euler, and Heun as the midpoint method) and −2.79 (RK4); implicit Euler outside a circle in the "
-        "right half-plane, the trapezoidal rule left of the imaginary axis. "
-        f"A dot at z = −{step:g} is outside {_outside(step)}. Right: the factor per step over "
-        f"a point of data against the step in lambda, {listing(told)}; the truth is "
-        f"{number(curves['truth'][1][0])} and {number(curves['truth'][1][-1])}. Euler dips to 0 at a step "
-        "of 1, the trapezoidal rule at 2.",
+        f"right half-plane, the trapezoidal rule left of the imaginary axis. A dot at z = −{step:g} is "
+        f"outside {_outside(step)}. Right: the factor per step over a point of data against the step in "
+        f"lambda, {listing(told)}; the truth is {number(curves['truth'][1][0])} and "
+        f"{number(curves['truth'][1][-1])}. Euler dips to 0 at a step of 1, the trapezoidal rule at 2.",
     )
 
 
-# --- adaptive steps ---------------------------------------------------------------------------------------
+# --- adaptive steps -------------------------------------------------------------------------------------
 
 
 @style()
-def adaptive(adaptively, fixed, log, schedule):
+def adaptive(adaptively, fixed, log, schedule) -> Picture:
     """Left: error against calls of rk45, (calls, errors), and of fixed grids, dict label -> (calls, errors).
-    Right: its steps in t, log: list of (t, s, error, accepted)."""
+    Right: its steps in t, log: list of (t, s, error, accepted).
+    """
     fig, (left, right) = new_figure(1, 2, height=3.4)
     told = []
     for i, (name, (calls, errors)) in enumerate({"rk45": adaptively, **fixed}.items()):
@@ -359,13 +367,14 @@ def adaptive(adaptively, fixed, log, schedule):
     )
 
 
-# --- Langevin ---------------------------------------------------------------------------------------------
+# --- Langevin -------------------------------------------------------------------------------------------
 
 
 @style()
-def langevin(stationary, simulated, corrected, truth):
+def langevin(stationary, simulated, corrected, truth) -> Picture:
     """Left: stationary variance over the true one against step / variance, formula (function) and simulation
-    (steps, values).  Right: spread of samples at equal calls, dict sampler -> (calls, spreads)."""
+    (steps, values).  Right: spread of samples at equal calls, dict sampler -> (calls, spreads).
+    """
     fig, (left, right) = new_figure(1, 2, height=3.7)
     ratio = np.linspace(0.01, 1.95, 300)
     left.plot(ratio, [stationary(r, 1.0) for r in ratio], color=INK, label="formula")
@@ -405,9 +414,10 @@ def langevin(stationary, simulated, corrected, truth):
 
 
 @style()
-def likelihood(errors, hutchinson):
+def likelihood(errors, hutchinson) -> Picture:
     """Left: mean error of log p against steps, dict label -> (steps, errors).  Right: spread of Hutchinson's
-    estimate against probes."""
+    estimate against probes.
+    """
     fig, (left, right) = new_figure(1, 2, height=3.0)
     told = []
     for i, (name, (steps, e)) in enumerate(errors.items()):
@@ -444,19 +454,20 @@ def likelihood(errors, hutchinson):
 
 
 @style()
-def budget(ring, digits, cap=3.0):
+def budget(ring, digits, cap=3.0) -> Picture:
     """Error against calls on log axes, the best solver at each budget ringed: on the ring and on digits; each
-    a dict solver -> (calls, errors).  Errors above `cap` are left out."""
+    a dict solver -> (calls, errors).  Errors above `cap` are left out.
+    """
     fig, axes = new_figure(1, 2, height=4.0)
     told = []
     titles = ("ring, quadratic grid", "digits, quadratic grid")
-    for ax, found, title in zip(axes, (ring, digits), titles, strict=True):
-        for i, (name, (calls, errors)) in enumerate(found.items()):
+    for ax, curves, title in zip(axes, (ring, digits), titles, strict=True):
+        for i, (name, (calls, errors)) in enumerate(curves.items()):
             errors = np.where(np.asarray(errors) > cap, np.nan, errors)
             ax.plot(calls, errors, label=name, **mark(i))
-        best = [min(found, key=lambda name: found[name][1][k]) for k in range(len(calls))]
+        best = [min(curves, key=lambda name: curves[name][1][k]) for k in range(len(calls))]
         for k, (n, name) in enumerate(zip(calls, best, strict=True)):
-            ax.plot(n, found[name][1][k], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
+            ax.plot(n, curves[name][1][k], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
         told.append(f"{title}: {listing([f'{name} at {n}' for n, name in zip(calls, best, strict=True)])}")
         ax.set(xscale="log", yscale="log", xlabel="calls of the model", title=title)
         _whole_ticks(ax, calls)
@@ -469,12 +480,13 @@ def budget(ring, digits, cap=3.0):
 
 
 @style()
-def quality(found, floor, cap=3.0):
+def quality(measured, floor, cap=3.0) -> Picture:
     """Frechet distance of digits against calls and against seconds on log axes; found: dict sampler ->
-    (calls, seconds, distances), those above `cap` left out; floor: (mean, spread) for real digits, a band."""
+    (calls, seconds, distances), those above `cap` left out; floor: (mean, spread) for real digits, a band.
+    """
     fig, (left, right) = new_figure(1, 2, height=4.4, sharey=True)
     told, low, high = [], floor[0] - floor[1], floor[0] + floor[1]
-    for i, (name, (calls, seconds, distances)) in enumerate(found.items()):
+    for i, (name, (calls, seconds, distances)) in enumerate(measured.items()):
         shown = np.where(np.asarray(distances) > cap, np.nan, distances)
         left.plot(calls, shown, label=name, **mark(i))
         right.plot(seconds, shown, **mark(i))
@@ -499,9 +511,10 @@ def quality(found, floor, cap=3.0):
     )
 
 
-def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0):
+def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0) -> Picture:
     """One digit of each row's sampler at equal calls: Euler in t, DDIM, Heun, Euler-Maruyama, stochastic
-    Heun; x (1, 1, 8, 8) is the start, the grid quadratic to t = 0.001."""
+    Heun; x (1, 1, 8, 8) is the start, the grid quadratic to t = 0.001.
+    """
     cases = {
         "DDIM": (euler, 1, {"variable": "sigma"}),
         "Heun": (heun, 2, {}),

@@ -1,8 +1,8 @@
 """Claims of chapter 4: DPM-Solver and its family.
 
 The truth is a mixture's probability flow, solved to twelve digits (`convergence.reference`), the closed flow
-of a Gaussian, or algebra.  Each experiment takes no argument and returns a dict label -> number; what
-figures draw comes from functions that return curves.
+of a Gaussian, or algebra.  Each experiment takes no argument and returns a dict label -> number; what figures
+draw comes from functions that return curves.
 """
 
 import math
@@ -96,12 +96,12 @@ def truth(n=64, problem="five"):
 def curves(names=tuple(SOLVERS), budgets=BUDGETS, problem="five", n=64, grid=grids.uniform_lambda):
     """Error against calls: dict solver -> `ode_errors`; at least one step, and at equal calls."""
     model, x, want = truth(n, problem)
-    found = {}
+    result = {}
     for name in names:
         loop, _, options = SOLVERS[name]
         counts = [k for k in (steps_for(SOLVERS[name], b) for b in budgets) if k > 0]
-        found[name] = ode_errors(loop, model, x, counts, grid, want=want, **options)
-    return found
+        result[name] = ode_errors(loop, model, x, counts, grid, want=want, **options)
+    return result
 
 
 def order_of(errors, first=3, last=None, key="rmse"):
@@ -110,7 +110,7 @@ def order_of(errors, first=3, last=None, key="rmse"):
     return slope(*zip(*pairs))
 
 
-# ---- the equation ----------------------------------------------------------------------------------------
+# --- the equation ---------------------------------------------------------------------------------------
 
 
 @claim(
@@ -122,10 +122,11 @@ def order_of(errors, first=3, last=None, key="rmse"):
     finding="With eps frozen one step of any length is exact; Euler in t errs, and with the levels "
     "alpha and sigma read as the coefficients f and g^2 / 2 sigma it solves another equation.",
 )
-def frozen(t=0.8, s=0.3):
+def frozen(t=0.8, s=0.3) -> dict:
     """One step from t to s with eps held constant, against the exact result of that frozen equation, solved
-    by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and
-    the signs of its exponents reversed)."""
+    by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and the
+    signs of its exponents reversed).
+    """
     schedule = VP()
     x, eps = initial_noise(50, 1, 0, **DOUBLE), initial_noise(50, 1, 1, **DOUBLE)
     drift = lambda y, u: schedule.f(u) * y + schedule.g2(u) / (2 * schedule.sigma(u)) * eps
@@ -156,14 +157,15 @@ def frozen(t=0.8, s=0.3):
     "other way. As printed the error of one step falls only like h, so it does not converge; set "
     "right, like h^2.",
 )
-def summary_formula(counts=(50, 100, 200, 400)):
+def summary_formula(counts=(50, 100, 200, 400)) -> dict:
     """The summary's printed exponential step, e^(-beta h / 2) x + int e^(...) g score, and the right one with
-    the score frozen: local error when the step is halved, on N(0, 1/4) from t = 0.5."""
+    the score frozen: local error when the step is halved, on N(0, 1/4) from t = 0.5.
+    """
     schedule, t = VP(), 0.5
     x = initial_noise(100, 1, 0, **DOUBLE)
     score = Mixture.gaussian(1, 0.5).model(schedule).score(x, t)
     flow = GaussianFlow(schedule, std=0.5)
-    found = {"printed": [], "right": []}
+    result = {"printed": [], "right": []}
     for n in counts:
         h = 1 / n
         half = math.log(schedule.alpha(t - h) / schedule.alpha(t))  # int beta / 2 over the step
@@ -173,30 +175,31 @@ def summary_formula(counts=(50, 100, 200, 400)):
         right = math.exp(half) * x + 0.5 * float((w * kernel * schedule.g2(u)).sum()) * score
         printed = math.exp(-half) * x + float((w / kernel * np.sqrt(schedule.g2(u))).sum()) * score
         want = flow.map(x, t, t - h)
-        found["right"].append(rms(right - want))
-        found["printed"].append(rms(printed - want))
+        result["right"].append(rms(right - want))
+        result["printed"].append(rms(printed - want))
     return {
-        f"{name}: slope of the one-step error": slope(counts, errors) for name, errors in found.items()
-    } | {f"{name}: error at h = {1 / counts[0]:g}": errors[0] for name, errors in found.items()}
+        f"{name}: slope of the one-step error": slope(counts, errors) for name, errors in result.items()
+    } | {f"{name}: error at h = {1 / counts[0]:g}": errors[0] for name, errors in result.items()}
 
 
-# ---- lambda and t ------------------------------------------------------------------------------------------
+# --- lambda and t ---------------------------------------------------------------------------------------
 
 
 @cache
 def lambda_or_t(n=64):
     """Two-prediction exponential Adams-Bashforth in eps with the line in lambda or in t, on four grids: dict
-    grid, calls -> (error with lambda, error with t)."""
+    grid, calls -> (error with lambda, error with t).
+    """
     model, x, want = truth(n, "ring")
-    found = {}
+    result = {}
     for name, grid in GRIDS.items():
         for steps in (20, 40, 80, 320, 640):
             ends = [
                 sample(exponential_ab, model, x, grid(VP(), steps), order=2, prediction="eps", variable=v).x
                 for v in ("lam", "t")
             ]
-            found[name, steps] = tuple(rms(end - want) for end in ends)
-    return found
+            result[name, steps] = tuple(rms(end - want) for end in ends)
+    return result
 
 
 GRIDS = {
@@ -222,18 +225,18 @@ GRIDS = {
     "constant is not: lambda errs by a quarter to a half less, but with 20 or 40 equal steps in t a "
     "polynomial in t is ahead.",
 )
-def expansion():
+def expansion() -> dict:
     """`lambda_or_t` as labels and numbers, and the slopes of its last doubling."""
-    found = {
+    result = {
         f"{grid}, {steps} calls, line in {v}": e
         for (grid, steps), pair in lambda_or_t().items()
         for v, e in zip(("λ", "t"), pair)
     }
-    last = lambda grid, v: [found[f"{grid}, {n} calls, line in {v}"] for n in (320, 640)]
-    return found | {f"{g}: slope, line in {v}": slope((320, 640), last(g, v)) for g in GRIDS for v in "λt"}
+    last = lambda grid, v: [result[f"{grid}, {n} calls, line in {v}"] for n in (320, 640)]
+    return result | {f"{g}: slope, line in {v}": slope((320, 640), last(g, v)) for g in GRIDS for v in "λt"}
 
 
-# ---- phi ---------------------------------------------------------------------------------------------------
+# --- phi ------------------------------------------------------------------------------------------------
 
 
 def naive_phi(k, z, dtype=np.float64):
@@ -262,16 +265,16 @@ def phi_errors(k=3, points=41):
     z = np.logspace(-6, 1, points)
     truth = np.array([true_phi(k, v) for v in z])
     single = z.astype(np.float32).astype(float)
-    found = {
+    result = {
         "recursion, float64": naive_phi(k, z),
         "recursion, float32": naive_phi(k, z, np.float32).astype(float) * truth
         / np.array([true_phi(k, v) for v in single]),
         "toolkit.exponential.phi": phi(k, z),
     }  # fmt: skip
-    return z, {name: np.abs(value / truth - 1) + 1e-17 for name, value in found.items()}
+    return z, {name: np.abs(value / truth - 1) + 1e-17 for name, value in result.items()}
 
 
-# ---- identities --------------------------------------------------------------------------------------------
+# --- identities -----------------------------------------------------------------------------------------
 
 
 @cache
@@ -283,7 +286,7 @@ def identities(steps=12, schedule=None):
     rho1 = grids.karras(schedule, steps, rho=1.0)
     end = lambda loop, grid=times, **o: sample(loop, model, x, grid, **o).x
     ab = partial(end, exponential_ab)
-    found = {
+    result = {
         "DPM-Solver-1 = DDIM": end(dpm_solver_1) - end(ddim),
         "exponential AB-1, data prediction = DDIM": ab(order=1) - end(ddim),
         "DPM-Solver-2 = geometric midpoint in σ/α": end(dpm_solver_2)
@@ -301,7 +304,7 @@ def identities(steps=12, schedule=None):
         "SA-Solver (τ = 0, predictor only) = 3M": end(sa_solver, tau=0.0, corrector=False) - end(dpmpp_3m),
         "SDE-DPM-Solver++1 = DDIM with η = 1": end(sde_dpmpp_1, seed=3) - end(ddim, eta=1.0, seed=3),
     }
-    return {name: float(gap.abs().max()) for name, gap in found.items()}
+    return {name: float(gap.abs().max()) for name, gap in result.items()}
 
 
 @claim(
@@ -312,14 +315,15 @@ def identities(steps=12, schedule=None):
     verdict=True,
     finding="To rounding, on every schedule tried.",
 )
-def first_is_ddim():
+def first_is_ddim() -> dict:
     """DPM-Solver-1 against DDIM on four schedules, ring, 12 steps: largest differences over the size of the
-    state at the start."""
-    found = {}
+    state at the start.
+    """
+    result = {}
     for schedule in (VP(), VPCosine(), VE(), EDM()):
         scale = schedule.sigma(schedule.start)
-        found[type(schedule).__name__] = identities(schedule=schedule)["DPM-Solver-1 = DDIM"] / scale
-    return found
+        result[type(schedule).__name__] = identities(schedule=schedule)["DPM-Solver-1 = DDIM"] / scale
+    return result
 
 
 @claim(
@@ -332,18 +336,19 @@ def first_is_ddim():
     "method in that variable. Only where time is sigma / alpha itself, as in EDM, is that the mean of "
     "the times; and r1 must be 1/2.",
 )
-def geometric_mean():
+def geometric_mean() -> dict:
     """The middle of DPM-Solver-2's step from t = 0.6 to 0.4, against the geometric mean, in t and in sigma /
-    alpha; VP and VE."""
-    found = {}
+    alpha; VP and VE.
+    """
+    result = {}
     for schedule in (VP(), EDM()):
         t, s = (0.6, 0.4) if isinstance(schedule, VP) else (6.0, 4.0)
         middle = float(schedule.t_of_lam((schedule.lam(t) + schedule.lam(s)) / 2))
         kappa = [math.exp(-schedule.lam(u)) for u in (t, s, middle)]
         name = type(schedule).__name__
-        found[f"{name}: middle / sqrt(t s) - 1"] = middle / math.sqrt(t * s) - 1
-        found[f"{name}: the same in σ/α"] = kappa[2] / math.sqrt(kappa[0] * kappa[1]) - 1
-    return found | {
+        result[f"{name}: middle / sqrt(t s) - 1"] = middle / math.sqrt(t * s) - 1
+        result[f"{name}: the same in σ/α"] = kappa[2] / math.sqrt(kappa[0] * kappa[1]) - 1
+    return result | {
         "DPM-2 - geometric midpoint in σ/α": identities()["DPM-Solver-2 = geometric midpoint in σ/α"],
         "DPM-2 - Heun in σ/α": rms(_pair(dpm_solver_2) - _pair(heun, variable="sigma")),
         "DPM-2 - arithmetic midpoint": rms(_pair(dpm_solver_2) - _pair(midpoint, variable="sigma")),
@@ -364,26 +369,28 @@ def _pair(loop, steps=12, **options):
     finding="It is a single-step method: three calls a step, no memory. Beginning again from a state in "
     "the middle changes nothing; with 2M, which is multistep, it does.",
 )
-def keeps_no_history():
+def keeps_no_history() -> dict:
     """DPM-Solver-3 and 2M: calls of a step, and how much the result changes if the run is stopped half-way
-    and begun again from its state."""
+    and begun again from its state.
+    """
     model, x = RING.model(VP()), initial_noise(50, 2, 0, **DOUBLE)
-    times, found = grids.uniform_lambda(VP(), 10), {}
+    times, result = grids.uniform_lambda(VP(), 10), {}
     for name, loop in (("DPM-Solver-3", dpm_solver_3), ("DPM-Solver++(2M)", dpmpp_2m)):
         whole = sample(loop, model, x, times, keep_path=True)
         again = sample(loop, model, whole.path[5], times[5:])
-        found[f"{name}: calls a step"] = whole.nfe / 10
-        found[f"{name}: change by beginning again"] = float((again.x - whole.x).abs().max())
-    return found
+        result[f"{name}: calls a step"] = whole.nfe / 10
+        result[f"{name}: change by beginning again"] = float((again.x - whole.x).abs().max())
+    return result
 
 
-# ---- orders ------------------------------------------------------------------------------------------------
+# --- orders ---------------------------------------------------------------------------------------------
 
 
 @cache
 def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
-    """Errors of one step of length h in lambda from an exact state at sigma / alpha = 1: (h, dict solver ->
-    errors)."""
+    """Errors of one step of length h in lambda from an exact state at sigma / alpha = 1: (h, dict
+    solver -> errors).
+    """
     schedule = VP()
     model = FIVE.model(schedule)
     s = float(schedule.t_of_lam(0.0))
@@ -395,13 +402,13 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
         "DPM-3, $r_2=2/3$": (dpm_solver_3, {}),
         "DPM-3, $r_2=1/2$": (dpm_solver_3, {"r2": 0.5}),
     }
-    found = {name: [] for name in methods}
+    result = {name: [] for name in methods}
     for h in sizes:
         t = float(schedule.t_of_lam(h))
         want = reference(model, x, s, t)
         for name, (loop, options) in methods.items():
-            found[name].append(rms(sample(loop, model, x, [s, t], **options).x - want))
-    return sizes, found
+            result[name].append(rms(sample(loop, model, x, [s, t], **options).x - want))
+    return sizes, result
 
 
 @claim(
@@ -416,10 +423,10 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
     finding="Slopes 2, 3 and 4. In DPM-Solver-3 only with r2 = 2/3: with 1/2 a step errs by h^3, and an "
     "order is lost.",
 )
-def local_orders():
+def local_orders() -> dict:
     """The slope of each one-step error."""
-    sizes, found = one_step()
-    return {name.replace("$", ""): -slope(sizes[1:], errors[1:]) for name, errors in found.items()}
+    sizes, result = one_step()
+    return {name.replace("$", ""): -slope(sizes[1:], errors[1:]) for name, errors in result.items()}
 
 
 @claim(
@@ -434,20 +441,21 @@ def local_orders():
     finding="On an exact model, away from both ends of time, within 0.1; 3M and DEIS-3 reach 3 with a "
     "start of matching order, and UniPC-3 with its corrector 4.",
 )
-def measured_orders():
+def measured_orders() -> dict:
     """Slopes over 64 to 256 steps between sigma / alpha = 5 and 0.2 on eight broad modes, uniform in lambda;
-    multistep methods with a start of matching order."""
+    multistep methods with a start of matching order.
+    """
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(40, 2, 0, **DOUBLE)
     want = reference(model, x, start, end)
-    found = {}
+    result = {}
     for name, (loop, _, options) in SOLVERS.items():
         if name in ("Heun, σ/α", "3M, divided", "PNDM", "iPNDM-4, true steps", "UniPC-2"):
             continue
         options = options | getattr(loop, "needs", {})
         errors = ode_errors(loop, model, x, (64, 128, 256), start=start, end=end, want=want, **options)
-        found[name] = slope(errors["steps"], errors["rmse"])
-    return found
+        result[name] = slope(errors["steps"], errors["rmse"])
+    return result
 
 
 @claim(
@@ -460,10 +468,11 @@ def measured_orders():
     "by its two values of lambda only, so that on equal steps in lambda all schedules give one result; "
     "on equal steps in t the orders are 1, 2 and 3 on the cosine schedule and on VE.",
 )
-def other_schedules():
-    """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and
-    the largest difference of x / alpha between the two with 12 equal steps in lambda."""
-    found, ends = {}, []
+def other_schedules() -> dict:
+    """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and the
+    largest difference of x / alpha between the two with 12 equal steps in lambda.
+    """
+    result, ends = {}, []
     for schedule in (VPCosine(), VE()):
         start, end = moderate(schedule)
         model = WIDE_RING.model(schedule)
@@ -471,15 +480,15 @@ def other_schedules():
         want = reference(model, x, start, end)
         for k, loop in enumerate((dpm_solver_1, dpm_solver_2, dpm_solver_3), 1):
             errors = ode_errors(loop, model, x, (64, 128, 256), grids.uniform, start, end, want)
-            found[f"{type(schedule).__name__}, equal steps in t: DPM-Solver-{k}"] = slope(
+            result[f"{type(schedule).__name__}, equal steps in t: DPM-Solver-{k}"] = slope(
                 errors["steps"], errors["rmse"]
             )
         times = grids.uniform_lambda(schedule, 12, start=start, end=end)
         ends.append(sample(dpm_solver_3, model, x, times).x / schedule.alpha(end))
-    return found | {"VPCosine - VE, x/α, equal steps in λ": float((ends[0] - ends[1]).abs().max())}
+    return result | {"VPCosine - VE, x/α, equal steps in λ": float((ends[0] - ends[1]).abs().max())}
 
 
-# ---- 2M and 3M ---------------------------------------------------------------------------------------------
+# --- 2M and 3M ------------------------------------------------------------------------------------------
 
 
 def alternating(schedule, steps, start=None, end=None, ratio=3.0):
@@ -526,7 +535,7 @@ def inverted_quotient(counts=(32, 64, 128, 256), n=50):
     """2M with r upside down: slope, and its error over that of 2M at the most steps, on three grids."""
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, start, end), {}
+    want, result = reference(model, x, start, end), {}
     for name, grid in (
         ("alternating 3:1", alternating), ("uniform t", grids.uniform), ("quadratic", grids.quadratic),
     ):  # fmt: skip
@@ -534,23 +543,24 @@ def inverted_quotient(counts=(32, 64, 128, 256), n=50):
             ode_errors(loop, model, x, counts, grid, start, end, want)["rmse"]
             for loop in (inverted_2m, dpmpp_2m)
         )
-        found[f"r inverted, {name}: order"] = slope(counts[-3:], wrong[-3:])
-        found[f"r inverted, {name}: error / 2M's"] = wrong[-1] / right[-1]
-    return found
+        result[f"r inverted, {name}: order"] = slope(counts[-3:], wrong[-3:])
+        result[f"r inverted, {name}: error / 2M's"] = wrong[-1] / right[-1]
+    return result
 
 
 @cache
 def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
-    """2M with and without h_(i-1), on the alternating grid and on equal steps in t: dict label -> (steps,
-    errors)."""
+    """2M with and without h_(i-1), on the alternating grid and on equal steps in t: dict label
+    -> (steps, errors).
+    """
     start, end = moderate()
     model, x = WIDE_RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, start, end), {}
+    want, result = reference(model, x, start, end), {}
     for grid_name, grid in (("alternating 3:1", alternating), ("uniform t", grids.uniform)):
         for name, loop in (("2M", dpmpp_2m), ("2M, r = 1", blind_2m)):
             errors = ode_errors(loop, model, x, counts, grid, start, end, want)
-            found[f"{name}, {grid_name}"] = errors["steps"], errors["rmse"]
-    return found
+            result[f"{name}, {grid_name}"] = errors["steps"], errors["rmse"]
+    return result
 
 
 @claim(
@@ -562,7 +572,7 @@ def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
     finding="It needs the length of the last step too. Without it the order is 1 on a grid whose steps "
     "alternate; smooth grids hide the mistake.",
 )
-def orders_without_h():
+def orders_without_h() -> dict:
     """Slopes of `without_memory_of_h` over its finer half."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in without_memory_of_h().items()}
 
@@ -577,12 +587,12 @@ def orders_without_h():
     "large, belongs. With few calls the smaller extrapolation is the better one, up to six on five modes "
     "and up to 16 on digits, which is why nobody noticed.",
 )
-def factor_two():
+def factor_two() -> dict:
     """Slopes of 3M and of the libraries' form, and their errors at few and many calls, on five modes."""
-    found = curves(("++3M", "3M, divided"))
-    at = lambda name, nfe: found[name]["rmse"][BUDGETS.index(nfe)]
-    result = {f"{name}: order, 50 to 1000 calls": order_of(e) for name, e in found.items()}
-    return result | {f"{name}: error, {n} calls": at(name, n) for n in (5, 10, 100, 200) for name in found}
+    both = curves(("++3M", "3M, divided"))
+    at = lambda name, nfe: both[name]["rmse"][BUDGETS.index(nfe)]
+    result = {f"{name}: order, 50 to 1000 calls": order_of(e) for name, e in both.items()}
+    return result | {f"{name}: error, {n} calls": at(name, n) for n in (5, 10, 100, 200) for name in both}
 
 
 def divided_few(calls=(4, 5, 6, 8, 12, 16, 24)):
@@ -614,10 +624,11 @@ def _tables():
 
 
 def exactness(degrees=(0, 1, 2, 3), steps=6):
-    """Error of a method's last step, relative to the exact integral, when the prediction is v^m, v the
-    method's own variable from 0 to 1 over the step, with exact history: dict method -> list over m.  No x is
-    involved."""
-    schedule, found = VP(), {}
+    """Error of a method's last step, relative to the exact integral, when the prediction is v^m, v
+    the method's own variable from 0 to 1 over the step, with exact history: dict method -> list over
+    m.  No x is involved.
+    """
+    schedule, result = VP(), {}
     times = tuple(grids.quadratic(schedule, steps).tolist())
     s, t = np.array(times[-2:-1]), np.array(times[-1:])
     lam = schedule.lam(s), schedule.lam(t)
@@ -632,20 +643,21 @@ def exactness(degrees=(0, 1, 2, 3), steps=6):
         middle = {"lam": inner, "t": schedule.t_of_lam(inner), "sigma": np.exp(-inner)}[variable]
         _, (b,), _, (rate,) = carry(schedule, [times[-2], times[-1]], prediction)
         kernel = w / 2 * np.exp(-rate * (lam[1] - lam[0]) * (1 - u) / 2)
-        found[name] = []
+        result[name] = []
         for m in degrees:
             exact = b * float((kernel * place(middle) ** m).sum())
             ours = float(np.dot(weights, place(position(schedule, nodes, variable)) ** m))
-            found[name].append(abs(ours / exact - 1))
-    return found
+            result[name].append(abs(ours / exact - 1))
+    return result
 
 
-# ---- what hides the order ----------------------------------------------------------------------------------
+# --- what hides the order -------------------------------------------------------------------------------
 
 
 class WholeTimes(RoundedClock):
     """A network that knows whole steps out of 1000, under a solver that goes on reckoning with its own times
-    (`RoundedClock`), for data prediction too."""
+    (`RoundedClock`), for data prediction too.
+    """
 
     def x0(self, x, t):
         return (x - self.schedule.sigma(t) * self.eps(x, t)) / self.schedule.alpha(t)
@@ -655,13 +667,13 @@ class WholeTimes(RoundedClock):
 def whole_times(counts=(10, 20, 50, 100, 200, 500), n=64):
     """Errors of DDIM, 2M and UniPC-3 with and without whole time steps: dict label -> (calls, errors)."""
     model, x, want = truth(n)
-    found = {}
+    result = {}
     for name in ("DDIM = DPM-1", "++2M", "UniPC-3"):
         loop, _, options = SOLVERS[name]
         for label, asked in ((name, model), (f"{name}, whole steps", WholeTimes(model))):
             errors = ode_errors(loop, asked, x, counts, want=want, **options)
-            found[label] = errors["nfe"], errors["rmse"]
-    return found
+            result[label] = errors["nfe"], errors["rmse"]
+    return result
 
 
 @claim(
@@ -673,7 +685,7 @@ def whole_times(counts=(10, 20, 50, 100, 200, 500), n=64):
     finding="The rounding is an error of its own that does not shrink with the step. DDIM's error hides "
     "it for long; that of a high order runs into it and stops.",
 )
-def whole_orders():
+def whole_orders() -> dict:
     """Slopes of `whole_times` over the finer half."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in whole_times().items()}
 
@@ -681,7 +693,8 @@ def whole_orders():
 @cache
 def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
     """2M with its last step of order 1 below `below` steps, as libraries do it, never, and always, on equal
-    steps in t: dict rule -> (steps, errors)."""
+    steps in t: dict rule -> (steps, errors).
+    """
     model, x, want = truth(n)
     rules = {
         f"switch at {below} steps": lambda k: k < below,
@@ -703,12 +716,12 @@ def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
     finding="Where the order of the last step depends on the number of steps, the error jumps at the "
     "switch. With either rule kept there is no jump.",
 )
-def switch_jump():
+def switch_jump() -> dict:
     """Error at 9 and at 10 steps with the hidden switch; with either rule kept."""
-    found = hidden_switch()
+    result = hidden_switch()
     return {
         f"{name}: error at {k} steps": errors[counts.index(k)]
-        for name, (counts, errors) in found.items()
+        for name, (counts, errors) in result.items()
         for k in (9, 10)
     }
 
@@ -716,17 +729,18 @@ def switch_jump():
 @cache
 def to_zero(counts=(64, 256, 1024, 4096), std=0.5):
     """3M on N(0, std^2) down to t = 0, where lambda is infinite and the last step is a jump: dict grid ->
-    (steps, errors)."""
+    (steps, errors).
+    """
     schedule, x = VP(), initial_noise(20, 1, 0, **DOUBLE)
     model = Mixture.gaussian(1, std).model(schedule)
     want = GaussianFlow(schedule, std=std).map(x, schedule.start, 0.0)
     error = lambda times: rms(sample(dpmpp_3m, model, x, times).x - want)
-    found = {
+    result = {
         name: (list(counts), [error(grid(schedule, k, end=0.0)) for k in counts])
         for name, grid in (("uniform t", grids.uniform), ("quadratic", grids.quadratic))
     }
     cubic = lambda k: torch.linspace(1, 0, k + 1, dtype=torch.float64) ** 3
-    return found | {"$t=u^3$": (list(counts), [error(cubic(k)) for k in counts])}
+    return result | {"$t=u^3$": (list(counts), [error(cubic(k)) for k in counts])}
 
 
 def orders_at_zero():
@@ -736,21 +750,21 @@ def orders_at_zero():
     }
 
 
-# ---- grids -------------------------------------------------------------------------------------------------
+# --- grids ----------------------------------------------------------------------------------------------
 
 
 @cache
 def grid_errors(nfe=20, n=64, problem="five"):
     """Errors at nfe calls: dict solver -> {grid -> error}."""
     model, x, want = truth(n, problem)
-    found = {}
+    result = {}
     for name in ("DDIM = DPM-1", "DPM-2", "++2M", "++3M", "UniPC-3", "iPNDM-4"):
         loop, cost, options = SOLVERS[name]
-        found[name] = {
+        result[name] = {
             label: rms(sample(loop, model, x, grid(VP(), nfe // cost), **options).x - want)
             for label, grid in GRIDS.items()
         }
-    return found
+    return result
 
 
 @claim(
@@ -765,9 +779,9 @@ def grid_errors(nfe=20, n=64, problem="five"):
     finding="On EDM's range equal steps in sigma cost each solver a factor of ten to hundreds.",
 )
 @cache
-def nodes_matter():
+def nodes_matter() -> dict:
     """EDM's schedule from 80 to 0.002 on the ring, equal steps in sigma (rho = 1) and in sigma^(1/7)."""
-    schedule, found = EDM(), {}
+    schedule, result = EDM(), {}
     model = RING.model(schedule)
     x = 80 * initial_noise(100, 2, 0, **DOUBLE)
     want = reference(model, x, schedule.start, schedule.end)
@@ -776,11 +790,11 @@ def nodes_matter():
     ):  # fmt: skip
         for rho in (1.0, 7.0):
             times = grids.karras(schedule, steps, rho=rho)
-            found[f"{name}, {nfe} calls, rho = {rho:g}"] = rms(sample(loop, model, x, times).x - want)
-    return found
+            result[f"{name}, {nfe} calls, rho = {rho:g}"] = rms(sample(loop, model, x, times).x - want)
+    return result
 
 
-# ---- few calls, and stability ------------------------------------------------------------------------------
+# --- few calls, and stability ---------------------------------------------------------------------------
 
 FEW = (4, 6, 8, 12, 16, 24, 48, 96, 192)
 FEW_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "Heun, σ/α", "++2S", "++2M", "UniPC-3")
@@ -789,8 +803,8 @@ FEW_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "Heun, σ/α", "++2S", "++2M", 
 @cache
 def few_calls(budgets=FEW, n=64):
     """On the ring, uniform in lambda: dict solver -> (calls, errors)."""
-    found = curves(FEW_SOLVERS, budgets, "ring", n)
-    return {name: (e["nfe"], e["rmse"]) for name, e in found.items()}
+    result = curves(FEW_SOLVERS, budgets, "ring", n)
+    return {name: (e["nfe"], e["rmse"]) for name, e in result.items()}
 
 
 @claim(
@@ -807,16 +821,17 @@ def few_calls(budgets=FEW, n=64):
     "by a factor of two and a quarter; on the quadratic grid and on Karras' it loses. DPM-Solver-2 "
     "and Heun, which spend two calls a step on noise prediction, lose on equal steps in lambda too.",
 )
-def few_by_grid(calls=(4, 5, 6)):
+def few_by_grid(calls=(4, 5, 6)) -> dict:
     """Errors of DDIM, 2S and 2M on the ring with very few calls on each grid (2S makes two calls a step, so
-    four where five are allowed)."""
+    four where five are allowed).
+    """
     names = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M"}
-    found = {}
+    result = {}
     for label, grid in GRIDS.items():
         rows = curves(tuple(names), calls, "ring", 64, grid)
         for i, n in enumerate(calls):
-            found |= {f"{label}, {n} calls: {short}": rows[name]["rmse"][i] for name, short in names.items()}
-    return found
+            result |= {f"{label}, {n} calls: {short}": rows[name]["rmse"][i] for name, short in names.items()}
+    return result
 
 
 @claim(
@@ -829,11 +844,11 @@ def few_by_grid(calls=(4, 5, 6)):
     "Data prediction, with the linear part of this very equation integrated exactly, has a twentieth of "
     "its error with the same calls, and less still of Heun's.",
 )
-def at_four():
+def at_four() -> dict:
     """Errors on the ring with four calls, and the calls at which DPM-2 first beats DDIM."""
-    found = few_calls()
-    four = {f"{name}, 4 calls": e[0] for name, (_, e) in found.items() if name != "DPM-3"}
-    worse = [n for n, a, b in zip(FEW, found["DPM-2"][1], found["DDIM = DPM-1"][1]) if a > b]
+    result = few_calls()
+    four = {f"{name}, 4 calls": e[0] for name, (_, e) in result.items() if name != "DPM-3"}
+    worse = [n for n, a, b in zip(FEW, result["DPM-2"][1], result["DDIM = DPM-1"][1]) if a > b]
     return four | {"most calls at which DPM-2 loses to DDIM": max(worse)}
 
 
@@ -843,13 +858,13 @@ def at_four():
     says="With more than fifty steps use Euler, that is DDIM.",
     holds=lambda r: r["DDIM / 2M, 192 calls"] < 2,
     verdict=False,
-    finding="The more steps, the more a second order gains: each doubling of the steps "
-    "multiplies the ratio of the errors by 1.6 to 1.9.",
+    finding="The more steps, the more a second order gains: each doubling of the steps multiplies the ratio "
+    "of the errors by 1.6 to 1.9.",
 )
-def ratios():
+def ratios() -> dict:
     """Error of DDIM over that of 2M on the ring, uniform in lambda."""
-    found = few_calls()
-    pair = zip(FEW, found["DDIM = DPM-1"][1], found["++2M"][1])
+    result = few_calls()
+    pair = zip(FEW, result["DDIM = DPM-1"][1], result["++2M"][1])
     return {f"DDIM / 2M, {n} calls": a / b for n, a, b in pair if n >= 24}
 
 
@@ -865,7 +880,7 @@ def ratios():
     finding="Single-step methods of order 2 to 4 do, RK4 in lambda by four powers of ten. Order 1 never "
     "leaves the stable range on Gaussian data.",
 )
-def blow_up():
+def blow_up() -> dict:
     """Errors on the ring where high orders fail: six calls of each, RK4 in lambda with four."""
     model, x, want = truth(64, "ring")
     error = lambda loop, steps, **o: rms(
@@ -881,8 +896,9 @@ def blow_up():
 
 
 class Linear:
-    """eps = mu x / sigma, a row for each mu: the linear test problem in EDM's schedule, where dx / dlambda
-    = -mu x.  Gaussian data have mu in (0, 1); guidance multiplies it."""
+    """The linear test problem in EDM's schedule: eps = mu x / sigma, a row for each mu, so that dx / dlambda
+    is -mu x.  Gaussian data have mu in (0, 1); guidance multiplies it.
+    """
 
     def __init__(self, mu):
         self.mu, self.schedule, self.nfe = mu, EDM(), 0
@@ -924,19 +940,20 @@ SIZES = tuple(np.linspace(0.1, 5, 26).round(3).tolist())
 def largest_mu(sizes=SIZES, top=8.0, points=400):
     """The largest mu up to which every mu is stable, for each step h in lambda: (h, dict solver -> mu)."""
     mu = np.linspace(0.01, top, points)
-    found = {}
+    result = {}
     for name, (loop, options) in TESTED.items():
         limits = []
         for h in sizes:
             wild = growth(loop, h, mu, **options) > 1 + 1e-6
             limits.append(float(mu[wild.argmax()]) if wild.any() else top)
-        found[name] = limits
-    return list(sizes), found
+        result[name] = limits
+    return list(sizes), result
 
 
 def breaking_step(name, top=5.0, points=400):
-    """The shortest step in lambda at which some mu in (0, 1) grows, by bisection; None if there is none up to
-    `top`."""
+    """The shortest step in lambda at which some mu in (0, 1) grows, by bisection; None if there
+    is none up to `top`.
+    """
     loop, options = TESTED[name]
     mu = np.linspace(0.001, 0.999, points)
     wild = lambda h: bool((growth(loop, h, mu, **options) > 1 + 1e-6).any())
@@ -958,38 +975,40 @@ def breaking_step(name, top=5.0, points=400):
     finding="It is a matter of the prediction. On Gaussian data DDIM, 2S, 2M and 3M survive steps of any "
     "length tried in lambda; DPM-Solver-2 and -3, which extrapolate the noise, do not.",
 )
-def stable_steps():
+def stable_steps() -> dict:
     """For each solver the largest factor a step by which a mu in (0, 1) grows, steps of 0.1 to 5 in lambda;
-    and where it exceeds 1, the shortest such step."""
-    mu, found = np.linspace(0.001, 0.999, 400), {}
+    and where it exceeds 1, the shortest such step.
+    """
+    mu, result = np.linspace(0.001, 0.999, 400), {}
     for name, (loop, options) in TESTED.items():
-        found[f"{name}: largest factor"] = float(max(growth(loop, h, mu, **options).max() for h in SIZES))
+        result[f"{name}: largest factor"] = float(max(growth(loop, h, mu, **options).max() for h in SIZES))
         h = breaking_step(name)
         if h is not None:
-            found[f"{name}: unstable from h ="] = h
-    return found
+            result[f"{name}: unstable from h ="] = h
+    return result
 
 
-# ---- guidance and thresholds -------------------------------------------------------------------------------
+# --- guidance and thresholds ----------------------------------------------------------------------------
 
 
 @cache
 def guided_digits(scales=(1, 2, 4, 8), calls=12, n=30):
     """Digits with guidance: root mean square distance from the guided flow's own end (RK4, 150 steps), at
-    equal calls of the solver: dict solver -> (scales, errors)."""
+    equal calls of the solver: dict solver -> (scales, errors).
+    """
     from toolkit.networks import digits_model
 
     schedule = VP()
     x, label = initial_noise(n, (1, 8, 8), 0), torch.arange(n) % 10
-    found = {name: ([], []) for name in GUIDED}
+    result = {name: ([], []) for name in GUIDED}
     for scale in scales:
         model = Guided(digits_model(schedule), label, scale)
         want = sample(unipc, model, x, grids.uniform_lambda(schedule, 150)).x
         for name, (loop, cost, options) in GUIDED.items():
             end = sample(loop, model, x, grids.uniform_lambda(schedule, calls // cost), **options).x
-            found[name][0].append(scale)
-            found[name][1].append(rms(end - want))
-    return found
+            result[name][0].append(scale)
+            result[name][1].append(rms(end - want))
+    return result
 
 
 GUIDED = {
@@ -1007,7 +1026,7 @@ GUIDED = {
     "not the same as accurate, though: DDIM, of order 1, beats 2M and UniPC-3 here.",
 )
 @cache
-def guided_ring(scale=6.0, calls=10, n=64):
+def guided_ring(scale=6.0, calls=10, n=64) -> dict:
     """Guidance 6 on the exact ring, ten calls of the solver: errors against the guided flow."""
     model = Guided(RING.model(VP()), torch.arange(n) % 8, scale)
     x = initial_noise(n, 2, 0, **DOUBLE)
@@ -1027,17 +1046,17 @@ def guided_ring(scale=6.0, calls=10, n=64):
     finding="The third is the multistep form, one call a step: without guidance it gains more than data "
     "prediction does.",
 )
-def two_improvements():
-    """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with
-    memory."""
+def two_improvements() -> dict:
+    """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with memory.
+    """
     model, x, want = truth(64)
-    found = {}
+    result = {}
     for name in ("DPM-2", "++2S", "++2M"):
         loop, cost, options = SOLVERS[name]
-        found[f"{name}, 20 calls"] = rms(
+        result[f"{name}, 20 calls"] = rms(
             sample(loop, model, x, grids.uniform_lambda(VP(), 20 // cost), **options).x - want
         )
-    return found
+    return result
 
 
 CLIPS = {
@@ -1055,17 +1074,18 @@ def clipped_digits(scale=8.0, steps=15, n=40):
 
     schedule, label = VP(), torch.arange(n) % 10
     x = initial_noise(n, (1, 8, 8), 1)
-    found = {}
+    result = {}
     for name, options in CLIPS.items():
         model = Guided(digits_model(schedule), label, scale)
         model = model if options is None else Thresholded(model, **options)
-        found[name] = sample(dpmpp_2m, model, x, grids.uniform_lambda(schedule, steps)).x
-    return found
+        result[name] = sample(dpmpp_2m, model, x, grids.uniform_lambda(schedule, steps)).x
+    return result
 
 
 def one_prediction(t=0.5, scale=8.0, n=200):
     """What the rules do to one guided prediction of x0 half-way: share of pixels at the limit, correlation
-    with the prediction as it was."""
+    with the prediction as it was.
+    """
     from toolkit.data import digits
     from toolkit.networks import digits_model
 
@@ -1075,14 +1095,14 @@ def one_prediction(t=0.5, scale=8.0, n=200):
     x = schedule.alpha(t) * images + schedule.sigma(t) * initial_noise(n, (1, 8, 8), 0)
     with torch.no_grad():
         raw = model.x0(x, t)
-        found = {"one prediction, raw: largest |x0|": float(raw.abs().max())}
+        result = {"one prediction, raw: largest |x0|": float(raw.abs().max())}
         for name, options in CLIPS.items():
             if options is not None:
                 pixels = Thresholded(model, **options).x0(x, t)
                 pair = torch.stack([raw.flatten(), pixels.flatten()]).double()
-                found[f"one prediction, {name}: at ±1, %"] = float(100 * (pixels.abs() >= 1).double().mean())
-                found[f"one prediction, {name}: correlation"] = float(torch.corrcoef(pair)[0, 1])
-    return found
+                result[f"one prediction, {name}: at ±1, %"] = float(100 * (pixels.abs() >= 1).double().mean())
+                result[f"one prediction, {name}: correlation"] = float(torch.corrcoef(pair)[0, 1])
+    return result
 
 
 @claim(
@@ -1096,15 +1116,16 @@ def one_prediction(t=0.5, scale=8.0, n=200):
     "one per cent is pinned and the picture keeps its shape, though not its contrast. On data not "
     "bounded by 1, such as latents, both destroy the scale.",
 )
-def thresholds():
+def thresholds() -> dict:
     """`one_prediction`; of a whole run, the share of pixels at the limit or beyond (the data's own for
     comparison) and the correlation with the unclipped result; and the standard deviation of Gaussian data of
-    standard deviation 2 sampled with each rule."""
+    standard deviation 2 sampled with each rule.
+    """
     from toolkit.data import digits
 
     schedule = VP()
-    found = one_prediction()
-    found["data: pixels at ±1 or beyond, %"] = float(100 * (digits("all")[0].abs() >= 0.98).double().mean())
+    result = one_prediction()
+    result["data: pixels at ±1 or beyond, %"] = float(100 * (digits("all")[0].abs() >= 0.98).double().mean())
     raw = clipped_digits()["none"].flatten().double()
     wide = Mixture.gaussian(16, 2.0).model(schedule)
     x = initial_noise(1000, 16, 0, **DOUBLE)
@@ -1112,15 +1133,15 @@ def thresholds():
         pixels = clipped_digits()[name].flatten().double()
         model = wide if options is None else Thresholded(wide, **options)
         latent = sample(dpmpp_2m, model, x, grids.uniform_lambda(schedule, 20)).x
-        found[f"{name}: pixels at ±1 or beyond, %"] = float(100 * (pixels.abs() >= 0.98).double().mean())
-        found[f"{name}: correlation with the raw result"] = float(
+        result[f"{name}: pixels at ±1 or beyond, %"] = float(100 * (pixels.abs() >= 0.98).double().mean())
+        result[f"{name}: correlation with the raw result"] = float(
             torch.corrcoef(torch.stack([raw, pixels]))[0, 1]
         )
-        found[f"{name}: std of N(0, 4) data"] = float(latent.std())
-    return found
+        result[f"{name}: std of N(0, 4) data"] = float(latent.std())
+    return result
 
 
-# ---- adaptive ----------------------------------------------------------------------------------------------
+# --- adaptive -------------------------------------------------------------------------------------------
 
 
 @mistake
@@ -1147,18 +1168,19 @@ def controller_12(model, x, times, log, exponent=0.5, safety=0.9, rtol=0.02, ato
 
 def controllers(n=20):
     """Tries and refusals of DPM-Solver-12 on the ring, for exponents 1/2 and 1/3, with and without the safety
-    factor; at most 600 tries."""
+    factor; at most 600 tries.
+    """
     model, x = RING.model(VP()), initial_noise(n, 2, 0, **DOUBLE)
-    found = {}
+    result = {}
     for exponent, name in ((1 / 2, "1/2"), (1 / 3, "1/3")):
         for safety in (1.0, 0.9):
             log = []
             run = sample(controller_12, model, x, [1.0, 1e-3], log=log, exponent=exponent, safety=safety)
             label = f"exponent {name}, safety {safety:g}"
-            found[f"{label}: reached t ="] = run.times[-1]
-            found[f"{label}: tries"] = len(log)
-            found[f"{label}: refused"] = log.count(False)
-    return found
+            result[f"{label}: reached t ="] = run.times[-1]
+            result[f"{label}: tries"] = len(log)
+            result[f"{label}: refused"] = log.count(False)
+    return result
 
 
 @claim(
@@ -1170,29 +1192,31 @@ def controllers(n=20):
     finding="p is the order of the lower member, whose error is what is measured: the estimate of "
     "DPM-Solver-12 falls like h^2, that of DPM-Solver-23 like h^3, so the exponents are 1/2 and 1/3.",
 )
-def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50):
+def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50) -> dict:
     """How the estimate of DPM-Solver-12 and -23, the distance of their two results, falls with the step, from
-    an exact state at sigma / alpha = 1."""
+    an exact state at sigma / alpha = 1.
+    """
     schedule, s = VP(), float(VP().t_of_lam(0.0))
     model = FIVE.model(schedule)
     x = reference(model, initial_noise(n, 2, 0, **DOUBLE), schedule.start, s)
-    found = {}
+    result = {}
     for order, name in ((2, "12"), (3, "23")):
         gaps = []
         for h in sizes:
             low, high = _embedded(model, x, s, float(schedule.t_of_lam(h)), order, model.eps(x, s))
             gaps.append(rms(high - low))
-        found[f"slope of the estimate, DPM-Solver-{name}"] = -slope(sizes, gaps)
-    return found
+        result[f"slope of the estimate, DPM-Solver-{name}"] = -slope(sizes, gaps)
+    return result
 
 
 @cache
 def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
-    """On the ring: (calls, errors) of DPM-Solver-12 and -23, and of DPM-Solver-2 and -3 on equal steps in
-    lambda."""
+    """On the ring: (calls, errors) of DPM-Solver-12 and -23, and of DPM-Solver-2 and -3 on
+    equal steps in lambda.
+    """
     schedule = VP()
     model, x = RING.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
-    want, found = reference(model, x, schedule.start, schedule.end), {}
+    want, result = reference(model, x, schedule.start, schedule.end), {}
     for order, name in ((2, "DPM-Solver-12"), (3, "DPM-Solver-23")):
         runs = [
             sample(
@@ -1201,15 +1225,15 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
             )
             for tol in tolerances
         ]  # fmt: skip
-        found[name] = [run.nfe for run in runs], [rms(run.x - want) for run in runs]
+        result[name] = [run.nfe for run in runs], [rms(run.x - want) for run in runs]
     for name, loop, cost in (
         ("DPM-Solver-2, fixed", dpm_solver_2, 2),
         ("DPM-Solver-3, fixed", dpm_solver_3, 3),
     ):
         calls = (24, 48, 96, 192, 384)
         errors = ode_errors(loop, model, x, [k // cost for k in calls], want=want)["rmse"]
-        found[name] = list(calls), errors
-    return found
+        result[name] = list(calls), errors
+    return result
 
 
 @claim(
@@ -1221,25 +1245,26 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
     finding="They beat grids that do not suit the problem, and not the one that does. What they buy is "
     "that nobody has to know which.",
 )
-def adaptive_against_fixed():
+def adaptive_against_fixed() -> dict:
     """The error of DPM-Solver-12 at its tolerance of 0.01, and of fixed grids at the same calls."""
     model, x, want = truth(64, "ring")
     schedule = VP()
     run = sample(
         dpm_solver_adaptive, model, x, [schedule.start, schedule.end], order=2, rtol=0.01, atol=0.01 / 6
     )
-    found = {"calls": run.nfe, "DPM-Solver-12": rms(run.x - want)}
+    result = {"calls": run.nfe, "DPM-Solver-12": rms(run.x - want)}
     for name, grid in GRIDS.items():
-        found[f"DPM-Solver-2, {name}"] = rms(
+        result[f"DPM-Solver-2, {name}"] = rms(
             sample(dpm_solver_2, model, x, grid(schedule, run.nfe // 2)).x - want
         )
-    return found
+    return result
 
 
 @cache
 def adaptive_digits(tol=0.05, n=30):
-    """DPM-Solver-23 with its default tolerances on digits: calls, and distance from the network's own
-    flow; and the fixed grid with as many calls."""
+    """DPM-Solver-23 with its default tolerances on digits: calls, and distance from the network's own flow;
+    and the fixed grid with as many calls.
+    """
     model, x, want = digits_truth(n)
     schedule = model.schedule
     run = sample(dpm_solver_adaptive, model, x, [schedule.start, schedule.end], rtol=tol)
@@ -1251,7 +1276,7 @@ def adaptive_digits(tol=0.05, n=30):
     }
 
 
-# ---- SDE ---------------------------------------------------------------------------------------------------
+# --- SDE ------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -1283,15 +1308,15 @@ def weak_curves(counts=(20, 40, 80, 160)):
     finding="SDE-DPM-Solver++1 is DDIM with eta = 1, which is DDPM's posterior step, to rounding. With "
     "memory the weak order is 2, for 3M too: what the noise inside a step does is left out.",
 )
-def weak_orders():
+def weak_orders() -> dict:
     """Measured weak orders; the difference between SDE-DPM-Solver++1 and DDIM with eta = 1 on one noise."""
-    found = {name: slope(n[-2:], e[-2:]) for name, (n, e) in weak_curves().items()}
-    return {f"weak order, {name}": p for name, p in found.items()} | {
+    result = {name: slope(n[-2:], e[-2:]) for name, (n, e) in weak_curves().items()}
+    return {f"weak order, {name}": p for name, p in result.items()} | {
         "SDE-DPM-Solver++1 - DDIM with η = 1": identities()["SDE-DPM-Solver++1 = DDIM with η = 1"]
     }
 
 
-# ---- digits ------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------------
 
 
 @cache
@@ -1320,16 +1345,16 @@ DIGIT_SOLVERS = (
 
 @cache
 def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVERS):
-    """Distance from the network's own flow at equal calls, uniform in lambda: dict solver -> (calls,
-    errors)."""
+    """Distance from the network's own flow at equal calls, uniform in lambda: dict solver -> (calls, errors).
+    """
     model, x, want = digits_truth(n)
-    found = {}
+    result = {}
     for name in names:
         loop, cost, options = SOLVERS[name]
         counts = sorted({b // cost for b in budgets})
         ends = [sample(loop, model, x, grids.uniform_lambda(VP(), k), **options).x for k in counts]
-        found[name] = [k * cost for k in counts], [rms(end - want) for end in ends]
-    return found
+        result[name] = [k * cost for k in counts], [rms(end - want) for end in ends]
+    return result
 
 
 @claim(
@@ -1342,10 +1367,11 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVE
     "network's own flow is. DPM-Solver-2 and -3, which the name first meant, are far off with ten calls.",
 )
 @cache
-def ten_or_thousand(n=1797, seeds=(0, 1, 2)):
+def ten_or_thousand(n=1797, seeds=(0, 1, 2)) -> dict:
     """Fréchet distance of n digits, mean and standard deviation over the seeds: DDPM (posterior variance)
-    with 1000 steps, recorded in the study of samplers with the same n and seeds; solvers with ten calls;
-    and the network's own flow."""
+    with 1000 steps, recorded in the study of samplers with the same n and seeds; solvers with ten calls; and
+    the network's own flow.
+    """
     from toolkit.metrics import frechet_distance
     from toolkit.networks import digits_model
 
@@ -1362,11 +1388,11 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)):
             )
             for seed in seeds
         ]  # fmt: skip
-    found = {}
+    result = {}
     for label, values in each.items():
-        found[label] = float(np.mean(values))
-        found[f"{label}: spread"] = float(np.std(values, ddof=1))
-    return found
+        result[label] = float(np.mean(values))
+        result[f"{label}: spread"] = float(np.std(values, ddof=1))
+    return result
 
 
 # the settings of the chapter's widget
@@ -1397,7 +1423,8 @@ def _guided_end(solver, calls, grid, scale):
 
 def digit_runs(solver, calls, grid, scale):
     """Ten digits at one setting of the widget: "exact" and "made", (10, 1, 8, 8), by the guided network's own
-    flow and by the solver; "error", their distance; and, for each grid, "by grid", the errors at "calls"."""
+    flow and by the solver; "error", their distance; and, for each grid, "by grid", the errors at "calls".
+    """
     scale = float(scale)
     exact = _guided_truth(scale)
     error = lambda budget, name: rms(_guided_end(solver, budget, name, scale) - exact)
@@ -1410,19 +1437,20 @@ def digit_runs(solver, calls, grid, scale):
     }
 
 
-# ---- flipped basins ----------------------------------------------------------------------------------------
+# --- flipped basins -------------------------------------------------------------------------------------
 
 
 @cache
 def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 200), n=1000, d=64):
     """On `far`, starts at the quantiles of the line through both modes: dict solver -> {"nfe", "rmse",
-    "median", "flipped"}; flipped is the share of samples that end at the other mode than the exact flow's."""
+    "median", "flipped"}; flipped is the share of samples that end at the other mode than the exact flow's.
+    """
     mixture, along = far(d), torch.full((d,), d**-0.5, dtype=torch.float64)
     model, x = mixture.model(VP()), initial_noise(n, d, 0, **DOUBLE)
     quantiles = torch.special.ndtri((torch.arange(n, **DOUBLE) + 0.5) / n)
     x = x + (quantiles - x @ along)[:, None] * along
     want = reference(model, x, VP().start, VP().end)
-    found = {}
+    result = {}
     for name in names:
         loop, cost, options = SOLVERS[name]
         rows = {"nfe": [], "rmse": [], "median": [], "flipped": []}
@@ -1433,8 +1461,8 @@ def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 
             rows["rmse"].append(float(squares.mean().sqrt()))
             rows["median"].append(float(squares.median().sqrt()))
             rows["flipped"].append(float(((end @ along > 0) != (want @ along > 0)).double().mean()))
-        found[name] = rows
-    return found
+        result[name] = rows
+    return result
 
 
 @claim(
@@ -1447,7 +1475,7 @@ def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 
     "with an error that does not fall at all, and the root of the share slopes at 1/2. The median "
     "shows the order.",
 )
-def flipped():
+def flipped() -> dict:
     """Slopes of the measures for DDIM between the far modes, 5 to 200 calls."""
     rows = basins()["DDIM = DPM-1"]
     return {f"DDIM, slope of {key}": slope(rows["nfe"], rows[key]) for key in ("rmse", "median")} | {
@@ -1455,12 +1483,13 @@ def flipped():
     }
 
 
-# ---- the table that closes the chapter ---------------------------------------------------------------------
+# --- the table that closes the chapter ------------------------------------------------------------------
 
 
 def closing_table():
     """A row for each solver: name, calls a step, measured order, errors on five modes at 10 and 50 calls, on
-    digits at 8 and 24, on digits with guidance 4 at 12."""
+    digits at 8 and 24, on digits with guidance 4 at 12.
+    """
     exact, digits, guided = curves(), digits_curves(), guided_digits()
     rows = []
     for name in DIGIT_SOLVERS:

@@ -29,9 +29,10 @@ def _ticks(ax, values, axis="x"):
 
 
 @style()
-def why_lambda(mixture, paths=4, shown=10):
+def why_lambda(mixture, paths=4, shown=10) -> Picture:
     """One coordinate of the predicted noise along exact paths, against t and against lambda, with dots at
-    `shown` equal steps of each."""
+    `shown` equal steps of each.
+    """
     schedule = VP()
     model = mixture.model(schedule)
     x = initial_noise(paths, 2, 3, dtype=torch.float64)
@@ -62,7 +63,7 @@ def why_lambda(mixture, paths=4, shown=10):
 
 
 @style()
-def phi_errors(z, errors, k=3):
+def phi_errors(z, errors, k=3) -> Picture:
     """Relative error of phi_k against |z|, a curve for each way to compute it."""
     fig, ax = new_figure(height=3.1)
     told = []
@@ -80,11 +81,11 @@ def phi_errors(z, errors, k=3):
 
 
 @style()
-def one_step(sizes, found):
+def one_step(sizes, curves) -> Picture:
     """One-step errors against h on log axes, the measured slopes in the legend."""
     fig, ax = new_figure(height=3.3)
     told = []
-    for i, (name, errors) in enumerate(found.items()):
+    for i, (name, errors) in enumerate(curves.items()):
         p = -slope(sizes[1:], errors[1:])
         ax.plot(sizes, errors, label=f"{name}: slope {p:.1f}", **mark(i))
         told.append(f"{plain(name)} with slope {p:.1f}")
@@ -96,12 +97,12 @@ def one_step(sizes, found):
 
 @style()
 def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 100, 1000),
-           top=3.0, first=3, height=4.2, below=-0.2):  # fmt: skip
+           top=3.0, first=3, height=4.2, below=-0.2) -> Picture:  # fmt: skip
     """Log-log error curves in panels that share their axes, slopes in each legend.
 
     groups: dict title -> dict label -> (calls, errors).  Slopes are fitted from the `first` budget on, above
-    rounding (3e-10).  Errors above `top` lie beyond the picture.  below: the upper edge of the
-    legends, in heights of an axis.
+    rounding (3e-10).  Errors above `top` lie beyond the picture.  below: the upper edge of the legends, in
+    heights of an axis.
     """
     fig, axes = new_figure(1, len(groups), height=height, sharey=True)
     told = []
@@ -124,13 +125,13 @@ def panels(groups, xlabel="calls of the model", ylabel="error", ticks=(5, 20, 10
 
 
 @style()
-def basins(found):
+def basins(curves) -> Picture:
     """Three panels for far modes: root mean square error, median error, share of samples at another mode."""
     fig, axes = new_figure(1, 3, height=3.4)
     told = []
     titles = {"rmse": "root mean square", "median": "median", "flipped": "share astray"}
     for ax, (key, title) in zip(axes, titles.items()):
-        for i, (name, rows) in enumerate(found.items()):
+        for i, (name, rows) in enumerate(curves.items()):
             y = np.array(rows[key])
             keep = y > 0
             calls = np.array(rows["nfe"])
@@ -144,18 +145,18 @@ def basins(found):
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return Picture(
         fig,
-        f"Two far modes in 64 dimensions. {next(iter(found))}: {listing(told)}. Higher orders move fewer "
+        f"Two far modes in 64 dimensions. {next(iter(curves))}: {listing(told)}. Higher orders move fewer "
         "samples to the wrong mode; from 50 or 100 calls on none, and then the two errors agree in slope.",
     )
 
 
 @style()
-def grid_choice(found):
-    """Errors by solver on four grids; found: dict solver -> {grid -> error}."""
+def grid_choice(errors) -> Picture:
+    """Errors by solver on four grids; errors: dict solver -> {grid -> error}."""
     fig, ax = new_figure(height=3.3)
-    names = list(next(iter(found.values())))
+    names = list(next(iter(errors.values())))
     told = []
-    for i, (solver, row) in enumerate(found.items()):
+    for i, (solver, row) in enumerate(errors.items()):
         look = mark(i) | {"linestyle": "none", "markersize": 8}
         ax.plot(np.arange(len(names)) + 0.09 * (i - 2.5), list(row.values()), label=solver, **look)
         best = min(row, key=row.get)
@@ -168,7 +169,7 @@ def grid_choice(found):
 
 
 @style()
-def hidden(switch, whole):
+def hidden(switch, whole) -> Picture:
     """Left: error against steps with a hidden switch of order.  Right: whole time steps stop a high order."""
     fig, (left, right) = new_figure(1, 2, height=3.9)
     for i, (name, (counts, errors)) in enumerate(switch.items()):
@@ -196,9 +197,10 @@ def hidden(switch, whole):
 
 
 @style()
-def stability(sizes, limits):
+def stability(sizes, limits) -> Picture:
     """Left: edges of the classical regions, methods applied in t, as the step vanishes.  Right: the largest
-    stable mu of the linear test problem against the step in lambda."""
+    stable mu of the linear test problem against the step in lambda.
+    """
     fig, (left, right) = new_figure(1, 2, height=4.0)
     x, y = np.meshgrid(np.linspace(-3.0, 1.2, 400), np.linspace(-2.8, 2.8, 400))
     z = x + 1j * y
@@ -226,10 +228,9 @@ def stability(sizes, limits):
     return Picture(
         fig,
         "Left: stability regions for vanishing steps. Single-step methods of order 1 and 2 (2S's edge lies "
-        "under that of DPM-2) reach −2 on the "
-        "real axis, order 3 −2.5; Adams-Bashforth with two predictions −1, with three −0.55. Right: the "
-        f"largest mu that is stable with steps of 5 in lambda: {listing(told, 9)}; Gaussian data lie "
-        "between 0 and 1.",
+        "under that of DPM-2) reach −2 on the real axis, order 3 −2.5; Adams-Bashforth with two predictions "
+        "−1, with three −0.55. Right: the largest mu that is stable with steps of 5 in lambda: "
+        f"{listing(told, 9)}; Gaussian data lie between 0 and 1.",
     )
 
 
@@ -245,11 +246,11 @@ def _largest_root(z, coefficients):
 
 
 @style()
-def guidance(found):
+def guidance(curves) -> Picture:
     """Error against guidance scale, dict solver -> (scales, errors)."""
     fig, ax = new_figure(height=3.2)
     told = []
-    for i, (name, (scales, errors)) in enumerate(found.items()):
+    for i, (name, (scales, errors)) in enumerate(curves.items()):
         ax.plot(scales, errors, label=name, **mark(i))
         told.append(f"{name} {number(errors[0])} to {number(errors[-1])}")
     ax.set(xscale="log", yscale="log", xlabel="guidance scale", ylabel="error on digits, 12 calls")
@@ -260,11 +261,11 @@ def guidance(found):
 
 
 @style()
-def calls_and_error(found, ticks=(24, 48, 96, 192, 384)):
+def calls_and_error(curves, ticks=(24, 48, 96, 192, 384)) -> Picture:
     """Error against calls on log axes, dict label -> (calls, errors)."""
     fig, ax = new_figure(height=3.2)
     told = []
-    for i, (name, (calls, errors)) in enumerate(found.items()):
+    for i, (name, (calls, errors)) in enumerate(curves.items()):
         ax.plot(calls, errors, label=name, **mark(i))
         told.append(
             f"{name} {number(errors[0])} with {calls[0]} calls to {number(errors[-1])} with {calls[-1]}"
@@ -279,7 +280,7 @@ def calls_and_error(found, ticks=(24, 48, 96, 192, 384)):
 
 
 @style()
-def explorer(runs, solver, calls, grid, scale):
+def explorer(runs, solver, calls, grid, scale) -> Picture:
     """For the widget: ten digits by the exact flow of the guided network and by a solver, and the solver's
     error against its calls on each grid.
 

@@ -58,7 +58,7 @@ def called(name):
     return SHORT.get(name, name)
 
 
-# ---- the right answer in one dimension ---------------------------------------------------------------------
+# --- the right answer in one dimension ------------------------------------------------------------------
 
 
 def marginal(mixture, x, t, schedule=SCHEDULE):
@@ -81,7 +81,8 @@ def levels_of(probability, mixture, t, schedule=SCHEDULE):
 @cache
 def quantiles(n=2000, mixture=None):
     """n equally probable noises: x at time `SCHEDULE.start` of the two peaks, or of another mixture, (n,) in
-    rising order."""
+    rising order.
+    """
     return levels_of((np.arange(n) + 0.5) / n, mixture or two_peaks(), SCHEDULE.start)
 
 
@@ -100,7 +101,8 @@ def run(sampler, x, steps, mixture=None, grid=grids.karras):
 
 def maps(answers):
     """What `figures.maps` draws of the two peaks: the standardised noises of `quantiles`, (n,); answers, a
-    dict label -> (n,); and the density of the data, (x, p)."""
+    dict label -> (n,); and the density of the data, (x, p).
+    """
     x = np.linspace(-1.7, 1.8, 400)
     noise = quantiles(len(next(iter(answers.values())))) / SCHEDULE.start
     return noise, answers, (x, marginal(two_peaks(), x, SCHEDULE.end)[0])
@@ -126,7 +128,7 @@ def why_hard(n=2000):
     finding="It is the flow map: one call, and the deviation .855 of the data. One step of the teacher "
     "itself has .009: it answers with the mean.",
 )
-def one_step_answers():
+def one_step_answers() -> dict:
     """Mean and deviation of what three one-step models make of the same noise, and the data's own."""
     x, mixture = quantiles(), two_peaks()
     model = mixture.model(SCHEDULE)
@@ -150,7 +152,8 @@ def one_step_answers():
 
 def steepness(std):
     """Largest slope of the flow map against the standardised noise, for peaks at -1 and 1 of deviation `std`:
-    p_T / p_0 at its largest (equation 5.2), exactly at the middle by symmetry."""
+    p_T / p_0 at its largest (equation 5.2), exactly at the middle by symmetry.
+    """
     mixture = Mixture([0.5, 0.5], [[-1.0], [1.0]], [std, std])
     x = np.array([0.0])
     top, bottom = (marginal(mixture, x, t)[0][0] for t in (SCHEDULE.start, SCHEDULE.end))
@@ -172,18 +175,19 @@ def steepness_by_deviation(stds=None):
     finding="Smooth, yes, but between two modes its slope is one over the density there. For peaks at -1 "
     "and 1 it grows from 4 at deviation .5 to 7e8 at .15.",
 )
-def steepness_of_peaks():
+def steepness_of_peaks() -> dict:
     """The largest slope for ever narrower peaks, and that of the data as one Gaussian, for scale."""
-    found = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
-    return found | {"slope, one Gaussian of the same variance as the last": math.sqrt(1 + 0.15**2)}
+    result = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
+    return result | {"slope, one Gaussian of the same variance as the last": math.sqrt(1 + 0.15**2)}
 
 
-# ---- progressive distillation ------------------------------------------------------------------------------
+# --- progressive distillation ---------------------------------------------------------------------------
 
 
 class Halved(Model):
     """The perfect student of progressive distillation: one step of it along every second of `times` is two
-    steps of `teacher`.  Two calls of the teacher each, so that nothing is gained but the proof."""
+    steps of `teacher`.  Two calls of the teacher each, so that nothing is gained but the proof.
+    """
 
     def __init__(self, teacher, times):
         self.teacher, self.schedule, self._calls = teacher, teacher.schedule, [0]
@@ -212,11 +216,11 @@ def rounds(start=16, mixture=None):
     """The students of all rounds, each with its grid: a list of (steps, model, times), the teacher first."""
     times = grids.karras(SCHEDULE, start)
     model = (mixture or two_peaks()).model(SCHEDULE)
-    found = [(start, model, times)]
+    result = [(start, model, times)]
     while len(times) > 2:
         model, times = Halved(_ByTime(model), times), times[::2]
-        found.append((len(times) - 1, model, times))
-    return found
+        result.append((len(times) - 1, model, times))
+    return result
 
 
 @claim(
@@ -226,21 +230,21 @@ def rounds(start=16, mixture=None):
     "teacher does in N",
     holds=lambda r: abs(r["literal loss, 8 steps"] - r["literal loss, 16 steps"]) < 1e-3,
     verdict=False,
-    finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .350 "
-    "instead "
+    finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .350 instead "
     "of .419 on N(0, 1/4). Nothing is halved but the budget.",
 )
-def halving():
+def halving() -> dict:
     """Deviation on N(0, 1/4) of the students of both losses after each round, and their distance from the
-    teacher of 16 steps; the literal loss has the teacher itself as its minimiser."""
+    teacher of 16 steps; the literal loss has the teacher itself as its minimiser.
+    """
     gaussian = Mixture.gaussian(1, STD)
     x = torch.full((1, 1), math.hypot(SCHEDULE.start, STD), **DOUBLE)  # one deviation of x at the start
-    found = {}
+    result = {}
     for steps, model, times in rounds(16, gaussian):
         two = abs(float(sample(ddim, model, x, times).x))
         plain = abs(float(sample(ddim, gaussian.model(SCHEDULE), x, times).x))
-        found |= {f"two-step target, {steps} steps": two, f"literal loss, {steps} steps": plain}
-    return found
+        result |= {f"two-step target, {steps} steps": two, f"literal loss, {steps} steps": plain}
+    return result
 
 
 @claim(
@@ -252,16 +256,17 @@ def halving():
     finding="For a student that fits perfectly. Four rounds from 16 steps to 1 lose nothing on the two "
     "peaks; what remains is the teacher's own error. A network adds what it fails to fit, each round.",
 )
-def rounds_lose_nothing():
+def rounds_lose_nothing() -> dict:
     """On the two peaks: RMS distance of each round's perfect student from the teacher's 16 steps, and the
-    teacher's own from the flow map."""
+    teacher's own from the flow map.
+    """
     x = torch.as_tensor(quantiles(400))[:, None]
     ends = {steps: sample(ddim, model, x, times).x[:, 0] for steps, model, times in rounds()}
-    found = {f"student of {n} steps": rms(ends[n] - ends[16]) for n in (8, 4, 2, 1)}
-    return found | {"teacher of 16 steps, from the flow map": rms(ends[16].numpy() - flow_map(x[:, 0]))}
+    result = {f"student of {n} steps": rms(ends[n] - ends[16]) for n in (8, 4, 2, 1)}
+    return result | {"teacher of 16 steps, from the flow map": rms(ends[16].numpy() - flow_map(x[:, 0]))}
 
 
-# ---- consistency: what the loss has as its minimiser -------------------------------------------------------
+# --- consistency: what the loss has as its minimiser ----------------------------------------------------
 
 
 def rising(steps, grid=grids.karras):
@@ -279,7 +284,8 @@ def even_angle(schedule, steps, std=STD):
 
 def linear_slopes(steps, shared=True, grid=grids.karras, std=STD):
     """The slopes a_n of f_n(x) = a_n x, the minimiser of consistency training on N(0, std^2), one for each
-    level from the boundary up: equation (5.13); shared=False draws the noise twice."""
+    level from the boundary up: equation (5.13); shared=False draws the noise twice.
+    """
     s = rising(steps, grid)
     cross = std**2 + (s[1:] * s[:-1] if shared else 0.0)
     return np.concatenate([[1.0], np.cumprod(cross / (std**2 + s[1:] ** 2))])
@@ -311,7 +317,7 @@ TRUE_STD = math.hypot(STD, SCHEDULE.end)
     finding="With noise shared at neighbouring levels the one-step deviation is .491 (data: .500). With "
     "noise drawn twice it is 3e-267: the student answers with the mean.",
 )
-def pairing():
+def pairing() -> dict:
     """One-step deviation with 160 levels: noise shared, drawn twice; and a constant function's loss."""
     x = SCHEDULE.start * initial_noise(64, 2, 0)
     f = lambda x, t: torch.full_like(x, 0.3)
@@ -333,15 +339,16 @@ def pairing():
     finding="Exactly, for outputs 0, 1 and 5 alike; at sigma 80 the network's output times sigma_data is "
     "all there is.",
 )
-def boundary_forbids_constants():
-    """f of a consistency model whose network returns 0, 1 and 5, at the end and at the start of the
-    trajectory."""
-    found, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
+def boundary_forbids_constants() -> dict:
+    """f of a consistency model whose network returns 0, 1 and 5, at the end and at the start
+    of the trajectory.
+    """
+    result, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
     for c in (0.0, 1.0, 5.0):
         model = ConsistencyModel(lambda x, t, c=c: torch.full_like(x, c), SCHEDULE, sigma_data=STD)
-        found[f"F = {c:g}, at the end, off by"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
-        found[f"F = {c:g}, at sigma 80"] = float(model.x0(x * 100, SCHEDULE.start))
-    return found
+        result[f"F = {c:g}, at the end, off by"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
+        result[f"F = {c:g}, at sigma 80"] = float(model.x0(x * 100, SCHEDULE.start))
+    return result
 
 
 def bias_by_levels(counts=COUNTS):
@@ -368,19 +375,20 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
     finding="On N(0, 1/4), on three grids, and exactly a product of cosines (5.13): 1.8 % of the "
     "deviation at 160 levels of EDM's grid. No grid does better than .76 % there.",
 )
-def order_of_the_bias():
+def order_of_the_bias() -> dict:
     """Bias at 160 levels on three grids, its order in the number of levels; and by equation (5.13)."""
-    found = {}
+    result = {}
     for name, (counts, errors) in bias_by_levels().items():
-        found[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
-        found[f"order, {name}"] = slope(counts[3:], errors[3:])
-    found["1 - product of cosines, EDM's grid"] = 1 - product_of_cosines(160)
-    return found | {"π²/8M": math.pi**2 / 8 / 160}
+        result[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
+        result[f"order, {name}"] = slope(counts[3:], errors[3:])
+    result["1 - product of cosines, EDM's grid"] = 1 - product_of_cosines(160)
+    return result | {"π²/8M": math.pi**2 / 8 / 160}
 
 
 class Table1D:
-    """A function of one variable, known on a fixed grid of x / sqrt(1 + sigma^2): cubic between, straight
-    outside."""
+    """A function of one variable, known on a fixed grid of x / sqrt(1 + sigma^2): cubic
+    between, straight outside.
+    """
 
     def __init__(self, x, values):
         self.spline, self.low, self.high = CubicSpline(x, values), x[0], x[-1]
@@ -433,17 +441,18 @@ def two_modes(place, std):
 def minimiser(steps, c=None, points=401, mixture=None):
     """The minimiser of consistency training on the two peaks or on another one-dimensional mixture, one
     function for each level from the boundary up (equation 5.11), a list of steps + 1.  c: None for the
-    squared error, or the pseudo-Huber metric's."""
+    squared error, or the pseudo-Huber metric's.
+    """
     mixture, s = mixture or two_peaks(), rising(steps)
     u = np.linspace(-6, 6, points)
-    found = [lambda x: x]
+    result = [lambda x: x]
     for low, high in zip(s[:-1], s[1:]):
         scale = math.sqrt(1 + high**2)
         law = noise_given(mixture, u * scale, high)
         fit = mean_of if c is None else lambda *a: _huber_of(*a, c)
-        table = Table1D(u, fit(found[-1], u * scale, high - low, *law))
-        found.append(lambda x, table=table, scale=scale: table(x / scale))
-    return found
+        table = Table1D(u, fit(result[-1], u * scale, high - low, *law))
+        result.append(lambda x, table=table, scale=scale: table(x / scale))
+    return result
 
 
 def minimisers(levels=(5, 20, 80), n=2000):
@@ -453,8 +462,9 @@ def minimisers(levels=(5, 20, 80), n=2000):
 
 
 def learned(model, levels, n=2000):
-    """A trained one-dimensional consistency model beside the minimiser of its loss and the flow map, as
-    `maps`."""
+    """A trained one-dimensional consistency model beside the minimiser of its loss and the
+    flow map, as `maps`.
+    """
     x = quantiles(n)
     return maps(
         {
@@ -477,20 +487,19 @@ def _answers(model, x):
     says="On data with modes too, twice the levels halve the pointwise error of consistency training",
     holds=lambda r: r["RMS to the flow map, 320 levels"] < 0.35 * r["RMS to the flow map, 80 levels"],
     verdict=False,
-    finding="Four times the levels take it from .152 to .095, a factor of 1.6. The boundary between "
-    "the modes is where the "
-    "error sits, and it only narrows. The mean is right at any number of levels.",
+    finding="Four times the levels take it from .152 to .095, a factor of 1.6. The boundary between the "
+    "modes is where the error sits, and it only narrows. The mean is right at any number of levels.",
 )
-def minimisers_on_two_peaks(counts=(5, 20, 80, 320)):
+def minimisers_on_two_peaks(counts=(5, 20, 80, 320)) -> dict:
     """Mean, deviation and pointwise error of the minimiser's one-step samples, by the number of levels."""
     x = quantiles()
-    want, found = flow_map(x), {}
+    want, result = flow_map(x), {}
     for m in counts:
         y = minimiser(m)[-1](x)
-        found[f"mean, {m} levels"] = float(y.mean())
-        found[f"deviation, {m} levels"] = float(y.std())
-        found[f"RMS to the flow map, {m} levels"] = rms(y - want)
-    return found | {"mean of the data": 0.26, "deviation of the data": float(want.std())}
+        result[f"mean, {m} levels"] = float(y.mean())
+        result[f"deviation, {m} levels"] = float(y.std())
+        result[f"RMS to the flow map, {m} levels"] = rms(y - want)
+    return result | {"mean of the data": 0.26, "deviation of the data": float(want.std())}
 
 
 def wide_modes(counts=(80, 320)):
@@ -504,22 +513,24 @@ def wide_modes(counts=(80, 320)):
 def bias_between_neighbours(counts=(40, 160, 640)):
     """Share, in %, of the minimiser's one-step samples farther than three deviations from both peaks, on a
     straight cut through two neighbouring modes of the ring; by the number of levels, and with the metric of
-    the shipped student."""
+    the shipped student.
+    """
     place, std = math.sin(math.pi / 8), 0.1
     cut = two_modes(place, std)
     x = quantiles(mixture=cut)
     off = lambda y: round(float((np.abs(np.abs(y) - place) > 3 * std).mean() * 100), 1)
-    found = {
+    result = {
         f"minimiser of {m} levels: between modes, %": off(minimiser(m, mixture=cut)[-1](x)) for m in counts
     }
     robust = minimiser(counts[0], 0.00054 * math.sqrt(2), 201, cut)[-1](x)
-    found[f"pseudo-Huber, {counts[0]} levels: between modes, %"] = off(robust)
-    return {"cut through two modes: between modes, %": off(flow_map(x, cut))} | found
+    result[f"pseudo-Huber, {counts[0]} levels: between modes, %"] = off(robust)
+    return {"cut through two modes: between modes, %": off(flow_map(x, cut))} | result
 
 
 def teachers_and_training(counts=(5, 10, 20, 40, 80)):
     """RMS distance from the flow map on the two peaks of consistency training's minimiser, and of
-    distillation's with a teacher that makes DDIM or Heun steps: {name: (counts, errors)}."""
+    distillation's with a teacher that makes DDIM or Heun steps: {name: (counts, errors)}.
+    """
     x = quantiles()
     want = flow_map(x)
     return {
@@ -548,13 +559,14 @@ def teachers_and_training(counts=(5, 10, 20, 40, 80)):
 
 def with_a_teacher():
     """The errors of `teachers_and_training` at 10, 20 and 80 levels."""
-    found = teachers_and_training((10, 20, 80))
-    return {f"{name}: {m} levels": error for name, row in found.items() for m, error in zip(*row)}
+    result = teachers_and_training((10, 20, 80))
+    return {f"{name}: {m} levels": error for name, row in result.items() for m, error in zip(*row)}
 
 
 def distances(model, levels):
     """RMS distance of a trained one-dimensional consistency model from the minimiser of its loss with so many
-    levels, and from the flow map, at the noises of `quantiles`."""
+    levels, and from the flow map, at the noises of `quantiles`.
+    """
     x = quantiles()
     answer = _answers(model, x)
     return {
@@ -563,12 +575,13 @@ def distances(model, levels):
     }
 
 
-# ---- the options of the loss -------------------------------------------------------------------------------
+# --- the options of the loss ----------------------------------------------------------------------------
 
 
 def slopes_with_gradient(steps, weighting="snr+1", std=STD):
     """The slopes that minimise the sum over levels of w E (a_{n+1} x_{n+1} - a_n x_n)^2 when the gradient
-    goes through both sides, noise shared: a tridiagonal system.  weighting: "snr+1", "uniform", "1/gap"."""
+    goes through both sides, noise shared: a tridiagonal system.  weighting: "snr+1", "uniform", "1/gap".
+    """
     s = rising(steps)
     var, cross = std**2 + s**2, std**2 + s[1:] * s[:-1]
     w = {"snr+1": s[1:] ** -2.0 + std**-2.0, "uniform": np.ones(steps), "1/gap": 1 / np.diff(s)}[weighting]
@@ -583,11 +596,11 @@ def slopes_with_gradient(steps, weighting="snr+1", std=STD):
 def gradients(counts=COUNTS):
     """One-step deviation of consistency training on N(0, 1/4) by levels: {name: (counts, deviations)}."""
     scale = math.hypot(SCHEDULE.start, STD)
-    found = {"stop-gradient": (list(counts), [one_step_std(m) for m in counts])}
+    result = {"stop-gradient": (list(counts), [one_step_std(m) for m in counts])}
     for name in ("snr+1", "1/gap", "uniform"):
         ends = [float(slopes_with_gradient(m, name)[-1]) * scale for m in counts]
-        found[f"gradient through, weight {name}"] = (list(counts), ends)
-    return found
+        result[f"gradient through, weight {name}"] = (list(counts), ends)
+    return result
 
 
 @claim(
@@ -600,21 +613,23 @@ def gradients(counts=COUNTS):
     finding="On N(0, 1/4) the deviation ends at .352 instead of .5, however many levels, and at another "
     "number for other weights. In distillation, whose loss is 0 at the flow map, it changes nothing.",
 )
-def stop_gradient():
+def stop_gradient() -> dict:
     """The deviations at 20, 80 and 320 levels, and where the gradient is let through; and the loss of the
-    exact flow map in consistency distillation, which no gradient can lower."""
-    found = {}
+    exact flow map in consistency distillation, which no gradient can lower.
+    """
+    result = {}
     for name, (counts, values) in gradients().items():
-        found |= {f"{name}, {m} levels": v for m, v in zip(counts, values) if m in (20, 80, 320)}
+        result |= {f"{name}, {m} levels": v for m, v in zip(counts, values) if m in (20, 80, 320)}
     x = quantiles(200)
     y = flow_map(x, end=20.0)
     exact = flow_map(x) - flow_map(y, start=20.0)
-    return found | {"data": TRUE_STD, "distillation's loss at the flow map": float((exact**2).mean())}
+    return result | {"data": TRUE_STD, "distillation's loss at the flow map": float((exact**2).mean())}
 
 
 def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
     """(sweeps until the one-step deviation is within 1 % of its end, that end): expected gradient descent on
-    the slopes, the targets taken from their moving average with `decay` (0 is the stop-gradient)."""
+    the slopes, the targets taken from their moving average with `decay` (0 is the stop-gradient).
+    """
     s = rising(steps)
     gain = (STD**2 + s[1:] * s[:-1]) / (STD**2 + s[1:] ** 2)
     goal, scale = linear_slopes(steps)[-1], math.hypot(SCHEDULE.start, STD)
@@ -640,18 +655,19 @@ def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
     finding="The fixed point is the same with an average and without; only the way there is longer, ten "
     "times at decay .99. Song & Dhariwal 2024 train without it.",
 )
-def averages():
+def averages() -> dict:
     """Sweeps to settle and the deviation reached, for four decays of the target's average."""
-    found = {"no average, in one pass of the recursion": one_step_std(20)}
+    result = {"no average, in one pass of the recursion": one_step_std(20)}
     for decay in (0.0, 0.9, 0.95, 0.99):
         sweeps, end = sweeps_with_average(decay)
-        found |= {f"sweeps, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
-    return found
+        result |= {f"sweeps, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
+    return result
 
 
 def metrics(counts=(5, 10, 20, 40, 80)):
     """What the metric does to the minimiser on the two peaks: mean and share of the left peak (data: 0.26 and
-    0.3) of one-step samples, {metric: (counts, shares)}."""
+    0.3) of one-step samples, {metric: (counts, shares)}.
+    """
     x, cut = quantiles(), -0.4
     share = lambda m, c: float((minimiser(m, c, 201 if c else 401)[-1](x) < cut).mean())
     return {
@@ -667,20 +683,18 @@ def metrics(counts=(5, 10, 20, 40, 80)):
     says="The metric changes the speed of consistency training, not its answer",
     holds=lambda r: abs(r["share, c = 0.00054"] - r["share of the left peak, data"]) < 0.02,
     verdict=False,
-    finding="With a squared error the average of the targets is learned, with a small c their median, "
-    "and "
-    "targets are skewed near a boundary: 30 % in the left peak become about 15 %. With a teacher the "
-    "target is one point, "
-    "and the metric is free.",
+    finding="With a squared error the average of the targets is learned, with a small c their median, and "
+    "targets are skewed near a boundary: 30 % in the left peak become about 15 %. With a teacher the target "
+    "is one point, and the metric is free.",
 )
-def robust_metric():
+def robust_metric() -> dict:
     """The shares of `metrics` at 80 levels, and the means."""
     x = quantiles()
-    found = {"share of the left peak, data": 0.3, "mean, data": 0.26}
+    result = {"share of the left peak, data": 0.3, "mean, data": 0.26}
     for name, c in (("squared error", None), ("c = 0.1", 0.1), ("c = 0.00054", 0.00054)):
         y = minimiser(80, c, 201 if c else 401)[-1](x)
-        found |= {f"share, {name}": float((y < -0.4).mean()), f"mean, {name}": float(y.mean())}
-    return found
+        result |= {f"share, {name}": float((y < -0.4).mean()), f"mean, {name}": float(y.mean())}
+    return result
 
 
 @claim(
@@ -689,23 +703,23 @@ def robust_metric():
     says="A uniform weight on the error of x0 trains the network equally at all levels",
     holds=lambda r: r["uniform, sigma 0.02"] > 0.5,
     verdict=False,
-    finding="The network's own error is weighed by c_out^2 on top: 600 times less at sigma .02 than at "
-    "80. "
+    finding="The network's own error is weighed by c_out^2 on top: 600 times less at sigma .02 than at 80. "
     "The weight 1/sigma^2 + 1/d^2 undoes just that.",
 )
-def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD):
+def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD) -> dict:
     """By how much two weightings of the error of x0 weigh the network's own error F, relative to the noisiest
-    level: the weight times c_out^2."""
-    found = {}
+    level: the weight times c_out^2.
+    """
+    result = {}
     at = torch.tensor(levels, **DOUBLE)
     c_out = boundary_coefficients(at, 0.0, sigma_data)[1]
     for name in ("uniform", "snr+1"):
         on_f = weight(name, at, sigma_data) * c_out**2
-        found |= {f"{name}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
-    return found
+        result |= {f"{name}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
+    return result
 
 
-# ---- more steps than one -----------------------------------------------------------------------------------
+# --- more steps than one --------------------------------------------------------------------------------
 
 
 def refined_std(levels, middles, std=STD):
@@ -722,7 +736,8 @@ def refined_std(levels, middles, std=STD):
 
 def refine_on_peaks(levels=20, middles=(1.0,), n=500, copies=100, spoil=0.0):
     """W2 distance from the two peaks after jump, noise, jump, with the minimiser of `levels` levels (0: the
-    flow map).  spoil: an error sin(3 x) of that size in every jump but the first."""
+    flow map).  spoil: an error sin(3 x) of that size in every jump but the first.
+    """
     x, s = quantiles(n), rising(levels) if levels else None
     jump = lambda t: (
         (lambda x: flow_map(x, start=t)) if not levels else minimiser(levels)[int(np.abs(s - t).argmin())]
@@ -740,18 +755,19 @@ def refine_on_peaks(levels=20, middles=(1.0,), n=500, copies=100, spoil=0.0):
 
 
 def refinement(counts=(10, 40)):
-    """Error after two steps over the error after one, against the level in the middle: on the two peaks (W2)
-    for consistency training with several numbers of levels, and on N(0, 1/4) (deviation): {name: (levels,
-    ratios)}."""
-    found = {}
+    """Error after two steps over the error after one, against the level in the middle: on the two
+    peaks (W2) for consistency training with several numbers of levels, and on N(0, 1/4) (deviation):
+    {name: (levels, ratios)}.
+    """
+    result = {}
     for m in counts:
         one = refine_on_peaks(m, ())
         inner = [float(v) for v in rising(m)[1:-1] if 0.03 < v < 30]
-        found[f"two peaks, {m} levels"] = (inner, [refine_on_peaks(m, (v,)) / one for v in inner])
+        result[f"two peaks, {m} levels"] = (inner, [refine_on_peaks(m, (v,)) / one for v in inner])
     error = lambda middles: 1 - refined_std(40, middles)[0] / TRUE_STD
     inner = [n for n, v in enumerate(rising(40)[:-1]) if n and 0.03 < v < 30]
-    found["one Gaussian, 40 levels"] = (rising(40)[inner].tolist(), [error([n]) / error([]) for n in inner])
-    return found
+    result["one Gaussian, 40 levels"] = (rising(40)[inner].tolist(), [error([n]) / error([]) for n in inner])
+    return result
 
 
 @claim(
@@ -763,24 +779,24 @@ def refinement(counts=(10, 40)):
         for name in ("training, 10 levels", "training, 40 levels", "exact from noise only")
     ),
     verdict=False,
-    finding="It replaces the error of the long jump by that of the short one. It helps the students of "
-    "consistency training (.19 to .11 with 40 levels), and harms one that is better from noise than "
-    "from the "
-    "middle.",
+    finding="It replaces the error of the long jump by that of the short one. It helps the students "
+    "of consistency training (.19 to .11 with 40 levels), and harms one that is better from noise "
+    "than from the middle.",
 )
-def one_two_four():
+def one_two_four() -> dict:
     """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
-    levels, and a map that is exact from pure noise but errs by 0.1 sin(3 x) everywhere else."""
+    levels, and a map that is exact from pure noise but errs by 0.1 sin(3 x) everywhere else.
+    """
     plans = {1: (), 2: (0.3,), 4: (4.0, 1.0, 0.3)}
-    found = {}
+    result = {}
     for steps, middles in plans.items():
-        found[f"flow map, steps: {steps}"] = round(refine_on_peaks(0, middles), 3) or 0
-        found[f"training, 10 levels, steps: {steps}"] = refine_on_peaks(10, middles)
-        found[f"training, 40 levels, steps: {steps}"] = refine_on_peaks(40, middles)
-        found[f"exact from noise only, steps: {steps}"] = (
+        result[f"flow map, steps: {steps}"] = round(refine_on_peaks(0, middles), 3) or 0
+        result[f"training, 10 levels, steps: {steps}"] = refine_on_peaks(10, middles)
+        result[f"training, 40 levels, steps: {steps}"] = refine_on_peaks(40, middles)
+        result[f"exact from noise only, steps: {steps}"] = (
             round(refine_on_peaks(0, middles, spoil=0.1), 3) or 0
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(result.items()))
 
 
 @claim(
@@ -792,18 +808,19 @@ def one_two_four():
     ),
     verdict=False,
     finding="On one Gaussian the best second step leaves .466 at .466 (data: .5). What it repairs are "
-    "samples "
-    "that lie between the modes: on the two peaks it leaves .57 of the error.",
+    "samples that lie between the modes: on the two peaks it leaves .57 of the error.",
 )
-def refine_a_gaussian():
-    """Deviation on N(0, 1/4) after one step of consistency training's minimiser with 40 levels, and after
-    two with the best level in the middle; the lowest ratio of errors on the two peaks."""
-    found = {"data": TRUE_STD, "one Gaussian, one step": refined_std(40, [])[0]}
-    found["one Gaussian, two steps at best"] = max(refined_std(40, [n])[0] for n in range(1, 40))
-    return found | {"error left on the two peaks, at best": min(refinement((40,))["two peaks, 40 levels"][1])}
+def refine_a_gaussian() -> dict:
+    """Deviation on N(0, 1/4) after one step of consistency training's minimiser with 40 levels, and after two
+    with the best level in the middle; the lowest ratio of errors on the two peaks.
+    """
+    result = {"data": TRUE_STD, "one Gaussian, one step": refined_std(40, [])[0]}
+    result["one Gaussian, two steps at best"] = max(refined_std(40, [n])[0] for n in range(1, 40))
+    left = refinement((40,))["two peaks, 40 levels"][1]
+    return result | {"error left on the two peaks, at best": min(left)}
 
 
-# ---- a critic, and straight paths --------------------------------------------------------------------------
+# --- a critic, and straight paths -----------------------------------------------------------------------
 
 
 @claim(
@@ -812,13 +829,13 @@ def refine_a_gaussian():
     says="A critic that the samples cannot be told from the data determines the student",
     holds=lambda r: r["RMS between the two maps"] < 0.1,
     verdict=False,
-    finding="The flow map and its mirror image give the same samples, to the last digit, and differ by "
-    "1.6 "
+    finding="The flow map and its mirror image give the same samples, to the last digit, and differ by 1.6 "
     "for the same noise. The distillation term says which noise belongs to which sample.",
 )
-def two_right_maps():
+def two_right_maps() -> dict:
     """The flow map and its mirror, both from the same noise: mean and deviation of what they give, and the
-    distance between them."""
+    distance between them.
+    """
     x = quantiles()
     one, other = flow_map(x), flow_map(quantiles()[::-1].copy())
     return {
@@ -830,7 +847,8 @@ def two_right_maps():
 
 def lengths(path):
     """(all length over all chord, median of length over chord) of paths (steps + 1, n, 2).  The median counts
-    short chords as much as long ones."""
+    short chords as much as long ones.
+    """
     length, chord = (path[1:] - path[:-1]).norm(dim=-1).sum(0), (path[-1] - path[0]).norm(dim=-1)
     return float(length.sum() / chord.sum()), float((length / chord).median())
 
@@ -844,22 +862,23 @@ def lengths(path):
     finding="The lines are straight given both ends; the field averages over all lines through a point. "
     "On the ring its paths are 1.7 times as long as their chords in all, longer than VP's.",
 )
-def path_lengths(n=NOISE, steps=200):
+def path_lengths(n=NOISE, steps=200) -> dict:
     """Length over chord of the exact paths of the ring of eight, for three schedules."""
-    ring, found = distilled.mixture("ring"), {}
+    ring, result = distilled.mixture("ring"), {}
     for name, schedule in (("rectified flow", Flow()), ("VP", VP()), ("VE", VE())):
         model, z = ring.model(schedule), initial_noise(n, 2, 11, **DOUBLE)
         x = schedule.sigma(schedule.start) * z
         run = sample(heun, model, x, grids.uniform_lambda(schedule, steps), variable="lam", keep_path=True)
         whole, median = lengths(run.path)
-        found |= {f"all lengths / all chords, {name}": whole, f"median length / chord, {name}": median}
-    return found
+        result |= {f"all lengths / all chords, {name}": whole, f"median length / chord, {name}": median}
+    return result
 
 
 def velocity_of_pairs(x, t, ends, first, last):
     """The mean velocity (n,) at x (n,) at time t over the lines of `ends`, a pair of rising arrays: points at
     time `first`, and where they end at `last`.  Rising lines never cross, so that at a point between two of
-    them the mean is over their neighbourhood alone: linear interpolation."""
+    them the mean is over their neighbourhood alone: linear interpolation.
+    """
     share = (t - last) / (first - last)
     return np.interp(x, share * ends[0] + (1 - share) * ends[1], (ends[0] - ends[1]) / (first - last))
 
@@ -867,18 +886,18 @@ def velocity_of_pairs(x, t, ends, first, last):
 @claim(
     "BB14, reflow",
     source="Liu et al. 2023, section 2",
-    says="Lines between the teacher's own pairs of noise and sample do not cross in one dimension, so "
-    "one "
+    says="Lines between the teacher's own pairs of noise and sample do not cross in one dimension, so one "
     "reflow makes one step exact",
     holds=lambda r: r["pairs whose lines cross"] == 0 and r["after, Euler steps: 1, error"] < 0.02,
     verdict=True,
     finding="Before, one Euler step gives the mean, with an error as large as the data; after one "
     "round one step and ten alike end at the flow map, up to the interpolation between pairs.",
 )
-def straight_in_one_dimension(pairs=4000):
+def straight_in_one_dimension(pairs=4000) -> dict:
     """Euler's method along rectified flow on the two peaks, before and after one reflow: how far from the
     flow map one step and ten end.  After reflow the field is estimated from pairs of the flow map, and asked
-    from noises between those of the pairs."""
+    from noises between those of the pairs.
+    """
     flow, mixture, last = Flow(), two_peaks(), 0.002
     noises = lambda n: levels_of((np.arange(n) + 0.5) / n, mixture, flow.start, flow)
     end_of = lambda x: flow_map(x, mixture, flow.start, last, flow)
@@ -890,7 +909,7 @@ def straight_in_one_dimension(pairs=4000):
         "before": lambda y, t: _velocity(mixture.model(flow), y, t),
         "after": lambda y, t: velocity_of_pairs(y, t, ends, flow.start, last),
     }
-    found = {
+    result = {
         "pairs whose lines cross": int((np.diff(ends[1]) < 0).sum()),
         "deviation, flow map": float(want.std()),
     }
@@ -899,8 +918,8 @@ def straight_in_one_dimension(pairs=4000):
             y, times = x, np.linspace(flow.start, last, steps + 1)
             for t, s in zip(times, times[1:]):
                 y = y + (s - t) * field(y, t)
-            found[f"{name}, Euler steps: {steps}, error"] = round(rms(y - want), 5)
-    return found
+            result[f"{name}, Euler steps: {steps}, error"] = round(rms(y - want), 5)
+    return result
 
 
 @claim(
@@ -912,17 +931,18 @@ def straight_in_one_dimension(pairs=4000):
         < 2 * r["minimiser of 640 levels: between modes, %"]
     ),
     verdict=False,
-    finding="On a cut through two modes the minimiser with 640 levels leaves 3.4 %, with a "
-    "pseudo-Huber metric under 1 %; on the ring "
-    "the networks leave 26 %, and 25 % with a last 80 levels: it is what they have not fitted.",
+    finding="On a cut through two modes the minimiser with 640 levels leaves 3.4 %, with a pseudo-Huber "
+    "metric under 1 %; on the ring the networks leave 26 %, and 25 % with a last 80 levels: it is what "
+    "they have not fitted.",
 )
-def haze_of_the_ring():
+def haze_of_the_ring() -> dict:
     """What lies between the modes, in %: of the minimiser of consistency training, on a cut through two modes
-    of the ring, and of networks trained with few levels and with many, means of three seeds."""
-    found = bias_between_neighbours((160, 640))
+    of the ring, and of networks trained with few levels and with many, means of three seeds.
+    """
+    result = bias_between_neighbours((160, 640))
     for last, rows in recorded("student_options")["levels"].items():
-        found[f"network, 10 to {last} levels: between modes, %"] = spread(rows, "between")[0]
-    return found
+        result[f"network, 10 to {last} levels: between modes, %"] = spread(rows, "between")[0]
+    return result
 
 
 def _velocity(model, x, t):
@@ -931,7 +951,7 @@ def _velocity(model, x, t):
     return (model.eps(x, t) - model.x0(x, t))[:, 0].numpy()
 
 
-# ---- the shipped students ----------------------------------------------------------------------------------
+# --- the shipped students -------------------------------------------------------------------------------
 
 RING_STUDENTS = (
     "regression",
@@ -971,30 +991,32 @@ def ring_jumps(name, steps=1, n=NOISE):
 
 
 def ring_students():
-    """Each student of the ring in one call: RMS distance from the flow map, and % of samples between
-    modes."""
+    """Each student of the ring in one call: RMS distance from the flow map, and % of samples between modes.
+    """
     ends = ring_ends()[1]
-    found = {"the flow map: between modes, %": round(off_modes(ends), 1)}
+    result = {"the flow map: between modes, %": round(off_modes(ends), 1)}
     for name in RING_STUDENTS:
         y = ring_jumps(name)
-        found[f"{called(name)}: from the flow map"] = round(rms(y - ends), 2)
-        found[f"{called(name)}: between modes, %"] = round(off_modes(y), 1)
-    return found
+        result[f"{called(name)}: from the flow map"] = round(rms(y - ends), 2)
+        result[f"{called(name)}: between modes, %"] = round(off_modes(y), 1)
+    return result
 
 
 def reflow_on_ring():
     """The ring before and after one reflow, by a network: length over chord in 50 steps, and RMS distance of
-    one step from the teacher's pair."""
-    ends, found = ring_ends()[1], {}
+    one step from the teacher's pair.
+    """
+    ends, result = ring_ends()[1], {}
     for name, path in flow_paths(NOISE).items():
-        found[f"all lengths / all chords, {name}"] = round(lengths(path)[0], 2)
-    found["one step before, from the flow map"] = round(rms(distilled.mixture("ring").mean() - ends), 2)
-    return found | {"one step after, from the flow map": round(rms(ring_jumps("reflow") - ends), 2)}
+        result[f"all lengths / all chords, {name}"] = round(lengths(path)[0], 2)
+    result["one step before, from the flow map"] = round(rms(distilled.mixture("ring").mean() - ends), 2)
+    return result | {"one step after, from the flow map": round(rms(ring_jumps("reflow") - ends), 2)}
 
 
 def flow_paths(n, steps=50):
     """Paths (steps + 1, n, 2) on `Flow()` of the exact field of the ring, and of the reflowed student, from
-    the same noise."""
+    the same noise.
+    """
     start = distilled.FLOW_START
     z = initial_noise(n, 2, 11, **DOUBLE) * start
     models = {
@@ -1020,7 +1042,8 @@ def reflow_paths(n=40):
 
 def ring_clouds():
     """The ring through each student in one call, from the same noise: dict label -> (n, 2), and dict label ->
-    share, in %, of its points that lie between modes."""
+    share, in %, of its points that lie between modes.
+    """
     clouds = {"the flow map": ring_ends()[1], "one DDIM step": ring_jumps("teacher")}
     clouds |= {called(name): ring_jumps(name) for name in RING_STUDENTS}
     return clouds, {name: off_modes(cloud) for name, cloud in clouds.items()}
@@ -1034,7 +1057,7 @@ def ring_clouds():
     verdict=False,
     finding="Teacher and student have the same 364,576 weights. What shrinks is the number of calls.",
 )
-def size_of_students():
+def size_of_students() -> dict:
     """Weights of the digits' teacher and of a student, and calls for one sample."""
     count = lambda model: sum(p.numel() for p in model.network.parameters())
     student = distilled.student("progressive")
@@ -1050,7 +1073,8 @@ def size_of_students():
 @cache
 def guided_samples(scale, n=200, steps=18):
     """Digits (n, 1, 8, 8) of the guided teacher, of the guided student, and of the teacher without guidance,
-    from the same noise in so many DDIM steps; with the calls made."""
+    from the same noise in so many DDIM steps; with the calls made.
+    """
     noise, labels = initial_noise(n, (1, 8, 8), 21) * SCHEDULE.start, digit_labels(n, 3)
     times, teacher = grids.karras(SCHEDULE, steps), distilled.teacher()
     models = {
@@ -1063,7 +1087,8 @@ def guided_samples(scale, n=200, steps=18):
 
 def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
     """RMS distance of digits from those of the guided teacher, of the guided student and of the teacher
-    without guidance: dict label -> (scales, distances)."""
+    without guidance: dict label -> (scales, distances).
+    """
     names = {"student": "guided student, 18 calls", "plain": "teacher without guidance, 18 calls"}
     runs = [guided_samples(scale) for scale in scales]
     return {
@@ -1081,13 +1106,13 @@ def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
         and r["student, from the guided teacher"] < 0.6 * r["no guidance, from the guided teacher"]
     ),
     verdict=True,
-    finding="At scale 2, with half the calls, the student's digits are several times nearer to the "
-    "guided "
+    finding="At scale 2, with half the calls, the student's digits are several times nearer to the guided "
     "teacher's than unguided ones; outside the trained range it drifts.",
 )
-def guided_student():
-    """At scale 2: calls, and RMS distance of the student's digits and of unguided ones from the guided
-    teacher's."""
+def guided_student() -> dict:
+    """At scale 2: calls, and RMS distance of the student's digits and of unguided ones from
+    the guided teacher's.
+    """
     runs = guided_samples(2.0)
     return {
         "calls, guided teacher": runs["teacher"].nfe,
@@ -1099,22 +1124,23 @@ def guided_student():
 
 def guided_distances():
     """Recorded Fréchet distances, with guidance in two calls a step and in one, by the scale, three seeds."""
-    rows, found = recorded("distillation")["guided"], {}
+    rows, result = recorded("distillation")["guided"], {}
     for scale in ("1", "2", "3", "4"):
         two, one = (spread(rows, scale, who)[0] for who in ("teacher", "student"))
-        found[f"scale {scale}: teacher, 36 calls"] = round(two, 2)
-        found[f"scale {scale}: student, 18 calls"] = round(one, 2)
-    return found
+        result[f"scale {scale}: teacher, 36 calls"] = round(two, 2)
+        result[f"scale {scale}: student, 18 calls"] = round(one, 2)
+    return result
 
 
 def guided_excess():
     """By how many % the guided student's recorded distance exceeds the guided teacher's, by the scale:
-    [least, mean, largest] of three seeds."""
-    rows, found = recorded("distillation")["guided"], {}
+    [least, mean, largest] of three seeds.
+    """
+    rows, result = recorded("distillation")["guided"], {}
     for scale in ("1", "2", "3", "4"):
         more = [100 * (row[scale]["student"] / row[scale]["teacher"] - 1) for row in rows]
-        found[scale] = [min(more), float(np.mean(more)), max(more)]
-    return found
+        result[scale] = [min(more), float(np.mean(more)), max(more)]
+    return result
 
 
 def guided_table():
@@ -1133,7 +1159,8 @@ def guided_table():
 @cache
 def teacher_path(n=24, steps=18, seed=41):
     """(noise, path, levels): n noises of digits, the teacher's states from there in Heun's steps, (steps + 1,
-    n, 1, 8, 8), and their levels."""
+    n, 1, 8, 8), and their levels.
+    """
     noise, levels = initial_noise(n, (1, 8, 8), seed) * SCHEDULE.start, grids.karras(SCHEDULE, steps)
     return noise, sample(edm_heun, distilled.teacher(), noise, levels, keep_path=True).path, levels
 
@@ -1165,7 +1192,8 @@ def all_students(n=10):
 def jumps(noise, data):
     """What the chapter's widget draws of one noise, a number, on "ring" or "digits": "path", the teacher's
     states from there, all on the scale of the data, at "levels"; "end", where it ends; "students", label ->
-    where that student jumps; for the ring "data", points of it."""
+    where that student jumps; for the ring "data", points of it.
+    """
     if data == "ring":
         levels, ring = grids.karras(SCHEDULE, 60), distilled.mixture("ring")
         start, ends = ring_ends()
@@ -1181,12 +1209,13 @@ def jumps(noise, data):
     return {"path": path / scale, "levels": levels, "end": end.numpy(), "students": students} | more
 
 
-# ---- cost, copies, precision -------------------------------------------------------------------------------
+# --- cost, copies, precision ----------------------------------------------------------------------------
 
 
 def equals(name, key="unconditional"):
     """The teacher's cheapest recorded setting that is no worse than a one-step student of the digits: (its
-    name, its calls), or None."""
+    name, its calls), or None.
+    """
     study = recorded("distillation")
     goal = spread(study["digits"][name], "1", key)[0]
     good = [way for way, rows in study["teacher"].items() if spread(rows, key)[0] <= goal]
@@ -1201,24 +1230,26 @@ def teacher_calls(way):
 
 def quality_per_second(counts=(10**3, 10**5, 10**6)):
     """{n: {name: (seconds in all, Fréchet distance without labels)}} of n digits on one core: the teacher's
-    settings, and each student's one call, its training included.  Seconds a call are a recorded constant."""
-    study, found = recorded("distillation"), {}
+    settings, and each student's one call, its training included.  Seconds a call are a recorded constant.
+    """
+    study, result = recorded("distillation"), {}
     each = recorded("student_options")["seconds a call"]
     for n in counts:
-        found[n] = {
+        result[n] = {
             way: (n * teacher_calls(way) * each, spread(rows, "unconditional")[0])
             for way, rows in study["teacher"].items()
         }
         for name in ONE_STEP:
             rows = study["digits"][name]
             distance = spread(rows, "1", "unconditional")[0]
-            found[n][called(name)] = (spread(rows, "seconds")[0] + n * each, distance)
-    return found
+            result[n][called(name)] = (spread(rows, "seconds")[0] + n * each, distance)
+    return result
 
 
 def spread(rows, *keys):
-    """Mean and half the range, over the seeds, of a figure of the recorded study; keys lead to it in each
-    row."""
+    """Mean and half the range, over the seeds, of a figure of the recorded study; keys lead
+    to it in each row.
+    """
     values = []
     for row in rows:
         for key in keys:
@@ -1233,9 +1264,9 @@ def student_table():
     rows = [(f"teacher, {way}", teacher_calls(way), study["teacher"][way], None) for way in TEACHER_ROWS]
     rows += [(name, 1, study["digits"][name], "1") for name in ONE_STEP]
     lines = [f"{'':17s}calls  training, s  FD, no label    FD, label      read right, %  copies, %"]
-    for name, calls, found, at in rows:
-        part = lambda key, found=found, at=at: spread(found, *([at, key] if at else [key]))
-        seconds = f"{spread(found, 'seconds')[0]:.0f}" if at else "-"
+    for name, calls, result, at in rows:
+        part = lambda key, result=result, at=at: spread(result, *([at, key] if at else [key]))
+        seconds = f"{spread(result, 'seconds')[0]:.0f}" if at else "-"
         free, classed = ("{:.2f} ± {:.2f}".format(*part(k)) for k in ("unconditional", "conditional"))
         right, copied = (f"{100 * part(k)[0]:.1f}" for k in ("accuracy", "copies"))
         lines.append(
@@ -1247,7 +1278,8 @@ def student_table():
 
 def steps_table(names=("consistency", "consistency-distilled", "regression", "reflow")):
     """The recorded study after 1, 2 and 4 calls as text, means of three seeds: sliced Wasserstein distance on
-    the ring, Fréchet distance on digits without and with labels."""
+    the ring, Fréchet distance on digits without and with labels.
+    """
     study = recorded("distillation")
     measures = {
         "ring": ("ring", "sliced Wasserstein", ".3f"),
@@ -1270,7 +1302,8 @@ def steps_table(names=("consistency", "consistency-distilled", "regression", "re
 @cache
 def floor_of_the_ring(n=4000, draws=12):
     """The sliced Wasserstein distance between two samples of the ring of n points each: least and largest of
-    so many draws."""
+    so many draws.
+    """
     ring = distilled.mixture("ring")
     far = [sliced_wasserstein(ring.sample(n, 100 + k), ring.sample(n, 200 + k)) for k in range(draws)]
     return {"least": min(far), "largest": max(far)}
@@ -1278,7 +1311,8 @@ def floor_of_the_ring(n=4000, draws=12):
 
 def gains():
     """By what factor each one-step student's Fréchet distance lies below one DDIM step's: {name: (without
-    labels, with labels)}."""
+    labels, with labels)}.
+    """
     study = recorded("distillation")
     keys = ("unconditional", "conditional")
     base = [spread(study["teacher"]["DDIM 1"], key)[0] for key in keys]
@@ -1319,19 +1353,20 @@ def one_call_digits(name, n=500):
 def copies(n=500):
     """How near digits lie to their nearest training digit, in units of that one's spacing: the share, in %,
     under a half (copies), the median and the least ratio.  Training digits, exact and with noise; digits held
-    out; one call of two students; and regression against 4,000 of the teacher's pairs, among them its own."""
+    out; one call of two students; and regression against 4,000 of the teacher's pairs, among them its own.
+    """
     train, held = digits("train")[0], digits("test")[0]
     made = {name: one_call_digits(name, n) for name in ("regression", "consistency")}
-    noise, found = initial_noise(n, (1, 8, 8), 5), {"training digits": (train[:n], train)}
+    noise, result = initial_noise(n, (1, 8, 8), 5), {"training digits": (train[:n], train)}
     for level in (0.05, 0.1, 0.15, 0.2, 0.27):
-        found[f"training digits + noise {level:g}"] = (train[:n] + level * noise, train)
-    found["digits held out"] = (held, train)
-    found |= {called(name): (x, train) for name, x in made.items()}
-    found["regression, from its teacher's samples"] = (
+        result[f"training digits + noise {level:g}"] = (train[:n] + level * noise, train)
+    result["digits held out"] = (held, train)
+    result |= {called(name): (x, train) for name, x in made.items()}
+    result["regression, from its teacher's samples"] = (
         made["regression"],
         distilled.setting("digits").pairs(4000, 0)[1],
     )
-    ratios = {name: nearest_neighbour_ratio(*pair) for name, pair in found.items()}
+    ratios = {name: nearest_neighbour_ratio(*pair) for name, pair in result.items()}
     return {
         name: (float((r < 0.5).mean() * 100), float(np.median(r)), float(r.min()))
         for name, r in ratios.items()
@@ -1346,8 +1381,8 @@ def copies_table():
 
 
 def rounded_weights(network, bits):
-    """A copy of a network whose matrices are rounded to so many bits, symmetric, with a scale for each
-    row."""
+    """A copy of a network whose matrices are rounded to so many bits, symmetric, with a scale for each row.
+    """
     network = copy.deepcopy(network)
     with torch.no_grad():
         for p in network.parameters():
@@ -1357,12 +1392,13 @@ def rounded_weights(network, bits):
     return network
 
 
-# ---- what was recorded -------------------------------------------------------------------------------------
+# --- what was recorded ----------------------------------------------------------------------------------
 
 
 def option_table(group="consistency"):
     """The recorded study of the options of the loss ("consistency", then "longer"), of the last number of
-    levels ("levels") or of the critic's weight ("critic") as text: three seeds, mean and half the range."""
+    levels ("levels") or of the critic's weight ("critic") as text: three seeds, mean and half the range.
+    """
     study = recorded("student_options")
     labels = {"critic": "critic's weight {}", "longer": "{}, 2000 steps", "levels": "CT, 10 to {} levels"}
     named = [(group, name, rows) for name, rows in study[group].items()]
@@ -1390,14 +1426,13 @@ def recorded_options():
     says="In consistency distillation the weight changes little",
     holds=lambda r: max(r.values()) < 1.2 * min(r.values()),
     verdict=False,
-    finding="On the ring, three seeds: an error of .13 with the weight 1/sigma^2 + 1/d^2, .24 with a "
-    "uniform "
+    finding="On the ring, three seeds: an error of .13 with the weight 1/sigma^2 + 1/d^2, .24 with a uniform "
     "one, .32 with a uniform one and pseudo-Huber.",
 )
-def options_of_the_loss():
+def options_of_the_loss() -> dict:
     """The rows of the recorded study that the claim on weights needs."""
-    found = recorded_options()
-    return {name: found[name] for name in found if name.startswith("CD")}
+    result = recorded_options()
+    return {name: result[name] for name in result if name.startswith("CD")}
 
 
 @claim(
@@ -1409,22 +1444,22 @@ def options_of_the_loss():
         and r["conditional, adversarial"] < 0.9 * r["conditional, regression"]
     ),
     verdict=True,
-    finding="On digits, by a fifth without labels and by half with; its digits are a little farther "
-    "from the "
+    finding="On digits, by a fifth without labels and by half with; its digits are a little farther from the "
     "teacher's. A critic trades the one for the other.",
 )
-def critic_on_digits():
+def critic_on_digits() -> dict:
     """The recorded Fréchet distances of digits in one call by regression, and with a critic's term; and how
-    far both are from the teacher's digits of the same noise."""
-    study, found = recorded("distillation")["digits"], {}
+    far both are from the teacher's digits of the same noise.
+    """
+    study, result = recorded("distillation")["digits"], {}
     for name in ("regression", "adversarial"):
         for key in ("unconditional", "conditional"):
-            found[f"{key}, {name}"] = round(spread(study[name], "1", key)[0], 2)
+            result[f"{key}, {name}"] = round(spread(study[name], "1", key)[0], 2)
     noise = initial_noise(300, (1, 8, 8), 31) * SCHEDULE.start
     ends = sample(edm_heun, distilled.teacher(), noise, grids.karras(SCHEDULE, 18)).x
     for name in ("regression", "adversarial"):
-        found[f"from the teacher's digit, {name}"] = round(rms(one_call_digits(name, 300) - ends), 2)
-    return found
+        result[f"from the teacher's digit, {name}"] = round(rms(one_call_digits(name, 300) - ends), 2)
+    return result
 
 
 @claim(
@@ -1437,9 +1472,10 @@ def critic_on_digits():
     "seeds differ, and 10 delays the training: no seed leaves the plateau at 29 %, where two of three do "
     "without a critic.",
 )
-def critic_weights():
+def critic_weights() -> dict:
     """Share of samples of the ring between the modes and RMS distance from the flow map, means of three
-    seeds, by the weight of the critic's term."""
+    seeds, by the weight of the critic's term.
+    """
     study = recorded("student_options")["critic"]
     return {
         f"{key}, weight {name}": spread(rows, key)[0]
@@ -1454,21 +1490,21 @@ def critic_weights():
     says="A consistency model in one call is worse than fifty steps of DDIM",
     holds=lambda r: r["consistency, one call"] > 1.1 * r["teacher, DDIM 64"],
     verdict=False,
-    finding="On digits without labels, one call of consistency training is as good as 64 DDIM steps of "
-    "the "
+    finding="On digits without labels, one call of consistency training is as good as 64 DDIM steps of the "
     "teacher. In print CD had 3.55 on CIFAR-10 in 2023, against 4.67 of DDIM's 50 steps.",
 )
-def best_of_the_study():
-    """Fréchet distance without labels from the recorded study (means of three seeds): the teacher's DDIM,
-    and the consistency students in one call."""
+def best_of_the_study() -> dict:
+    """Fréchet distance without labels from the recorded study (means of three seeds): the teacher's DDIM, and
+    the consistency students in one call.
+    """
     study = recorded("distillation")
-    found = {
+    result = {
         f"teacher, {name}": spread(study["teacher"][name], "unconditional")[0]
         for name in ("DDIM 1", "DDIM 8", "DDIM 18", "DDIM 64")
     }
     for name in ("consistency", "consistency-distilled"):
-        found[f"{name}, one call"] = spread(study["digits"][name], "1", "unconditional")[0]
-    return found
+        result[f"{name}, one call"] = spread(study["digits"][name], "1", "unconditional")[0]
+    return result
 
 
 @claim(
@@ -1480,14 +1516,15 @@ def best_of_the_study():
     finding="Not before some 10^5 digits, training counted, against the teacher's cheapest setting of "
     "the same quality.",
 )
-def break_even():
+def break_even() -> dict:
     """Samples after which each one-step student has cost as little as the teacher's cheapest setting of its
-    quality without labels, by equation (5.18), both in calls."""
-    found = {}
+    quality without labels, by equation (5.18), both in calls.
+    """
+    result = {}
     for name in ONE_STEP:
         way, calls = equals(name)
-        found[f"{called(name)}, against {way}"] = round(training_calls(name) / (calls - 1))
-    return found
+        result[f"{called(name)}, against {way}"] = round(training_calls(name) / (calls - 1))
+    return result
 
 
 @claim(
@@ -1496,15 +1533,15 @@ def break_even():
     says="Rounding the weights to 8 bits is felt in the samples, in one step as in many",
     holds=lambda r: max(r["one step, 8 bits"], r["teacher, 18 steps, 8 bits"]) > 0.03,
     verdict=False,
-    finding="A change below .01 of pixels in [-1, 1] in both; 6 bits are three to four times worse, "
-    "and at 4 "
+    finding="A change below .01 of pixels in [-1, 1] in both; 6 bits are three to four times worse, and at 4 "
     "bits both are another model.",
 )
-def bits(n=300):
+def bits(n=300) -> dict:
     """RMS change of a one-step student's digits, and of the teacher's in 18 steps, when weights are rounded
-    to 8, 6 and 4 bits."""
+    to 8, 6 and 4 bits.
+    """
     noise = initial_noise(n, (1, 8, 8), 31) * SCHEDULE.start
-    found = {}
+    result = {}
     for label, model, steps in (
         ("one step", distilled.student("consistency"), 1),
         ("teacher, 18 steps", distilled.teacher(), 18),
@@ -1512,8 +1549,8 @@ def bits(n=300):
         whole = distilled.jump(model, noise, steps)
         for b in (8, 6, 4):
             other = distilled.jump(model.with_network(rounded_weights(model.network, b)), noise, steps)
-            found[f"{label}, {b} bits"] = round(rms(other - whole), 3)
-    return found
+            result[f"{label}, {b} bits"] = round(rms(other - whole), 3)
+    return result
 
 
 @claim(
@@ -1527,8 +1564,8 @@ def bits(n=300):
     finding="Their digits lie no nearer to training digits than digits held out do: the median ratio is "
     "1.2 and 1.1, against 1.04. A mere count of near copies would miss a copy with noise of .2.",
 )
-def nearer_than_held_out():
+def nearer_than_held_out() -> dict:
     """Medians of `copies` of what is no training digit, and the weakest noise that hides a copy."""
-    found = copies()
-    shown = {f"median ratio, {name}": found[name][1] for name in ("digits held out", "regression", "CT")}
-    return shown | {"copies with noise 0.2 found, %": found["training digits + noise 0.2"][0]}
+    result = copies()
+    shown = {f"median ratio, {name}": result[name][1] for name in ("digits held out", "regression", "CT")}
+    return shown | {"copies with noise 0.2 found, %": result["training digits + noise 0.2"][0]}

@@ -23,9 +23,10 @@ from book.problems import rms
 
 
 @style()
-def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt=None):
+def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt=None) -> Picture:
     """One-step maps of one-dimensional data: dict label -> answers (n,) to standardised `noise` (n,), the
-    exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,)."""
+    exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,).
+    """
     fig, (left, right) = new_figure(1, 2, height=3.4, sharey=True, width_ratios=(4, 1))
     told = []
     for i, (label, y) in enumerate(answers.items()):
@@ -42,7 +43,7 @@ def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt
 
 
 @style()
-def steepness(stds, exact):
+def steepness(stds, exact) -> Picture:
     """Largest slope of the flow map between two peaks at -1 and 1, and its law, against their deviation."""
     law = [s * np.exp(0.5 / s**2) for s in stds]
     fig, ax = new_figure()
@@ -58,7 +59,7 @@ def steepness(stds, exact):
     )
 
 
-def halving(deviations, data):
+def halving(deviations, data) -> Picture:
     """Deviation of one-dimensional Gaussian samples against the steps of the student, for both losses.
 
     deviations: dict "LOSS, N steps" -> number, of `experiments.halving`; data: the deviation of the data.
@@ -78,7 +79,7 @@ def halving(deviations, data):
 
 
 @style()
-def gradients(curves, data):
+def gradients(curves, data) -> Picture:
     """Deviation of one-step samples against levels, with the stop-gradient and without.
 
     curves: dict label -> (levels, deviations), on the same levels; data: the deviation of the data.
@@ -96,9 +97,10 @@ def gradients(curves, data):
     return picture
 
 
-def metrics(curves):
+def metrics(curves) -> Picture:
     """Share of the left peak among one-step samples against levels: dict metric -> (levels, shares), on the
-    same levels."""
+    same levels.
+    """
     counts = next(iter(curves.values()))[0]
     series = curves | {"data": ([counts[0], counts[-1]], [0.3, 0.3])}
     picture = lines(series, "levels", "share of the left peak", logx=True)
@@ -108,9 +110,10 @@ def metrics(curves):
     return picture
 
 
-def refinement(curves):
+def refinement(curves) -> Picture:
     """What a second step leaves of the error of the first, against the level at which it starts: dict label
-    -> (levels, ratios)."""
+    -> (levels, ratios).
+    """
     picture = lines(
         curves | {"one step": ([0.04, 25], [1, 1])},
         "level in the middle",
@@ -124,12 +127,13 @@ def refinement(curves):
     return picture
 
 
-# ---- the shipped students ----------------------------------------------------------------------------------
+# --- the shipped students -------------------------------------------------------------------------------
 
 
-def guidance(curves):
-    """RMS distance of digits from those of the guided teacher, against the scale: dict label -> (scales,
-    distances)."""
+def guidance(curves) -> Picture:
+    """RMS distance of digits from those of the guided teacher, against the scale: dict label
+    -> (scales, distances).
+    """
     picture = lines(curves, "guidance scale $w$", "RMS from the guided teacher")
     largest = next(iter(curves.values()))[0][-1]
     picture.axes[0].axvspan(4, max(largest, 4.5), color="#E8E8E8", zorder=0)
@@ -138,7 +142,7 @@ def guidance(curves):
     return picture
 
 
-def ring_students(clouds, between):
+def ring_students(clouds, between) -> Picture:
     """The ring through each student in one call, from the same noise, with what lies between the modes.
 
     clouds: dict label -> (n, 2); between: dict label -> share, in %, of that cloud's points between modes.
@@ -154,15 +158,17 @@ def ring_students(clouds, between):
     )
 
 
-def reflow_paths(paths, data):
+def reflow_paths(paths, data) -> Picture:
     """Paths of rectified flow on the ring, before and after one reflow, from the same noise: dict label ->
-    (steps + 1, n, 2); data: (m, 2), drawn behind."""
+    (steps + 1, n, 2); data: (m, 2), drawn behind.
+    """
     return trajectories(paths, data=data, cols=2, limit=2.4)
 
 
-def all_students(rows):
+def all_students(rows) -> Picture:
     """Digits of the teacher and of every student in one call, one noise a column: dict label -> (n, 1, 8, 8),
-    the teacher's own first."""
+    the teacher's own first.
+    """
     first, *others = rows
     told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]
     return image_grid(
@@ -173,7 +179,7 @@ def all_students(rows):
 
 
 @style()
-def quality_per_second(panels):
+def quality_per_second(panels) -> Picture:
     """Fréchet distance without labels against all seconds, training included, for several numbers of digits:
     the teacher's settings as a line, the students as points.
 
@@ -212,7 +218,7 @@ def _ring_mark(i, size):
 # --- the widget -----------------------------------------------------------------------------------------
 
 
-def jumps(runs, noise, data):
+def jumps(runs, noise, data) -> Picture:
     """For the widget: one noise, the teacher's path, and where each student jumps; data: "ring" or "digits".
 
     runs: what `experiments.jumps(noise, data)` returns.

@@ -42,13 +42,13 @@ TOP = 20.0
 CALLS = (3, 4, 5, 6, 7, 9)
 
 
-def starts(mixture, level, n, seed=0):
+def starts(mixture, kappa, n, seed=0):
     """n states (n, d) float64 of the mixture's samples at this level of EDM's."""
     x = mixture.sample(n, seed)
-    return x + level * initial_noise(*x.shape, seed + 1, **DOUBLE)
+    return x + kappa * initial_noise(*x.shape, seed + 1, **DOUBLE)
 
 
-# ---- the grid, and what a step costs -----------------------------------------------------------------------
+# --- the grid, and what a step costs --------------------------------------------------------------------
 
 
 @claim(
@@ -60,15 +60,16 @@ def starts(mixture, level, n, seed=0):
     finding="From n = 1 on. At n = 0 it gives a small number of either sign, 4e-4 for N = 18, and for a "
     "fractional rho not even a real one; the level 0 is appended by hand.",
 )
-def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0):
+def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0) -> dict:
     """The formula of EDM's grid, (low^(1/rho) + (n - 1) / (N - 1) (high^(1/rho) - low^(1/rho)))^rho, at n = 1
-    and at n = 0, where the grid should have the level 0."""
-    found = {}
+    and at n = 0, where the grid should have the level 0.
+    """
+    result = {}
     for count in counts:
         for n in (0, 1):
             a, b = low ** (1 / rho), high ** (1 / rho)
-            found[f"level at n = {n}, N = {count}"] = (a + (n - 1) / (count - 1) * (b - a)) ** rho
-    return found
+            result[f"level at n = {n}, N = {count}"] = (a + (n - 1) / (count - 1) * (b - a)) ** rho
+    return result
 
 
 @claim(
@@ -80,15 +81,15 @@ def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0):
     finding="The last step, to level 0, must be Euler's, since the slope there is 0/0. N steps cost 2N - "
     "1 calls, odd without any analytic step. Only a count of calls is fair; here the model counts.",
 )
-def calls_of_heun(steps=4):
+def calls_of_heun(steps=4) -> dict:
     """Calls of EDM's Heun on a grid that ends at level 0, without an analytic step."""
     times = [*grids.karras(EDM(), steps - 1).tolist(), 0.0]
     x = 80 * initial_noise(4, 2, 0, **DOUBLE)
-    found = sample(edm_heun, Mixture.gaussian(2, 0.5).model(EDM()), x, times)
-    return {"steps": steps, "calls of Heun": found.nfe, "samples are finite": float(found.x.isfinite().all())}
+    run = sample(edm_heun, Mixture.gaussian(2, 0.5).model(EDM()), x, times)
+    return {"steps": steps, "calls of Heun": run.nfe, "samples are finite": float(run.x.isfinite().all())}
 
 
-# ---- guesses of the mean direction -------------------------------------------------------------------------
+# --- guesses of the mean direction ----------------------------------------------------------------------
 
 GUESSES = {
     "Euler": (euler, {}),
@@ -102,7 +103,8 @@ GUESSES = {
 @cache
 def guess_errors(counts=(4, 8, 16, 32, 64), n=32):
     """Errors at level 0.2 of the classical methods in kappa, from level 2 on the triangle: name -> list, one
-    for each number of steps, equal in lambda."""
+    for each number of steps, equal in lambda.
+    """
     model, x = TRIANGLE.model(WIDE), starts(TRIANGLE, STEP[0], n)
     end = reference(model, x, *STEP)
     times = [grids.uniform_lambda(WIDE, count, *STEP) for count in counts]
@@ -122,7 +124,7 @@ def guess_errors(counts=(4, 8, 16, 32, 64), n=32):
     finding="So the slopes measure, on an exact model, as the steps become small. Nothing is said about "
     "one large step: there Heun is the worst of the four with two calls or fewer.",
 )
-def guess_orders():
+def guess_orders() -> dict:
     """The orders that these errors show, over the last three counts."""
     return {name: slope((16, 32, 64), errors[-3:]) for name, errors in guess_errors().items()}
 
@@ -137,19 +139,20 @@ LINE = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
 
 @cache
 def line_step(nodes=80):
-    """One step of a one-dimensional trajectory from level 2 to 0.2: its "levels", "states" and "slopes",
+    """One step of a one-dimensional trajectory from level 2 to 0.2: its "kappas", "states" and "slopes",
     (nodes + 1,) each; the "mean" of its slope, and the "share" of the step at which it has that slope; and
-    "guesses": method -> (level, what it takes for the mean)."""
-    model, levels, (start, end) = LINE.model(WIDE), np.linspace(*STEP, nodes + 1), STEP
+    "guesses": method -> (level, what it takes for the mean).
+    """
+    model, kappas, (start, end) = LINE.model(WIDE), np.linspace(*STEP, nodes + 1), STEP
     x = torch.tensor([[1.9]], dtype=torch.float64)
     states = [x]
-    for t, s in zip(levels, levels[1:]):
+    for t, s in zip(kappas, kappas[1:]):
         states.append(reference(model, states[-1], float(t), float(s)))
-    slopes = [float(model.eps(state, float(t))) for state, t in zip(states, levels)]
-    at = lambda level: float(model.eps(x + (level - start) * slopes[0], level))
+    slopes = [float(model.eps(state, float(t))) for state, t in zip(states, kappas)]
+    at = lambda kappa: float(model.eps(x + (kappa - start) * slopes[0], kappa))
     middle, geometric = (start + end) / 2, (start * end) ** 0.5
     return {
-        "levels": levels,
+        "kappas": kappas,
         "states": [float(state) for state in states],
         "slopes": slopes,
         "mean": float(mean_direction(model, x, start, end)),
@@ -171,7 +174,7 @@ def line_step(nodes=80):
     verdict=False,
     finding="A slip of the pen: not too large. Halving the step halves the error.",
 )
-def euler_halves():
+def euler_halves() -> dict:
     """Error of Euler on each grid over the error with twice the steps."""
     errors = guess_errors()["Euler"]
     counts = (4, 8, 16, 32)
@@ -187,7 +190,7 @@ def euler_halves():
     finding="In the variables x / alpha and sigma / alpha it is, to the last digit. In t it is another "
     "method, and on VP far from it.",
 )
-def euler_and_ddim(steps=6):
+def euler_and_ddim(steps=6) -> dict:
     """Distance between DDIM and Euler's method in t and in sigma / alpha, on VP."""
     schedule = VP()
     model, times = TRIANGLE.model(schedule), grids.uniform(schedule, steps)
@@ -207,21 +210,21 @@ def euler_and_ddim(steps=6):
     verdict=True,
     finding="To the last digits, on EDM's schedule and on VP: r = 1/2, half-way in lambda.",
 )
-def geometric_is_dpm2(steps=5):
+def geometric_is_dpm2(steps=5) -> dict:
     """Distances between three ways to write one method, on EDM and on VP."""
-    found = {}
+    result = {}
     for schedule in (EDM(), VP()):
         model, times = TRIANGLE.model(schedule), grids.karras(schedule, steps)
         x = schedule.sigma(schedule.start) * initial_noise(32, 2, 0, **DOUBLE)
         want = sample(dpm_solver_2, model, x, times).x
         name = type(schedule).__name__
         middle = sample(midpoint, model, x, times, variable="sigma", mean="geometric").x
-        found[f"geometric midpoint, {name}"] = rms(middle - want)
-        found[f"AMED-Solver untrained, {name}"] = rms(sample(amed_solver, model, x, times).x - want)
-    return found
+        result[f"geometric midpoint, {name}"] = rms(middle - want)
+        result[f"AMED-Solver untrained, {name}"] = rms(sample(amed_solver, model, x, times).x - want)
+    return result
 
 
-# ---- the theorem, and where it fails -----------------------------------------------------------------------
+# --- the theorem, and where it fails --------------------------------------------------------------------
 
 
 @claim(
@@ -233,7 +236,7 @@ def geometric_is_dpm2(steps=5):
     finding="The residual is that of the search. The level differs from sample to sample; in the plane "
     "a residual of some per cent stays, whatever the level.",
 )
-def line_and_plane(n=32):
+def line_and_plane(n=32) -> dict:
     """What the best single level leaves of the mean direction, relative: in one dimension and in two."""
     r, left = best_time(LINE.model(WIDE), starts(LINE, STEP[0], n), *STEP)
     plane = best_time(TRIANGLE.model(WIDE), starts(TRIANGLE, STEP[0], n), *STEP)[1]
@@ -256,19 +259,20 @@ def line_and_plane(n=32):
     "curve that the *velocity* draws, a + b phi(t). Then the trajectory is planar and may bend; planar "
     "alone is not enough, as the quarter circle shows.",
 )
-def curves(nodes=2001):
+def curves(nodes=2001) -> dict:
     """Mean velocity on [0, 1] of the quarter circle and the parabola (t, t^2), and the least distance of it
-    from a velocity that is taken on."""
+    from a velocity that is taken on.
+    """
     t = np.linspace(0, 1, nodes)
     angle = np.pi / 2 * t
-    found = {}
+    result = {}
     for name, velocity, mean in (
         ("quarter circle", np.stack([np.cos(angle), np.sin(angle)], 1), np.array([2, 2]) / np.pi),
         ("parabola", np.stack([np.ones_like(t), 2 * t], 1), np.array([1.0, 1.0])),
     ):
-        found[f"{name}: length of the mean"] = float(np.linalg.norm(mean))
-        found[f"{name}: nearest velocity, distance"] = float(np.linalg.norm(velocity - mean, axis=1).min())
-    return found | {"2 sqrt(2) / pi": 2 * math.sqrt(2) / math.pi}
+        result[f"{name}: length of the mean"] = float(np.linalg.norm(mean))
+        result[f"{name}: nearest velocity, distance"] = float(np.linalg.norm(velocity - mean, axis=1).min())
+    return result | {"2 sqrt(2) / pi": 2 * math.sqrt(2) / math.pi}
 
 
 @claim(
@@ -280,14 +284,14 @@ def curves(nodes=2001):
     finding="Already one Gaussian breaks it: stretched, each axis has its own phi(t). The round one "
     "keeps it. The residual is small, which is what makes the idea useful, but it is not 0.",
 )
-def stretched_gaussian(n=32, stds=(1.0, 0.1)):
+def stretched_gaussian(n=32, stds=(1.0, 0.1)) -> dict:
     """The residual of the theorem on one Gaussian, round and stretched: their velocities are known."""
-    found = {}
+    result = {}
     for name, cov in (("round", (1.0, 1.0)), ("stretched", stds)):
         mixture = Mixture([1.0], [[0.0, 0.0]], covariances=torch.diag(torch.tensor(cov, **DOUBLE) ** 2)[None])
         left = best_time(mixture.model(WIDE), starts(mixture, STEP[0], n), *STEP)[1]
-        found[f"{name}, largest residual"] = float(left.max())
-    return found
+        result[f"{name}, largest residual"] = float(left.max())
+    return result
 
 
 SIZES = (1.02, 1.04, 1.08, 1.17, 1.4, 1.7, 2.2, 3.0, 5.0, 10.0)
@@ -296,10 +300,11 @@ SIZES = (1.02, 1.04, 1.08, 1.17, 1.4, 1.7, 2.2, 3.0, 5.0, 10.0)
 @cache
 def residuals(ratios=SIZES, start=1.0, n=64):
     """Median relative distance from the mean direction over the size of a step from level `start` on the
-    triangle: name -> list, one for each ratio of levels."""
+    triangle: name -> list, one for each ratio of levels.
+    """
     model, x = TRIANGLE.model(WIDE), starts(TRIANGLE, start, n)
     first = model.eps(x, start)
-    found = {
+    result = {
         "Euler: the direction at the start": [],
         "r = 1/2: DPM-Solver-2": [],
         "best r, Euler's line": [],
@@ -312,19 +317,20 @@ def residuals(ratios=SIZES, start=1.0, n=64):
         middle = model.eps(x + (half - start) * first, half)
         rows = [(d - mean).norm(dim=1) / mean.norm(dim=1) for d in (first, middle)]
         rows += [best_time(model, x, start, end, along=along)[1] for along in ("euler", "exact")]
-        for name, row in zip(found, rows):
-            found[name].append(float(row.median()))
-    return found
+        for name, row in zip(result, rows):
+            result[name].append(float(row.median()))
+    return result
 
 
 def best_times(steps=4, n=64):
     """The exact best share r of each step of a grid on the triangle: its levels, and for both kinds of
-    candidates an array (steps, n)."""
-    model, levels = TRIANGLE.model(WIDE), grids.karras(WIDE, steps, 10.0, 0.05).tolist()
+    candidates an array (steps, n).
+    """
+    model, kappas = TRIANGLE.model(WIDE), grids.karras(WIDE, steps, 10.0, 0.05).tolist()
     kinds = {"on the exact trajectory": "exact", "on Euler's line": "euler"}
     best = lambda along, t, s: best_time(model, starts(TRIANGLE, t, n), t, s, along=along)[0].numpy()
-    return levels, {
-        label: np.array([best(along, t, s) for t, s in zip(levels, levels[1:])])
+    return kappas, {
+        label: np.array([best(along, t, s) for t, s in zip(kappas, kappas[1:])])
         for label, along in kinds.items()
     }
 
@@ -338,12 +344,12 @@ def best_times(steps=4, n=64):
     finding="No single time is: what the best one leaves falls with the square of the step, as the "
     "midpoint's own residual does. The gain is in the constant, and it is large for large steps.",
 )
-def failure():
+def failure() -> dict:
     """How the residual of the best level falls with the step: its slope over the three smallest steps."""
     sizes = [1 - 1 / ratio for ratio in SIZES[:3]]
-    found = residuals()
-    result = {f"slope, {name}": -slope(sizes, row[:3]) for name, row in found.items()}
-    return result | {f"at a tenth of the level, {name}": row[-1] for name, row in found.items()}
+    left = residuals()
+    result = {f"slope, {name}": -slope(sizes, row[:3]) for name, row in left.items()}
+    return result | {f"at a tenth of the level, {name}": row[-1] for name, row in left.items()}
 
 
 @claim(
@@ -355,17 +361,17 @@ def failure():
     finding="Of both ends. From one and the same level r falls as the end moves away, in closed form. "
     "The authors' network is given both, and returns scales of direction and time as well.",
 )
-def both_ends():
+def both_ends() -> dict:
     """The exact share r of a step from level 5 on a Gaussian of deviation 1/2, for several ends."""
-    found = {}
+    result = {}
     for end in (2.0, 1.0, 0.2, 0.05):
         mean = (math.hypot(0.5, end) - math.hypot(0.5, 5.0)) / (end - 5.0)
-        level = mean * 0.5 / math.sqrt(1 - mean**2)
-        found[f"r, from 5 to {end:g}"] = math.log(level / 5.0) / math.log(end / 5.0)
-    return found
+        kappa = mean * 0.5 / math.sqrt(1 - mean**2)
+        result[f"r, from 5 to {end:g}"] = math.log(kappa / 5.0) / math.log(end / 5.0)
+    return result
 
 
-# ---- trajectories in few dimensions ------------------------------------------------------------------------
+# --- trajectories in few dimensions ---------------------------------------------------------------------
 
 
 def digits_model(top=80.0):
@@ -396,14 +402,15 @@ def digit_paths(top=80.0, steps=40, n=100):
     return run.path.double().flatten(2), np.asarray(run.times)
 
 
-def in_vp(path, levels):
+def in_vp(path, kappas):
     """The same states times alpha = 1 / sqrt(1 + kappa^2)."""
-    return path / torch.as_tensor(np.hypot(1, levels))[:, None, None]
+    return path / torch.as_tensor(np.hypot(1, kappas))[:, None, None]
 
 
 def off_the_plane(path, components):
     """The largest distance of a path (N, B, d) from its first principal components, over the length of its
-    last state: (B,)."""
+    last state: (B,).
+    """
     points = path.transpose(0, 1)
     points = points - points.mean(1, keepdim=True)
     basis = torch.linalg.svd(points, full_matrices=False)[2][:, :components]
@@ -417,14 +424,15 @@ VIEWS = {"VP coordinates": (80.0, True), "EDM, from 80": (80.0, False), "EDM, fr
 @cache
 def shapes():
     """For each way to look at the digits' paths: medians, for 1, 2 and 3 components, of the unexplained share
-    of the variance and of `off_the_plane`."""
-    found = {}
+    of the variance and of `off_the_plane`.
+    """
+    result = {}
     for name, (top, scaled) in VIEWS.items():
-        path, levels = digit_paths(top)
-        path = in_vp(path, levels) if scaled else path
+        path, kappas = digit_paths(top)
+        path = in_vp(path, kappas) if scaled else path
         share = 1 - explained(path)[:, :3].median(0).values
-        found[name] = (share.tolist(), [float(off_the_plane(path, k).median()) for k in (1, 2, 3)])
-    return found
+        result[name] = (share.tolist(), [float(off_the_plane(path, k).median()) for k in (1, 2, 3)])
+    return result
 
 
 @claim(
@@ -438,27 +446,28 @@ def shapes():
     ".976. Two components are near the truth in both: nearly a plane, which the theorem needs but which "
     "is not enough for it.",
 )
-def pca():
+def pca() -> dict:
     """Unexplained shares in per cent, and the largest residual in data norms."""
-    found = {}
+    result = {}
     for name in ("VP coordinates", "EDM, from 80"):
         share, off = shapes()[name]
         for k in (1, 2):
-            found[f"{name}, {k} comp.: unexplained, %"] = round(
+            result[f"{name}, {k} comp.: unexplained, %"] = round(
                 100 * share[k - 1], 4 if share[0] < 0.01 else 2
             )
-            found[f"{name}, {k} comp.: off by, data norms"] = round(off[k - 1], 2)
-    return found
+            result[f"{name}, {k} comp.: off by, data norms"] = round(off[k - 1], 2)
+    return result
 
 
 @cache
 def prediction_path():
     """Of the network's prediction x_0 and of the velocity eps at the 41 states of a digit's trajectory from
-    level 80: the share of the variance that one and two components explain, and the largest distance from
-    the best line, over the length of the way (x_0) or over the mean speed (eps).  Medians."""
-    path, levels = digit_paths()
-    model, found = digits_model(), {}
-    states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, levels)))
+    level 80: the share of the variance that one and two components explain, and the largest distance from the
+    best line, over the length of the way (x_0) or over the mean speed (eps).  Medians.
+    """
+    path, kappas = digit_paths()
+    model, result = digits_model(), {}
+    states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, kappas)))
     seen = {
         "prediction": [model.x0(x, t) for x, t in states],
         "velocity": [model.eps(x, t) for x, t in states],
@@ -468,10 +477,10 @@ def prediction_path():
         share = explained(values)[:, :2].median(0).values.tolist()
         off = off_the_plane(values, 1) * values[-1].norm(dim=1)
         way = values.diff(dim=0).norm(dim=2).sum(0) if name == "prediction" else values.norm(dim=2).mean(0)
-        found |= {f"{name}, {k} comp.: explained": round(v, 2) for k, v in zip((1, 2), share)}
+        result |= {f"{name}, {k} comp.: explained": round(v, 2) for k, v in zip((1, 2), share)}
         unit = "its length" if name == "prediction" else "the mean speed"
-        found[f"{name}, off its best line, of {unit}"] = round(float((off / way).median()), 2)
-    return found
+        result[f"{name}, off its best line, of {unit}"] = round(float((off / way).median()), 2)
+    return result
 
 
 def length_over_chord(path):
@@ -488,24 +497,25 @@ def length_over_chord(path):
     finding="In EDM's coordinates they are. In VP alpha^2 + sigma^2 = 1 makes each an arc of an ellipse, "
     "for orthogonal ends of equal length a quarter circle. Straightness belongs to coordinates.",
 )
-def pseudo_paths():
+def pseudo_paths() -> dict:
     """Length over chord of alpha x_0 + sigma eps with both held fixed, eps at right angles to x_0 and as
-    long, and of the digits' own paths."""
-    path, levels = digit_paths()
+    long, and of the digits' own paths.
+    """
+    path, kappas = digit_paths()
     x0 = torch.zeros(1, 1, 2, **DOUBLE)
     x0[..., 0] = 1.0
-    level = torch.logspace(4, -4, 4001, **DOUBLE)[:, None, None]
-    straight = x0 + level * x0.flip(2)
+    kappa = torch.logspace(4, -4, 4001, **DOUBLE)[:, None, None]
+    straight = x0 + kappa * x0.flip(2)
     return {
         "held fixed, EDM": length_over_chord(straight),
-        "held fixed, VP": length_over_chord(straight / (1 + level**2).sqrt()),
+        "held fixed, VP": length_over_chord(straight / (1 + kappa**2).sqrt()),
         "pi / (2 sqrt 2)": math.pi / 2 / math.sqrt(2),
         "digits, EDM": round(length_over_chord(path), 3),
-        "digits, VP": round(length_over_chord(in_vp(path, levels)), 2),
+        "digits, VP": round(length_over_chord(in_vp(path, kappas)), 2),
     }
 
 
-# ---- learning the time -------------------------------------------------------------------------------------
+# --- learning the time ----------------------------------------------------------------------------------
 
 
 def draw_step(generator, n=128):
@@ -536,7 +546,7 @@ def learned(kind="features", seed=0, steps=None):
 
 
 class Exactly(Predictor):
-    """Says the given shares (n,), one a sample."""
+    """A predictor that says the given shares (n,), one a sample."""
 
     def __init__(self, shares):
         super().__init__()
@@ -571,26 +581,27 @@ def best_and_learned():
 
 def one_step(r, sample_number):
     """What the chapter's widget draws of the one step of a sample, its middle level at "share" r: the
-    "levels" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
+    "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
     the step "made" with the direction found there, (2, 2) each, from the start; its "error"; "errors", a pair
-    (shares, errors); the "best" share and the one "learned"; and the "mixture"."""
+    (shares, errors); the "best" share and the one "learned"; and the "mixture".
+    """
     model, x, end, best = one_step_truth()
     rows = slice(int(sample_number), int(sample_number) + 1)
     x, end, (start, stop) = x[rows], end[rows], STEP
     first = model.eps(x, start)
 
     def step(share):
-        level = start ** (1 - share) * stop**share
-        there = x + (level - start) * first
-        return there, x + (stop - start) * model.eps(there, level)
+        kappa = start ** (1 - share) * stop**share
+        there = x + (kappa - start) * first
+        return there, x + (stop - start) * model.eps(there, kappa)
 
     shares, (there, made) = np.linspace(0, 1, 101), step(r)
-    path, levels = [x], np.geomspace(start, stop, 25)
-    for t, s in zip(levels, levels[1:]):
+    path, kappas = [x], np.geomspace(start, stop, 25)
+    for t, s in zip(kappas, kappas[1:]):
         path.append(reference(model, path[-1], float(t), float(s)))
     return {
         "share": r,
-        "levels": STEP,
+        "kappas": STEP,
         "path": torch.cat(path).numpy(),
         "end": end[0],
         "line": torch.cat([x, there]),
@@ -622,14 +633,15 @@ def step_errors(**predictors):
     "the error of one time for all. But only if the features arrive: a layer norm in front of two "
     "of them leaves one bit, and nothing is gained.",
 )
-def what_is_learned():
-    """Errors of the one step: untrained, learned in three ways, and with the exact best r of each sample;
-    and the correlation of learned and exact r."""
+def what_is_learned() -> dict:
+    """Errors of the one step: untrained, learned in three ways, and with the exact best r of each sample; and
+    the correlation of learned and exact r.
+    """
     best = one_step_truth()[3]
     predictors = {"r = 1/2": None} | {kind: learned(kind) for kind in KINDS} | {"exact best r": Exactly(best)}
-    found = {f"error, {name}": round(v, 2) for name, v in step_errors(**predictors).items()}
+    result = {f"error, {name}": round(v, 2) for name, v in step_errors(**predictors).items()}
     alike = torch.corrcoef(torch.stack([best, said("features")]))[0, 1]
-    return found | {"correlation of learned and exact r": round(float(alike), 1)}
+    return result | {"correlation of learned and exact r": round(float(alike), 1)}
 
 
 @claim(
@@ -642,9 +654,10 @@ def what_is_learned():
     "where training starts. That is a low bar in few steps: see the controls.",
 )
 @cache
-def trained_twice(seed=0):
+def trained_twice(seed=0) -> dict:
     """RMSE to the flow's end after two steps on the triangle, untrained and trained, on fresh noise, for the
-    solver and for the plugin on DDIM."""
+    solver and for the plugin on DDIM.
+    """
     times = grids.karras(WIDE, 2).tolist()
     model, fresh = TRIANGLE.model(WIDE), 10.0 * initial_noise(1000, 2, 100 + seed)
     end = teacher_path(model, fresh, times, 64)[-1]
@@ -655,7 +668,7 @@ def trained_twice(seed=0):
     return {"untrained": round(before, 2), "trained": round(after, 2)}
 
 
-# ---- the analytic first step -------------------------------------------------------------------------------
+# --- the analytic first step ----------------------------------------------------------------------------
 
 
 def stand_ins(top, n=500):
@@ -689,10 +702,11 @@ def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
     "deviation make it better still. In VP x is close to eps, but the velocity is a small difference of "
     "two long vectors, and x is nowhere near it.",
 )
-def first_step():
-    """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian where both
-    are known."""
-    found = {f"EDM: {name}": round(v, 4 if v < 1 else 1) for name, v in stand_ins(80.0).items()}
+def first_step() -> dict:
+    """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian
+    where both are known.
+    """
+    result = {f"EDM: {name}": round(v, 4 if v < 1 else 1) for name, v in stand_ins(80.0).items()}
     schedule = VP()
     model, x = TRIANGLE.model(schedule), initial_noise(200, 2, 0, **DOUBLE)
     eps = model.eps(x, schedule.start)
@@ -700,7 +714,7 @@ def first_step():
         schedule.f(schedule.start) * x
         + schedule.g2(schedule.start) / 2 / schedule.sigma(schedule.start) * eps
     )
-    return found | {
+    return result | {
         "VP: x for eps": float((x - eps).norm() / eps.norm()),
         "VP: x for the velocity": float((x - velocity).norm() / velocity.norm()),
     }
@@ -709,15 +723,16 @@ def first_step():
 @cache
 def analytic_runs(tops=(80.0, 40.0, 20.0, 10.0, 5.0, 2.0), steps=6, n=300):
     """RMS change of six steps of iPNDM's digits when the first call is analytic, over their own error: name
-    -> list, one for each level of the start."""
-    found = {"plain (mean 0, deviation 1)": [], "with mean and deviation": []}
+    -> list, one for each level of the start.
+    """
+    result = {"plain (mean 0, deviation 1)": [], "with mean and deviation": []}
     for top in tops:
         model, x = digits_model(top), noise(n, 3, top)
         times = grids.karras(model.schedule, steps)
         want = sample(ipndm, model, x, times).x
-        for name, about in zip(found, ((0.0, 1.0), moments())):
-            found[name].append(rms(sample(ipndm, AFS(model, *about), x, times).x - want))
-    return found
+        for name, about in zip(result, ((0.0, 1.0), moments())):
+            result[name].append(rms(sample(ipndm, AFS(model, *about), x, times).x - want))
+    return result
 
 
 @claim(
@@ -730,14 +745,14 @@ def analytic_runs(tops=(80.0, 40.0, 20.0, 10.0, 5.0, 2.0), steps=6, n=300):
     "without the two by three to nine times as much. From level 2, where a sample shows its digit, they "
     "move by .11. And .2 % of a direction is not little when the step is 40 units long.",
 )
-def afs_when():
+def afs_when() -> dict:
     """What the analytic step changes in the digits, from level 80 down to 2."""
     tops = (80, 40, 20, 10, 5, 2)
-    found = analytic_runs()
-    return {f"{name}, from {top}": round(v, 3) for name, row in found.items() for top, v in zip(tops, row)}
+    result = analytic_runs()
+    return {f"{name}, from {top}": round(v, 3) for name, row in result.items() for top, v in zip(tops, row)}
 
 
-# ---- few calls ---------------------------------------------------------------------------------------------
+# --- few calls ------------------------------------------------------------------------------------------
 
 FEW = (4, 6, 8, 10, 14, 20, 30)
 SOLVERS = {
@@ -784,19 +799,19 @@ def crossing(calls=FEW, n=200, seed=5):
     "prediction: they lead by ten calls and by fourteen. 2M and iPNDM pay one call a step and lead from "
     "six or four calls on. It is the price of a step and the constant that decide, not the order.",
 )
-def order_misleads():
+def order_misleads() -> dict:
     """RMSE at 4 and 6 calls, and the fewest calls from which on each second-order solver beats DDIM."""
-    found = crossing()
+    errors = crossing()
     result = {
-        f"{name}, {c} calls": round(row[i], 2) for name, row in found.items() for i, c in enumerate((4, 6))
+        f"{name}, {c} calls": round(row[i], 2) for name, row in errors.items() for i, c in enumerate((4, 6))
     }
     for name in ("Heun", "DPM-Solver-2", "DPM-Solver++ 2M", "iPNDM"):
-        loses = [i for i, (a, b) in enumerate(zip(found[name], found["DDIM"])) if a > b]
+        loses = [i for i, (a, b) in enumerate(zip(errors[name], errors["DDIM"])) if a > b]
         result[f"{name} beats DDIM from, calls"] = FEW[max(loses) + 1] if loses else FEW[0]
     return result
 
 
-# ---- digits: training, the teacher, and the recorded study -------------------------------------------------
+# --- digits: training, the teacher, and the recorded study ----------------------------------------------
 
 
 def student_of(calls, start=TOP):
@@ -824,7 +839,8 @@ def trained_digits(calls=3, base=None, substeps=4, steps=120, seed=0):
 
 def three_calls(n=8, seed=23):
     """Digits by three calls of four methods from the same noise, and first where the flow ends: label -> (n,
-    1, 8, 8).  The plugin is trained on the spot."""
+    1, 8, 8).  The plugin is trained on the spot.
+    """
     model, times = student_of(3)
     bare, x = digits_model(TOP), noise(n, seed)
     finer = grids.karras(model.schedule, 4)
@@ -851,24 +867,25 @@ def three_calls(n=8, seed=23):
     "against .25; by the flow it loses, .26 against .13. That is how the mistake is missed.",
 )
 @cache
-def biased(n=300):
+def biased(n=300) -> dict:
     """RMSE of AMED-Solver with three calls, trained by a teacher of 2 and of 4 substeps an interval: from its
     own teacher, and from the flow; that teacher's own error; and, as the control, untrained iPNDM with an
-    analytic start and as many calls by the same rulers."""
+    analytic start and as many calls by the same rulers.
+    """
     model, times = student_of(3)
     x = noise(n, 11)
-    truth, found = teacher_path(digits_model(TOP), x, times, 48)[-1], {}
+    truth, result = teacher_path(digits_model(TOP), x, times, 48)[-1], {}
     control = sample(ipndm, model, x, grids.karras(model.schedule, 4)).x
     for substeps in (2, 4):
         own = teacher_path(digits_model(TOP), x, times, substeps)[-1]
         net = trained_digits(3, substeps=substeps, steps=60)
         made = sample(amed_solver, model, x, times, predictor=net).x
         name = f"{substeps} substeps"
-        found[f"{name}: the teacher, from the flow"] = round(rms(own - truth), 2)
-        found[f"{name}: the student, from its teacher"] = round(rms(made - own), 2)
-        found[f"{name}: the student, from the flow"] = round(rms(made - truth), 2)
-        found[f"{name}: iPNDM, from this teacher"] = round(rms(control - own), 2)
-    return found | {"iPNDM, from the flow": round(rms(control - truth), 2)}
+        result[f"{name}: the teacher, from the flow"] = round(rms(own - truth), 2)
+        result[f"{name}: the student, from its teacher"] = round(rms(made - own), 2)
+        result[f"{name}: the student, from the flow"] = round(rms(made - truth), 2)
+        result[f"{name}: iPNDM, from this teacher"] = round(rms(control - own), 2)
+    return result | {"iPNDM, from the flow": round(rms(control - truth), 2)}
 
 
 LEARNED = ("AMED-Solver", "AMED-Plugin, DDIM", "AMED-Plugin, iPNDM", "AMED-Plugin, DPM-Solver++ 2M")
@@ -897,8 +914,8 @@ def study(key="rmse"):
 
 def best_of(names, calls, key="rmse"):
     """(value, name) of the best of these methods."""
-    found = study(key)
-    return min((found[name][calls], name) for name in names if calls in found[name])
+    result = study(key)
+    return min((result[name][calls], name) for name in names if calls in result[name])
 
 
 def controls(calls=3):
@@ -918,46 +935,47 @@ def controls(calls=3):
 
 def study_table(key="rmse", digits=3):
     """The recorded study as text: a row for each method, a column for each number of calls."""
-    found = study(key)
+    result = study(key)
     lines = [f"{'calls':44s}" + "".join(f"{c:>8d}" for c in CALLS)]
     untrained = tuple(f"AMED-Plugin, {base}, untrained" for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M"))
     rows = (*PLAIN, *STARTED, "best fixed time", *untrained, *LEARNED, PLUGIN_TWO, "AMED-Solver, no features")
     rows += ("AMED-Solver, greedy", "AMED-Plugin, iPNDM, greedy")
     for name in rows:
-        values = (f"{found[name][c]:>8.{digits}f}" if c in found[name] else f"{'-':>8s}" for c in CALLS)
+        values = (f"{result[name][c]:>8.{digits}f}" if c in result[name] else f"{'-':>8s}" for c in CALLS)
         lines.append(f"{name:44s}" + "".join(values))
     return "\n".join(lines)
 
 
 def beside_the_paper():
     """Fréchet distances on digits (recorded) and on CIFAR-10 (the paper's) as text."""
-    found = study("frechet")
+    result = study("frechet")
     lines = [f"{'':22s}{'digits, FD, at 3 5 7 9 calls':>32s}{'CIFAR-10, FID (paper)':>34s}"]
     for name, row in PAPER.items():
-        ours = "".join(f"{found[name][c]:8.2f}" for c in (3, 5, 7, 9))
+        ours = "".join(f"{result[name][c]:8.2f}" for c in (3, 5, 7, 9))
         lines.append(f"{name:22s}{ours}  {''.join(f'{v:8.2f}' for v in row)}")
     return "\n".join(lines)
 
 
 def targets():
     """What was hoped for of three calls, as ratios of recorded RMSE: at least 1.3 against the best untrained
-    solver (plain, and with the analytic start for all), at least 2 against the best fixed time."""
-    found, result = study(), {}
+    solver (plain, and with the analytic start for all), at least 2 against the best fixed time.
+    """
+    table, result = study(), {}
     rivals = {
         "best plain solver": best_of(PLAIN, 3)[0],
         "best with analytic start": best_of(PLAIN + STARTED, 3)[0],
-        "best fixed time": found["best fixed time"][3],
+        "best fixed time": table["best fixed time"][3],
     }
     for name in ("AMED-Solver", "AMED-Plugin, iPNDM"):
         for rival, value in rivals.items():
-            result[f"{name} / {rival}"] = round(value / found[name][3], 2)
+            result[f"{name} / {rival}"] = round(value / table[name][3], 2)
     return result
 
 
 def leaders(key="frechet"):
     """The best method of the whole recorded table at each number of calls, untrained or learned, as text."""
-    found = study(key)
-    best = (min((row[c], name) for name, row in found.items() if c in row) for c in CALLS)
+    result = study(key)
+    best = (min((row[c], name) for name, row in result.items() if c in row) for c in CALLS)
     return "\n".join(f"{c} calls  {value:6.3f}  {name}" for c, (value, name) in zip(CALLS, best))
 
 
@@ -971,31 +989,32 @@ def leaders(key="frechet"):
     "does so only at three and four. Give all the analytic first step, which costs no training, and 1.4 "
     "remain; iPNDM with it is better at six and nine calls, the plugin up to five and at seven.",
 )
-def gains():
+def gains() -> dict:
     """How many times below in RMSE: the best learned method than the best untrained solver, the same with an
-    analytic start for all, AMED-Solver than the best fixed time."""
-    found = {}
+    analytic start for all, AMED-Solver than the best fixed time.
+    """
+    result = {}
     for calls in study()["DDIM"]:
         learned_best = best_of(LEARNED, calls)[0]
-        found[f"{calls} calls: plain solvers"] = best_of(PLAIN, calls)[0] / learned_best
-        found[f"{calls} calls: with analytic start"] = best_of(PLAIN + STARTED, calls)[0] / learned_best
+        result[f"{calls} calls: plain solvers"] = best_of(PLAIN, calls)[0] / learned_best
+        result[f"{calls} calls: with analytic start"] = best_of(PLAIN + STARTED, calls)[0] / learned_best
         solver = study()["AMED-Solver"][calls]
-        found[f"{calls} calls: AMED-Solver, best fixed time"] = study()["best fixed time"][calls] / solver
-    return found
+        result[f"{calls} calls: AMED-Solver, best fixed time"] = study()["best fixed time"][calls] / solver
+    return result
 
 
 @cache
 def last_step(calls=6, n=200, seed=5):
     """RMSE on digits with the full order kept to the last step, and with a last step of first order."""
     model, x, end = digits_model(TOP), noise(n, seed), digit_ends(n, seed)
-    times, found = grids.karras(model.schedule, calls), {}
+    times, result = grids.karras(model.schedule, calls), {}
     for name, loop in (("3M", dpmpp_3m), ("UniPC", unipc), ("2M", dpmpp_2m), ("iPNDM", ipndm)):
         for lower in (False, True):
             made = sample(loop, model, x, times, lower_last=lower).x
-            found[f"{name}, {calls} calls, {'first order at the end' if lower else 'full order'}"] = round(
+            result[f"{name}, {calls} calls, {'first order at the end' if lower else 'full order'}"] = round(
                 rms(made - end), 2
             )
-    return found
+    return result
 
 
 @claim(
@@ -1008,13 +1027,13 @@ def last_step(calls=6, n=200, seed=5):
     "distance is the better, its RMSE the worse. Squared error, which trains the predictor, prefers a "
     "cautious blur: trained, the plugin on iPNDM has the worse distance of itself untrained.",
 )
-def two_yardsticks():
+def two_yardsticks() -> dict:
     """Recorded, with three calls: the best method in RMSE and the one with the best Fréchet distance."""
-    found = {}
+    result = {}
     for name in ("AMED-Plugin, iPNDM", "AMED-Plugin, DPM-Solver++ 2M", "DPM-Solver++ 2M, analytic start"):
         for key in ("rmse", "frechet"):
-            found[f"{name}: {key}"] = study(key)[name][3]
-    return found
+            result[f"{name}: {key}"] = study(key)[name][3]
+    return result
 
 
 @claim(
@@ -1026,16 +1045,17 @@ def two_yardsticks():
     finding="In RMSE, on digits, with as many calls: never. But against the same solver with an analytic "
     "first step and one more step for the same calls it can be, by up to 1.24, at even counts and at 9.",
 )
-def plugged():
+def plugged() -> dict:
     """The largest ratio, over 3 to 9 calls, of a plugin's RMSE to its base's with as many calls: plain, and
-    with an analytic start."""
-    table, found = study(), {}
+    with an analytic start.
+    """
+    table, result = study(), {}
     for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M"):
         for other in (base, f"{base}, analytic start"):
             ratios = [v / table[other][c] for c, v in table[f"AMED-Plugin, {base}"].items()]
-            found[f"at most, over {other}"] = max(ratios)
+            result[f"at most, over {other}"] = max(ratios)
     ratios = [v / table["DPM-Solver-2"][c] for c, v in table[PLUGIN_TWO].items()]
-    return found | {"at most, over DPM-Solver-2 (3, 4, 7 calls)": max(ratios)}
+    return result | {"at most, over DPM-Solver-2 (3, 4, 7 calls)": max(ratios)}
 
 
 @claim(
@@ -1048,7 +1068,7 @@ def plugged():
     "its old directions on: with gradients cut at each time the plugin on iPNDM has one and a half times "
     "the error and more from six calls on, and falls behind iPNDM itself.",
 )
-def greedy():
+def greedy() -> dict:
     """Recorded: RMSE of training each interval by itself over that of training the whole path."""
     table = study()
     return {
@@ -1062,22 +1082,23 @@ def greedy():
 def digit_times(n=100):
     """The exact best r of each step of the three-call grid on digits, along the flow and with the network's
     own first direction: its middle 80 % over samples, and the error of one r for all over that of each
-    sample's own."""
+    sample's own.
+    """
     model, x = digits_model(TOP), noise(n, 11)
-    times, found = grids.karras(model.schedule, 2).tolist(), {}
+    times, result = grids.karras(model.schedule, 2).tolist(), {}
     path, shares = teacher_path(model, x, times, 24), np.linspace(0.02, 0.6, 59)
     for i, (t, s) in enumerate(zip(times, times[1:])):
         first, errors = model.eps(path[i], t), []
-        for level in (t ** (1 - shares) * s**shares).tolist():
-            made = path[i] + (s - t) * model.eps(path[i] + (level - t) * first, level)
+        for kappa in (t ** (1 - shares) * s**shares).tolist():
+            made = path[i] + (s - t) * model.eps(path[i] + (kappa - t) * first, kappa)
             errors.append((made - path[i + 1]).flatten(1).double().square().sum(1))
         errors = torch.stack(errors)
         best = shares[errors.argmin(0).numpy()]
         for share in (0.1, 0.9):
-            found[f"step {i + 1}: best r, {share:.0%} of samples below"] = float(np.quantile(best, share))
+            result[f"step {i + 1}: best r, {share:.0%} of samples below"] = float(np.quantile(best, share))
         gain = errors.mean(1).min() / errors.min(0).values.mean()
-        found[f"step {i + 1}: one r / a sample's own, error"] = round(float(gain.sqrt()), 3)
-    return found
+        result[f"step {i + 1}: one r / a sample's own, error"] = round(float(gain.sqrt()), 3)
+    return result
 
 
 @claim(
@@ -1089,22 +1110,23 @@ def digit_times(n=100):
     finding="On a mixture built for it they are worth a factor of twenty; on digits six per cent at the "
     "most, guided or not. There one time for each step does it, and 195 parameters learn that.",
 )
-def looking_pays():
+def looking_pays() -> dict:
     """Recorded: error without features over error with them, where only the time is learned; and the shares r
-    that are said on the mixture built for it.  Then the same ratio for AMED-Solver in the table."""
+    that are said on the mixture built for it.  Then the same ratio for AMED-Solver in the table.
+    """
     rows = recorded("amed")["sample"]
-    found = {
+    result = {
         f"{name}: gain": row["no features"]["rmse"] / row["features"]["rmse"] for name, row in rows.items()
     }
     built = rows["a mixture built for it"]
     for kind in ("features", "no features"):
         for side, r in zip(("wide", "narrow"), built[kind]["r by cluster"]):
-            found[f"built mixture, {kind}: r, {side} cluster"] = r
+            result[f"built mixture, {kind}: r, {side} cluster"] = r
     table = study()
     for calls in (3, 5, 7, 9):
         name = f"digits in the table, {calls} calls: gain"
-        found[name] = table["AMED-Solver, no features"][calls] / table["AMED-Solver"][calls]
-    return found
+        result[name] = table["AMED-Solver, no features"][calls] / table["AMED-Solver"][calls]
+    return result
 
 
 @claim(
@@ -1116,9 +1138,10 @@ def looking_pays():
     finding="Fifteen times fewer calls than the cheapest student of chapter 5, and a few thousand "
     "parameters at most. It buys less: three calls, not one.",
 )
-def cost(calls=3, iterations=250, batch=64, substeps=4):
+def cost(calls=3, iterations=250, batch=64, substeps=4) -> dict:
     """Calls of the network on one sample that training takes: AMED's, counted as in chapter 5 (three for each
-    call that is differentiated), and those of chapter 5's students; parameters of g_phi."""
+    call that is differentiated), and those of chapter 5's students; parameters of g_phi.
+    """
     steps = (calls + 1) // 2
     own = iterations * batch * (2 * substeps * steps + 3 * calls)
     size = lambda predictor: sum(p.numel() for p in predictor.parameters())

@@ -21,27 +21,27 @@ from book.problems import rms
 
 
 @style()
-def guesses(step):
+def guesses(step) -> Picture:
     """One step of a one-dimensional flow. Left: the trajectory, the chord, and where four methods end.
     Right: its slope over the level, the mean, and what each method takes for the mean.
 
     step: what `experiments.line_step` returns.
     """
-    levels, states, slopes, mean, r = (step[key] for key in ("levels", "states", "slopes", "mean", "share"))
-    start, end = levels[0], levels[-1]
+    kappas, states, slopes, mean, r = (step[key] for key in ("kappas", "states", "slopes", "mean", "share"))
+    start, end = kappas[0], kappas[-1]
     fig, (left, right) = new_figure(1, 2, height=3.9)
-    left.plot(levels, states, color=INK, linewidth=2.4, label="trajectory")
+    left.plot(kappas, states, color=INK, linewidth=2.4, label="trajectory")
     left.plot([start, end], [states[0], states[-1]], color=GREY, linewidth=1.2, label="its chord")
     left.legend(fontsize=8.5)
-    right.plot(levels, slopes, color=INK, linewidth=2.4, label="direction on the trajectory")
+    right.plot(kappas, slopes, color=INK, linewidth=2.4, label="direction on the trajectory")
     right.axhline(mean, color=GREY, linewidth=1.6, label="its mean")
     told = []
-    for i, (name, (level, slope)) in enumerate(step["guesses"].items()):
+    for i, (name, (kappa, slope)) in enumerate(step["guesses"].items()):
         ends = states[0] + (end - start) * slope
         look = {"color": COLOURS[i + 1], "marker": MARKERS[i + 1], "markersize": 7, "markeredgecolor": INK}
         left.plot([start, end], [states[0], ends], color=COLOURS[i + 1], linewidth=0.8, linestyle=":")
         left.plot(end, ends, linestyle="none", **look)
-        right.plot(level, slope, linestyle="none", label=name, **look)
+        right.plot(kappa, slope, linestyle="none", label=name, **look)
         told.append(f"{name} {number(slope)}")
     right.plot(
         start ** (1 - r) * end**r, mean, "o", markersize=10, markerfacecolor="none", markeredgecolor=INK
@@ -59,7 +59,7 @@ def guesses(step):
 
 
 @style()
-def vector_theorem():
+def vector_theorem() -> Picture:
     """Velocities of a quarter circle and of a parabola as curves, each with its mean."""
     t = np.linspace(0, 1, 200)
     fig, axes = new_figure(1, 2, height=3.5)
@@ -95,7 +95,7 @@ def vector_theorem():
 
 
 @style()
-def components(shapes):
+def components(shapes) -> Picture:
     """Left: share of the variance that 1, 2, 3 components leave. Right: how far the path strays from them.
 
     shapes: dict view -> (three shares, three distances), of `experiments.shapes`.
@@ -121,13 +121,13 @@ def components(shapes):
 
 
 @style()
-def best_times(levels, shares):
+def best_times(kappas, shares) -> Picture:
     """The exact best share r of each step of a grid on the triangle: median and middle 80 %.
 
-    levels: (steps + 1,); shares: dict label -> (steps, n), of n samples.
+    kappas: the levels, (steps + 1,); shares: dict label -> (steps, n), of n samples.
     """
     fig, ax = new_figure(height=3.3)
-    steps, told = len(levels) - 1, []
+    steps, told = len(kappas) - 1, []
     for i, (label, rows) in enumerate(shares.items()):
         low, half, high = np.quantile(rows, [0.1, 0.5, 0.9], axis=1)
         at = np.arange(steps) + 0.16 * (2 * i - 1)
@@ -137,18 +137,18 @@ def best_times(levels, shares):
         )  # fmt: skip
         told.append(f"{label} {listing([number(v) for v in half])}")
     ax.axhline(0.5, color=GREY, linestyle=":", label="DPM-Solver-2")
-    ax.set_xticks(range(steps), [f"{number(t)} → {number(s)}" for t, s in zip(levels, levels[1:])])
+    ax.set_xticks(range(steps), [f"{number(t)} → {number(s)}" for t, s in zip(kappas, kappas[1:])])
     ax.set(xlabel=r"step, from level to level", ylabel="best $r$", ylim=(0, 0.7))
     ax.legend(ncols=3, loc="lower left")
     return Picture(
         fig,
         f"The share of the step at which one direction serves best, median and middle 80 % of {len(rows[0])} "
-        f"samples on the triangle, for {steps} steps from level {levels[0]:g} to {levels[-1]:g}: "
+        f"samples on the triangle, for {steps} steps from level {kappas[0]:g} to {kappas[-1]:g}: "
         f"{'; '.join(told)}. DPM-Solver-2 takes 0.5.",
     )
 
 
-def failure(ratios, residuals):
+def failure(ratios, residuals) -> Picture:
     """The residual of the best level, and of two solvers' choices, over the size of the step.
 
     ratios: of the step's two levels; residuals: dict label -> list as long.
@@ -173,7 +173,7 @@ def failure(ratios, residuals):
 
 
 @style()
-def learned_and_best(best, learned):
+def learned_and_best(best, learned) -> Picture:
     """What three predictors say against the exact best r of each sample: (n,), and dict title -> (n,)."""
     fig, axes = new_figure(1, 3, height=3.0, sharey=True)
     told = []
@@ -190,9 +190,10 @@ def learned_and_best(best, learned):
     )
 
 
-def stand_ins(tops, errors):
+def stand_ins(tops, errors) -> Picture:
     """Relative error of what may stand in for the first direction, against the level of the start: dict label
-    -> list, one for each of tops."""
+    -> list, one for each of tops.
+    """
     picture = lines(
         {name: (tops, row) for name, row in errors.items()},
         "level at which the run starts",
@@ -207,9 +208,10 @@ def stand_ins(tops, errors):
     return picture
 
 
-def crossing(calls, errors):
+def crossing(calls, errors) -> Picture:
     """RMSE on digits against calls, for solvers of one and of two calls a step: dict solver -> list, one for
-    each of calls."""
+    each of calls.
+    """
     picture = lines(
         {name: (calls, row) for name, row in errors.items()},
         "calls of the network",
@@ -237,7 +239,7 @@ SHOWN = (
 
 
 @style()
-def table_two(rmse, frechet):
+def table_two(rmse, frechet) -> Picture:
     """The recorded study: RMSE and Fréchet distance against calls, each method -> {calls: value}."""
     fig, axes = new_figure(1, 2, height=4.2)
     told = [f"{name} {number(rmse[name][3])}" for name in SHOWN]
@@ -262,16 +264,17 @@ def table_two(rmse, frechet):
     )
 
 
-def controls(errors):
+def controls(errors) -> Picture:
     """What each part of AMED's gain is due to, as bars: dict label -> RMSE."""
     picture = bars(errors, "RMSE to the flow's end", fmt="{:.3f}")
     picture.axes[0].tick_params(axis="x", labelsize=8.5)
     return picture
 
 
-def three_calls(rows):
+def three_calls(rows) -> Picture:
     """Digits by three calls of several methods from the same noise, in [-1, 1]: dict label -> (n, 1, 8, 8),
-    the end of the flow first."""
+    the end of the flow first.
+    """
     first, *methods = rows
     told = [f"{name} {rms(rows[name] - rows[first]):.1f}" for name in methods]
     return image_grid(
@@ -292,7 +295,7 @@ def _clusters(ax, mixture):
 
 
 @style()
-def one_step(step):
+def one_step(step) -> Picture:
     """For the widget: one step of one trajectory, the intermediate time at share r, and the error it leaves.
 
     Left: the exact path, Euler's line to the chosen level, and the step with the direction found there.
@@ -300,7 +303,7 @@ def one_step(step):
     step: what `experiments.one_step` returns.
     """
     r, error, path, line, made = (step[key] for key in ("share", "error", "path", "line", "made"))
-    start, stop = step["levels"]
+    start, stop = step["kappas"]
     fig, (left, right) = new_figure(1, 2, height=3.9)
     left.plot(*path.T, color=INK, linewidth=2.4, label="exact path")
     left.plot(*line.T, color=GREY, linestyle=":", linewidth=2.2, marker="^", label="Euler to the level")

@@ -43,8 +43,8 @@ def jump():
     signal, noise = sympy.sqrt(1 - b) * sympy.sqrt(bar), (1 - b) * (1 - bar) + b
     assert sympy.simplify(signal**2 - (1 - b) * bar) == 0
     assert sympy.simplify(noise - (1 - (1 - b) * bar)) == 0
-    found = experiments.chain_and_jump()
-    assert found["difference of signal"] < 1e-14 and found["difference of noise variance"] < 1e-12
+    result = experiments.chain_and_jump()
+    assert result["difference of signal"] < 1e-14 and result["difference of noise variance"] < 1e-12
     assert np.allclose(LINEAR.alpha_bar[1:], np.cumprod(1 - LINEAR.betas), rtol=1e-12)
 
 
@@ -57,8 +57,8 @@ def _posterior_symbols():
 
 @equation("ddpm.posterior")
 def posterior():
-    """log q(x_s|x_0) + log q(x_t|x_s) - log q(x_t|x_0) = log of the Gaussian stated, symbolically and to the
-    constant.
+    """log q(x_s|x_0) + log q(x_t|x_s) - log q(x_t|x_0) = log of the Gaussian stated, symbolically
+    and to the constant.
     """
     a_s, s_s, ratio, beta, a_t, var_t = _posterior_symbols()
     x0, xs, xt = sympy.symbols("x_0 x_s x_t", real=True)
@@ -151,8 +151,8 @@ def jensen():
     posteriors of the path.
     """
     for T in (1, 2, 3, 10):
-        found = experiments.three_step_chain(T)
-        assert found["ELBO"] < found["log p"] + 1e-12
+        result = experiments.three_step_chain(T)
+        assert result["ELBO"] < result["log p"] + 1e-12
     # one step: gap = KL(q(x_1 | x_0) || p(x_1 | x_0)), both Gaussian
     schedule, x0 = Discrete([0.6]), 0.7
     v, gain = 0.2, 0.5
@@ -214,8 +214,8 @@ def kl():
 
 @equation("ddpm.kl_step")
 def kl_step():
-    """The term of a step, by the general KL of two Gaussians with the posterior and the model's Gaussian put
-    in.
+    """The term of a step, by the general KL of two Gaussians with the posterior and the
+    model's Gaussian put in.
     """
     t, s, x0, x0_hat, x_t, v = 0.4, 0.37, 0.3, -0.2, 0.9, 0.004
     c_0, c_t, tilde = d.posterior(LINEAR, t, s)
@@ -227,8 +227,7 @@ def kl_step():
 
 @equation("ddpm.weight")
 def weight():
-    """c_0^2 sigma_t^2 / (2 beta-tilde alpha_t^2) = (SNR_s / SNR_t - 1) / 2, symbolically; and the
-    function.
+    """c_0^2 sigma_t^2 / (2 beta-tilde alpha_t^2) = (SNR_s / SNR_t - 1) / 2, symbolically; and the function.
     """
     a_s, s_s, ratio, beta, a_t, var_t = _posterior_symbols()
     tilde, c_0 = beta * s_s**2 / var_t, a_s * beta / var_t
@@ -285,11 +284,11 @@ def continuous():
 
 @equation("ddpm.tweedie")
 def tweedie():
-    """-E[eps | x_t] / sigma by an integral over x_0, and the models' score, against autograd of log p_t,
-    in 1-D and in the plane.
+    """-E[eps | x_t] / sigma by an integral over x_0, and the models' score, against autograd of log p_t, in
+    1-D and in the plane.
     """
-    found = experiments.tweedie()
-    assert found["integral against gradient"] < 1e-10 and found["model against gradient"] < 1e-12
+    result = experiments.tweedie()
+    assert result["integral against gradient"] < 1e-10 and result["model against gradient"] < 1e-12
     mixture, schedule = Mixture.ring(), LINEAR
     x = initial_noise(64, 2, seed=3, dtype=torch.float64).requires_grad_()
     for t in (0.05, 0.4, 0.9):
@@ -359,14 +358,14 @@ def learned():
         (1.0, log_beta[0]),
         (0.5, 0.5 * (log_beta[0] + log_tilde[0])),
     ):
-        found = d.learned_deviation(torch.tensor(fraction, dtype=torch.float64), log_beta[0], log_tilde[0])
-        assert math.isclose(2 * math.log(float(found)), expected, rel_tol=1e-12)
+        result = d.learned_deviation(torch.tensor(fraction, dtype=torch.float64), log_beta[0], log_tilde[0])
+        assert math.isclose(2 * math.log(float(result)), expected, rel_tol=1e-12)
 
 
 @equation("ddpm.importance")
 def importance():
-    """Among all p_t, that proportional to sqrt(E[L_t^2]) gives the smallest variance; the class converges
-    to it.
+    """Among all p_t, that proportional to sqrt(E[L_t^2]) gives the smallest variance; the
+    class converges to it.
     """
     rng = np.random.default_rng(0)
     square = rng.uniform(0.1, 5, 20)

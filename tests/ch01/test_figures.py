@@ -1,5 +1,5 @@
-"""Chapter 1's figures and experiments: what a figure shows is what was computed, and what the prose says is
-true.
+"""Chapter 1's figures and experiments: what a figure shows is what was computed, and what the
+prose says is true.
 """
 
 import numpy as np
@@ -52,8 +52,8 @@ def test_the_exact_bound_agrees_with_the_sampled_one():
 def test_the_bound_is_never_below_the_entropy():
     for _, gaps in experiments.bound_by_steps((5, 20, 100)).values():
         assert min(gaps) > 0
-    found = experiments.bound_and_entropy()
-    assert min(found.values()) >= found["entropy"] - 1e-12
+    result = experiments.bound_and_entropy()
+    assert min(result.values()) >= result["entropy"] - 1e-12
 
 
 def test_numbers_of_the_text():
@@ -62,24 +62,23 @@ def test_numbers_of_the_text():
         0.0064, abs=5e-5
     )
     assert 1 / LINEAR.alpha(1.0) == pytest.approx(157, abs=0.5)
-    found = experiments.likelihood_weight()
-    assert (round(found["KL"], 4), round(found["without it"], 4)) == (0.0966, 0.0619)
-    found = experiments.where_cosine_helps()
-    assert (
-        round(found["cosine: fall of log-SNR at the end"] / found["linear: fall of log-SNR at the end"]) == 57
-    )
-    found = experiments.terminal_signal()
-    assert 1 - found["almost cosine: mean, flow"] == pytest.approx(0.12, abs=0.005)
+    result = experiments.likelihood_weight()
+    assert (round(result["KL"], 4), round(result["without it"], 4)) == (0.0966, 0.0619)
+    result = experiments.where_cosine_helps()
+    cosine, linear = (result[f"{name}: fall of log-SNR at the end"] for name in ("cosine", "linear"))
+    assert round(cosine / linear) == 57
+    result = experiments.terminal_signal()
+    assert 1 - result["almost cosine: mean, flow"] == pytest.approx(0.12, abs=0.005)
     assert round(experiments.thousand_steps_on_a_narrow_peak()["posterior"], 4) == 0.0763
     assert experiments.what_the_start_decides()["share of the start"] == pytest.approx(1e-5, rel=0.05)
 
 
 def test_the_optimal_variance_is_best_for_a_gaussian_and_worst_for_clusters_at_ten_steps():
     assert experiments.few_steps()["analytic, 10 steps"] == pytest.approx(0.25, abs=1e-12)
-    found = experiments.shares_by_steps()
-    ten = {v: found[f"{v}, 10 steps: on a cluster"] for v in ("posterior", "beta", "analytic")}
+    result = experiments.shares_by_steps()
+    ten = {v: result[f"{v}, 10 steps: on a cluster"] for v in ("posterior", "beta", "analytic")}
     assert ten["analytic"] < min(ten["posterior"], ten["beta"]) - 0.1
-    assert found["analytic, 10 steps: radius"] == pytest.approx(1.01, abs=0.04)
+    assert result["analytic, 10 steps: radius"] == pytest.approx(1.01, abs=0.04)
 
 
 def test_an_oracle_has_no_kl():

@@ -26,15 +26,17 @@ LINEAR = Discrete.linear(1000)
 
 def _symbols():
     """alpha_t, sigma_t, alpha_s, sigma_s, and v = sigma_s^2 - room^2 so that the root in the direction is
-    `room`, a plain symbol."""
+    `room`, a plain symbol.
+    """
     a_t, s_t, a_s, s_s, room = sympy.symbols("alpha_t sigma_t alpha_s sigma_s room", positive=True)
     return a_t, s_t, a_s, s_s, room, s_s**2 - room**2
 
 
 @equation("ddim.family")
 def family():
-    """The mean written in x_t and x_0 is the sampler's step at the true x_0; at eta = 1 it is DDPM's
-    posterior."""
+    """The mean written in x_t and x_0 is the sampler's step at the true x_0; at eta = 1 it
+    is DDPM's posterior.
+    """
     for schedule in (VP(), LINEAR):
         t, s = 0.6, 0.45
         for eta in (0.0, 0.3, 1.0):
@@ -54,23 +56,25 @@ def family():
 @equation("ddim.marginal")
 def marginal():
     """Mean and variance of x_s given x_0, with x_t integrated out, are alpha_s x_0 and sigma_s^2 for every
-    noise: sympy."""
+    noise: sympy.
+    """
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     x0 = sympy.Symbol("x_0", real=True)
     mean = a_s * x0 + room * (a_t * x0 - a_t * x0) / s_t
     variance = (room / s_t) ** 2 * s_t**2 + noise2
     assert sympy.simplify(mean - a_s * x0) == 0
     assert sympy.simplify(variance - s_s**2) == 0
-    found = experiments.marginals_kept()
-    assert all((value > experiments.KS_1_PERCENT) == ("broken" in name) for name, value in found.items()), (
-        found
+    result = experiments.marginals_kept()
+    assert all((value > experiments.KS_1_PERCENT) == ("broken" in name) for name, value in result.items()), (
+        result
     )
 
 
 @equation("ddim.forward")
 def forward():
     """q(x_s|x_t,x_0) q(x_t|x_0) = q(x_t|x_s,x_0) q(x_s|x_0) as densities, symbolically; and eta = 1 is the
-    Markov step."""
+    Markov step.
+    """
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     x0, xs, xt = sympy.symbols("x_0 x_s x_t", real=True)
 
@@ -82,22 +86,23 @@ def forward():
     right = log_normal(xt, mean, s_t**2 * noise2 / s_s**2) + log_normal(xs, a_s * x0, s_s**2)
     difference = sympy.expand_log(sympy.simplify(left - right), force=True)
     assert sympy.simplify(difference) == 0
-    found = experiments.family_by_bayes()
-    assert found["difference of slope"] < 1e-12 and found["difference of variance"] < 1e-12
-    assert abs(found["weight of x_0 at eta 1"]) < 1e-12 and abs(found["weight of x_0 beside x_s"]) > 0.1
+    result = experiments.family_by_bayes()
+    assert result["difference of slope"] < 1e-12 and result["difference of variance"] < 1e-12
+    assert abs(result["weight of x_0 at eta 1"]) < 1e-12 and abs(result["weight of x_0 beside x_s"]) > 0.1
     schedule, t, s = VP(), 0.6, 0.4
     ratio, beta = transition(schedule, s, t)
-    noise = ddim_sigma(schedule, t, s, 1.0)
-    slope = schedule.sigma(t) * math.sqrt(schedule.sigma(s) ** 2 - noise**2) / schedule.sigma(s) ** 2
+    c = ddim_sigma(schedule, t, s, 1.0)
+    slope = schedule.sigma(t) * math.sqrt(schedule.sigma(s) ** 2 - c**2) / schedule.sigma(s) ** 2
     assert math.isclose(slope, ratio, rel_tol=1e-10) and math.isclose(
-        (schedule.sigma(t) * noise / schedule.sigma(s)) ** 2, beta, rel_tol=1e-10
+        (schedule.sigma(t) * c / schedule.sigma(s)) ** 2, beta, rel_tol=1e-10
     )
 
 
 @equation("ddim.bound")
 def bound():
-    """KL of two Gaussians of one variance is b^2 |eps - eps_model|^2 / (2 noise^2); at eta = 1 the weight is
-    DDPM's; it grows like 1/eta^2."""
+    """KL of two Gaussians of one variance is b^2 |eps - eps_model|^2 / (2 c^2); at eta = 1 the weight is
+    DDPM's; it grows like 1/eta^2.
+    """
     a_t, s_t, a_s, s_s, room, noise2 = _symbols()
     e, f, xt = sympy.symbols("epsilon f x_t", real=True)
 
@@ -120,17 +125,18 @@ def step():
     model = Mixture.ring(8).model(LINEAR)
     x, z = (initial_noise(6, 2, seed, dtype=torch.float64) for seed in (0, 1))
     t, s, eta = 0.6, 0.4, 0.7
-    noise = ddim_sigma(LINEAR, t, s, eta)
-    direction = math.sqrt(LINEAR.sigma(s) ** 2 - noise**2) * model.eps(x, t)
-    expected = LINEAR.alpha(s) * model.x0(x, t) + direction + noise * z
-    *_, (_, found) = ddim(model, x, [t, s], eta=eta, rng=Replay([z]))
-    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-13)
+    c = ddim_sigma(LINEAR, t, s, eta)
+    direction = math.sqrt(LINEAR.sigma(s) ** 2 - c**2) * model.eps(x, t)
+    expected = LINEAR.alpha(s) * model.x0(x, t) + direction + c * z
+    *_, (_, result) = ddim(model, x, [t, s], eta=eta, rng=Replay([z]))
+    assert torch.allclose(result, expected, rtol=1e-12, atol=1e-13)
 
 
 @equation("ddim.sigma")
 def sigma():
     """The formula in alpha-bar (the paper's symbols), and eta = 1 against DDPM's posterior for every step of
-    the table."""
+    the table.
+    """
     bar = LINEAR.alpha_bar
     t, s = np.arange(2, 1001), np.arange(1, 1000)
     printed = np.sqrt((1 - bar[s]) / (1 - bar[t])) * np.sqrt(1 - bar[t] / bar[s])
@@ -159,14 +165,15 @@ def largest():
 @equation("ddim.euler")
 def euler():
     """The step divided by alpha_s is Euler's in kappa: sympy, then three schedules; and the ODE holds along
-    the exact flow."""
+    the exact flow.
+    """
     a_t, s_t, a_s, s_s, *_ = _symbols()
     x, eps = sympy.symbols("x eps", real=True)
     ours = (a_s * (x - s_t * eps) / a_t + s_s * eps) / a_s
     assert sympy.simplify(ours - (x / a_t + (s_s / a_s - s_t / a_t) * eps)) == 0
-    found = experiments.which_euler()
-    assert all(v < 1e-13 * (50 if "VE" in k else 10) for k, v in found.items() if "sigma/alpha" in k), found
-    assert all(v > 0.01 for k, v in found.items() if "Euler in t" in k)
+    result = experiments.which_euler()
+    assert all(v < 1e-13 * (50 if "VE" in k else 10) for k, v in result.items() if "sigma/alpha" in k), result
+    assert all(v > 0.01 for k, v in result.items() if "Euler in t" in k)
     for schedule in (
         VP(),
         VPCosine(),
@@ -183,8 +190,9 @@ def euler():
 
 @equation("ddim.estimate")
 def estimate():
-    """Integral of the slope over the step: kappa (1 - (1 + h) e^-h), symbolically; and 0, h^2 / 2, 1 in its
-    limits."""
+    """Integral of the slope over the step: kappa (1 - (1 + h) e^-h), symbolically; and
+    0, h^2 / 2, 1 in its limits.
+    """
     u, h, lam = sympy.symbols("u h lambda", positive=True)
     integral = sympy.integrate(u * sympy.exp(-lam - u), (u, 0, h))
     assert sympy.simplify(integral - sympy.exp(-lam) * (1 - (1 + h) * sympy.exp(-h))) == 0

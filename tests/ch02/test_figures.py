@@ -80,12 +80,12 @@ def test_digit_figures():
 
 
 def test_distances_and_their_figure():
-    found = experiments.speed_and_quality(60, (1, 20), ("DDIM",))
+    result = experiments.speed_and_quality(60, (1, 20), ("DDIM",))
     floors = experiments.distance_floors(60)
-    assert [row["calls"] for row in found["DDIM"]] == [1, 20]
-    assert found["DDIM"][0]["Fréchet distance"] > found["DDIM"][1]["Fréchet distance"] > 0
-    assert experiments.knee(found["DDIM"], "Fréchet distance") in (1, 20)
-    assert "60 digits" in figures.speed_and_quality(found, floors, 60).alt
+    assert [row["calls"] for row in result["DDIM"]] == [1, 20]
+    assert result["DDIM"][0]["Fréchet distance"] > result["DDIM"][1]["Fréchet distance"] > 0
+    assert experiments.knee(result["DDIM"], "Fréchet distance") in (1, 20)
+    assert "60 digits" in figures.speed_and_quality(result, floors, 60).alt
 
 
 def test_paths_bend_on_three_modes_only():

@@ -1,5 +1,6 @@
-"""Chapter 3: the chain's limit, Ito's formula, Fokker-Planck, the reverse family, solvers, Langevin,
-likelihood."""
+"""Chapter 3: the chain's limit, Ito's formula, Fokker-Planck, the reverse family,
+solvers, Langevin, likelihood.
+"""
 
 import itertools
 import math
@@ -85,8 +86,9 @@ def sde():
 
 @equation("sde_ode.ito")
 def ito():
-    """The mean of phi after a step of size h, to first order in h, for powers of x; the noise part is g phi'
-    dw."""
+    """The mean of phi after a step of size h, to first order in h, for powers of x; the noise
+    part is g phi' dw.
+    """
     a, b = sympy.symbols("f g", real=True)
     root = sympy.Symbol("root", positive=True)  # the root of h
     for power in range(1, 6):
@@ -142,7 +144,8 @@ def score():
 @equation("sde_ode.fokker")
 def fokker():
     """By parts: the mean of Ito's drift of phi is the integral of phi times the right side, for polynomials
-    against a Gaussian; and the Gaussian with the moments of (3.4) solves the equation."""
+    against a Gaussian; and the Gaussian with the moments of (3.4) solves the equation.
+    """
     m, v = sympy.Function("m")(t), sympy.Function("v", positive=True)(t)
     gauss = sympy.exp(-((x - m) ** 2) / (2 * v)) / sympy.sqrt(2 * sympy.pi * v)
     change = sympy.diff(gauss, t).subs({sympy.diff(m, t): f * m, sympy.diff(v, t): 2 * f * v + g**2})
@@ -183,7 +186,8 @@ def ode():
 @equation("sde_ode.family")
 def family():
     """In reversed time tau = -t the family's Fokker-Planck equation is d/dtau p = -d/dt p, whatever the
-    level: symbolically; and `reverse_coefficients` holds its coefficients."""
+    level: symbolically; and `reverse_coefficients` holds its coefficients.
+    """
     backwards = -(f * x - (1 + level**2) / 2 * g**2 * SCORE)  # the drift per unit of reversed time
     in_reverse = _transport(backwards, level**2 * g**2 / 2)
     forwards = _transport(f * x, g**2 / 2)
@@ -264,8 +268,8 @@ def stability():
 
 @equation("sde_ode.controller")
 def controller():
-    """`next_step` is the rule within its limits; a local error C h^(p + 1) is brought to the tolerance by
-    it."""
+    """`next_step` is the rule within its limits; a local error C h^(p + 1) is brought to the tolerance by it.
+    """
     for error in (0.1, 0.5, 1.0, 3.0):
         assert math.isclose(next_step(0.2, error, order=4, safety=1.0), 0.2 * (1 / error) ** (1 / 5))
     size, tol, c, order = sympy.symbols("h tol C p", positive=True)
@@ -275,8 +279,9 @@ def controller():
 
 @equation("sde_ode.langevin")
 def langevin_formula():
-    """The stationary variance solves the chain's recursion, symbolically and by iteration; the step is the
-    code's."""
+    """The stationary variance solves the chain's recursion, symbolically and by iteration; the
+    step is the code's.
+    """
     s, e = sympy.symbols("s epsilon", positive=True)
     v = s**2 / (1 - e / (2 * s**2))
     assert sympy.simplify(v * (1 - e / s**2) ** 2 + 2 * e - v) == 0
@@ -316,7 +321,8 @@ def churn():
 @equation("sde_ode.likelihood")
 def likelihood():
     """For a Gaussian the divergence is the log of the exact flow's gain: symbolically for VP's linear field,
-    and by the code against the mixture's density."""
+    and by the code against the mixture's density.
+    """
     schedule = VP()
     variance = lambda s: schedule.alpha(s) ** 2 * 0.25 + schedule.sigma(s) ** 2
     s = np.linspace(0.001, 1, 4001)

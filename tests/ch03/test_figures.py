@@ -103,10 +103,10 @@ def test_explicit_methods_grow_beyond_their_limits():
 
 
 def test_the_last_step_in_t_is_stiff_for_those_who_look_at_its_end():
-    found = experiments.stiff_or_not()
-    start, end = (found[f"largest |z| at the {at} of a step, 60 steps in t"] for at in ("start", "end"))
+    result = experiments.stiff_or_not()
+    start, end = (result[f"largest |z| at the {at} of a step, 60 steps in t"] for at in ("start", "end"))
     assert start < 1 and 7 < end < 8
-    error = lambda where, name: found[f"error in {where}, {name}"]
+    error = lambda where, name: result[f"error in {where}, {name}"]
     assert min(error("t", "explicit Heun"), error("t", "explicit RK4")) > 1
     assert error("t", "explicit midpoint") < error("t", "implicit trapezoid") < error("t", "implicit Euler")
     assert error("t", "implicit Euler") < error("t", "explicit Euler") < 0.4
@@ -123,16 +123,16 @@ def test_adaptive_figure():
 
 
 def test_the_snr_rule_needs_dimensions():
-    found = experiments.langevin_stability()
-    assert found["SNR rule, d = 64, sd 1"] < 1.2 and found["SNR rule, d = 2, least of 8 seeds"] > 5
-    assert found["SNR rule, d = 2, most"] > 1.5 * found["SNR rule, d = 2, least of 8 seeds"]
+    result = experiments.langevin_stability()
+    assert result["SNR rule, d = 64, sd 1"] < 1.2 and result["SNR rule, d = 2, least of 8 seeds"] > 5
+    assert result["SNR rule, d = 2, most"] > 1.5 * result["SNR rule, d = 2, least of 8 seeds"]
 
 
 def test_langevin_figure_and_churn():
     picture = figures.langevin(experiments.stationary, ([1.0], [2.0]), experiments.corrected(), 0.2)
     assert "diverges" in picture.alt
-    found = experiments.churn_variances()
-    assert found["churn 0, 20 steps"] < found["churn 10, 20 steps"] <= found["churn 40, 20 steps"]
+    result = experiments.churn_variances()
+    assert result["churn 0, 20 steps"] < result["churn 10, 20 steps"] <= result["churn 40, 20 steps"]
 
 
 def test_likelihood_has_two_floors():
@@ -162,17 +162,17 @@ def test_the_grid_decides_too():
     assert all(
         best["digits", grid][2:] == ["RK4 in t"] * 2 for grid in ("quadratic", "uniform in λ", "Karras")
     )
-    found = experiments.ring_winners()
-    factors = [value for name, value in found.items() if "over the best" in name]
+    result = experiments.ring_winners()
+    factors = [value for name, value in result.items() if "over the best" in name]
     assert len(factors) == 4 and all(2 < factor < 12.5 for factor in factors)
 
 
 def test_accuracy_buys_little_on_digits():
-    found = experiments.accuracy_and_quality()
-    ratio = found["DDIM, 50 calls: off the flow by"] / found["DDIM, 1000 calls: off the flow by"]
+    result = experiments.accuracy_and_quality()
+    ratio = result["DDIM, 50 calls: off the flow by"] / result["DDIM, 1000 calls: off the flow by"]
     assert 8 < ratio < 13
-    few, many = (found[f"DDIM, {calls} calls: Fréchet distance"] for calls in (50, 1000))
-    assert abs(few - many) < found["DDIM, 50 calls: spread between seeds"]
+    few, many = (result[f"DDIM, {calls} calls: Fréchet distance"] for calls in (50, 1000))
+    assert abs(few - many) < result["DDIM, 50 calls: spread between seeds"]
 
 
 def test_what_the_recorded_study_says():
@@ -216,5 +216,5 @@ def test_the_sober_table_measures_what_is_promised():
 
 
 def test_score_errors_grow_towards_the_data():
-    found = experiments.score_errors()
-    assert found["score"] == sorted(found["score"], reverse=True)
+    result = experiments.score_errors()
+    assert result["score"] == sorted(result["score"], reverse=True)

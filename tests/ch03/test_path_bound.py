@@ -48,16 +48,16 @@ def path_matrices(steps, parts, std):
 @pytest.mark.parametrize(("steps", "std"), [(5, 0.5), (12, 0.5), (10, 0.3), (10, 1.5)])
 def test_the_path_s_divergence_is_the_limit_of_finer_looks(steps, std):
     """Between the points of finer and finer grids it rises to the closed form, at order 2."""
-    found = []
+    result = []
     for parts in (8, 16, 32):
         p, q = path_matrices(steps, parts, std)
         quotient = np.linalg.solve(q, p)
-        found.append(0.5 * (np.trace(quotient) - len(p) - np.linalg.slogdet(quotient)[1]))
+        result.append(0.5 * (np.trace(quotient) - len(p) - np.linalg.slogdet(quotient)[1]))
     limit = path_loss(steps, 1, std)
-    gaps = [limit - one for one in found]
+    gaps = [limit - one for one in result]
     assert gaps[0] > gaps[1] > gaps[2] > 0
     assert gaps[1] / gaps[2] == pytest.approx(4, abs=0.05)
-    assert (4 * found[2] - found[1]) / 3 == pytest.approx(limit, rel=1e-5)
+    assert (4 * result[2] - result[1]) / 3 == pytest.approx(limit, rel=1e-5)
 
 
 @pytest.mark.parametrize("d", [1, 7, 64])

@@ -36,7 +36,8 @@ def _ends(schedule):
 @equation("dpm_solver.semilinear")
 def semilinear():
     """The velocity along x_t = alpha x_0 + sigma eps is alpha' x_0 + sigma' eps: sympy; and numerically along
-    the Gaussian flow."""
+    the Gaussian flow.
+    """
     t = sympy.Symbol("t")
     alpha, sigma = (sympy.Function(name)(t) for name in ("alpha", "sigma"))
     x0, eps = sympy.symbols("x_0 eps")
@@ -64,8 +65,9 @@ def _integral(schedule, s, t, f):
 
 @equation("dpm_solver.exact")
 def exact():
-    """Along the exact Gaussian flow, on three schedules; and the derivative in lambda_t gives back the ODE:
-    sympy."""
+    """Along the exact Gaussian flow, on three schedules; and the derivative in lambda_t gives
+    back the ODE: sympy.
+    """
     for schedule in SCHEDULES:
         s, t = _ends(schedule)
         flow, model = GaussianFlow(schedule, std=0.5), Mixture.gaussian(1, 0.5).model(schedule)
@@ -144,7 +146,8 @@ def second():
 @equation("dpm_solver.third")
 def third():
     """The last line of DPM-Solver-3, and r_2 = 2/3 from phi_2 r_2 / 2 -> phi_3, by sympy; the measured
-    one-step slopes."""
+    one-step slopes.
+    """
     r2 = sympy.Symbol("r_2")
     assert sympy.solve(r2 / 2 * sympy.Rational(1, 2) - sympy.Rational(1, 6), r2) == [sympy.Rational(2, 3)]
     schedule = VP()
@@ -242,8 +245,8 @@ def two_m():
         if i:
             r = (lam[i] - lam[i - 1]) / h
             assert np.allclose(weights, [whole * (1 + 1 / (2 * r)), -whole / (2 * r)], rtol=1e-10)
-    found = experiments.orders_without_h()
-    assert found["2M, alternating 3:1"] > 1.8 > 1.2 > found["2M, r = 1, alternating 3:1"]
+    result = experiments.orders_without_h()
+    assert result["2M, alternating 3:1"] > 1.8 > 1.2 > result["2M, r = 1, alternating 3:1"]
     inverted = experiments.inverted_quotient()
     assert all(abs(v - 2) < 0.1 for k, v in inverted.items() if k.endswith("order"))
 
@@ -269,12 +272,12 @@ def three_m():
 @equation("dpm_solver.family")
 def family():
     """Weights of `adams_table` integrate polynomials of degree below the order exactly, in each variable."""
-    found = experiments.exactness()
+    result = experiments.exactness()
     exact = {
         "2M, midpoint form": 1, "2M, exact form": 2, "the same, r inverted": 1, "3M": 3,
         "3M, divided": 2, "DEIS-tAB-3": 3, "DEIS-ρAB-4": 4, "iPNDM-4": 1, "UniC-3 (corrector)": 4,
     }  # fmt: skip
-    for name, errors in found.items():
+    for name, errors in result.items():
         assert all(e < 1e-11 for e in errors[: exact[name]]), (name, errors)
         assert all(e > 1e-3 for e in errors[exact[name] :]), (name, errors)
 
@@ -282,7 +285,8 @@ def family():
 @equation("dpm_solver.stability")
 def stability():
     """The factors of DDIM, DPM-Solver-2 and ++2S on the linear test problem: the formulas against one step,
-    and ++2S bounded by (1 - mu)^2."""
+    and ++2S bounded by (1 - mu)^2.
+    """
     schedule = EDM()
     for h in (0.5, 2.0, 6.0):
         times = [float(schedule.t_of_lam(0.0)), float(schedule.t_of_lam(h))]
@@ -338,15 +342,16 @@ def controller():
                 continue
             h = 0.9 * (lam(s) - lam(t)) * max(error, 1e-8) ** (-1 / order)
             assert math.isclose(lam(end) - lam(start), h, rel_tol=1e-6)
-    found = experiments.estimate_slopes()
-    assert abs(found["slope of the estimate, DPM-Solver-12"] - 2) < 0.15
-    assert abs(found["slope of the estimate, DPM-Solver-23"] - 3) < 0.15
+    result = experiments.estimate_slopes()
+    assert abs(result["slope of the estimate, DPM-Solver-12"] - 2) < 0.15
+    assert abs(result["slope of the estimate, DPM-Solver-23"] - 3) < 0.15
 
 
 @equation("dpm_solver.sde")
 def sde():
     """One stochastic step as printed for three levels; with x0 = 0 held, its variance is exact; tau = 1 is
-    DDIM with eta = 1."""
+    DDIM with eta = 1.
+    """
     schedule = VP()
     s, t = _ends(schedule)
     model, x, z = experiments.FIVE.model(schedule), *(initial_noise(9, 2, k, **DOUBLE) for k in (0, 1))
@@ -357,8 +362,8 @@ def sde():
             - schedule.alpha(t) * math.expm1(-(1 + tau**2) * h) * model.x0(x, s)
             + schedule.sigma(t) * math.sqrt(-math.expm1(-2 * tau**2 * h)) * z
         )
-        *_, (_, found) = sde_dpmpp_1(model, x, [s, t], tau=tau, rng=Replay([z]))
-        assert torch.allclose(found, printed, rtol=1e-11, atol=1e-12)
+        *_, (_, result) = sde_dpmpp_1(model, x, [s, t], tau=tau, rng=Replay([z]))
+        assert torch.allclose(result, printed, rtol=1e-11, atol=1e-12)
     times = [s, t]
     ours, theirs = (
         exact_variance(f, schedule, times, **o) for f, o in ((sde_dpmpp_1, {}), (ddim, {"eta": 1.0}))

@@ -24,8 +24,8 @@ def test_naive_phi_has_no_digit_left():
 
 
 def test_slopes_of_every_solver_in_the_plane():
-    found = experiments.curves(budgets=(20, 50, 100, 200), n=20)
-    orders = {name: experiments.order_of(rows, first=1) for name, rows in found.items()}
+    result = experiments.curves(budgets=(20, 50, 100, 200), n=20)
+    orders = {name: experiments.order_of(rows, first=1) for name, rows in result.items()}
     for names, order in (
         (("DDIM = DPM-1",), 1),
         (("DPM-2", "Heun, σ/α", "++2S", "++2M", "3M, divided", "iPNDM-4"), 2),
@@ -33,21 +33,21 @@ def test_slopes_of_every_solver_in_the_plane():
         (("UniPC-3",), 4),
     ):
         assert all(abs(orders[name] - order) < 0.3 for name in names), orders
-    groups = {"all": {name: (rows["nfe"], rows["rmse"]) for name, rows in found.items()}}
+    groups = {"all": {name: (rows["nfe"], rows["rmse"]) for name, rows in result.items()}}
     assert "UniPC-3 " in figures.panels(groups, first=1).alt
 
 
 def test_calls_are_what_the_axis_says():
-    found = experiments.curves(budgets=(10, 20), n=8)
-    for name, rows in found.items():
+    result = experiments.curves(budgets=(10, 20), n=8)
+    for name, rows in result.items():
         assert all(n <= b for n, b in zip(rows["nfe"], (10, 20))), name
         assert rows["nfe"][-1] >= 18, name
 
 
 def test_far_modes_halve_the_slope_of_the_mean_square_only():
-    found = experiments.flipped()
-    assert found["DDIM, slope of rmse"] == pytest.approx(0.5, abs=0.12)
-    assert found["DDIM, slope of median"] == pytest.approx(1, abs=0.12)
+    result = experiments.flipped()
+    assert result["DDIM, slope of rmse"] == pytest.approx(0.5, abs=0.12)
+    assert result["DDIM, slope of median"] == pytest.approx(1, abs=0.12)
     assert "slope" in figures.basins(experiments.basins()).alt
 
 
@@ -58,11 +58,11 @@ def test_local_orders_and_their_figure():
 
 
 def test_factor_two_costs_an_order_and_wins_at_five_calls():
-    found = experiments.factor_two()
-    assert found["++3M: order, 50 to 1000 calls"] == pytest.approx(3, abs=0.1)
-    assert found["3M, divided: order, 50 to 1000 calls"] == pytest.approx(2, abs=0.1)
-    assert found["3M, divided: error, 5 calls"] < found["++3M: error, 5 calls"]
-    assert found["3M, divided: error, 200 calls"] > 15 * found["++3M: error, 200 calls"]
+    result = experiments.factor_two()
+    assert result["++3M: order, 50 to 1000 calls"] == pytest.approx(3, abs=0.1)
+    assert result["3M, divided: order, 50 to 1000 calls"] == pytest.approx(2, abs=0.1)
+    assert result["3M, divided: error, 5 calls"] < result["++3M: error, 5 calls"]
+    assert result["3M, divided: error, 200 calls"] > 15 * result["++3M: error, 200 calls"]
 
 
 def test_identities_hold_to_rounding():
@@ -79,35 +79,35 @@ def test_few_calls_as_the_prose_has_them():
 
 
 def test_few_calls_depend_on_the_grid():
-    found = experiments.few_by_grid()
-    ahead = lambda grid, n: found[f"{grid}, {n} calls: 2M"] < found[f"{grid}, {n} calls: DDIM"]
+    result = experiments.few_by_grid()
+    ahead = lambda grid, n: result[f"{grid}, {n} calls: 2M"] < result[f"{grid}, {n} calls: DDIM"]
     assert [n for n in (4, 5, 6) if ahead("uniform λ", n)] == [4, 5]
     assert not any(ahead(grid, n) for grid in ("quadratic", "Karras") for n in (4, 5, 6))
     for n in (5, 6):
-        row = {name: e for name, e in found.items() if f"{n} calls" in name}
+        row = {name: e for name, e in result.items() if f"{n} calls" in name}
         assert min(row, key=row.get) == f"quadratic, {n} calls: DDIM"
 
 
 def test_ten_calls_reach_the_flow_itself():
-    found = experiments.ten_or_thousand()
-    assert abs(found["++2M, 10 calls"] - found["the flow itself (UniPC-3, 20)"]) < 0.03
-    assert found["DPM-2, 10 calls"] > 2 * found["++2M, 10 calls"]
-    assert found["DPM-3, 9 calls"] > 8 * found["++2M, 10 calls"]
+    result = experiments.ten_or_thousand()
+    assert abs(result["++2M, 10 calls"] - result["the flow itself (UniPC-3, 20)"]) < 0.03
+    assert result["DPM-2, 10 calls"] > 2 * result["++2M, 10 calls"]
+    assert result["DPM-3, 9 calls"] > 8 * result["++2M, 10 calls"]
 
 
 def test_inverted_quotient_keeps_the_order_but_not_exactness():
-    found = experiments.inverted_quotient()
-    assert all(v == pytest.approx(2, abs=0.1) for k, v in found.items() if k.endswith("order"))
-    assert found["r inverted, alternating 3:1: error / 2M's"] == pytest.approx(2, abs=0.15)
+    result = experiments.inverted_quotient()
+    assert all(v == pytest.approx(2, abs=0.1) for k, v in result.items() if k.endswith("order"))
+    assert result["r inverted, alternating 3:1: error / 2M's"] == pytest.approx(2, abs=0.15)
     for grid in ("uniform t", "quadratic"):
-        assert 0.85 < found[f"r inverted, {grid}: error / 2M's"] < 1
+        assert 0.85 < result[f"r inverted, {grid}: error / 2M's"] < 1
     assert experiments.exactness()["the same, r inverted"][1] > 0.1
 
 
 def test_expanding_in_lambda_or_t_is_a_matter_of_the_constant():
-    found = experiments.lambda_or_t()
-    assert all(0.4 < a / b < 0.8 for (grid, _), (a, b) in found.items() if grid != "uniform t")
-    assert {n for (grid, n), (a, b) in found.items() if grid == "uniform t" and a > b} == {20, 40}
+    result = experiments.lambda_or_t()
+    assert all(0.4 < a / b < 0.8 for (grid, _), (a, b) in result.items() if grid != "uniform t")
+    assert {n for (grid, n), (a, b) in result.items() if grid == "uniform t" and a > b} == {20, 40}
     orders = experiments.expansion()
     for grid in ("quadratic", "uniform λ", "Karras"):
         assert all(orders[f"{grid}: slope, line in {v}"] == pytest.approx(2, abs=0.1) for v in "λt")
@@ -115,20 +115,20 @@ def test_expanding_in_lambda_or_t_is_a_matter_of_the_constant():
 
 def test_divided_form_is_ahead_with_few_calls():
     calls = (4, 5, 6, 8, 12, 16, 24)
-    found = experiments.divided_few(calls)
+    result = experiments.divided_few(calls)
     for problem, last in (("five modes", 6), ("digits", 16)):
-        right, wrong, second = (found[problem][name] for name in ("++3M", "3M, divided", "++2M"))
+        right, wrong, second = (result[problem][name] for name in ("++3M", "3M, divided", "++2M"))
         assert [n for n, a, b in zip(calls, wrong, right) if a < b] == [n for n in calls if n <= last]
         assert all(c < min(a, b) for n, a, b, c in zip(calls, wrong, right, second) if n <= 6)
 
 
 def test_stable_steps_and_their_figure():
-    found = experiments.stable_steps()
-    edge = found["DPM-2: unstable from h ="]
+    result = experiments.stable_steps()
+    edge = result["DPM-2: unstable from h ="]
     factor = lambda mu: 1 - 2 * mu * np.sinh(edge / 2) * (1 - mu * (1 - np.exp(-edge / 2)))  # (4.14)
     assert factor(np.linspace(0, 1, 1001)).min() == pytest.approx(-1, abs=1e-3)
-    assert found["DPM-3: unstable from h ="] == pytest.approx(4.75, abs=0.02)
-    assert all(f"{name}: unstable from h =" not in found for name in ("DDIM", "++2S", "++2M", "++3M"))
+    assert result["DPM-3: unstable from h ="] == pytest.approx(4.75, abs=0.02)
+    assert all(f"{name}: unstable from h =" not in result for name in ("DDIM", "++2S", "++2M", "++3M"))
     sizes, limits = experiments.largest_mu()
     assert limits["++3M"][-1] == pytest.approx(1.2, abs=0.1) and limits["++2S"][-1] > 2
     assert "++3M 1.2" in figures.stability(sizes, limits).alt
@@ -140,28 +140,28 @@ def test_order_that_survives_to_zero_is_the_grid_s():
 
 
 def test_grids_and_ends():
-    found = experiments.grid_errors()
+    result = experiments.grid_errors()
     for name in ("++3M", "UniPC-3"):
-        assert min(found[name], key=found[name].get) == "uniform λ"
-    assert min(found["++2M"], key=found["++2M"].get) == "quadratic"
-    assert min(found["iPNDM-4"], key=found["iPNDM-4"].get) == "uniform t"
-    assert "uniform λ" in figures.grid_choice(found).alt
+        assert min(result[name], key=result[name].get) == "uniform λ"
+    assert min(result["++2M"], key=result["++2M"].get) == "quadratic"
+    assert min(result["iPNDM-4"], key=result["iPNDM-4"].get) == "uniform t"
+    assert "uniform λ" in figures.grid_choice(result).alt
     alt = figures.hidden(experiments.hidden_switch(), experiments.whole_times()).alt
     assert "at 9 steps" in alt and "at 10" in alt
 
 
 def test_guidance_as_the_prose_has_it():
-    found = experiments.guided_digits()
-    growth = {name: errors[-1] / errors[0] for name, (_, errors) in found.items()}
+    result = experiments.guided_digits()
+    growth = {name: errors[-1] / errors[0] for name, (_, errors) in result.items()}
     assert growth["DPM-2"] > 20 and growth["++2S"] < 5
-    assert found["UniPC-3"][1][-1] > found["DDIM = DPM-1"][1][-1] > found["++2S"][1][-1]
-    assert "DPM-2" in figures.guidance(found).alt
+    assert result["UniPC-3"][1][-1] > result["DDIM = DPM-1"][1][-1] > result["++2S"][1][-1]
+    assert "DPM-2" in figures.guidance(result).alt
 
 
 def test_adaptive_figure_and_the_stuck_controller():
-    found = experiments.adaptive_curves((0.1, 0.01), n=8)
-    assert "DPM-Solver-23" in figures.calls_and_error(found).alt
-    assert slope(*found["DPM-Solver-23"]) > 1
+    result = experiments.adaptive_curves((0.1, 0.01), n=8)
+    assert "DPM-Solver-23" in figures.calls_and_error(result).alt
+    assert slope(*result["DPM-Solver-23"]) > 1
     tries = experiments.controllers(n=8)
     assert (
         tries["exponent 1/3, safety 1: reached t ="] > 1e-3 == tries["exponent 1/2, safety 0.9: reached t ="]

@@ -53,17 +53,18 @@ def slope():
     for t in (80.0, 2.0, 0.3):
         x = np.linspace(-1.5, 1.5, 13) * math.hypot(1, t)
         h = 1e-5 * math.hypot(1, t)
-        found = (experiments.flow_map(x + h, start=t) - experiments.flow_map(x - h, start=t)) / (2 * h)
+        result = (experiments.flow_map(x + h, start=t) - experiments.flow_map(x - h, start=t)) / (2 * h)
         y = experiments.flow_map(x, start=t)
         ratio = experiments.marginal(PEAKS, x, t)[0] / experiments.marginal(PEAKS, y, SCHEDULE.end)[0]
         gentle = ratio * t < 100
-        assert gentle.sum() > 6 and np.allclose(found[gentle], ratio[gentle], rtol=1e-4)
+        assert gentle.sum() > 6 and np.allclose(result[gentle], ratio[gentle], rtol=1e-4)
 
 
 @equation("distill.regression")
 def regression():
     """Least squares on polynomials of x: with independent data as targets the fit is the posterior mean, with
-    the flow map's answers the flow map's own projection, without any noise left."""
+    the flow map's answers the flow map's own projection, without any noise left.
+    """
     wide = Mixture([0.5, 0.5], [[-1.0], [1.0]], [0.5, 0.5])
     t, n = 1.0, 200_000
     x0 = wide.sample(n, seed=1)
@@ -99,11 +100,12 @@ def ddim_from_data():
 
 @equation("distill.two-step")
 def two_step():
-    """Solved by sympy from the step; and in numbers: one step with the target ends where two of the teacher
-    end."""
+    """Solved by sympy from the step; and in numbers: one step with the target ends where two
+    of the teacher end.
+    """
     a, s, b, r, x, y, hat = sympy.symbols("alpha_t sigma_t alpha_s sigma_s x y hat", positive=True)
-    (found,) = sympy.solve(sympy.Eq(b * hat + r / s * (x - a * hat), y), hat)
-    assert sympy.simplify(found - (y - r / s * x) / (b - r / s * a)) == 0
+    (result,) = sympy.solve(sympy.Eq(b * hat + r / s * (x - a * hat), y), hat)
+    assert sympy.simplify(result - (y - r / s * x) / (b - r / s * a)) == 0
     model, state = Mixture.ring(8).model(VP()), initial_noise(20, 2, 0, **DOUBLE)
     every = lambda v: torch.full((20,), v, **DOUBLE)  # noqa: E731
     t, m, u = every(0.8), every(0.6), every(0.35)
@@ -121,11 +123,11 @@ def guided():
     """The target is `Guided`'s prediction, at a scale for each sample; scale 1 is the plain conditional."""
     model, x = Mixture.ring(8).model(SCHEDULE), initial_noise(6, 2, 0, **DOUBLE)
     label, scale = torch.arange(6), torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 0.5], **DOUBLE)
-    found = guided_x0(model, x, 0.7, label, scale)
+    result = guided_x0(model, x, 0.7, label, scale)
     for i in range(6):
         one = Guided(model, int(label[i]), float(scale[i])).x0(x[i : i + 1], 0.7)
-        assert torch.allclose(found[i : i + 1], one, atol=1e-10)
-    assert torch.allclose(found[1:2], model.with_label(1).x0(x[1:2], 0.7), atol=1e-12)
+        assert torch.allclose(result[i : i + 1], one, atol=1e-10)
+    assert torch.allclose(result[1:2], model.with_label(1).x0(x[1:2], 0.7), atol=1e-12)
 
 
 @equation("distill.consistency")
@@ -139,34 +141,36 @@ def self_consistency():
     perfect = FlowMap(GaussianFlow(SCHEDULE, std=0.5))
     y = torch.tensor([[0.3]], **DOUBLE)
     assert torch.allclose(perfect.x0(y, SCHEDULE.end), y)
-    found = experiments.pairing()
-    assert found["loss of a constant, no boundary"] == 0.0
+    result = experiments.pairing()
+    assert result["loss of a constant, no boundary"] == 0.0
 
 
 @equation("distill.skip")
 def skip():
     """At the end the identity whatever F is; away from it EDM's coefficients, to first order in epsilon; the
-    model composes just these."""
+    model composes just these.
+    """
     sigma, end, d = sympy.symbols("sigma epsilon d", positive=True)
     c_skip = d**2 / ((sigma - end) ** 2 + d**2)
     c_out = d * (sigma - end) / sympy.sqrt(sigma**2 + d**2)
     assert c_skip.subs(sigma, end) == 1 and c_out.subs(sigma, end) == 0
     assert sympy.simplify(c_skip.subs(end, 0) - d**2 / (sigma**2 + d**2)) == 0
     for level in (0.002, 0.5, 80.0):
-        found = boundary_coefficients(level, 0.002, 0.5)
+        result = boundary_coefficients(level, 0.002, 0.5)
         at = {sigma: level, end: 0.002, d: 0.5}
-        assert math.isclose(found[0], c_skip.subs(at)) and math.isclose(
-            found[1], c_out.subs(at), abs_tol=1e-15
+        assert math.isclose(result[0], c_skip.subs(at)) and math.isclose(
+            result[1], c_out.subs(at), abs_tol=1e-15
         )
         x = torch.tensor([[0.7]], **DOUBLE)
         model = ConsistencyModel(lambda x, c: torch.full_like(x, 1.3), SCHEDULE, sigma_data=0.5)
-        assert math.isclose(float(model.x0(x, level)), found[0] * 0.7 + found[1] * 1.3, rel_tol=1e-12)
+        assert math.isclose(float(model.x0(x, level)), result[0] * 0.7 + result[1] * 1.3, rel_tol=1e-12)
 
 
 @equation("distill.loss")
 def loss():
     """Expected descent on the slopes of a Gaussian with the target held fixed settles at the recursion's;
-    with the target's gradient it settles elsewhere."""
+    with the target's gradient it settles elsewhere.
+    """
     for steps in (5, 20):
         _, end = experiments.sweeps_with_average(0.0, steps)
         assert math.isclose(end, experiments.one_step_std(steps), rel_tol=1e-6)
@@ -206,7 +210,8 @@ def pair():
 @equation("distill.recursion")
 def recursion():
     """The tabulated minimiser beats its neighbours in the drawn loss of each level, and is the Gaussian's
-    slope where the data are one Gaussian."""
+    slope where the data are one Gaussian.
+    """
     functions, s = experiments.minimiser(5), experiments.rising(5)
     n = 300_000
     x0, z = PEAKS.sample(n, seed=5)[:, 0].numpy(), initial_noise(n, 1, 6, **DOUBLE)[:, 0].numpy()
@@ -237,7 +242,8 @@ def variance():
 def gaussian():
     """The slope is the regression coefficient of x_n on x_{n+1}, and over the exact factor the cosine of the
     difference of angles, both by sympy; the deviation is the product of cosines to rounding, on any grid; and
-    equal angles lose least."""
+    equal angles lose least.
+    """
     d, t, u = sympy.symbols("d t u", positive=True)
     x0, z = sympy.symbols("x0 z")
     low, high = x0 + t * z, x0 + u * z
@@ -277,7 +283,8 @@ def huber():
 @equation("distill.multistep")
 def multistep():
     """The variance added is the missing one; with the flow map any number of steps keeps the distribution,
-    and a biased slope gives the variance of the recursion."""
+    and a biased slope gives the variance of the recursion.
+    """
     t, end = 3.0, SCHEDULE.end
     assert math.isclose(end**2 + (t**2 - end**2), t**2)
     perfect = FlowMap(GaussianFlow(SCHEDULE, std=0.5))
@@ -293,7 +300,8 @@ def multistep():
 @equation("distill.critic")
 def critic():
     """Pointwise the critic's loss p softplus(-D) + q softplus(D) is least at log(p / q); the core's loss is
-    that sum; and at q = p its value is 2 log 2."""
+    that sum; and at q = p its value is 2 log 2.
+    """
     p, q, D = sympy.symbols("p q D", positive=True)
     value = p * sympy.log(1 + sympy.exp(-D)) + q * sympy.log(1 + sympy.exp(D))
     assert sympy.simplify(sympy.diff(value, D).subs(D, sympy.log(p / q))) == 0
@@ -307,7 +315,8 @@ def critic():
 @equation("distill.reflow")
 def reflow_field():
     """The regression target in the core is z - x_0; the mean of it given x_t is the velocity of the exact
-    flow; and on pairs of the flow map it is the pairs' own line."""
+    flow; and on pairs of the flow map it is the pairs' own line.
+    """
     flow = Flow()
     x0, z, t = torch.tensor([[0.3]], **DOUBLE), torch.tensor([[-1.1]], **DOUBLE), 0.4
     v = target("edm", x0, z, torch.tensor(1 - t, **DOUBLE), torch.tensor(t, **DOUBLE), 1.0)
@@ -318,14 +327,14 @@ def reflow_field():
     ends = [experiments.flow_map(x[:, 0], PEAKS, t, t + k * h, flow) for k in (1, -1)]
     velocity = (ends[0] - ends[1]) / (2 * h)
     assert np.allclose(mean[:, 0], velocity, atol=1e-5)
-    found = experiments.straight_in_one_dimension()
-    assert found["pairs whose lines cross"] == 0 and found["before, Euler steps: 1, error"] > 0.8
-    assert found["after, Euler steps: 10, error"] < 0.02 < found["before, Euler steps: 10, error"]
+    result = experiments.straight_in_one_dimension()
+    assert result["pairs whose lines cross"] == 0 and result["before, Euler steps: 1, error"] > 0.8
+    assert result["after, Euler steps: 10, error"] < 0.02 < result["before, Euler steps: 10, error"]
 
 
 @equation("distill.breakeven")
 def breakeven():
     """Both bills are equal at n*, symbolically."""
     C, c_T, c_S, n = sympy.symbols("C c_T c_S n", positive=True)
-    (found,) = sympy.solve(sympy.Eq(n * c_T, C + n * c_S), n)
-    assert sympy.simplify(found - C / (c_T - c_S)) == 0
+    (result,) = sympy.solve(sympy.Eq(n * c_T, C + n * c_S), n)
+    assert sympy.simplify(result - C / (c_T - c_S)) == 0

@@ -53,18 +53,18 @@ def test_the_linear_minimiser_is_what_draws_of_pairs_give(seed):
 def test_bias_is_of_first_order_on_a_gaussian_only():
     for counts, errors in experiments.bias_by_levels().values():
         assert slope(counts[3:], errors[3:]) == pytest.approx(1, abs=0.05)
-    found = experiments.minimisers_on_two_peaks((80, 320))
-    ratio = found["RMS to the flow map, 80 levels"] / found["RMS to the flow map, 320 levels"]
+    result = experiments.minimisers_on_two_peaks((80, 320))
+    ratio = result["RMS to the flow map, 80 levels"] / result["RMS to the flow map, 320 levels"]
     assert ratio == pytest.approx(1.6, abs=0.05)
     wide = experiments.wide_modes()
     assert wide["wide peaks, 80 levels"] / wide["wide peaks, 320 levels"] == pytest.approx(3.2, abs=0.1)
 
 
 def test_the_haze_of_the_ring_is_not_the_bias():
-    found = experiments.bias_between_neighbours((160, 640))
-    values = [found[f"minimiser of {m} levels: between modes, %"] for m in (160, 640)]
+    result = experiments.bias_between_neighbours((160, 640))
+    values = [result[f"minimiser of {m} levels: between modes, %"] for m in (160, 640)]
     assert values == pytest.approx([5.7, 3.4], abs=0.2)
-    assert found["pseudo-Huber, 160 levels: between modes, %"] < 1
+    assert result["pseudo-Huber, 160 levels: between modes, %"] < 1
     few, many = (
         experiments.spread(recorded("student_options")["levels"][n], "between") for n in ("80", "640")
     )
@@ -75,8 +75,8 @@ def test_the_haze_of_the_ring_is_not_the_bias():
 
 
 def test_a_better_solver_teaches_in_fewer_levels():
-    found = experiments.teachers_and_training((10, 20, 40))
-    orders = {name: slope(*row) for name, row in found.items()}
+    result = experiments.teachers_and_training((10, 20, 40))
+    orders = {name: slope(*row) for name, row in result.items()}
     shown = experiments.with_a_teacher()
     assert shown["distillation, Heun steps: 80 levels"] < 0.01 * shown["training: 80 levels"]
     assert (
@@ -94,9 +94,9 @@ def test_curves_of_the_options():
 
 
 def test_a_second_step_helps_between_modes_and_not_on_one_gaussian():
-    found = experiments.refinement((40,))
-    assert min(found["two peaks, 40 levels"][1]) == pytest.approx(0.57, abs=0.03)
-    assert min(found["one Gaussian, 40 levels"][1]) > 0.99
+    result = experiments.refinement((40,))
+    assert min(result["two peaks, 40 levels"][1]) == pytest.approx(0.57, abs=0.03)
+    assert min(result["one Gaussian, 40 levels"][1]) > 0.99
     assert isinstance(figures.refinement(experiments.refinement()), Picture)
 
 
@@ -111,16 +111,16 @@ def test_the_widget_draws_every_student_and_the_same_bytes_twice(data):
 
 
 def test_students_of_the_ring_are_far_better_than_one_step_of_ddim():
-    found = experiments.ring_students()
+    result = experiments.ring_students()
     one_step = rms(experiments.ring_jumps("teacher") - experiments.ring_ends()[1])
     for name in experiments.RING_STUDENTS:
-        assert found[f"{experiments.called(name)}: from the flow map"] < 0.6 * one_step
+        assert result[f"{experiments.called(name)}: from the flow map"] < 0.6 * one_step
     assert isinstance(figures.ring_students(*experiments.ring_clouds()), Picture)
 
 
 def test_reflow_straightens():
-    found = experiments.reflow_on_ring()
-    before, after = (found[f"all lengths / all chords, {name}"] for name in ("before", "after one reflow"))
+    result = experiments.reflow_on_ring()
+    before, after = (result[f"all lengths / all chords, {name}"] for name in ("before", "after one reflow"))
     assert before == pytest.approx(1.75, abs=0.05) and after < 1.05
     exact = experiments.path_lengths()
     assert exact["all lengths / all chords, rectified flow"] == pytest.approx(before, abs=0.05)
@@ -157,10 +157,10 @@ def test_training_is_counted_as_it_happens():
 def test_break_even_is_where_the_bills_are_equal_at_equal_quality():
     study = recorded("distillation")
     distance = lambda rows, *at: experiments.spread(rows, *at, "unconditional")[0]  # noqa: E731
-    found = experiments.break_even()
+    result = experiments.break_even()
     for name in experiments.ONE_STEP:
         way, calls = experiments.equals(name)
-        n, goal = found[f"{experiments.called(name)}, against {way}"], distance(study["digits"][name], "1")
+        n, goal = result[f"{experiments.called(name)}, against {way}"], distance(study["digits"][name], "1")
         assert training_calls(name) + n == pytest.approx(calls * n, rel=1e-3)
         assert distance(study["teacher"][way]) <= goal
         cheaper = [w for w in study["teacher"] if experiments.teacher_calls(w) < calls]
@@ -172,15 +172,15 @@ def test_break_even_is_where_the_bills_are_equal_at_equal_quality():
 
 
 def test_quality_per_second_changes_sides_between_the_panels():
-    found = experiments.quality_per_second((10**3, 10**5, 10**6))
+    result = experiments.quality_per_second((10**3, 10**5, 10**6))
     for n, wins in ((10**3, False), (10**5, False), (10**6, True)):
         for name in experiments.ONE_STEP:
             way = experiments.equals(name)[0]
-            assert (found[n][experiments.called(name)][0] < found[n][way][0]) is wins
-    million = found[10**6]
+            assert (result[n][experiments.called(name)][0] < result[n][way][0]) is wins
+    million = result[10**6]
     assert max(million[name][0] for name in ("regression", "adversarial")) < million["Heun 18"][0] / 3
-    assert found[10**3]["Heun 18"][0] < 1 < 60 < found[10**3]["regression"][0]
-    assert "1,000,000" in figures.quality_per_second(found).alt
+    assert result[10**3]["Heun 18"][0] < 1 < 60 < result[10**3]["regression"][0]
+    assert "1,000,000" in figures.quality_per_second(result).alt
 
 
 def test_goals_met_and_missed_are_those_of_the_text():
@@ -208,15 +208,15 @@ def test_the_floor_of_the_ring_is_within_chance():
 
 
 def test_copies_with_noise_are_found_and_students_make_none():
-    found = experiments.copies()
-    shares = [found[f"training digits + noise {a:g}"][0] for a in (0.05, 0.1, 0.15, 0.2, 0.27)]
+    result = experiments.copies()
+    shares = [result[f"training digits + noise {a:g}"][0] for a in (0.05, 0.1, 0.15, 0.2, 0.27)]
     assert np.allclose(shares, [100, 89, 26, 3, 0], atol=3)
-    share, middle, least = found["digits held out"]
+    share, middle, least = result["digits held out"]
     assert (share, middle, least) == pytest.approx((0, 1.04, 0.57), abs=0.01)
-    assert found["CT"] == pytest.approx((0, 1.10, 0.57), abs=0.02)
-    assert found["regression"] == pytest.approx((0, 1.22, 0.62), abs=0.02)
-    assert found["CT"][2] > least and found["regression"][2] > least
-    assert found["regression, from its teacher's samples"][1] > middle
+    assert result["CT"] == pytest.approx((0, 1.10, 0.57), abs=0.02)
+    assert result["regression"] == pytest.approx((0, 1.22, 0.62), abs=0.02)
+    assert result["CT"][2] > least and result["regression"][2] > least
+    assert result["regression, from its teacher's samples"][1] > middle
 
 
 def test_the_table_holds_what_was_recorded():
@@ -228,8 +228,8 @@ def test_the_table_holds_what_was_recorded():
 
 
 def test_rounding_to_many_bits_changes_nothing_and_to_few_much():
-    found = experiments.bits(50)
-    assert found["one step, 8 bits"] < 0.05 < found["one step, 4 bits"]
+    result = experiments.bits(50)
+    assert result["one step, 8 bits"] < 0.05 < result["one step, 4 bits"]
     network = distilled.teacher().network
     same = experiments.rounded_weights(network, 24)
     x = initial_noise(4, (1, 8, 8), 0)
@@ -279,9 +279,9 @@ def test_the_average_arrives_later():
 
 
 def test_guided_distances_are_the_recorded_ones():
-    found = experiments.guided_excess()
-    assert 10 < found["1"][0] and found["1"][2] < 35
-    assert -1 < found["2"][0] and found["2"][2] < 3
-    assert found["3"][1] == pytest.approx(7, abs=0.5)
-    assert 7.5 < found["4"][0] and found["4"][2] < 9.5
+    result = experiments.guided_excess()
+    assert 10 < result["1"][0] and result["1"][2] < 35
+    assert -1 < result["2"][0] and result["2"][2] < 3
+    assert result["3"][1] == pytest.approx(7, abs=0.5)
+    assert 7.5 < result["4"][0] and result["4"][2] < 9.5
     assert "scale 4" in experiments.guided_table()

@@ -37,8 +37,8 @@ def mean():
     model, x = trajectory()
     nodes, weights = np.polynomial.legendre.leggauss(24)
     t, s = STEP
-    levels = (t + s) / 2 + (s - t) / 2 * nodes
-    eps = [model.eps(reference(model, x, t, float(k)), float(k)) for k in levels]
+    kappas = (t + s) / 2 + (s - t) / 2 * nodes
+    eps = [model.eps(reference(model, x, t, float(k)), float(k)) for k in kappas]
     quadrature = sum(w / 2 * e for w, e in zip(weights, eps))
     assert torch.allclose(quadrature, mean_direction(model, x, t, s), atol=1e-4)
     end = x + (s - t) * mean_direction(model, x, t, s)
@@ -51,7 +51,7 @@ def guesses():
     model, x = trajectory()
     t, s = STEP
     first = model.eps(x, t)
-    at = lambda level: model.eps(x + (level - t) * first, level)
+    at = lambda kappa: model.eps(x + (kappa - t) * first, kappa)
     wanted = {
         "Euler": (euler, {}, first),
         "Heun": (heun, {}, (first + at(s)) / 2),
@@ -66,9 +66,9 @@ def guesses():
 @equation("amed.scalar")
 def scalar():
     """In one dimension a level with the mean direction exists, and lies within the step."""
-    found = experiments.line_and_plane()
-    assert found["one dimension, largest residual"] < 1e-6
-    assert 0 < found["one dimension, smallest r"] < found["one dimension, largest r"] < 1
+    result = experiments.line_and_plane()
+    assert result["one dimension, largest residual"] < 1e-6
+    assert 0 < result["one dimension, smallest r"] < result["one dimension, largest r"] < 1
 
 
 @equation("amed.gaussian")
@@ -77,9 +77,9 @@ def gaussian():
     k, d, t, s = sympy.symbols("kappa d t s", positive=True)
     path = sympy.sqrt(d**2 + k**2)
     m = (path.subs(k, s) - path.subs(k, t)) / (s - t)
-    level = m * d / sympy.sqrt(1 - m**2)
+    kappa = m * d / sympy.sqrt(1 - m**2)
     values = {d: sympy.Rational(1, 2), t: 5, s: sympy.Rational(1, 5)}
-    difference = (path.diff(k).subs(k, level) - m).subs(values)
+    difference = (path.diff(k).subs(k, kappa) - m).subs(values)
     assert abs(sympy.N(difference, 30)) < 1e-25
     x = initial_noise(5, 3, 0, **DOUBLE) * 5
     r = best_time(Mixture.gaussian(3, 0.5).model(WIDE), x, 5.0, 0.2)[0]
@@ -97,8 +97,9 @@ def circle():
 
 @equation("amed.criterion")
 def criterion():
-    """v = a + b phi has its mean on every interval, and its path lies in a plane; with one more function,
-    neither."""
+    """v = a + b phi has its mean on every interval, and its path lies in a plane; with one
+    more function, neither.
+    """
     u = np.linspace(0, 1, 4001)
     rng = np.random.default_rng(0)
     a, b, c = rng.standard_normal((3, 5))
@@ -151,9 +152,9 @@ def step():
     eps, features = model.eps_and_features(x, t)
     r, c, a = (v.detach().double()[:, None] for v in g(features, t, s, len(x)))
     assert r.std() > 0
-    level = t ** (1 - r) * s**r
-    there = x + (level - t) * eps
-    again = torch.cat([model.eps(there[i : i + 1], float(a[i] * level[i])) for i in range(len(x))])
+    kappa = t ** (1 - r) * s**r
+    there = x + (kappa - t) * eps
+    again = torch.cat([model.eps(there[i : i + 1], float(a[i] * kappa[i])) for i in range(len(x))])
     want = x + c * (s - t) * again
     assert torch.allclose(sample(amed_solver, model, x, [t, s], predictor=g).x, want, atol=1e-5)
 

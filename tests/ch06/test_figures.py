@@ -19,10 +19,10 @@ def numbers(text):
 def test_of_the_four_guesses_the_arithmetic_midpoint_is_nearest():
     alt = figures.guesses(experiments.line_step()).alt
     mean = float(re.search(r"mean direction is ([\d.]+\d)", alt)[1])
-    found = {
+    result = {
         name: float(re.search(rf"{name} ([\d.]*\d)", alt)[1]) for name in experiments.GUESSES if name != "RK4"
     }
-    assert min(found, key=lambda name: abs(found[name] - mean)) == "arithmetic midpoint"
+    assert min(result, key=lambda name: abs(result[name] - mean)) == "arithmetic midpoint"
     errors = experiments.one_large_step()
     assert errors["Heun"] > errors["geometric midpoint"] > errors["Euler"] > errors["arithmetic midpoint"]
 
@@ -33,10 +33,10 @@ def test_circle_and_parabola_are_drawn_with_their_means():
 
 
 def test_components_rank_one_way_and_distances_another():
-    found = experiments.shapes()
-    vp, edm = found["VP coordinates"], found["EDM, from 80"]
+    result = experiments.shapes()
+    vp, edm = result["VP coordinates"], result["EDM, from 80"]
     assert vp[0][0] > 300 * edm[0][0] and vp[1][0] < edm[1][0] and edm[1][1] < 0.3 * edm[1][0]
-    assert "600 times smaller" in figures.components(found).alt
+    assert "600 times smaller" in figures.components(result).alt
 
 
 def test_distance_from_the_plane_of_a_planar_path():
@@ -65,10 +65,10 @@ def test_the_best_time_moves_away_from_the_middle_where_the_data_appear(seed):
 
 
 def test_the_failure_has_slope_two_and_is_small_at_large_steps():
-    found = experiments.failure()
+    result = experiments.failure()
     for kind in ("best r, Euler's line", "best r, exact trajectory", "r = 1/2: DPM-Solver-2"):
-        assert found[f"slope, {kind}"] == pytest.approx(2, abs=0.2)
-    ends = {k.split(", ", 1)[1]: v for k, v in found.items() if k.startswith("at a tenth")}
+        assert result[f"slope, {kind}"] == pytest.approx(2, abs=0.2)
+    ends = {k.split(", ", 1)[1]: v for k, v in result.items() if k.startswith("at a tenth")}
     assert ends["r = 1/2: DPM-Solver-2"] > ends["Euler: the direction at the start"] > 0.5
     assert ends["best r, Euler's line"] < 0.05
     assert "log-log" in figures.failure(experiments.SIZES, experiments.residuals()).alt
@@ -83,11 +83,11 @@ def test_the_error_of_one_step_is_the_residual_times_the_step():
 
 
 def test_features_help_and_a_layer_norm_takes_them_away():
-    found = experiments.what_is_learned()
-    assert found["error, no features"] < 0.3 * found["error, r = 1/2"]
-    assert found["error, layer norm"] == pytest.approx(found["error, no features"], abs=0.015)
-    assert found["error, features"] < 0.65 * found["error, no features"]
-    assert found["error, exact best r"] < found["error, features"]
+    result = experiments.what_is_learned()
+    assert result["error, no features"] < 0.3 * result["error, r = 1/2"]
+    assert result["error, layer norm"] == pytest.approx(result["error, no features"], abs=0.015)
+    assert result["error, features"] < 0.65 * result["error, no features"]
+    assert result["error, exact best r"] < result["error, features"]
     assert "diagonal" in figures.learned_and_best(*experiments.best_and_learned()).alt
     assert sum(p.numel() for p in Predictor(0).parameters()) == 195
 
@@ -103,17 +103,13 @@ def test_the_widget_draws_the_same_bytes_twice_and_knows_the_best(number):
 
 
 def test_a_teacher_of_two_substeps_spoils_its_student():
-    found = experiments.biased()
-    assert (
-        found["2 substeps: the teacher, from the flow"] > 5 * found["4 substeps: the teacher, from the flow"]
-    )
-    assert (
-        found["2 substeps: the student, from the flow"]
-        > 1.5 * found["4 substeps: the student, from the flow"]
-    )
+    result = experiments.biased()
+    for who, times in (("teacher", 5), ("student", 1.5)):
+        two, four = (result[f"{k} substeps: the {who}, from the flow"] for k in (2, 4))
+        assert two > times * four
     student, rival = "2 substeps: the student, from", "iPNDM, from the flow"
-    assert found[f"{student} its teacher"] < found["2 substeps: iPNDM, from this teacher"]
-    assert found[f"{student} the flow"] > 1.5 * found[rival]
+    assert result[f"{student} its teacher"] < result["2 substeps: iPNDM, from this teacher"]
+    assert result[f"{student} the flow"] > 1.5 * result[rival]
 
 
 def test_three_calls_of_digits_in_order():
@@ -127,27 +123,27 @@ def test_analytic_step_and_crossing():
     moved = experiments.analytic_runs()
     for plain, told in zip(*list(moved.values())):
         assert told < plain
-    found = experiments.order_misleads()
-    assert found["Heun beats DDIM from, calls"] >= found["DPM-Solver-2 beats DDIM from, calls"] > 6
+    result = experiments.order_misleads()
+    assert result["Heun beats DDIM from, calls"] >= result["DPM-Solver-2 beats DDIM from, calls"] > 6
     assert isinstance(figures.crossing(experiments.FEW, experiments.crossing()), Picture)
 
 
 def test_a_last_step_of_first_order_halves_the_error_of_the_third_order_solvers():
-    found = experiments.last_step()
+    result = experiments.last_step()
     for name in ("3M", "UniPC"):
         assert (
-            found[f"{name}, 6 calls, first order at the end"] < 0.65 * found[f"{name}, 6 calls, full order"]
+            result[f"{name}, 6 calls, first order at the end"] < 0.65 * result[f"{name}, 6 calls, full order"]
         )
-    assert found["iPNDM, 6 calls, first order at the end"] > found["iPNDM, 6 calls, full order"]
+    assert result["iPNDM, 6 calls, first order at the end"] > result["iPNDM, 6 calls, full order"]
 
 
 def test_the_best_times_of_digits_differ_little():
-    found = experiments.digit_times()
+    result = experiments.digit_times()
     first, second = (
-        [found[f"step {i}: best r, {p} of samples below"] for p in ("10%", "90%")] for i in (1, 2)
+        [result[f"step {i}: best r, {p} of samples below"] for p in ("10%", "90%")] for i in (1, 2)
     )
     assert 0.3 < first[0] < first[1] < 0.42 and 0.07 < second[0] < second[1] < 0.14
-    assert all(1 < found[f"step {i}: one r / a sample's own, error"] < 1.05 for i in (1, 2))
+    assert all(1 < result[f"step {i}: one r / a sample's own, error"] < 1.05 for i in (1, 2))
 
 
 def test_the_recorded_study_says_what_the_prose_says():
@@ -185,12 +181,12 @@ def test_the_recorded_study_says_what_the_prose_says():
     assert frechet["DPM-Solver++ 3M"][3] < frechet["AMED-Solver"][3] < frechet["AMED-Plugin, iPNDM"][3]
     paper = sorted(experiments.PAPER, key=lambda name: experiments.PAPER[name][0])
     assert paper == sorted(paper, key=lambda name: rmse[name][3])
-    found = experiments.targets()
+    result = experiments.targets()
     assert (
-        found["AMED-Solver / best plain solver"] > 1.3 > found["AMED-Solver / best with analytic start"] > 1
+        result["AMED-Solver / best plain solver"] > 1.3 > result["AMED-Solver / best with analytic start"] > 1
     )
-    assert found["AMED-Solver / best fixed time"] < 2
-    assert all(v > 1.3 for k, v in found.items() if "Plugin" in k)
+    assert result["AMED-Solver / best fixed time"] < 2
+    assert all(v > 1.3 for k, v in result.items() if "Plugin" in k)
     assert all(rmse["AMED-Solver"][c] > experiments.best_of(experiments.PLAIN, c)[0] for c in (5, 6, 7, 9))
     assert rmse["iPNDM"][3] / rmse["AMED-Plugin, iPNDM, untrained"][3] == pytest.approx(1.42, abs=0.02)
     over = {
