@@ -1,5 +1,7 @@
 """Figures of chapter 3: one SDE, one ODE, and the solvers that sample."""
 
+from functools import cache
+
 import matplotlib.lines
 import numpy as np
 import torch
@@ -158,6 +160,15 @@ FIELD_SOLVERS = {
 }
 
 
+@cache
+def _field_truth():
+    """The exact ends of the widget's 400 samples, and the exact paths of its fourteen particles."""
+    schedule = VP()
+    model, x = FIELD_DATA.model(schedule), initial_noise(400, 2, 0, **DOUBLE)
+    path = sample(rk4, model, x[:14], grids.quadratic(schedule, 100), keep_path=True).path
+    return reference(model, x, schedule.start, schedule.end), path
+
+
 @style()
 def field(solver, steps, t) -> Picture:
     """For the widget.  Left: the probability-flow field in the plane at time t, 14 particles that follow it
@@ -167,9 +178,8 @@ def field(solver, steps, t) -> Picture:
     model, (loop, _, options) = FIELD_DATA.model(schedule), FIELD_SOLVERS[solver]
     times = grids.quadratic(schedule, steps)
     x = initial_noise(400, 2, 0, **DOUBLE)
-    want = reference(model, x, schedule.start, schedule.end)
+    want, true_path = _field_truth()
     run = sample(loop, model, x, times, seed=1, keep_path=True, **options)
-    true_path = sample(rk4, model, x[:14], grids.quadratic(schedule, 100), keep_path=True).path
     fig, (left, right) = new_figure(1, 2, height=3.8)
     axis = torch.linspace(-2.3, 2.3, 17, **DOUBLE)
     points = torch.cartesian_prod(axis, axis)
@@ -286,6 +296,14 @@ def _outside(step):
     return listing([names[name] for name in grown]) if grown else "no region"
 
 
+@cache
+def _stability_map():
+    """(x, y, dict name -> |R(x + i y)|), arrays (460, 500): what every picture of the regions needs."""
+    x, y = np.meshgrid(np.linspace(-4.2, 3.2, 500), np.linspace(-3.4, 3.4, 460))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return x, y, {name: abs(STABILITY[name](x + 1j * y)) for name in STABILITY}
+
+
 @style()
 def stability(curves, step=1.5) -> Picture:
     """Left: boundaries of the regions where |R(z)| <= 1.  Right: factor per step against the step in lambda,
@@ -293,15 +311,14 @@ def stability(curves, step=1.5) -> Picture:
     Markers are what the samplers do, lines are |R(-h)|.  step: one h, marked in both.
     """
     fig, (left, right) = new_figure(1, 2, height=3.9)
-    x, y = np.meshgrid(np.linspace(-4.2, 3.2, 500), np.linspace(-3.4, 3.4, 460))
+    x, y, sizes = _stability_map()
     labels = {"euler": "Euler", "heun": "Heun", "rk4": "RK4", "implicit_euler": "implicit Euler",
               "trapezoid": "trapezoid"}  # fmt: skip
     handles, told, fine = [], [], np.linspace(0.2, 4.1, 400)
     for i, (name, label) in enumerate(labels.items()):
         look = mark(i)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            size = abs(STABILITY[name](x + 1j * y))
-        left.contour(x, y, size, [1.0], colors=COLOURS[i], linestyles=[look["linestyle"]], linewidths=1.7)
+        edge = {"colors": COLOURS[i], "linestyles": [look["linestyle"]], "linewidths": 1.7}
+        left.contour(x, y, sizes[name], [1.0], **edge)
         h, factors = curves[name]
         right.plot(fine, abs(STABILITY[name](-fine)), **look | {"marker": ""})
         right.plot(h, factors, **look | {"linestyle": ""})

@@ -1398,8 +1398,10 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)) -> dict:
 # the settings of the chapter's widget
 WIDGET_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "++2S", "++2M", "++3M", "UniPC-3", "iPNDM-4")
 WIDGET_BUDGETS = (4, 6, 8, 10, 12, 16, 20, 30, 40)
+WIDGET_SCALES = (1, 2, 4, 8)
 
 
+@cache
 def _guided(scale):
     from toolkit.networks import digits_model
 
@@ -1414,26 +1416,30 @@ def _guided_truth(scale):
     return sample(unipc, _guided(scale), x, grids.uniform_lambda(VP(), 100)).x
 
 
-@lru_cache(2000)
 def _guided_end(solver, calls, grid, scale):
     loop, cost, options = SOLVERS[solver]
     times = GRIDS[grid](VP(), max(calls // cost, 1))
     return sample(loop, _guided(scale), initial_noise(10, (1, 8, 8), 0), times, **options).x
 
 
+def widget_error(solver, calls, grid, scale):
+    """The distance, root mean square, of ten digits from the guided network's own flow."""
+    return rms(_guided_end(solver, calls, grid, scale) - _guided_truth(scale))
+
+
 def digit_runs(solver, calls, grid, scale):
     """Ten digits at one setting of the widget: "exact" and "made", (10, 1, 8, 8), by the guided network's own
-    flow and by the solver; "error", their distance; and, for each grid, "by grid", the errors at "calls".
+    flow and by the solver; "error", their distance; and, for each grid, "by grid", the recorded errors at
+    "calls", one of `WIDGET_SCALES` being the scale.
     """
-    scale = float(scale)
-    exact = _guided_truth(scale)
-    error = lambda budget, name: rms(_guided_end(solver, budget, name, scale) - exact)
+    study = recorded("widget_errors")
+    exact, made = _guided_truth(float(scale)), _guided_end(solver, calls, grid, float(scale))
     return {
         "exact": exact,
-        "made": _guided_end(solver, calls, grid, scale),
-        "error": error(calls, grid),
-        "calls": WIDGET_BUDGETS,
-        "by grid": {name: [error(budget, name) for budget in WIDGET_BUDGETS] for name in GRIDS},
+        "made": made,
+        "error": rms(made - exact),
+        "calls": study["calls"],
+        "by grid": {name: study["errors"][solver][name][str(scale)] for name in GRIDS},
     }
 
 

@@ -579,6 +579,31 @@ def best_and_learned():
     return one_step_truth()[3], {title: said(kind) for kind, title in titles.items()}
 
 
+WIDGET_SAMPLES = 40  # starts among which the widget chooses
+
+
+@cache
+def _of_all_starts():
+    """What a move of the widget needs of all starts: their exact paths (25, 40, 2); shares (101,) and errors
+    (101, 40), how far the one step ends from them; and the shares learned (n,).
+    """
+    model, x, end, _ = one_step_truth()
+    path, kappas = [x[:WIDGET_SAMPLES]], np.geomspace(*STEP, 25)
+    for t, s in zip(kappas, kappas[1:]):
+        path.append(reference(model, path[-1], float(t), float(s)))
+    shares, first = np.linspace(0, 1, 101), model.eps(path[0], STEP[0])
+    ends = torch.stack([_middle_step(model, path[0], first, share)[1] for share in shares])
+    return torch.stack(path), shares, (ends - end[:WIDGET_SAMPLES]).norm(dim=2), said("features")
+
+
+def _middle_step(model, x, first, share):
+    """(Euler's state at the middle level, the end of the step with the direction found there)."""
+    start, stop = STEP
+    kappa = start ** (1 - share) * stop**share
+    there = x + (kappa - start) * first
+    return there, x + (stop - start) * model.eps(there, kappa)
+
+
 def one_step(r, sample_number):
     """What the chapter's widget draws of the one step of a sample, its middle level at "share" r: the
     "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
@@ -586,30 +611,21 @@ def one_step(r, sample_number):
     (shares, errors); the "best" share and the one "learned"; and the "mixture".
     """
     model, x, end, best = one_step_truth()
-    rows = slice(int(sample_number), int(sample_number) + 1)
-    x, end, (start, stop) = x[rows], end[rows], STEP
-    first = model.eps(x, start)
-
-    def step(share):
-        kappa = start ** (1 - share) * stop**share
-        there = x + (kappa - start) * first
-        return there, x + (stop - start) * model.eps(there, kappa)
-
-    shares, (there, made) = np.linspace(0, 1, 101), step(r)
-    path, kappas = [x], np.geomspace(start, stop, 25)
-    for t, s in zip(kappas, kappas[1:]):
-        path.append(reference(model, path[-1], float(t), float(s)))
+    path, shares, errors, learned = _of_all_starts()
+    k = int(sample_number)
+    x, end = x[k : k + 1], end[k : k + 1]
+    there, made = _middle_step(model, x, model.eps(x, STEP[0]), r)
     return {
         "share": r,
         "kappas": STEP,
-        "path": torch.cat(path).numpy(),
+        "path": path[:, k].numpy(),
         "end": end[0],
         "line": torch.cat([x, there]),
         "made": torch.cat([x, made]),
         "error": float((made - end).norm()),
-        "errors": (shares, [float((step(s)[1] - end).norm()) for s in shares]),
-        "best": float(best[rows]),
-        "learned": float(said("features")[rows]),
+        "errors": (shares, errors[:, k].tolist()),
+        "best": float(best[k]),
+        "learned": float(learned[k]),
         "mixture": UNEQUAL,
     }
 
