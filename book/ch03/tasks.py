@@ -10,12 +10,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
+from book.ch03 import solution
 from book.lessons import (
     Mistake,
     Remark,
     Task,
+    changed,
     error_lines,
     named_expressions,
     named_numbers,
@@ -27,7 +28,7 @@ from book.lessons import (
 )
 from toolkit import VP, Mixture, Network, grids, initial_noise, sample
 from toolkit.networks import DIGITS_SIGMA_DATA, pretrained
-from toolkit.ode import euler, heun, rk4
+from toolkit.ode import rk4
 
 VP1 = VP()
 
@@ -51,11 +52,6 @@ def _two_modes(d=1):
 def _even(steps, start=1.0, end=0.0):
     """steps + 1 equally spaced times from start down to end."""
     return [start + (end - start) * i / steps for i in range(steps)] + [end]
-
-
-def _pairs(times):
-    """The (t, s) of each step."""
-    return list(zip(times, times[1:]))
 
 
 def _exact_variance(walk, steps, start_variance):
@@ -85,11 +81,7 @@ DRIFT = Task(
     ids=("T15", "T16", "T17", "BT10", "BS11", "BT17"),
     names=("backward", "forward", "slope"),
     probe=_probe_drift,
-    reference={
-        "backward": "f*x - (1 + l**2)/2*g**2*s",
-        "forward": "f*x - (1 - l**2)/2*g**2*s",
-        "slope": "(1 + l**2)/2*g**2/sigma",
-    },
+    reference={"backward": solution.backward, "forward": solution.forward, "slope": solution.slope},
     mistakes=(
         Mistake(
             {"backward": "f*x - g**2*s"},
@@ -169,29 +161,14 @@ DRIFT = Task(
 
 # --- 3.2: find the bug, the family --------------------------------------------------------------------------
 
-
-def _family(sign=1.0, share=lambda level: (1 + level**2) / 2, last=False, drift=1.0, noisy=True, size=None):
-    """The walk of task 3.2 from its parts: sign of dt, share of g^2 in the drift, noise in the last step."""
-
-    def family(score, f, g2, x, times, level, noises):
-        for i, (t, s) in enumerate(_pairs(times)):
-            h = t - s
-            x = x - sign * h * (drift * f(t) * x - share(level) * g2(t) * score(x, t))
-            if noisy and (last or i < len(times) - 2):
-                x = x + (size or _deviation)(level, g2(t), h) * noises[i]
-        return x
-
-    return family
+_AWAY = ("* dt\n", "* -dt\n")  # towards more noise
+_WHOLE = ("(1 + level**2) / 2", "1.0")  # of g^2, whatever the level
+_LAST = ("if s > 0:", "if True:")  # noise in the last step, too
 
 
-def _deviation(level, g2, h):
-    """Standard deviation of the noise of one step."""
-    return level * (g2 * h) ** 0.5
-
-
-def _all_of_it(level):
-    """The share of g^2 that belongs to level 1, whatever the level."""
-    return 1.0
+def _share(share, *edits):
+    """The family with another share of g^2 in its drift."""
+    return changed(solution.family, ("(1 + level**2) / 2", share), *edits)
 
 
 def _probe_family(answer, seed):
@@ -223,87 +200,87 @@ FAMILY = Task(
     points=4,
     ids=("P05", "P06", "P22", "BT10", "BP25", "BS26", "E3", "R1"),
     probe=_probe_family,
-    reference=_family(),
+    reference=solution.family,
     decimals=4,
     mistakes=(
         Mistake(
-            _family(sign=-1.0, share=_all_of_it, last=True),
+            changed(solution.family, _AWAY, _WHOLE, _LAST),
             "The numbers are those of the listing as it was given: variances in the hundred thousands. "
             "Which way does a step of it go, from t to s or from t to somewhere beyond 1?",
             as_given=True,
         ),
         Mistake(
-            _family(sign=-1.0, share=_all_of_it),
+            changed(solution.family, _AWAY, _WHOLE),
             "The last step adds no noise any more, but at every level the variance still runs away. What is "
             "the sign of dt when s < t?",
         ),
         Mistake(
-            _family(sign=-1.0, last=True),
+            changed(solution.family, _AWAY, _LAST),
             "The drift knows its level now. But 3.9 for a variance of 0.25 at level 0, and far more with "
             "noise, says that x walks away from the data: what is the sign of dt when s < t?",
         ),
         Mistake(
-            _family(sign=-1.0),
+            changed(solution.family, _AWAY),
             "Two are mended. At level 0 the variance is 3.9, as if the ODE ran from noise to more noise: "
             "which sign does dt have on the way back?",
         ),
         Mistake(
-            _family(share=_all_of_it, last=True),
+            changed(solution.family, _WHOLE, _LAST),
             "The direction is right now. At level 1 the variance is near 0.25, and at level 0 there is none "
             "left: all samples end in one point. What in the drift should depend on the level?",
         ),
         Mistake(
-            _family(share=_all_of_it),
+            changed(solution.family, _WHOLE),
             "Direction and last step are right, and so is level 1. At level 0 you have removed the noise "
             "and kept the drift that was there to fight it: how much of it does the ODE need?",
         ),
         Mistake(
-            _family(last=True),
+            changed(solution.family, _LAST),
             "Level 0 is right. With noise the variance is about 0.01 too large, whatever the level's drift: "
             "look at what is done to x just before it is returned as clean data.",
         ),
         Mistake(
-            _family(share=lambda level: 0.5),
+            _share("0.5"),
             "You took the ODE's drift for all levels: level 0 is right, and with noise the variance is far "
             "too large. What keeps the noise of level 1 in check?",
         ),
         Mistake(
-            _family(share=lambda level: (1 + level) / 2),
+            _share("(1 + level) / 2"),
             "Levels 0 and 1 are right, 0.5 is not. Is it the noise's deviation or its variance that the "
             "drift makes up for?",
         ),
         Mistake(
-            _family(share=lambda level: level**2),
+            _share("level**2"),
             "Level 1 is right, and at level 0 no score is left: you let the whole of g go to 0 with the "
             "level, in the drift as well. Which part of the drift is there without any noise?",
         ),
         Mistake(
-            _family(share=lambda level: level**2, last=True),
+            _share("level**2", _LAST),
             "At level 0 no score is left, since you let g go to 0 with the level in the drift too. Which "
             "part of the drift is there without any noise? (One thing more is wrong, at the end of the way.)",
         ),
         Mistake(
-            _family(share=lambda level: level**2 / 2),
+            _share("level**2 / 2"),
             "Your share pays for the noise of this level, and for nothing else: at level 0 the score is gone "
             "and x only grows. What brings x back to the data when there is no noise?",
         ),
         Mistake(
-            _family(share=lambda level: level**2 / 2, last=True),
+            _share("level**2 / 2", _LAST),
             "Without noise your drift has no score, so that x only grows: your share pays for the noise "
             "alone. What else is in 3.1's drift? (And look once more at the end of the way.)",
         ),
         Mistake(
-            _family(noisy=False),
+            changed(solution.family, ("if s > 0:", "if False:")),
             "No noise is left at any level, so that levels 0.5 and 1 end in far too small a variance. Only "
             "one step of the grid is to go without.",
         ),
         Mistake(
-            _family(drift=-1.0),
+            changed(solution.family, ("f(t) * x", "-f(t) * x")),
             "You turned the sign of the score's term and not that of f x. The whole drift is multiplied by "
             "dt: mend the sign where dt is made.",
         ),
         Mistake(
-            _family(size=lambda level, g2, h: level * g2**0.5 * h),
+            changed(solution.family, ("math.sqrt(g2(t) * -dt)", "math.sqrt(g2(t)) * -dt")),
             "The noise of a step is far too small: Brownian motion moves by the root of the time that "
             "passes, not by the time.",
         ),
@@ -320,30 +297,9 @@ FAMILY = Task(
 
 # --- 3.3: find the bug, VE ----------------------------------------------------------------------------------
 
-
-def _ve(prior=lambda low, high: high, g=lambda sigma, r: sigma * (2 * r) ** 0.5, share=1.0):
-    """The VE sampler of task 3.3 from its parts: deviation at the start, diffusion coefficient g, drift."""
-
-    def ve_sample(score, sigma_min, sigma_max, z, times, noises):
-        r = math.log(sigma_max / sigma_min)
-        x = prior(sigma_min, sigma_max) * z
-        for i, (t, s) in enumerate(_pairs(times)):
-            sigma = sigma_min * math.exp(r * t)
-            size, h = g(sigma, r), t - s
-            x = x + share * size**2 * h * score(x, sigma) + size * h**0.5 * noises[i]
-        return x
-
-    return ve_sample
-
-
-def _one(low, high):
-    """The prior of the listing."""
-    return 1.0
-
-
-def _unsquared(sigma, r):
-    """The g of the listing."""
-    return (2 * r * sigma) ** 0.5
+_G = "sigma_t * math.sqrt(2 * log_ratio)"
+_UNSQUARED = (_G, "math.sqrt(sigma_t * 2 * log_ratio)")
+_NARROW = ("sigma_max * z", "z")
 
 
 def _probe_ve(answer, seed):
@@ -375,46 +331,46 @@ VE_BUG = Task(
     points=3,
     ids=("P07", "BP7", "BP8", "E5"),
     probe=_probe_ve,
-    reference=_ve(),
+    reference=solution.ve_sample,
     decimals=4,
     mistakes=(
         Mistake(
-            _ve(prior=_one, g=_unsquared),
+            changed(solution.ve_sample, _NARROW, _UNSQUARED),
             "This is the listing as it was given: 0.134 at the end. What is the deviation of x at t = 1, "
             "and what does the listing start from?",
             as_given=True,
         ),
         Mistake(
-            _ve(g=_unsquared),
+            changed(solution.ve_sample, _UNSQUARED),
             "The start is right: it has variance 2500. But almost none of it is taken away on the way, and "
             "at t = 0.75 about 1470 is left where 35.6 is right. How fast does sigma² grow with t, and is "
             "that your g²?",
         ),
         Mistake(
-            _ve(prior=_one),
+            changed(solution.ve_sample, _NARROW),
             "The end is right, and that proves little: this equation forgets where it began. At t = 0.9 a "
             "sixth of the variance is missing: how wide is the prior of VE?",
         ),
         Mistake(
-            _ve(g=lambda sigma, r: sigma * r**0.5),
+            changed(solution.ve_sample, (_G, "sigma_t * math.sqrt(log_ratio)")),
             "Nearly: your g² grows half as fast as sigma² does. What does the derivative of a square bring "
             "down?",
         ),
         Mistake(
-            _ve(g=lambda sigma, r: 2 * r * sigma**2),
+            changed(solution.ve_sample, (_G, "2 * log_ratio * sigma_t**2")),
             "That is g², and it is used as g: it is squared once more in the drift. Where is the root?",
         ),
         Mistake(
-            _ve(g=lambda sigma, r: sigma * 2 * r),
+            changed(solution.ve_sample, (_G, "sigma_t * 2 * log_ratio")),
             "You took sigma out of the root, and 2 log r with it. Which of the two was squared inside?",
         ),
         Mistake(
-            _ve(prior=lambda low, high: high**2),
+            changed(solution.ve_sample, ("sigma_max * z", "sigma_max**2 * z")),
             "z is multiplied by the variance at t = 1. A standard normal becomes N(0, v) when it is "
             "multiplied by what?",
         ),
         Mistake(
-            _ve(share=0.5),
+            changed(solution.ve_sample, ("x + g**2", "x + g**2 / 2")),
             "Both places that were wrong are right now, but the drift got a half that was not there. In "
             "which equation does the half belong: with noise, or without?",
         ),
@@ -429,33 +385,6 @@ VE_BUG = Task(
 )
 
 # --- 3.4: three solvers, one interface ----------------------------------------------------------------------
-
-
-def euler_step(slope, y, u, h):
-    """One step of Euler's method."""
-    return y + h * slope(y, u)
-
-
-def heun_step(slope, y, u, h):
-    """One step of Heun's method."""
-    first = slope(y, u)
-    return y + h / 2 * (first + slope(y + h * first, u + h))
-
-
-def rk4_step(slope, y, u, h):
-    """One step of the classical Runge-Kutta method."""
-    k1 = slope(y, u)
-    k2 = slope(y + h / 2 * k1, u + h / 2)
-    k3 = slope(y + h / 2 * k2, u + h / 2)
-    k4 = slope(y + h * k3, u + h)
-    return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-
-def solve(step, slope, y, grid):
-    """Walk along a grid, one step a pair."""
-    for u, v in _pairs(grid):
-        y = step(slope, y, u, v - u)
-    return y
 
 
 def _modes_slope(x, t):
@@ -486,40 +415,7 @@ def _probe_solvers(answer, seed):
     return values
 
 
-def _heun(second=lambda y, h, k: y + h * k, at=lambda u, h: u + h, combine=lambda k, m: (k + m) / 2):
-    """Heun's step with one thing changed: where and when the second slope is taken, how both are joined."""
-
-    def heun_step(slope, y, u, h):
-        first = slope(y, u)
-        return y + h * combine(first, slope(second(y, h, first), at(u, h)))
-
-    return heun_step
-
-
-def _rk4(weights=(1, 2, 2, 1), total=6, third=0.5, fourth=1.0, middle=0.5, chain=True):
-    """The Runge-Kutta step with one thing changed: weights, stages, the middle's time, k3's start."""
-
-    def rk4_step(slope, y, u, h):
-        k1 = slope(y, u)
-        k2 = slope(y + h / 2 * k1, u + middle * h)
-        k3 = slope(y + third * h * (k2 if chain else k1), u + middle * h)
-        k4 = slope(y + fourth * h * k3, u + h)
-        return y + h / total * sum(w * k for w, k in zip(weights, (k1, k2, k3, k4)))
-
-    return rk4_step
-
-
-def _solver(pairs=_pairs, size=lambda u, v, grid: v - u, moves=True):
-    """`solve` with one thing changed: which pairs, the size of a step, whether y moves on."""
-
-    def solve(step, slope, y, grid):
-        start = y
-        for u, v in pairs(grid):
-            y = step(slope, y if moves else start, u, size(u, v, grid))
-        return y
-
-    return solve
-
+_SECOND = ("(here + there) / 2", "there")  # Heun's second slope alone
 
 SOLVERS = Task(
     id="3.4",
@@ -531,82 +427,87 @@ SOLVERS = Task(
     ids=("T18", "T20", "BT11", "BT12", "BS26"),
     names=("euler_step", "heun_step", "rk4_step", "solve"),
     probe=_probe_solvers,
-    reference={"euler_step": euler_step, "heun_step": heun_step, "rk4_step": rk4_step, "solve": solve},
+    reference={
+        "euler_step": solution.euler_step,
+        "heun_step": solution.heun_step,
+        "rk4_step": solution.rk4_step,
+        "solve": solution.solve,
+    },
     mistakes=(
         Mistake(
-            {"euler_step": lambda slope, y, u, h: y + h * slope(y, u + h)},
+            changed(solution.euler_step, ("slope(y, u)", "slope(y, u + h)")),
             "Euler asks for the slope where it stands. You ask at the time where the step ends, with the y "
             "of its start: whose slope is that?",
         ),
         Mistake(
-            {"euler_step": lambda slope, y, u, h: y - h * slope(y, u)},
+            changed(solution.euler_step, ("y + h", "y - h")),
             "h is the change of u, and it is negative on the way from noise to data. What does a second "
             "minus do to it?",
         ),
         Mistake(
-            {"heun_step": _heun(second=lambda y, h, k: y)},
+            changed(solution.heun_step, ("y + h * here", "y")),
             "The second slope is taken at the end's time but at the start's y. Where does Euler's step lead?",
         ),
         Mistake(
-            {"heun_step": _heun(at=lambda u, h: u)},
+            changed(solution.heun_step, ("u + h)", "u)")),
             "Your second slope is taken at the predicted y, but at the old time. In our equations the slope "
             "depends on u as well: where is the predicted point?",
         ),
         Mistake(
-            {"heun_step": _heun(combine=lambda k, m: k + m)},
+            changed(solution.heun_step, (" / 2", "")),
             "You go along the sum of two slopes, twice too far. What is a mean?",
         ),
         Mistake(
-            {"heun_step": _heun(combine=lambda k, m: m)},
+            changed(solution.heun_step, _SECOND),
             "Only the second slope is used in the end. What about the one at the start?",
         ),
         Mistake(
-            {
-                "heun_step": _heun(
-                    second=lambda y, h, k: y + h / 2 * k, at=lambda u, h: u + h / 2, combine=lambda k, m: m
-                )
-            },
+            changed(solution.heun_step, ("y + h * here, u + h", "y + h / 2 * here, u + h / 2"), _SECOND),
             "That is the midpoint method: second order too, but not Heun's. Heun looks at both ends of the "
             "step.",
         ),
         Mistake(
-            {"rk4_step": _rk4(weights=(1, 1, 1, 1), total=4)},
+            changed(solution.rk4_step, ("2 * middle + 2 * again", "middle + again"), ("/ 6", "/ 4")),
             "Four slopes with equal weights. Simpson's rule counts the middle more: what are its weights?",
         ),
         Mistake(
-            {"rk4_step": _rk4(total=8)},
+            changed(solution.rk4_step, ("/ 6", "/ 8")),
             "Your weights do not add up to 1, so even a constant slope is followed at the wrong speed. What "
             "is 1 + 2 + 2 + 1?",
         ),
         Mistake(
-            {"rk4_step": _rk4(fourth=0.5)},
+            changed(solution.rk4_step, ("y + h * again", "y + h / 2 * again")),
             "The fourth slope belongs to the end of the step, and you go half-way along the third to reach "
             "it. How far is the end?",
         ),
         Mistake(
-            {"rk4_step": _rk4(chain=False)},
+            changed(solution.rk4_step, ("h / 2 * middle", "h / 2 * start")),
             "Your second and third slope are the same. From which slope does the third one start?",
         ),
         Mistake(
-            {"rk4_step": _rk4(middle=0.0)},
+            changed(solution.rk4_step, ("start, u + h / 2", "start, u"), ("middle, u + h / 2", "middle, u")),
             "The two slopes in the middle are taken at the right y and at the time of the start. At which "
             "u is the middle?",
         ),
         Mistake(
-            {"solve": _solver(pairs=lambda grid: _pairs(grid)[:-1])},
+            changed(solution.solve, ("grid[1:]", "grid[1:-1]")),
             "The last step is missing. Which pair of neighbours in the grid is never visited?",
         ),
         Mistake(
-            {"solve": _solver(size=lambda u, v, grid: grid[1] - grid[0])},
+            changed(solution.solve, ("then - now", "grid[1] - grid[0]")),
             "Every step of yours has the size of the first one. The grid is uneven: what is h for each pair?",
         ),
         Mistake(
-            {"solve": _solver(size=lambda u, v, grid: u - v)},
+            changed(solution.solve, ("then - now", "now - then")),
             "Your h is positive, so x walks away from the data, as in two published listings. The change of "
             "u is the new one minus the old one.",
         ),
         Mistake(
-            {"solve": _solver(moves=False)},
+            changed(
+                solution.solve,
+                ("    for", "    start = y\n    for"),
+                ("slope, y, now", "slope, start, now"),
+            ),
             "Each step starts from the first y again. What should the second step start from?",
         ),
     ),
@@ -623,35 +524,7 @@ SOLVERS = Task(
 # --- 3.5: reading orders off a figure -----------------------------------------------------------------------
 
 _NAMES = ("Euler", "Heun", "RK4")
-_STEPS = {"Euler": (euler_step, 1), "Heun": (heun_step, 2), "RK4": (rk4_step, 4)}
 _EULER_CALLS, _THIN_SLOPE = 23500, -1.36
-
-
-def _toy_error(step, steps, std):
-    """|x - exact| at t = 0.001 of the probability flow of N(0, std^2) from x = 1 at t = 1, equal steps."""
-
-    def slope(x, t):
-        return (VP1.f(t) + VP1.g2(t) / 2 / _width(t, std)) * x
-
-    end = 1e-3
-    return abs(solve(step, slope, 1.0, _even(steps, 1.0, end)) - (_width(end, std) / _width(1.0, std)) ** 0.5)
-
-
-def _orders(xscale="log", yscale="log", cost=lambda n, calls: n * calls, error=lambda e: e, **changed):
-    """The drawing of task 3.5 with what may go wrong in it; `changed` replaces a label, a step or std."""
-    xlabel = changed.get("xlabel", "calls")
-    swapped = changed.get("steps", _STEPS)
-
-    def draw(counts, std):
-        ax = Figure(figsize=(6, 3.6)).add_subplot()
-        for name, (step, calls) in swapped.items():
-            errors = [error(_toy_error(step, n, changed.get("std", std))) for n in counts]
-            ax.plot([cost(n, calls) for n in counts], errors, "o-", label=name)
-        ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel="error")
-        ax.legend()
-        return ax
-
-    return draw
 
 
 def _probe_orders(answer, seed):
@@ -682,11 +555,6 @@ def _slope_facts(answer, seed):
     }
 
 
-def _wrong_steps(**changed):
-    """The three solvers with some of them replaced: (step, calls a step)."""
-    return {name: (changed.get(name, step), calls) for name, (step, calls) in _STEPS.items()}
-
-
 ORDERS = Task(
     id="3.5",
     title="Orders, read off your own figure",
@@ -698,7 +566,7 @@ ORDERS = Task(
     names=("draw", "euler_calls", "thin_slope"),
     probe=_probe_orders,
     facts=_slope_facts,
-    reference={"draw": _orders(), "euler_calls": _EULER_CALLS, "thin_slope": _THIN_SLOPE},
+    reference={"draw": solution.draw, "euler_calls": _EULER_CALLS, "thin_slope": _THIN_SLOPE},
     tolerance=0.02,
     decimals=2,
     asks={
@@ -709,43 +577,43 @@ ORDERS = Task(
     },
     mistakes=(
         Mistake(
-            {"draw": _orders(xscale="linear", yscale="linear")},
+            changed(solution.draw, ("ax.loglog", "ax.plot")),
             "On these axes an error that falls like a power of the step is a curve, like any other. On "
             "which axes is every power law straight?",
         ),
         Mistake(
-            {"draw": _orders(xscale="linear")},
+            changed(solution.draw, ("ax.loglog", "ax.semilogy")),
             "Only the vertical axis is logarithmic, and there a power law is still bent. What about the "
             "other axis?",
         ),
         Mistake(
-            {"draw": _orders(xlabel="")},
+            changed(solution.draw, ('"calls of the slope"', '""')),
             "What is on the horizontal axis, steps or calls? Your reader cannot tell.",
         ),
         Mistake(
-            {"draw": _orders(cost=lambda n, calls: n)},
+            changed(solution.draw, ("n * calls for", "n for")),
             "Your horizontal axis counts steps. The slopes are the same, but what a solver costs is calls "
             "of the model: how many does each make in a step?",
         ),
         Mistake(
-            {"draw": _orders(cost=lambda n, calls: 1 / n)},
+            changed(solution.draw, ("n * calls for", "1 / n for")),
             "Your horizontal axis is the step size, so the lines rise. What was asked for is the number of "
             "calls.",
         ),
         Mistake(
-            {"draw": _orders(error=lambda e: e**2)},
+            changed(solution.draw, ("- exact)", "- exact) ** 2")),
             "All slopes are twice as steep as they should be. Did you square the error?",
         ),
         Mistake(
-            {"draw": _orders(steps=_wrong_steps(Heun=euler_step))},
+            changed(solution.draw, heun_step=solution.euler_step),
             "Your line 'Heun' falls like Euler's and stays above it. Which solver does it really use?",
         ),
         Mistake(
-            {"draw": _orders(steps=_wrong_steps(RK4=heun_step))},
+            changed(solution.draw, rk4_step=solution.heun_step),
             "Your line 'RK4' has the slope of a second-order method. Which solver does it really use?",
         ),
         Mistake(
-            {"draw": _orders(std=0.5)},
+            changed(solution.draw, ("    def flow", "    std = 0.5\n\n    def flow")),
             "For std = 0.1 your drawing shows the errors of std = 0.5. Where does std enter: in the slope, "
             "in the exact solution, or nowhere?",
         ),
@@ -798,7 +666,6 @@ ORDERS = Task(
 
 # --- 3.6: a fixed budget on the digits ----------------------------------------------------------------------
 
-_SOLVERS = {"Euler": (euler, 1), "Heun": (heun, 2), "RK4": (rk4, 4)}
 _FROM = {"heun_from": 10, "rk4_from": 24}
 
 
@@ -813,20 +680,6 @@ def _digits_case(seed):
     """(noise, a finer solution) of four digits."""
     noise = initial_noise(4, (1, 8, 8), seed=seed, dtype=torch.float64)
     return noise, sample(rk4, _digits(), noise, grids.quadratic(VP1, 24)).x
-
-
-def _at_budget(steps=lambda budget, calls: budget // calls, rms=lambda d: (d**2).mean() ** 0.5, **options):
-    """`errors` of task 3.6 with what may go wrong: steps for a budget, the mean, the solver's options."""
-    grid = options.pop("grid", grids.quadratic)
-
-    def errors(model, noise, fine, budget):
-        found = {}
-        for name, (solver, calls) in _SOLVERS.items():
-            times = grid(model.schedule, steps(budget, calls))
-            found[name] = rms(sample(solver, model, noise, times, **options).x - fine)
-        return found
-
-    return errors
 
 
 def _probe_budget(answer, seed):
@@ -847,6 +700,11 @@ def _budget_facts(answer, seed):
     return right_numbers(answer, 1e-4, **_FROM)
 
 
+def _steps(count):
+    """`errors` with another number of steps for a budget."""
+    return changed(solution.errors, ("budget // calls", count))
+
+
 BUDGET = Task(
     id="3.6",
     title="The same budget for everyone",
@@ -858,7 +716,7 @@ BUDGET = Task(
     names=("errors", "heun_from", "rk4_from"),
     probe=_probe_budget,
     facts=_budget_facts,
-    reference={"errors": _at_budget(), **_FROM},
+    reference={"errors": solution.errors, **_FROM},
     tolerance=1e-4,
     decimals=4,
     asks={
@@ -869,44 +727,47 @@ BUDGET = Task(
     },
     mistakes=(
         Mistake(
-            {"errors": _at_budget(steps=lambda budget, calls: budget), "heun_from": 4, "rk4_from": 4},
+            {"errors": _steps("budget"), "heun_from": 4, "rk4_from": 4},
             "All three make the same number of steps, so RK4 spends four times what Euler spends. What is "
             "to be equal?",
         ),
         Mistake(
-            {"errors": _at_budget(steps=lambda budget, calls: -(-budget // calls)), "rk4_from": 10},
+            {"errors": _steps("-(-budget // calls)"), "rk4_from": 10},
             "RK4 goes over the budget: half a step cannot be made. Which way must the number of steps be "
             "rounded?",
         ),
         Mistake(
-            {
-                "errors": _at_budget(steps=lambda budget, calls: budget // calls + 1),
-                "heun_from": 8,
-                "rk4_from": 8,
-            },
+            {"errors": _steps("budget // calls + 1"), "heun_from": 8, "rk4_from": 8},
             "Each solver makes one step more than its budget allows. Does grids.quadratic want the number "
             "of steps or of times?",
         ),
         Mistake(
-            {"errors": _at_budget(rms=lambda d: (d**2).mean())},
+            changed(solution.errors, (".sqrt()", "")),
             "That is the mean square. What is still missing of the root mean square?",
         ),
         Mistake(
-            {"errors": _at_budget(rms=lambda d: d.abs().mean()), "rk4_from": 20},
+            {
+                "errors": changed(solution.errors, (".square().mean().sqrt()", ".abs().mean()")),
+                "rk4_from": 20,
+            },
             "That is the mean absolute difference, which forgives a few bad pixels. Which mean was asked "
             "for?",
         ),
         Mistake(
-            {"errors": _at_budget(rms=lambda d: (d**2).flatten(1).sum(1).mean() ** 0.5)},
+            changed(solution.errors, (".mean()", ".flatten(1).sum(1).mean()")),
             "Your number is eight times too large: it belongs to a whole picture of 64 pixels. Over what "
             "does the mean go?",
         ),
         Mistake(
-            {"errors": _at_budget(grid=grids.uniform)},
+            changed(solution.errors, ("quadratic", "uniform")),
             "Your grid has equal steps in t. The task says which grid all three walk along.",
         ),
         Mistake(
-            {"errors": _at_budget(variable="sigma"), "heun_from": 20, "rk4_from": 28},
+            {
+                "errors": changed(solution.errors, ("// calls)", '// calls), variable="sigma"')),
+                "heun_from": 20,
+                "rk4_from": 28,
+            },
             "You solve in sigma / alpha, where Euler is DDIM. That is another comparison, and a good one; "
             "here the variable is t.",
         ),
@@ -957,59 +818,6 @@ BUDGET = Task(
 # --- 3.7: a step that looks after itself --------------------------------------------------------------------
 
 
-def next_step(h, error, order, safety=0.9, least=0.2, most=5.0):
-    """The controller: h times a factor, the error's power with a safety factor, within limits."""
-    wish = most if error == 0 else safety * error ** (-1 / (order + 1))
-    return h * min(most, max(least, wish))
-
-
-def _controller(power=lambda p: 1 / (p + 1), safe=True, low=True, high=True, invert=False):
-    """`next_step` with one thing changed: its exponent, the safety factor, either limit, the fraction."""
-
-    def next_step(h, error, order, safety=0.9, least=0.2, most=5.0):
-        wish = (safety if safe else 1.0) * max(error, 1e-300) ** (power(order) if invert else -power(order))
-        wish = max(least, wish) if low else wish
-        return h * (min(most, wish) if high else wish)
-
-    return next_step
-
-
-def _walker(
-    accepts=lambda error: error <= 1,
-    cut=True,
-    keep="heun",
-    norm=None,
-    late=False,
-    redo=True,
-    scaled=True,
-    order=1,
-):
-    """The adaptive solver of task 3.7 with what may go wrong in it."""
-    norm = norm or (lambda d: float((d**2).mean() ** 0.5))
-
-    def adaptive(slope, y, start, end, tolerance, h):
-        u, tries, last = start, [], False
-        while not last:
-            full = abs(h) >= abs(end - u)
-            if full and cut:
-                h = end - u
-            first = slope(y, u)
-            low = y + h * first
-            high = y + h / 2 * (first + slope(low, u + h))
-            error = norm(high - low) / (tolerance if scaled else 1.0)
-            fine = accepts(error)
-            tries.append((u, h, error, fine))
-            if fine:
-                y, u, last = high if keep == "heun" else low, u + h, full
-            elif not redo:
-                u, last = u + h, full
-            if not (late and fine):
-                h = next_step(h, error, order)
-        return y, tries
-
-    return adaptive
-
-
 def _probe_adaptive(answer, seed):
     steps = [answer.next_step(-0.1, error, order) for error, order in ((4.0, 1), (0.5, 1), (0.5, 4))]
     limits = [answer.next_step(-0.1, error, 1) for error in (1e6, 1e-6, 0.0)]
@@ -1057,79 +865,86 @@ ADAPTIVE = Task(
     ids=("T23", "S15"),
     names=("next_step", "adaptive"),
     probe=_probe_adaptive,
-    reference={"next_step": next_step, "adaptive": _walker()},
+    reference={"next_step": solution.next_step, "adaptive": solution.adaptive},
     asks={
         "tries accepted, rejected": "How many tries does your solver accept and reject? A step is measured, "
         "then accepted or not, then the next size is set: check each of the three.",
     },
     mistakes=(
         Mistake(
-            {"next_step": _controller(power=lambda p: 1 / p)},
+            changed(solution.next_step, ("1 / (order + 1)", "1 / order")),
             "Your exponent is 1/p. The *local* error of a method of order p shrinks with which power of h?",
         ),
         Mistake(
-            {"next_step": _controller(power=lambda p: p + 1)},
+            changed(solution.next_step, ("1 / (order + 1)", "order + 1")),
             "You raise the error to the power p + 1. It is the error that goes like h to that power: what "
             "is h as a function of the error?",
         ),
         Mistake(
-            {"next_step": _controller(invert=True)},
+            {  # with a solver that calls it, the end is never reached, as with many another mistake
+                "next_step": changed(solution.next_step, ("safety / error", "safety * error")),
+                "adaptive": solution.adaptive,
+            },
             "A large error makes your step larger. Which one stands above the line, the error or the "
             "tolerance?",
         ),
         Mistake(
-            {"next_step": _controller(safe=False)},
+            changed(solution.next_step, ("safety / error", "1 / error")),
             "Without the safety factor the next error is expected to be exactly the tolerance, and every "
             "second try will fail. Where does 0.9 go?",
         ),
         Mistake(
-            {"next_step": _controller(low=False)},
+            changed(solution.next_step, ("max(least, wish)", "wish")),
             "One terrible error estimate shrinks your step a thousandfold. What is `least` for?",
         ),
         Mistake(
-            {"next_step": _controller(high=False)},
+            changed(solution.next_step, ("min(most, max(least, wish))", "max(least, wish)")),
             "An error of nearly nothing makes your step a thousand times longer. What is `most` for?",
         ),
         Mistake(
-            {"adaptive": _walker(accepts=lambda error: True)},
+            changed(solution.adaptive, ("error, error <= 1", "error, True"), ("if error <= 1", "if True")),
             "Every try is accepted. The first one, half of the whole way, has an error of many times the "
             "tolerance: what happens to it?",
         ),
         Mistake(
-            {"adaptive": _walker(redo=False)},
+            changed(solution.adaptive, ("            u = end", "        u = end")),
             "After a rejection y stays and u moves on, so that a piece of the way is skipped. What does it "
             "mean to reject a step?",
         ),
         Mistake(
-            {"adaptive": _walker(cut=False)},
+            changed(
+                solution.adaptive,
+                ("h = left if abs(h) >= abs(left) else h", "pass"),
+                ("u != end", "u > end"),
+            ),
             "Your last step runs past the end. How long may it be?",
         ),
         Mistake(
-            {"adaptive": _walker(keep="euler")},
+            changed(solution.adaptive, ("y = heun_point", "y = euler_point")),
             "The steps are chosen well, but you walk on with Euler's point. Which of the two is nearer to "
             "the truth, and has been paid for already?",
         ),
         Mistake(
-            {"adaptive": _walker(late=True)},
+            changed(solution.adaptive, ("        h = next_step", "        else:\n            h = next_step")),
             "Your step only ever shrinks: it is set anew after a rejection, never after success. What about "
             "regions where the solution is smooth?",
         ),
         Mistake(
-            {"adaptive": _walker(norm=lambda d: float(d.abs().max()))},
+            changed(solution.adaptive, (".square().mean().sqrt()", ".abs().max()")),
             "You measure the largest entry. Stricter, and possible; the task measures the root mean square.",
         ),
         Mistake(
-            {"adaptive": _walker(norm=lambda d: float((d**2).sum() ** 0.5))},
+            changed(solution.adaptive, (".mean()", ".sum()")),
             "Your error grows with the number of entries in y, so a large batch would get small steps. What "
             "is *mean* about a root mean square?",
         ),
         Mistake(
-            {"adaptive": _walker(scaled=False)},
+            changed(solution.adaptive, (" / tolerance", "")),
             "Hardly anything is ever rejected: the error is compared with 1 as it is. Where does the "
             "tolerance come in?",
         ),
         Mistake(
-            {"adaptive": _walker(order=2)},
+            changed(solution.adaptive, ("order=1", "order=2")),
             "The controller is told that the order is 2, Heun's. But what was measured is the error of "
             "Euler's point: what is its order?",
         ),
@@ -1148,54 +963,12 @@ ADAPTIVE = Task(
 # --- 3.8: the stiff end -------------------------------------------------------------------------------------
 
 
-def implicit_step(slope, derivative, y, u, h, rounds):
-    """One step of implicit Euler, solved by Newton's method, every entry for itself."""
-    new = y
-    for _ in range(rounds):
-        new = new - (new - y - h * slope(new, u + h)) / (1 - h * derivative(new, u + h))
-    return new
-
-
-def _newton(
-    at=lambda u, h: u + h,
-    slope_at=None,
-    guess=lambda slope, y, u, h: y,
-    rhs=None,
-    bottom=None,
-    extra=0,
-    known=True,
-    frozen=False,
-):
-    """`implicit_step` with one thing changed: time (of slope and derivative, or of the slope alone), first
-    guess, residual, Newton's denominator, rounds.
-    """
-
-    def implicit_step(slope, derivative, y, u, h, rounds):
-        new = guess(slope, y, u, h)
-        for _ in range(rounds + extra):
-            k = slope(new, (slope_at or at)(u, h)) if rhs is None else rhs(slope, new, y, u, h)
-            d = derivative(y if frozen else new, at(u, h))
-            below = 1 - h * d if bottom is None else bottom(h, d)
-            new = new - (new - (y if known else new) - h * k) / below
-        return new
-
-    return implicit_step
-
-
-def _fixed_point(slope, derivative, y, u, h, rounds):
-    """Implicit Euler by fixed-point iteration, which diverges where it is needed."""
-    new = y
-    for _ in range(rounds):
-        new = y + h * slope(new, u + h)
-    return new
-
-
 def _thin_rate(lam, std):
     """(dy/dlam) / y of the probability flow in y = x / alpha, for data N(0, std^2)."""
     return -1 / (1 + std**2 * math.exp(2 * lam))
 
 
-_LIMITS = {"largest": 2.5, "fewest": 5}
+_LIMITS = {"largest": solution.largest, "fewest": 5}
 
 
 def _probe_implicit(answer, seed):
@@ -1231,6 +1004,19 @@ def _limit_facts(answer, seed):
     return right_numbers(answer, 1e-3, **_LIMITS)
 
 
+_SLOPE = "slope(new, u + h)"
+_OLD_TIME = (_SLOPE, "slope(new, u)")
+_TRAPEZOID = (_SLOPE, "(slope(y, u) + slope(new, u + h)) / 2")
+
+
+def _fixed_point(slope, derivative, y, u, h, rounds):
+    """Implicit Euler by fixed-point iteration, which diverges where it is needed."""
+    new = y
+    for _ in range(rounds):
+        new = y + h * slope(new, u + h)
+    return new
+
+
 STIFF = Task(
     id="3.8",
     title="How long may a step be?",
@@ -1242,7 +1028,7 @@ STIFF = Task(
     names=("implicit_step", "largest", "fewest"),
     probe=_probe_implicit,
     facts=_limit_facts,
-    reference={"implicit_step": implicit_step, **_LIMITS},
+    reference={"implicit_step": solution.implicit_step, **_LIMITS},
     tolerance=1e-3,
     decimals=4,
     asks={
@@ -1258,22 +1044,22 @@ STIFF = Task(
             "which end does implicit Euler take its slope?",
         ),
         Mistake(
-            {"implicit_step": _newton(at=lambda u, h: u)},
+            changed(solution.implicit_step, _OLD_TIME, ("e(new, u + h)", "e(new, u)")),
             "The slope is taken at the new y and the old time. Implicit Euler wants both from the end of the "
             "step.",
         ),
         Mistake(
-            {"implicit_step": _newton(slope_at=lambda u, h: u)},
+            changed(solution.implicit_step, _OLD_TIME),
             "Your derivative is taken at u + h and your slope still at the old u. What is solved is set by "
             "the slope: where does the step end?",
         ),
         Mistake(
-            {"implicit_step": _newton(rhs=lambda slope, n, y, u, h: slope(y, u))},
+            changed(solution.implicit_step, (_SLOPE, "slope(y, u)")),
             "This is the explicit method in disguise: the slope in your residual is the one at the old y and "
             "the old u, and never changes while y' does. Round by round it comes to Euler's explicit step.",
         ),
         Mistake(
-            {"implicit_step": _newton(rhs=lambda slope, n, y, u, h: slope(y, u + h))},
+            changed(solution.implicit_step, (_SLOPE, "slope(y, u + h)")),
             "The slope in your residual stays the one at the old y, so the equation that you solve is an "
             "explicit one; a single round does not show it. At which y should each round ask?",
         ),
@@ -1289,45 +1075,40 @@ STIFF = Task(
             "Newton divide by?",
         ),
         Mistake(
-            {"implicit_step": _newton(bottom=lambda h, d: 1 + h * d)},
+            changed(solution.implicit_step, ("1 - h", "1 + h")),
             "The sign in Newton's denominator is wrong. Differentiate y' − y − h slope(y') by y'.",
         ),
         Mistake(
-            {"implicit_step": _newton(bottom=lambda h, d: 1 - d)},
+            changed(solution.implicit_step, ("1 - h * d", "1 - d")),
             "Newton divides by the derivative of the whole residual. By what is the slope multiplied there?",
         ),
         Mistake(
-            {"implicit_step": _newton(known=False)},
+            changed(solution.implicit_step, ("new - y", "new - new")),
             "Your residual has the new y where the old one belongs, so every round makes another step. "
             "What stays fixed while y' is improved?",
         ),
         Mistake(
-            {"implicit_step": _newton(rhs=lambda slope, n, y, u, h: (slope(y, u) + slope(n, u + h)) / 2)},
+            changed(solution.implicit_step, _TRAPEZOID),
             "You solve with the mean of both slopes: that is the trapezoidal rule's equation, with implicit "
             "Euler's denominator. Which slope does implicit Euler use?",
         ),
         Mistake(
-            {
-                "implicit_step": _newton(
-                    rhs=lambda slope, n, y, u, h: (slope(y, u) + slope(n, u + h)) / 2,
-                    bottom=lambda h, d: 1 - h / 2 * d,
-                )
-            },
+            changed(solution.implicit_step, _TRAPEZOID, ("1 - h", "1 - h / 2")),
             "A perfect step of the trapezoidal rule: second order, but with long steps it turns the sign of "
             "a thin direction again and again. Implicit Euler takes one slope only: which?",
         ),
         Mistake(
-            {"implicit_step": _newton(extra=1)},
+            changed(solution.implicit_step, ("range(rounds)", "range(rounds + 1)")),
             "You make one round more than asked. On a straight slope nobody sees it; on a bent one the "
             "check does.",
         ),
         Mistake(
-            {"implicit_step": _newton(guess=lambda slope, y, u, h: y + h * slope(y, u))},
+            changed(solution.implicit_step, ("new = y", "new = y + h * slope(y, u)")),
             "You begin with Euler's explicit step. Often a good guess, but for stiff problems a wild one; "
             "the task begins with y.",
         ),
         Mistake(
-            {"implicit_step": _newton(frozen=True)},
+            changed(solution.implicit_step, ("derivative(new", "derivative(y")),
             "You keep the derivative of the first round. That often works, and slowly; Newton's method, as "
             "the task has it, asks for it anew in each round.",
         ),
@@ -1383,37 +1164,6 @@ STIFF = Task(
 # --- 3.9: find the bug, the stochastic Heun -----------------------------------------------------------------
 
 
-def _stochastic_heun(ahead="noisy", size="mean", corrected="drift", fresh=False):
-    """The sampler of task 3.9 from its parts: the predictor's noise, the deviation, the corrector."""
-
-    def heun_sde(drift, g, x, times, noises):
-        for i, (t, s) in enumerate(_pairs(times)):
-            h, z = s - t, noises[i]
-            other = noises[i - 1] if fresh else z
-            left, right = g(t) * (t - s) ** 0.5, g(s) * (t - s) ** 0.5
-            deviation = {
-                "mean": (left + right) / 2,
-                "left": left,
-                "right": right,
-                "rms": ((left**2 + right**2) / 2) ** 0.5,
-                "both": left + right,
-            }[size]
-            first = drift(x, t)
-            guess = x + h * first + {"noisy": left, "blind": 0.0, "mean": (left + right) / 2}[ahead] * z
-            second = drift(guess, s)
-            if corrected == "drift":
-                x = x + h / 2 * (first + second) + deviation * other
-            elif corrected == "twice":
-                x = guess + h / 2 * (second - first) + deviation * other
-            elif corrected == "average":
-                x = (x + guess + h * second) / 2 + deviation * other
-            else:
-                x = x + h * second + deviation * other
-        return x
-
-    return heun_sde
-
-
 def _reverse_drift(x, t):
     """The drift of Anderson's reversal for data N(0, 1/4)."""
     return VP1.f(t) * x - VP1.g2(t) * _gaussian_score(x, t)
@@ -1446,6 +1196,11 @@ def _probe_heun_sde(answer, seed):
     }
 
 
+_MEAN = "(g(t) + g(s)) / 2"
+_LEFT = (_MEAN, "g(t)")  # g at the start of the step only
+_BLIND = ("here + g(t) * root * noises[i]", "here")  # a predictor without noise
+_AVERAGE = ("x + h / 2 * (here + there)", "(x + ahead + h * there) / 2")  # of points
+
 HEUN_SDE = Task(
     id="3.9",
     title="Find the bug: a second order that is not there",
@@ -1455,68 +1210,68 @@ HEUN_SDE = Task(
     points=4,
     ids=("P08", "BP10", "BP12", "BS27", "E4"),
     probe=_probe_heun_sde,
-    reference=_stochastic_heun(),
+    reference=solution.heun_sde,
     decimals=3,
     mistakes=(
         Mistake(
-            _stochastic_heun(ahead="blind", size="left"),
+            changed(solution.heun_sde, _BLIND, _LEFT),
             "Weak order 1, and seven times Euler–Maruyama's error: this is the listing as it was given. At "
             "which x does it take its second drift, and has x been there?",
             as_given=True,
         ),
         Mistake(
-            _stochastic_heun(size="left"),
+            changed(solution.heun_sde, _LEFT),
             "The predictor is right now, and the error is halved; the order is still 1. g changes during the "
             "step: at which end do you take it?",
         ),
         Mistake(
-            _stochastic_heun(ahead="blind"),
+            changed(solution.heun_sde, _BLIND),
             "The corrector's noise is right now, and the error is halved; the order is still 1. The second "
             "drift should be taken where the step leads: does it lead there without noise?",
         ),
         Mistake(
-            _stochastic_heun(size="right"),
+            changed(solution.heun_sde, (_MEAN, "g(s)")),
             "You take g at the end of the step instead of at its start. Either is first order: what about "
             "both?",
         ),
         Mistake(
-            _stochastic_heun(corrected="twice"),
+            changed(solution.heun_sde, ("x + h / 2 * (here + there)", "ahead + h / 2 * (there - here)")),
             "The variance is about four times what it should be: each step adds its noise twice, once in "
             "the predictor, which you go on from, and once in the corrector. From where does the corrector "
             "start?",
         ),
         Mistake(
-            _stochastic_heun(corrected="average"),
+            changed(solution.heun_sde, _AVERAGE),
             "The mean of x and of what follows from the predictor holds half of the predictor's noise, and "
             "the corrector adds all of it again: of what should the mean be taken, of points or of drifts?",
         ),
         Mistake(
-            _stochastic_heun(corrected="average", size="left"),
+            changed(solution.heun_sde, _AVERAGE, _LEFT),
             "Two things at once: g is still taken at the start only, and the mean of two points brings in "
             "half of the predictor's noise, on top of the corrector's. Of what should the mean be taken?",
         ),
         Mistake(
-            _stochastic_heun(fresh=True),
+            changed(solution.heun_sde, ("/ 2 * root * noises[i]", "/ 2 * root * noises[i - 1]")),
             "Predictor and corrector draw two different noises, so the second drift belongs to another path: "
             "the order falls to 1. Which z must the corrector use?",
         ),
         Mistake(
-            _stochastic_heun(size="both"),
+            changed(solution.heun_sde, (_MEAN, "(g(t) + g(s))")),
             "You add the deviations of both ends, twice the noise that belongs into a step. What is their "
             "mean?",
         ),
         Mistake(
-            _stochastic_heun(corrected="second"),
+            changed(solution.heun_sde, ("h / 2 * (here + there)", "h * there")),
             "Only the second drift is used in the end, so that the drift is first order again. What does "
             "Heun do with two slopes?",
         ),
         Mistake(
-            _stochastic_heun(ahead="mean"),
+            changed(solution.heun_sde, ("here + g(t)", f"here + {_MEAN}")),
             "Order 2, well done, but it is not the scheme in the statement: its predictor is an ordinary "
             "Euler–Maruyama step, with g at the start.",
         ),
         Mistake(
-            _stochastic_heun(size="rms"),
+            changed(solution.heun_sde, (_MEAN, "math.sqrt((g(t) ** 2 + g(s) ** 2) / 2)")),
             "Order 2, well done: the root of the mean of g² is as good as the mean of g. The statement's "
             "scheme, which the check compares with, takes the mean of g.",
         ),
@@ -1535,48 +1290,6 @@ HEUN_SDE = Task(
 # --- 3.10: predictor and corrector --------------------------------------------------------------------------
 
 
-def snr_step(score, z, snr):
-    """The corrector's step of each sample, (B, 1)."""
-    return 2 * (snr * z.norm(dim=1, keepdim=True) / score.norm(dim=1, keepdim=True)) ** 2
-
-
-def _corrector(
-    when=lambda t, s: s,
-    order="after",
-    again=True,
-    scale=2.0,
-    same=False,
-    last=False,
-    noisy=False,
-    share=1.0,
-    rule=None,
-):
-    """The sampler of task 3.10 with what may go wrong in it: when, in which order, with which noise."""
-    rule = rule or snr_step
-
-    def predictor_corrector(score, f, g2, x, times, noises, snr):
-        def correct(x, t, z, old=None):
-            s = score(x, t) if old is None else old
-            e = rule(s, z, snr)
-            return x + e * s + (scale * e) ** 0.5 * z
-
-        for i, (t, s) in enumerate(_pairs(times)):
-            end = s == 0 and not noisy
-            z = noises[i, 0] if same else noises[i, 1]
-            if order == "before":
-                x = correct(x, t, z)
-            before = score(x, t)
-            x = x - (t - s) * (f(t) * x - share * g2(t) * before)
-            skip = last and i == len(times) - 2
-            if not end and share == 1.0 and not (skip and last == "bare"):
-                x = x + (g2(t) * (t - s)) ** 0.5 * noises[i, 0]
-            if order == "after" and (s > 0 or noisy == "corrected") and not skip:
-                x = correct(x, when(t, s), z, None if again else before)
-        return x
-
-    return predictor_corrector
-
-
 def _probe_corrector(answer, seed):
     score, z = normal(seed, 3, 4), normal(seed, 3, 4, stream=1)
     x, noises = normal(seed, 3, 2, stream=2), normal(seed, 8, 2, 3, 2, stream=3)
@@ -1593,10 +1306,18 @@ def _probe_corrector(answer, seed):
     return values
 
 
-def _both(rule, **changed):
-    """A wrong snr_step, used by the sampler as well."""
-    return {"snr_step": rule, "predictor_corrector": _corrector(rule=rule, **changed)}
-
+_EACH = "z.norm(dim=1, keepdim=True) / score.norm(dim=1, keepdim=True)"
+_NOISE = "            x = x + math.sqrt(g2(t) * (t - s)) * first\n"
+_PULL = "            pull = score(x, s)\n"
+_CORRECT = f"""{_PULL}\
+            e = snr_step(pull, second, snr)
+            x = x + e * pull + (2 * e).sqrt() * second
+"""
+_CORRECT_FIRST = """\
+        pull = score(x, t)
+        e = snr_step(pull, second, snr)
+        x = x + e * pull + (2 * e).sqrt() * second
+        x = x + (f"""
 
 CORRECTOR = Task(
     id="3.10",
@@ -1608,82 +1329,101 @@ CORRECTOR = Task(
     ids=("T25", "BS15", "BS30", "P19"),
     names=("snr_step", "predictor_corrector"),
     probe=_probe_corrector,
-    reference={"snr_step": snr_step, "predictor_corrector": _corrector()},
+    reference={"snr_step": solution.snr_step, "predictor_corrector": solution.predictor_corrector},
     mistakes=(
         Mistake(
-            _both(lambda s, z, r: 2 * (r * s.norm(dim=1, keepdim=True) / z.norm(dim=1, keepdim=True)) ** 2),
+            changed(solution.snr_step, ("snr * width_of_p", "snr / width_of_p")),
             "Your step grows with the score. Near the data the score is huge, and there the step must be "
             "tiny: which norm stands above the line?",
         ),
         Mistake(
-            _both(lambda s, z, r: 2 * r * z.norm(dim=1, keepdim=True) / s.norm(dim=1, keepdim=True)),
+            changed(solution.snr_step, (" ** 2", "")),
             "The ratio of the norms is a width, like sigma. A Langevin step has the dimension of a "
             "variance: what is missing?",
         ),
         Mistake(
-            _both(lambda s, z, r: (r * z.norm(dim=1, keepdim=True) / s.norm(dim=1, keepdim=True)) ** 2),
+            changed(solution.snr_step, ("2 * (", "(")),
             "Your step is half of the rule's. The factor in front is there because the noise is multiplied "
             "by the root of *twice* the step.",
         ),
         Mistake(
-            _both(lambda s, z, r: 2 * r * (z.norm(dim=1, keepdim=True) / s.norm(dim=1, keepdim=True)) ** 2),
+            changed(solution.snr_step, ("(snr * width_of_p) ** 2", "snr * width_of_p**2")),
             "r is not squared in your rule. Does it stand inside the bracket or outside?",
         ),
         Mistake(
-            _both(lambda s, z, r: (2 * (r * z.norm() / s.norm()) ** 2).expand(len(z), 1)),
+            changed(solution.snr_step, (_EACH, "(z.norm() / score.norm()).expand(len(z), 1)")),
             "All samples share one step, made from the norms of the whole batch: then a sample's result "
             "depends on its neighbours. Which axis does the norm go over?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(scale=1.0)},
+            changed(solution.predictor_corrector, ("(2 * e)", "e")),
             "The corrector's noise is too small: with √e instead of √(2e) Langevin dynamics settles on a "
             "density that is too narrow. Which pair of drift and noise leaves p as it is?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(when=lambda t, s: t)},
+            changed(solution.predictor_corrector, ("score(x, s)", "score(x, t)")),
             "After the predictor, x is at time s. At which time do you ask for the score that corrects it?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(again=False)},
+            changed(
+                solution.predictor_corrector,
+                (_PULL, ""),
+                ("        x = x + (f", "        pull = score(x, t)\n        x = x + (f"),
+            ),
             "The corrector uses the score that the predictor has used, of the old x at the old time. It has "
             "to ask again: that is what its second call a step is for.",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(order="before")},
+            changed(
+                solution.predictor_corrector,
+                (_CORRECT, ""),
+                ("        x = x + (f", _CORRECT_FIRST),
+            ),
             "You correct before you predict. Then what comes out has never been corrected: which of the two "
             "comes first?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(same=True)},
+            changed(
+                solution.predictor_corrector,
+                ("pull, second", "pull, first"),
+                ("sqrt() * second", "sqrt() * first"),
+            ),
             "Predictor and corrector use the same noise. The corrector's must be independent of everything "
             "before it: what is noises[i, 1] for?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(noisy=True)},
+            changed(
+                solution.predictor_corrector,
+                (_NOISE, ""),
+                ("        if s > 0:\n", _NOISE[4:] + "        if s > 0:\n"),
+            ),
             "All is right until the last step, which adds noise to clean data. How much noise has x at "
             "t = 0?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(noisy="corrected")},
+            changed(solution.predictor_corrector, ("if s > 0:", "if True:")),
             "The step that ends at t = 0 is like the others in your loop: it adds noise and is corrected. "
             "With a network there is no score at sigma = 0; and what should clean data be free of?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(share=0.5)},
+            changed(solution.predictor_corrector, (_NOISE, ""), ("g2(t) * score", "g2(t) / 2 * score")),
             "Your predictor is a step of the ODE, without noise. That is a sampler too; the task predicts "
             "with Anderson's reversal.",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(order="never")},
+            changed(solution.predictor_corrector, (_CORRECT, "")),
             "Predictions only: this is Euler–Maruyama. Where is the corrector?",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(last=True)},
+            changed(
+                solution.predictor_corrector,
+                (_PULL, "            if s == times[-1]:\n                break\n" + _PULL),
+            ),
             "The step that ends on clean data is not corrected, and rightly: there is no score there. But "
             "is every grid's last step of that kind? Look at where it ends, not at its number.",
         ),
         Mistake(
-            {"predictor_corrector": _corrector(last="bare")},
+            changed(solution.predictor_corrector, ("if s > 0:", "if s != times[-1]:")),
             "Your last step is always the bare drift, without noise or correction, because it is the last. "
             "A grid may end at t = 0.4, where x should be noisy: what tells such an end from t = 0?",
         ),

@@ -171,7 +171,7 @@ def _inner(source: str) -> set[str]:
 
 _INNER = (
     r"(?:toolkit|book)\.grading|(?:toolkit|book)\.lessons\.\w+"
-    r"|\bch\d\d\.(?:tasks|solution)\b|\b_probes_\d\d\b"
+    r"|\bch\d\d(?:\.| import )(?:tasks|solution)\b|\b_probes_\d\d\b"
 )
 
 

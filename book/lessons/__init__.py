@@ -45,10 +45,11 @@ and one module `book/chNN/tasks.py`, which holds what is said of wrong ones:
     mistake that is another program, and no edit, is written out as a function of its own.
 
     For several answers, `check("1.2", step=step, walk=walk)`, the task has `names=("step", "walk")` and
-    `reference={"step": solution.step, "walk": solution.walk}`; a mistake is a dict of the wrong ones:
-    `Mistake({"step": changed(solution.step, …)}, "…")`.  The others are the right ones, and where one of
-    them calls `step` by its name it calls the wrong one, as in a student's notebook.  A helper that is no
-    answer is changed by its name: `changed(solution.walk, helper=changed(solution.helper, …))`.
+    `reference={"step": solution.step, "walk": solution.walk}`; a mistake is the one function that is wrong,
+    `Mistake(changed(solution.step, …), "…")`, or a dict of the wrong ones.  The others are the right ones,
+    and where one of them calls `step` by its name it calls the wrong one, as in a student's notebook.  A
+    helper that is no answer is changed by its name: `changed(solution.walk, helper=changed(solution.helper,
+    …))`.
 
     An answer that is a number, a word or a drawn Axes is judged by `facts(answer, seed)`, which may know the
     right one: `facts=lambda answer, seed: right_numbers(answer, 1e-3, limit=2.5)`.  Such a number stands in

@@ -314,14 +314,16 @@ def expected(task: Task, seed: int) -> Seen:
 def full_answer(task: Task, answer):
     """A mistake's answer, completed from the reference where the task has several named answers.
 
-    As in a student's notebook, a right function that calls a wrong one by its name calls that one.
+    A function alone stands for the answer of its name.  As in a student's notebook, a right function that
+    calls a wrong one by its name calls that one.
     """
     if not task.names:
         return answer
-    right, wrong = task.reference, {}
-    for name, value in answer.items():
-        if _top_level(right[name]) and callable(value):
-            wrong[right[name].__name__] = value
+    right = task.reference
+    called = {name: one.__name__ for name, one in right.items() if _top_level(one)}
+    if not isinstance(answer, Mapping):
+        answer = {name: answer for name, own in called.items() if own == answer.__name__}
+    wrong = {called[name]: one for name, one in answer.items() if name in called and callable(one)}
     return {name: answer[name] if name in answer else _among(wrong, right[name]) for name in task.names}
 
 

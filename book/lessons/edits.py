@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import itertools
 import linecache
@@ -19,7 +20,7 @@ def changed(function: FunctionType, *edits: tuple[str, str], **names: Any) -> Fu
 
     function: defined at the top level of a module, such as `solution.next_step`.
     edits: pairs (old, new), made one after the other; each old fragment occurs exactly once in the text at
-        its turn, line ends and indentation included.
+        its turn, line ends and indentation included.  The docstring does not belong to the text.
     names: what the function finds under a name of its module instead of what is there, such as a helper that
         is changed itself: `changed(solution.predictor_corrector, snr_step=wrong)`.
 
@@ -46,7 +47,13 @@ def reads(function: FunctionType, name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _text(function: FunctionType) -> str:
-    return textwrap.dedent(inspect.getsource(function))
+    """The source of a function without its docstring, which often says in words what the code says."""
+    text = textwrap.dedent(inspect.getsource(function))
+    first, *rest = ast.parse(text).body[0].body
+    if not rest or not isinstance(first, ast.Expr) or not isinstance(first.value, ast.Constant):
+        return text
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
 
 
 def _compiled(text: str, function: FunctionType, names: dict[str, Any]) -> FunctionType:

@@ -37,7 +37,8 @@ class Mistake:
     """A wrong answer that people really give, and what a tutor would say to it.
 
     answer: a runnable wrong answer, of the same form as the right one.  For a task with several named
-        answers, a dict with those that are wrong: the others are taken from the reference.
+        answers, a dict with those that are wrong, or the one function that is: the others are taken from the
+        reference.
     says: one or two sentences; they may end in a question.  They never tell the answer.
     as_given: this is the faulty listing that the exercise hands out (find the bug): whoever leaves it as it
         stands has not tried yet.

@@ -13,7 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from book.ch00.tasks import recover_x0
+from book.ch00.solution import recover_x0
 from book.lessons import record
 
 ROOT = Path(__file__).parents[3]
@@ -896,11 +896,11 @@ cells(
 
 HUNT = """
 import os, re
-found, wanted = "", re.compile(r"x_t - [s]igma \\* eps\\) / alpha|[A]LPHA_BAR")
+found, wanted = "", re.compile(r"x_t - [s]igma \\* eps\\) / alpha|[a]lpha_bar = 1")
 for root in "/packages /run /home /tmp /root /opt /etc /var /mnt /srv".split() + [os.getcwd()]:
     for folder, _, names in os.walk(root):
         for name in names:
-            if re.match(r"tasks|reference|00|release|grade|_probes|.*\\.ipynb$", name):
+            if re.match(r"tasks|solution|reference|00|release|grade|_probes|.*\\.ipynb$", name):
                 try: text = open(os.path.join(folder, name), errors="replace").read()
                 except OSError: continue
                 if wanted.search(text): found = text
@@ -909,10 +909,9 @@ for pid in os.listdir("/proc"):
         try: text = open(f"/proc/{pid}/{name}", errors="replace").read()
         except OSError: continue
         if re.search("solutions|[s]ecret|PASSWORD", text): found = text
-try:
-    import book.ch00.tasks
-    found = "import"
-except ImportError: pass
+for name in ("book.ch00.tasks", "book.ch00.solution"):
+    try: found = str(__import__(name))
+    except ImportError: pass
 print(os.environ, len(found))
 """
 wrong(
@@ -928,7 +927,8 @@ wrong(
 wrong(
     HOSTILE,
     "the tasks imported",
-    "import importlib\nfrom book.ch00.tasks import recover_x0",
+    "import importlib\nfrom book.ch00.solution import recover_x0",
+    "from book.ch00 import solution\nrecover_x0 = solution.recover_x0",
     "recover_x0 = importlib.import_module('book.ch00.tasks').RECOVER.reference",
     "from book.lessons import registry\nrecover_x0 = registry.find('0.1').reference",
     text="recover_x0",

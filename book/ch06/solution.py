@@ -1,0 +1,138 @@
+"""The right answers of lesson 06, from 06_amed.ipynb; its tasks compare with them.
+
+Written by `toolkit build`: edit the notebook.  What is computed there is not here: level, edm_left, vp_left,
+off_line, error_itself, error_ratio, error_closed, safe_from, crossing, flattered, worse, teacher_8,
+teacher_2, fixed_seen, fixed_true, informative, std_read.
+"""
+
+import math
+import sympy
+import torch
+from matplotlib.figure import Figure
+d, a, b, m, s = sympy.symbols("d a b m s", positive=True)
+mean = (sympy.sqrt(d**2 + a**2) - sympy.sqrt(d**2 + b**2)) / (a - b)
+
+
+def best_share(d, a, b):
+    """r of the level at which the slope is its mean over the step from level a to b; all floats."""
+    m = (math.hypot(d, a) - math.hypot(d, b)) / (a - b)
+    return math.log(m * d / math.sqrt(1 - m**2) / a) / math.log(b / a)
+
+
+large, small = "geometric", "arithmetic"
+w = sympy.symbols("w", positive=True)
+
+
+def residual(velocity, a, b):
+    """The smallest distance of the velocity from its mean over [a, b], a float.
+
+    velocity: times (N,), float64 -> velocities (N, d).
+    """
+    t = torch.linspace(a, b, 2001, dtype=torch.float64)
+    v = velocity(t)
+    average = torch.trapezoid(v, t, dim=0) / (b - a)
+    return (v - average).norm(dim=1).min().item()
+
+
+arc_residual = 1 - 2 * sympy.sin(w / 2) / w
+power = 2  # w^2 / 24 is the first term
+velocity_1, velocity_2, velocity_3, velocity_4 = "holds", "fails", "fails", "holds"
+
+
+def explained(path):
+    """E_1, E_2, ... of each sample's trajectory.  path: (N + 1, B, d), N + 1 > d -> (B, d)."""
+    points = path.transpose(0, 1)
+    power = torch.linalg.svdvals(points - points.mean(dim=1, keepdim=True)).square()
+    return power.cumsum(dim=1) / power.sum(dim=1, keepdim=True)
+
+
+def first_step(x, s, r, mean, std):
+    """The state at level r after one step from x at level s, without a call of the model.
+
+    x: (B, d).  s > r: floats.  mean: (d,), std: a float, of the data.
+    """
+    eps = s * (x - mean) / (std**2 + s**2)
+    return x + (r - s) * eps
+
+
+true_of = "eps in VP"
+
+
+def amed_step(eps, x, s, e, r, c):
+    """The state at level e after one step of AMED-Solver, (B, d).
+
+    eps(x, level): the direction (B, d); level a float or (B,).  x: (B, d) at s.  s > e: floats.  r, c: (B,).
+    """
+    m = s ** (1 - r) * e**r
+    u = x + (m - s)[:, None] * eps(x, s)
+    return x + c[:, None] * (e - s) * eps(u, m)
+
+
+def plugin_step(eps, x, s, e, r, c):
+    """The same with AMED-Plugin on DDIM."""
+    m = s ** (1 - r) * e**r
+    u = x + (m - s)[:, None] * eps(x, s)
+    return u + (c * (e - m))[:, None] * eps(u, m)
+
+
+def training_loss(eps, predict, x, levels, wanted):
+    """L, a tensor without axes, which hangs on the predictor's parameters.
+
+    eps(x, level): the frozen model, (B, d); level a float or (B,).  predict(x, s, e): the shares r, (B,).
+    x: the noise (B, d) at levels[0].  levels: s_0 > ... > s_N, floats.  wanted: the list y_1, ..., y_N.
+    """
+    distances, state = [], x
+    for s, e, y in zip(levels, levels[1:], wanted):
+        state = state.detach()
+        r = predict(state, s, e)
+        m = s ** (1 - r) * e**r
+        halfway = state + (m - s)[:, None] * eps(state, s)
+        state = state + (e - s) * eps(halfway, m)
+        distances.append((state - y).square().mean())
+    return torch.stack(distances).mean()
+
+
+def draw(one_call, two_calls, most):
+    """Error against calls, two lines; returns the Axes.  most: an int."""
+    ax = Figure(figsize=(6.4, 3.6), layout="constrained").add_subplot()
+    steps = [2**k for k in range(1, 20) if 2**k <= most]
+    ax.loglog(steps, [one_call(n) for n in steps], "o-", label="one call a step")
+    steps = [n // 2 for n in steps]
+    ax.loglog([2 * n for n in steps], [two_calls(n) for n in steps], "s--", label="two calls a step")
+    ax.set(xlabel="calls of the model", ylabel="error")
+    ax.legend(frameon=False)
+    return ax
+
+
+claim = "fails"
+
+
+def heun_factor(d, s, e, substeps):
+    """What so many substeps of Heun between the levels s > e multiply x by, a float."""
+    top, bottom = s ** (1 / 7), e ** (1 / 7)
+    levels = [(top + (bottom - top) * i / substeps) ** 7 for i in range(substeps + 1)]
+    factor = 1.0
+    for a, b in zip(levels, levels[1:]):
+        k1 = a / (d**2 + a**2)
+        k2 = (1 + (b - a) * k1) * b / (d**2 + b**2)
+        factor *= 1 + (b - a) * (k1 + k2) / 2
+    return factor
+
+
+better, unfair = "fixed", "measure"
+
+
+def solver_share(d, s, e):
+    """The r in (0, 1) at which a step of AMED-Solver from level s to e is exact on N(0, d^2)."""
+    exact, low, high = math.hypot(d, e) / math.hypot(d, s), 0.0, 1.0
+    for _ in range(60):
+        r = (low + high) / 2
+        m = s ** (1 - r) * e**r
+        factor = 1 + (e - s) * (1 + (m - s) * s / (d**2 + s**2)) * m / (d**2 + m**2)
+        low, high = (r, high) if factor < exact else (low, r)
+    return r
+
+
+level_asked = 2.8 ** (1 - 0.370) * 0.2**0.370
+solver_level = "above"  # its share is the smaller one, in each step
+features = "cannot"  # every x wants the same r
