@@ -862,11 +862,11 @@ ELBO = Task(
 COSINE_TABLE = Discrete.cosine()
 
 
-def _correlation(weight):
-    """Spearman's, between these weights and 1 - alpha-bar on the cosine table, n = 2 ... 1000."""
+def _correlation(weight, table=COSINE_TABLE):
+    """Spearman's, between these weights and 1 - alpha-bar, n = 2 ... 1000."""
     from scipy.stats import spearmanr
 
-    bar = COSINE_TABLE.alpha_bar
+    bar = table.alpha_bar
     return float(spearmanr(weight(bar[2:], bar[1:-1]), 1 - bar[2:])[0])
 
 
@@ -966,7 +966,7 @@ WEIGHT = Task(
             "The exercise asks about the order: what are the values to be replaced by first?",
         ),
         Mistake(
-            {"correlation": 0.2039},
+            {"correlation": Made(lambda: _correlation(solution.bound_weight, LINEAR))},
             "This is the chapter's figure, for the linear table. Here the cosine table is asked for: from "
             "which table does your `bar` come?",
         ),
