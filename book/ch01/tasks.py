@@ -1,66 +1,42 @@
-"""The tasks of lesson 01: the forward process, the posterior, ancestral sampling, the bound and its weights.
+"""The tasks of lesson 01: forward process, posterior, ancestral sampling, the bound and its weights."""
 
-In each mistake below the code is wrong on purpose; its sentence is what a tutor would say to it.
-"""
-
-import functools
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
 
+from book.ch01 import solution
 from book.lessons import (
     Made,
     Mistake,
     Remark,
     Task,
+    changed,
     expression_probe,
     normal,
     number_facts,
     read_axes,
     uniform,
 )
-from toolkit.ddpm import ddpm, transition
-from toolkit.ddpm import posterior as schedule_posterior
+from toolkit import VE, VP, Discrete, Mixture, exact_variance
+from toolkit.ddpm import ddpm
 from toolkit.grids import strided
-from toolkit.mixtures import Mixture
-from toolkit.sampling import exact_variance
-from toolkit.schedules import VE, VP, Discrete
 
 LINEAR = Discrete.linear()
 
-# 1.1: one jump, from a table of betas -----------------------------------------------------------------------
-
-
-def jump(x0, n, noise, betas):
-    """x_n (B, d) straight from x_0 at the steps n (B,), with alpha-bar_0 = 1."""
-    bar = torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])[n][:, None]
-    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
-
-
-def _jump_with(bar_of, signal=torch.sqrt, noise_scale=lambda bar: (1 - bar).sqrt(), column=True):
-    """A `jump` that goes wrong in one place: the table, one of the two factors, or their shape."""
-
-    def wrong(x0, n, noise, betas):
-        bar = bar_of(betas, n)
-        bar = bar[:, None] if column else bar
-        return signal(bar) * x0 + noise_scale(bar) * noise
-
-    return wrong
-
-
-def _right_bar(betas, n):
-    return torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])[n]
+# --- 1.1: one jump, from a table of betas -------------------------------------------------------------------
 
 
 def _one_noise_for_all(x0, n, noise, betas):
+    """A walk step by step, each step with the same noise."""
     x = x0.clone()
     for step, beta in enumerate(betas, 1):
         x = torch.where((step <= n)[:, None], (1 - beta).sqrt() * x + beta.sqrt() * noise, x)
     return x
 
 
-def probe_jump(answer, seed):
+def _probe_jump(answer, seed):
     """The jump at steps in between, and at both ends of the table."""
     betas = torch.tensor([uniform(seed, 0.05, 0.3, stream=k) for k in range(6)], dtype=torch.float64)
     x0, noise = normal(seed, 3, 3), normal(seed, 3, 3, stream=1)
@@ -79,42 +55,42 @@ JUMP = Task(
     minutes=10,
     points=2,
     ids=("S02", "S07", "I02", "C01", "BS8", "BS5"),
-    probe=probe_jump,
-    reference=jump,
+    probe=_probe_jump,
+    reference=solution.jump,
     mistakes=(
         Mistake(
-            _jump_with(_right_bar, signal=lambda bar: bar),
+            changed(solution.jump, ("row.sqrt() * x0", "row * x0")),
             "x_0 is multiplied by the product itself. For data of variance 1, what would the variance of "
             "x_n then be, and what should it be? (Some authors write ᾱ for the root of this product: "
             "which of the two is the product of the table?)",
         ),
         Mistake(
-            _jump_with(_right_bar, noise_scale=lambda bar: 1 - bar),
+            changed(solution.jump, ("(1 - row).sqrt()", "(1 - row)")),
             "1 - ᾱ_n is the variance of the noise. By what is a standard normal variable multiplied to "
             "have that variance?",
         ),
         Mistake(
-            _jump_with(lambda betas, n: (1 - betas)[n - 1]),
+            changed(solution.jump, ("alpha_bar[n]", "(1 - betas)[n - 1]")),
             "Only the last beta, β_n, is used here: that is the step from x_{n-1} to x_n. What has "
             "happened to the signal in the n - 1 steps before?",
         ),
         Mistake(
-            _jump_with(lambda betas, n: torch.cumprod(1 - betas, 0)[n]),
+            changed(solution.jump, ("alpha_bar[n]", "products[n]")),
             "The products of the table number T, counted from 0, while n runs from 0 to T. At which "
             "position does the product of n factors stand, and what is the product of none?",
         ),
         Mistake(
-            _jump_with(lambda betas, n: torch.cumprod(1 - betas, 0)[n - 1]),
+            changed(solution.jump, ("alpha_bar[n]", "products[n - 1]")),
             "All is well except at n = 0, where position n - 1 is the last one of the table: Python "
             "counts from the end. How much noise should x_0 itself carry?",
         ),
         Mistake(
-            _jump_with(_right_bar, column=False),
+            changed(solution.jump, ("[:, None]", "")),
             "Each row has its own n, and yet your factors change from column to column. Against which "
             "axis does a tensor of shape (B,) line up when it meets one of shape (B, d)?",
         ),
         Mistake(
-            _jump_with(lambda betas, n: 1 - torch.cat([betas[:1] * 0, torch.cumsum(betas, 0)])[n]),
+            changed(solution.jump, ("torch.cumprod(1 - betas, 0)", "1 - torch.cumsum(betas, 0)")),
             "You add the betas up. That is close while they are tiny: what is (1 - β_1)(1 - β_2), "
             "multiplied out?",
         ),
@@ -138,51 +114,14 @@ JUMP = Task(
     },
 )
 
-# 1.2: the posterior for any two times -----------------------------------------------------------------------
+# --- 1.2: the posterior for any two times -------------------------------------------------------------------
+
+_C_0 = "alpha_s * beta / sigma_t**2"
+_C_T = "ratio * sigma_s**2 / sigma_t**2"
+_TILDE = "beta * sigma_s**2 / sigma_t**2"
 
 
-def posterior(alpha_t, sigma_t, alpha_s, sigma_s):
-    """Weights of x_0 and x_t in the mean of q(x_s | x_t, x_0), and its variance."""
-    ratio = alpha_t / alpha_s
-    beta = sigma_t**2 - ratio**2 * sigma_s**2
-    return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
-
-
-def _no_ratio_in_precision(alpha_t, sigma_t, alpha_s, sigma_s):
-    ratio = alpha_t / alpha_s
-    beta = sigma_t**2 - ratio**2 * sigma_s**2
-    variance = 1 / (1 / sigma_s**2 + 1 / beta) if sigma_s else 0.0
-    return (alpha_s / sigma_s**2 * variance if sigma_s else alpha_s), ratio / beta * variance, variance
-
-
-def _vp_only(alpha_t, sigma_t, alpha_s, sigma_s):
-    ratio = alpha_t / alpha_s
-    beta = 1 - ratio**2
-    return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
-
-
-def _whole_noise(alpha_t, sigma_t, alpha_s, sigma_s):
-    ratio, beta = alpha_t / alpha_s, sigma_t**2 - sigma_s**2
-    return alpha_s * beta / sigma_t**2, ratio * sigma_s**2 / sigma_t**2, beta * sigma_s**2 / sigma_t**2
-
-
-def _deterministic(alpha_t, sigma_t, alpha_s, sigma_s):
-    variance = posterior(alpha_t, sigma_t, alpha_s, sigma_s)[2]
-    return alpha_s - alpha_t * sigma_s / sigma_t, sigma_s / sigma_t, variance
-
-
-def _edit(change):
-    """A wrong `posterior`: `change` of the right result, given the ratio and the transition's beta."""
-
-    def wrong(alpha_t, sigma_t, alpha_s, sigma_s):
-        ratio = alpha_t / alpha_s
-        beta = sigma_t**2 - ratio**2 * sigma_s**2
-        return change(*posterior(alpha_t, sigma_t, alpha_s, sigma_s), ratio, beta)
-
-    return wrong
-
-
-def probe_posterior(answer, seed):
+def _probe_posterior(answer, seed):
     """The three numbers under a variance-preserving and a variance-exploding schedule."""
     s, t = uniform(seed, 0.1, 0.4), uniform(seed, 0.5, 0.8, stream=1)
     values = {}
@@ -214,45 +153,54 @@ POSTERIOR = Task(
     minutes=15,
     points=3,
     ids=("S08", "C02", "BP28", "BS9"),
-    probe=probe_posterior,
-    reference=posterior,
+    probe=_probe_posterior,
+    reference=solution.posterior,
     mistakes=(
         Mistake(
-            _edit(lambda c_0, c_t, v, ratio, beta: (c_0, c_t, beta)),
+            changed(solution.posterior, (_TILDE, "beta")),
             "Your variance is that of the transition q(x_t | x_s). Here x_0 is known as well: can "
             "knowing more leave as much uncertainty?",
         ),
         Mistake(
-            _vp_only,
+            changed(solution.posterior, ("sigma_t**2 - ratio**2 * sigma_s**2", "1 - ratio**2")),
             "Under VP this is right; VE has α = 1 at all times, and there your transition has no noise "
             "at all. Which step assumed that α² + σ² = 1?",
         ),
         Mistake(
-            _whole_noise,
+            changed(solution.posterior, ("ratio**2 * sigma_s**2", "sigma_s**2")),
             "On the way from s to t the noise that was there at s shrinks together with the signal. How "
             "much of its variance σ_s² arrives at t?",
         ),
         Mistake(
-            _edit(lambda c_0, c_t, v, ratio, beta: (c_t, c_0, v)),
+            changed(solution.posterior, ("return c_0, c_t", "return c_t, c_0")),
             "Look at s → 0, where x_s is x_0 itself: which of your two coefficients should then vanish?",
         ),
         Mistake(
-            _edit(lambda c_0, c_t, v, ratio, beta: (c_0, c_t, v**0.5)),
+            changed(solution.posterior, (_TILDE, f"({_TILDE}) ** 0.5")),
             "The means are right. You return a standard deviation where the exercise asks for the "
             "variance: which line takes the root?",
         ),
         Mistake(
-            _no_ratio_in_precision,
+            changed(
+                solution.posterior,
+                (_C_0, "alpha_s * beta / (beta + sigma_s**2)"),
+                (_C_T, "ratio * sigma_s**2 / (beta + sigma_s**2)"),
+                (_TILDE, "beta * sigma_s**2 / (beta + sigma_s**2)"),
+            ),
             "You add the precisions 1/σ_s² and 1/β. But x_t is a look at ratio · x_s, not at x_s: what "
             "does that factor do to the coefficient of x_s² in the exponent?",
         ),
         Mistake(
-            _deterministic,
+            changed(
+                solution.posterior,
+                (_C_0, "alpha_s - alpha_t * sigma_s / sigma_t"),
+                (_C_T, "sigma_s / sigma_t"),
+            ),
             "These are the coefficients of the deterministic step, which turns all of the noise σ_s "
             "along with x_t. If you also add noise of your variance, what is the total variance of x_s?",
         ),
         Mistake(
-            _edit(lambda c_0, c_t, v, ratio, beta: (c_0 / ratio, c_t, v)),
+            changed(solution.posterior, ("return c_0", "return c_0 / ratio")),
             "c_0 is too large by α_s/α_t: it carries the signal of which time, and of which time should "
             "it be?",
         ),
@@ -273,7 +221,7 @@ POSTERIOR = Task(
     },
 )
 
-# 1.3: the coefficient of eps --------------------------------------------------------------------------------
+# --- 1.3: the coefficient of eps ----------------------------------------------------------------------------
 
 EPS_FORM = Task(
     id="1.3",
@@ -284,7 +232,7 @@ EPS_FORM = Task(
     points=2,
     ids=("S08", "C02", "S05", "BS7"),
     probe=expression_probe("b", r=(0.5, 0.95), sigma_t=(0.6, 1.0), sigma_s=(0.1, 0.5)),
-    reference="-(sigma_t**2 - r**2*sigma_s**2)/(r*sigma_t)",
+    reference=solution.noise_coefficient,
     decimals=4,
     mistakes=(
         Mistake(
@@ -331,117 +279,13 @@ EPS_FORM = Task(
     ),
 )
 
-# 1.4: ancestral sampling ------------------------------------------------------------------------------------
+# --- 1.4: ancestral sampling --------------------------------------------------------------------------------
 
-
-def ancestral(model, x, times, noises, variance="posterior"):
-    """DDPM along times: a step of (1.6) each, without noise where sigma is 0."""
-    schedule = model.schedule
-    for t, s, z in zip(times, times[1:], noises, strict=False):
-        x, v = _move(model, x, t, s)
-        if schedule.sigma(s) > 0:
-            x = x + math.sqrt(v[variance]) * z
-    return x
-
-
-def _move(model, x, t, s):
-    """The mean of p(x_s | x_t), and its two variances."""
-    schedule = model.schedule
-    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
-    x0 = (x - schedule.sigma(t) * model.eps(x, t)) / schedule.alpha(t)
-    return c_0 * x0 + c_t * x, {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
-
-
-def _loop(step):
-    """A sampler whose loop calls step(model, x, t, s, z, variance)."""
-
-    def wrong(model, x, times, noises, variance="posterior"):
-        for t, s, z in zip(times, times[1:], noises, strict=False):
-            x = step(model, x, t, s, z, variance)
-        return x
-
-    return wrong
-
-
-def _last(model, s):
-    return model.schedule.sigma(s) == 0
-
-
-def _noise_at_the_end(model, x, t, s, z, variance):
-    x, v = _move(model, x, t, s)
-    return x + math.sqrt(v[variance]) * z
-
-
-def _variance_as_scale(model, x, t, s, z, variance):
-    x, v = _move(model, x, t, s)
-    return x if _last(model, s) else x + v[variance] * z
-
-
-def _mean_only(model, x, t, s, z, variance):
-    return _move(model, x, t, s)[0]
-
-
-def _one_variance(model, x, t, s, z, variance):
-    x, v = _move(model, x, t, s)
-    return x if _last(model, s) else x + math.sqrt(v["posterior"]) * z
-
-
-def _one_row_of_the_table(model, x, t, s, z, variance):
-    """The paper's formula with the table's own beta, whatever the distance from t to s."""
-    schedule = model.schedule
-    n = round(t * schedule.T)
-    one = (n - 1) / schedule.T
-    x, v = _move(model, x, t, one)
-    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
-
-
-def _direction_and_noise(model, x, t, s, z, variance):
-    schedule, eps = model.schedule, model.eps(x, t)
-    v = _move(model, x, t, s)[1]
-    x0 = (x - schedule.sigma(t) * eps) / schedule.alpha(t)
-    x = schedule.alpha(s) * x0 + schedule.sigma(s) * eps
-    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
-
-
-def _thrown_back(model, x, t, s, z, variance):
-    schedule = model.schedule
-    x0 = (x - schedule.sigma(t) * model.eps(x, t)) / schedule.alpha(t)
-    return schedule.alpha(s) * x0 + schedule.sigma(s) * z
-
-
-def _late_clock(model, x, t, s, z, variance):
-    schedule, eps = model.schedule, model.eps(x, s)
-    x0 = (x - schedule.sigma(t) * eps) / schedule.alpha(t)
-    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
-    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
-    x = c_0 * x0 + c_t * x
-    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
-
-
-def _table_clock(model, x, t, s, z, variance):
-    schedule, eps = model.schedule, model.eps(x, float(round(t * model.schedule.T)))
-    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
-    x = c_0 * (x - schedule.sigma(t) * eps) / schedule.alpha(t) + c_t * x
-    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
-    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
-
-
-def _two_rows_of_the_table(model, x, t, s, z, variance):
-    """The paper's mean with the table's own beta, and beta-tilde with alpha-bar where the stride ends."""
-    schedule = model.schedule
-    n = round(t * schedule.T)
-    beta, bar, bar_s = schedule.betas[n - 1], schedule.alpha(t) ** 2, schedule.alpha(s) ** 2
-    x = (x - beta / math.sqrt(1 - bar) * model.eps(x, t)) / math.sqrt(1 - beta)
-    v = {"posterior": beta * (1 - bar_s) / (1 - bar), "beta": beta}
-    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
-
-
-def _clipped(model, x, t, s, z, variance):
-    schedule = model.schedule
-    c_0, c_t, tilde = schedule_posterior(schedule, t, s)
-    x = c_0 * model.x0(x, t).clamp(-1, 1) + c_t * x
-    v = {"posterior": tilde, "beta": transition(schedule, s, t)[1]}
-    return x if _last(model, s) else x + math.sqrt(v[variance]) * z
+_EPS = "model.eps(x, t)"
+_X0 = "(x - sigma * model.eps(x, t)) / alpha"
+_MEAN = "c_0 * x0 + c_t * x"
+_BETA = "beta = sigma**2 - (alpha / alpha_s) ** 2 * sigma_s**2"
+_NO_NOISE = ("if sigma_s > 0", "if False")
 
 
 def _variance_after(sampler, times, variance="posterior"):
@@ -458,7 +302,7 @@ def _variance_after(sampler, times, variance="posterior"):
     return gains.square().sum()
 
 
-def probe_ancestral(answer, seed):
+def _probe_ancestral(answer, seed):
     """Exact variances and means of the answer on Gaussian data, on even and uneven grids."""
     steps = 8 + 3 * seed if seed < 3 else 8 + seed % 30
     times = strided(LINEAR, steps).tolist()
@@ -486,61 +330,70 @@ ANCESTRAL = Task(
     minutes=20,
     points=4,
     ids=("S03", "S15", "T01", "T04", "BP28", "BS15", "C36"),
-    probe=probe_ancestral,
-    reference=ancestral,
+    probe=_probe_ancestral,
+    reference=solution.ancestral,
     mistakes=(
         Mistake(
-            _loop(_one_row_of_the_table),
+            changed(
+                solution.ancestral,
+                ("noises):", "noises):\n        last, s = s == 0, t - 1 / schedule.T"),
+                ("if sigma_s > 0", "if not last"),
+            ),
             "From n = 1000 to n = 900 a hundred steps are skipped, and your coefficients still are those "
             "from 1000 to 999: only a hundredth of the noise goes. Which α and σ has the time where this "
             "step ends?",
         ),
         Mistake(
-            _loop(_two_rows_of_the_table),
+            changed(
+                solution.ancestral,
+                (f"x0 = {_X0}", "beta = schedule.betas[round(t * schedule.T) - 1]"),
+                (_MEAN, f"(x - beta / sigma * {_EPS}) / math.sqrt(1 - beta)"),
+                (_BETA, "tilde = beta * (sigma_s / sigma) ** 2"),
+            ),
             "β_n and 1 - β_n come from one row of the table, and ᾱ from the row where the stride ends. "
             "Over a stride the signal shrinks by the ratio of the two alphas: what is β, then?",
         ),
         Mistake(
-            _loop(_table_clock),
+            changed(solution.ancestral, (_EPS, "model.eps(x, t * schedule.T)")),
             "The model is asked at t = 1000, 900, …, and its clock runs from 0 to 1: it believes that x is "
             "pure noise all the way. In which unit are the entries of `times`?",
         ),
         Mistake(
-            _loop(_clipped),
+            changed(solution.ancestral, (_X0, f"({_X0}).clamp(-1, 1)")),
             "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
             "becomes of data with mean 2?",
         ),
         Mistake(
-            _loop(_noise_at_the_end),
+            changed(solution.ancestral, ("if sigma_s > 0", "if True")),
             "Noise is added in the last step too, where the algorithm returns the mean. With "
             "variance='posterior' nobody notices: why not? And with 'beta'?",
         ),
         Mistake(
-            _loop(_variance_as_scale),
+            changed(solution.ancestral, ("math.sqrt", "")),
             "β̃ and β are variances. By what is z multiplied to have one of them?",
         ),
         Mistake(
-            _loop(_mean_only),
+            changed(solution.ancestral, _NO_NOISE),
             "Every step returns the mean, and no noise is ever added: all samples drift to one point. "
             "Where do the noises come in?",
         ),
         Mistake(
-            _loop(_one_variance),
+            changed(solution.ancestral, ('tilde if variance == "posterior" else beta', "tilde")),
             "Both settings of `variance` give the same samples. Which one does your loop ignore?",
         ),
         Mistake(
-            _loop(_direction_and_noise),
+            changed(solution.ancestral, (_MEAN, "alpha_s * x0 + sigma_s * (x - alpha * x0) / sigma")),
             "Your mean is DDIM's: it keeps all of σ_s in the direction of ε. Then noise comes on top. "
             "What is the total variance at s given x_0, and what should it be?",
         ),
         Mistake(
-            _loop(_thrown_back),
+            changed(solution.ancestral, (_MEAN, "alpha_s * x0 + sigma_s * z"), _NO_NOISE),
             "Each step throws x_t away and diffuses the predicted x_0 anew. That draws from q(x_s | "
             "x_0); the model is to draw from q(x_s | x_t, x_0). Which of your lines would change if x_t "
             "were another?",
         ),
         Mistake(
-            _loop(_late_clock),
+            changed(solution.ancestral, (_EPS, "model.eps(x, s)")),
             "The model is asked at s, where the step ends. At which time does the x that you give it live?",
         ),
     ),
@@ -561,37 +414,36 @@ ANCESTRAL = Task(
     },
 )
 
-# 1.5: why few steps fail ------------------------------------------------------------------------------------
-
+# --- 1.5: why few steps fail --------------------------------------------------------------------------------
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000)
 
 
-@functools.lru_cache
+@lru_cache
 def _exact(variance):
     """The variances after the numbers of steps that the figure shows."""
     grids = [strided(LINEAR, steps) for steps in STEPS]
     return tuple(exact_variance(ddpm, LINEAR, times, variance=variance) for times in grids)
 
 
-def _convergence(
-    of=lambda v: abs(v - 0.25), yscale="log", xscale="log", x=lambda n: n, labels=True, empty=False
-):
-    """The Axes asked for; the options say what a wrong answer draws instead."""
+def _convergence():
+    """The Axes asked for."""
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
-    for variance in () if empty else ("posterior", "beta"):
-        axes.plot([x(n) for n in STEPS], [of(v) for v in _exact(variance)], label=variance)
-    if not empty:
-        axes.set(xscale=xscale, yscale=yscale)
-    if labels and not empty:
-        axes.set(xlabel="number of steps", ylabel="error of the variance")
-        axes.legend()
+    for variance in ("posterior", "beta"):
+        axes.plot(STEPS, [abs(v - 0.25) for v in _exact(variance)], label=variance)
+    axes.set(xscale="log", yscale="log", xlabel="number of steps", ylabel="error of the variance")
+    axes.legend()
     return axes
 
 
-def convergence_facts(answer, seed):
+def _drawn(*edits):
+    """Another Axes, drawn when it is needed."""
+    return Made(changed(_convergence, *edits))
+
+
+def _convergence_facts(answer, seed):
     """The two lines that the answer drew, by their labels; scales, axis labels and legend."""
     seen = read_axes(answer)
     lines = {}
@@ -630,52 +482,52 @@ CONVERGENCE = Task(
     minutes=12,
     points=2,
     ids=("S06", "S18", "BS19", "C36", "T07"),
-    facts=convergence_facts,
+    facts=_convergence_facts,
     reference=Made(_convergence),
     tolerance=1e-4,
     decimals=4,
     mistakes=(
         Mistake(
-            Made(lambda: _convergence(empty=True)),
+            _drawn(("for variance in", "return axes\n    for variance in")),
             "The axes are still empty: which two lines does the exercise ask for?",
             as_given=True,
         ),
         Mistake(
-            Made(lambda: _convergence(yscale="linear", xscale="linear")),
+            _drawn(('xscale="log", yscale="log", ', "")),
             "On linear axes everything beyond 100 steps lies flat on the floor. On which axes is a power "
             "law a straight line?",
         ),
         Mistake(
-            Made(lambda: _convergence(xscale="linear")),
+            _drawn(('xscale="log", ', "")),
             "Only the vertical axis is logarithmic; on such axes an exponential is straight. What about "
             "a power of N?",
         ),
         Mistake(
-            Made(lambda: _convergence(of=lambda v: v)),
+            _drawn(("abs(v - 0.25)", "v")),
             "You draw the variance itself, which settles at 0.25, and a logarithm cannot show how "
             "closely. The distance from what is asked for?",
         ),
         Mistake(
-            Made(lambda: _convergence(of=lambda v: v - 0.25)),
+            _drawn(("abs(v - 0.25)", "v - 0.25")),
             "One of the two errors is always negative (too little variance), the other one sometimes, and a "
             "logarithmic axis drops such points without a word. Which line has disappeared from your figure?",
         ),
         Mistake(
-            Made(lambda: _convergence(of=lambda v: abs(math.sqrt(v) - 0.5))),
+            _drawn(("abs(v - 0.25)", "abs(math.sqrt(v) - 0.5)")),
             "This is the error of the standard deviation, a good thing to draw, and not the one asked "
             "for. What does `variance_after` return?",
         ),
         Mistake(
-            Made(lambda: _convergence(of=lambda v: abs(v - 0.25) / 0.25)),
+            _drawn(("abs(v - 0.25)", "abs(v - 0.25) / 0.25")),
             "Your errors are relative, divided by 0.25: the slope is the same, the heights are not. "
             "Which of the two does the exercise ask for?",
         ),
         Mistake(
-            Made(lambda: _convergence(labels=False)),
+            _drawn((', xlabel="number of steps", ylabel="error of the variance")\n    axes.legend()', ")")),
             "The lines are right. What do the axes show? A reader who has only the picture cannot tell.",
         ),
         Mistake(
-            Made(lambda: _convergence(x=lambda n: 1000 // n)),
+            _drawn(("plot(STEPS,", "plot([1000 // n for n in STEPS],")),
             "The horizontal axis shows the stride 1000/N, so that the figure runs backwards. Which "
             "number did you pay for, in calls of the model?",
         ),
@@ -700,40 +552,20 @@ CONVERGENCE = Task(
     },
 )
 
-# 1.6: find the bug: a cosine that is not a cosine -----------------------------------------------------------
+# --- 1.6: find the bug, a cosine that is not a cosine -------------------------------------------------------
 
 
-def cosine_betas(T, s=0.008, largest=0.999):
-    """Nichol & Dhariwal's cosine table: T betas, none above `largest`."""
-    bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
-    return np.minimum(1 - bar[1:] / bar[:-1], largest)
-
-
-def cosine_as_given(T, s=0.008, largest=0.999):
-    """The table of the published listing, with its mistake: s is a factor, not an offset."""
+def _cosine_as_given(T, s=0.008, largest=0.999):
+    """The published listing: its betas follow a cosine, and s is a factor."""
     t = np.linspace(0, 1, T)
     return np.minimum(s * (1 - np.cos(np.pi / 2 * t)), largest)
 
 
-def _cosine_with(power=2, s_factor=1.0, cumulative=False, clip=True, table=False):
-    """A `cosine_betas` that goes wrong in one place."""
-
-    def wrong(T, s=0.008, largest=0.999):
-        s = s * s_factor
-        bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** power
-        if table:
-            return bar[1:] / bar[0]
-        betas = 1 - bar[1:] / bar[0] if cumulative else 1 - bar[1:] / bar[:-1]
-        return np.minimum(betas, largest) if clip else betas
-
-    return wrong
+_STEP = "1 - f[1:] / f[:-1]"
+_CLIPPED = f"np.minimum({_STEP}, largest)"
 
 
-def _cosine_scaled(T, s=0.008, largest=0.999):
-    return np.minimum(1 - np.cos(np.pi / 2 * np.arange(1, T + 1) / T), largest)
-
-
-def probe_cosine(answer, seed):
+def _probe_cosine(answer, seed):
     """The first and the last beta of the answer, and alpha-bar half-way and at T."""
     T = (1000, 40, 200)[seed % 3] if seed < 3 else 50 + seed % 50
     betas = np.asarray(answer(T), dtype=float)
@@ -757,48 +589,52 @@ COSINE = Task(
     minutes=12,
     points=2,
     ids=("BP19", "P16", "S28", "C32", "C33", "BS31"),
-    probe=probe_cosine,
-    reference=cosine_betas,
+    probe=_probe_cosine,
+    reference=solution.cosine_betas,
     decimals=5,
     mistakes=(
         Mistake(
-            cosine_as_given,
+            _cosine_as_given,
             "This is the listing as it was given. Its ᾱ_T is 0.054 in the measurement above: what, in "
             "the equation, follows the cosine, and what follows it in the listing?",
             as_given=True,
         ),
         Mistake(
-            _cosine_with(cumulative=True),
+            changed(solution.cosine_betas, (_STEP, "1 - f[1:] / f[0]")),
             "1 - ᾱ_n is the noise of n steps together. The table wants one step's share: what does ᾱ_n "
             "have to be divided by?",
         ),
         Mistake(
-            _cosine_with(cumulative=True, clip=False),
+            changed(solution.cosine_betas, (_CLIPPED, "1 - f[1:] / f[0]")),
             "These are 1 - ᾱ_n, the noise of all n steps together. What remains of ᾱ_n when the n - 1 steps "
             "before are divided out?",
         ),
         Mistake(
-            _cosine_with(power=1),
+            changed(solution.cosine_betas, ("** 2", "")),
             "Where is the square? The cosine gives the size of the signal, and ᾱ is a power (a squared "
             "size).",
         ),
         Mistake(
-            _cosine_with(clip=False),
+            changed(solution.cosine_betas, (_CLIPPED, _STEP)),
             "The last beta is 1: it deletes the signal altogether, and the reverse step would divide by "
             "√(1 - β). What is the parameter `largest` for?",
         ),
         Mistake(
-            _cosine_with(s_factor=0.0),
+            changed(solution.cosine_betas, ("(np.arange(T + 1) / T + s) / (1 + s)", "np.arange(T + 1) / T")),
             "s is not used, so that the first betas are almost 0. What did the authors put s there for, "
             "and where in the equation does it stand?",
         ),
         Mistake(
-            _cosine_with(table=True),
+            changed(solution.cosine_betas, (_CLIPPED, "f[1:] / f[0]")),
             "You return ᾱ_1 … ᾱ_T. The caller makes 1 - β of them and multiplies these up: what does it "
             "expect?",
         ),
         Mistake(
-            _cosine_scaled,
+            changed(
+                _cosine_as_given,
+                ("np.linspace(0, 1, T)", "np.arange(1, T + 1) / T"),
+                ("s * (1 - np.cos(np.pi / 2 * t))", "1 - np.cos(np.pi / 2 * t)"),
+            ),
             "Letting beta rise to 1 does reach noise, but the betas still follow the cosine, and ᾱ is "
             "now far too small half-way. Which quantity does the equation give?",
         ),
@@ -812,9 +648,17 @@ COSINE = Task(
     ),
 )
 
-# 1.7: the floor under the loss ------------------------------------------------------------------------------
+# --- 1.7: the floor under the loss --------------------------------------------------------------------------
 
-LOWEST = float(1 / (1 + (1 - LINEAR.alpha_bar[100]) / (0.25 * LINEAR.alpha_bar[100])))
+BAR = float(LINEAR.alpha_bar[100])
+
+
+def _lowest(signal):
+    """Var(eps | x_n): the share of the signal, of this variance, in the variance of x_n."""
+    return 1 / (1 + (1 - BAR) / signal)
+
+
+LOWEST = _lowest(0.25 * BAR)
 
 
 def _echo(number):
@@ -822,7 +666,7 @@ def _echo(number):
     return f"{number:.{3 if abs(number) < 1 else 2}f}"
 
 
-def floor_facts(answer, seed):
+def _floor_facts(answer, seed):
     """In words when it is right: the exercise is handed out with what a right answer prints."""
     ((label, number),) = number_facts("the lowest loss at n = 100")(answer, seed).items()
     return {label: "right" if abs(number - LOWEST) <= 2e-3 else _echo(number)}
@@ -836,7 +680,7 @@ FLOOR = Task(
     minutes=12,
     points=2,
     ids=("P10", "P21", "S05", "S13", "C06", "C07", "BP24", "BS7", "BS13"),
-    facts=floor_facts,
+    facts=_floor_facts,
     reference=LOWEST,
     mistakes=(
         Mistake(
@@ -849,38 +693,40 @@ FLOOR = Task(
             "That is the loss of a network that always answers 0. Does x_n tell nothing about ε?",
         ),
         Mistake(
-            0.314702,
+            1 - LOWEST,
             "This is the share of x_n's variance that is noise, E[ε*²], the size of the best prediction. By "
             "how much does ε, of variance 1, miss it? (What it misses by is uncorrelated with it.)",
         ),
         Mistake(
-            0.102982,
+            1 - BAR,
             "This is σ², the variance of the noise in x_n. The loss is about ε itself, of variance 1: how "
             "much of that can x_n not tell?",
         ),
-        Mistake(0.827828, "This is the root of the mean square. The loss is the mean square itself."),
         Mistake(
-            0.078675,
+            math.sqrt(LOWEST), "This is the root of the mean square. The loss is the mean square itself."
+        ),
+        Mistake(
+            LOWEST * (1 - BAR) / BAR,
             "This is the variance of x_0 given x_n, the lowest loss of a network that predicts x_0. By "
             "how much does ε move when x_0 moves by 1 and x_n stays?",
         ),
         Mistake(
-            6.654648,
+            LOWEST / (1 - BAR),
             "This is the lowest loss for the score, the listing's measure. ε is -σ times the score: "
             "which power of σ does that put between the two losses?",
         ),
         Mistake(
-            0.661388,
+            _lowest(0.25 * BAR**2),
             "Here the signal's variance is ᾱ² times 0.25. x_n is √ᾱ x_0 plus noise: what is the variance "
             "of its first part?",
         ),
         Mistake(
-            0.813260,
+            _lowest(0.5 * BAR),
             "It seems that 0.5 went in as the variance of the data. The data are N(0, 0.25): is 0.25 the "
             "variance or the standard deviation?",
         ),
         Mistake(
-            0.897018,
+            BAR,
             "This is ᾱ_100, the floor for data of variance 1. How does the variance 0.25 change the "
             "share of x_n that is signal?",
         ),
@@ -900,56 +746,15 @@ FLOOR = Task(
     },
 )
 
-# 1.8: find the bug: a bound a hundred nats too high ------------------------------------------------------
+# --- 1.8: find the bug, a bound a hundred nats too high -----------------------------------------------------
+
+_DDIM = ("c_0 * x0_hat + c_n * x", "math.sqrt(bar[n - 1]) * x0_hat + math.sqrt(1 - bar[n - 1]) * eps")
+_DRAW = ("c_0 * x0 + c_n * x", "before")
+_VARIANCE = " + (1 - bar[T]) - 1 - math.log(1 - bar[T])"  # what it adds to the KL at T
+_NORM = (f"bar[T] * (x0**2).mean(){_VARIANCE}", "(x**2).mean()")
 
 
-def _two_tilde(tilde, beta):
-    return 2 * tilde
-
-
-def _bound(model, x0, noises, mean="posterior", target="posterior", prior="kl", divisor=_two_tilde):
-    """(L_T, the KLs of n = 2 … T, L_0) in nats a dimension; the options say what a wrong answer does."""
-    schedule = model.schedule
-    kls, x = [], x0
-    for n in range(1, schedule.T + 1):
-        before, beta = x, schedule.betas[n - 1]
-        x = math.sqrt(1 - beta) * before + math.sqrt(beta) * noises[n - 1]
-        eps = model.eps(x, n / schedule.T)
-        alpha, sigma = math.sqrt(schedule.alpha_bar[n]), math.sqrt(1 - schedule.alpha_bar[n])
-        c_0, c_n, tilde = schedule_posterior(schedule, n / schedule.T, (n - 1) / schedule.T)
-        x0_hat = (x - sigma * eps) / alpha
-        guess = c_0 * x0_hat + c_n * x
-        if mean == "ddim":
-            bar = schedule.alpha_bar[n - 1]
-            guess = math.sqrt(bar) * x0_hat + math.sqrt(1 - bar) * eps
-        if n == 1:
-            decoder = float((0.5 * ((x0 - guess) ** 2 / beta + math.log(2 * math.pi * beta))).mean())
-        else:
-            right = c_0 * x0 + c_n * x if target == "posterior" else before
-            kls.append(float(((right - guess) ** 2).mean() / divisor(tilde, beta)))
-    return _prior(prior, alpha**2 * float((x0**2).mean()), sigma**2, x), torch.tensor(kls).double(), decoder
-
-
-def _prior(how, signal2, variance, x):
-    """L_T a dimension, by the KL, by its half, or as the norm of x_T."""
-    if how == "norm":
-        return 0.5 * float((x**2).mean())
-    return 0.5 * (signal2 + variance - 1 - math.log(variance)) if how == "kl" else 0.5 * signal2
-
-
-def _elbo_with(**wrong):
-    return lambda model, x0, noises: _bound(model, x0, noises, **wrong)
-
-
-def negative_elbo(model, x0, noises):
-    """L_T, the KLs of n = 2 ... T, and L_0, in nats a dimension."""
-    return _bound(model, x0, noises)
-
-
-elbo_as_given = _elbo_with(mean="ddim", target="sample", prior="norm")
-
-
-def probe_elbo(answer, seed):
+def _probe_elbo(answer, seed):
     """The three parts on Gaussian data, and on data that consist of one known point."""
     schedule = Discrete.linear(30, 1e-4, 0.0035)  # ᾱ_T is about 0.15: an L_T worth checking
     noises = normal(seed, 30, 40, 2, stream=1)
@@ -966,6 +771,7 @@ def probe_elbo(answer, seed):
 
 
 def _three(result):
+    """The result, if it is a tuple of three."""
     if not isinstance(result, tuple) or len(result) != 3:
         raise Remark("The function returns three things: L_T, the KLs of n = 2 … T, and L_0.")
     return result
@@ -979,58 +785,58 @@ ELBO = Task(
     minutes=25,
     points=4,
     ids=("P12", "P13", "BP15", "BP16", "S04", "S09", "C05", "BS6"),
-    probe=probe_elbo,
-    reference=negative_elbo,
+    probe=_probe_elbo,
+    reference=solution.negative_elbo,
     mistakes=(
         Mistake(
-            elbo_as_given,
+            changed(solution.negative_elbo, _DDIM, _DRAW, _NORM),
             "This is the listing as it was given. When ε is known, the model's Gaussian is the posterior "
             "itself and every KL is 0: which lines make it something else?",
             as_given=True,
         ),
         Mistake(
-            _elbo_with(target="sample", prior="norm"),
+            changed(solution.negative_elbo, _DRAW, _NORM),
             "The model's mean is right now. It is compared with x_{n-1}, one draw from the posterior: is "
             "the KL between two Gaussians a matter of a draw? (And look at L_T again.)",
         ),
         Mistake(
-            _elbo_with(mean="ddim", prior="norm"),
+            changed(solution.negative_elbo, _DDIM, _NORM),
             "The thing compared with is right now. The model's own mean still keeps all of the noise "
             "σ_{n-1}, as DDIM does: when ε is known, the two means should be the same. (And look at L_T "
             "again.)",
         ),
         Mistake(
-            _elbo_with(mean="ddim", target="sample"),
+            changed(solution.negative_elbo, _DDIM, _DRAW),
             "L_T is right now. The KLs are not yet: when ε is known, what should the gap between the two "
             "means of step n be?",
         ),
         Mistake(
-            _elbo_with(target="sample"),
+            changed(solution.negative_elbo, _DRAW),
             "One line to go. When ε is known your KLs are about 1/2 each, and should be 0: how far from "
             "its own mean is a draw of variance β̃, squared and on average?",
         ),
         Mistake(
-            _elbo_with(mean="ddim"),
+            changed(solution.negative_elbo, _DDIM),
             "One line to go. The posterior's mean is on one side of the gap; which sampler's mean is on "
             "the other?",
         ),
         Mistake(
-            _elbo_with(prior="norm"),
+            changed(solution.negative_elbo, _NORM),
             "One line to go. ½ x_T² is about ½ whatever the schedule. L_T is the KL from q(x_T | x_0) to "
             "N(0, 1): what should it be when ᾱ_T is 0?",
         ),
         Mistake(
-            _elbo_with(prior="signal"),
+            changed(solution.negative_elbo, (_VARIANCE, "")),
             "Your L_T is the part of the KL that comes from the mean of q(x_T | x_0). Its variance is 1 "
             "- ᾱ_T, and the other Gaussian has variance 1: what does that add?",
         ),
         Mistake(
-            _elbo_with(divisor=lambda tilde, beta: 2 * beta),
+            changed(solution.negative_elbo, ("2 * tilde", "2 * beta")),
             "The means are right. You divide by 2β, and this model's variance is that of the posterior: "
             "which of the two variances does `posterior` return?",
         ),
         Mistake(
-            _elbo_with(divisor=lambda tilde, beta: tilde),
+            changed(solution.negative_elbo, ("2 * tilde", "tilde")),
             "The means are right, and every KL is twice too large: what stands before the squared gap in "
             "the KL of two Gaussians?",
         ),
@@ -1051,30 +857,26 @@ ELBO = Task(
     },
 )
 
-# 1.9: test a claim: which weight is the bound's -------------------------------------------------------------
-
+# --- 1.9: test a claim, which weight is the bound's ---------------------------------------------------------
 
 COSINE_TABLE = Discrete.cosine()
 
 
-def weight(bar, bar_before):
-    """The weight of |eps - eps_hat|^2 in a term of the bound: half of SNR_(n-1) / SNR_n - 1."""
-    return 0.5 * (bar_before / (1 - bar_before) * (1 - bar) / bar - 1)
-
-
-def _correlation(true):
+def _correlation(weight, table=COSINE_TABLE):
+    """Spearman's, between these weights and 1 - alpha-bar, n = 2 ... 1000."""
     from scipy.stats import spearmanr
 
-    bar = COSINE_TABLE.alpha_bar
-    return float(spearmanr(true(bar[2:], bar[1:-1]), 1 - bar[2:])[0])
+    bar = table.alpha_bar
+    return float(spearmanr(weight(bar[2:], bar[1:-1]), 1 - bar[2:])[0])
 
 
 def _pearson():
+    """Pearson's correlation in place of Spearman's."""
     bar = COSINE_TABLE.alpha_bar
-    return float(np.corrcoef(weight(bar[2:], bar[1:-1]), 1 - bar[2:])[0, 1])
+    return float(np.corrcoef(solution.bound_weight(bar[2:], bar[1:-1]), 1 - bar[2:])[0, 1])
 
 
-def probe_weight(answer, seed):
+def _probe_weight(answer, seed):
     """Weights at four steps of the cosine table, and at values of ᾱ that no table has."""
     n = np.array([2, 10, 500, 1000 - seed % 400])
     bar = COSINE_TABLE.alpha_bar
@@ -1085,7 +887,7 @@ def probe_weight(answer, seed):
     }
 
 
-def weight_facts(answer, seed):
+def _weight_facts(answer, seed):
     """Correlation and verdict are held against the answer's own weights, so that one slip is not three."""
     verdict = answer.verdict
     if not isinstance(verdict, str) or verdict.strip().lower() not in ("holds", "fails"):
@@ -1104,15 +906,11 @@ def weight_facts(answer, seed):
     }
 
 
-def _beta_weight(bar, bar_before):
-    ratio2 = bar / bar_before
-    return 0.5 * (1 - ratio2) / (ratio2 * (1 - bar))
-
-
-def _consistent(wrong):
+def _consistent(*edits):
     """A wrong weight, with the correlation and the verdict that follow from it."""
-    verdict = Made(lambda: "holds" if _correlation(wrong) > 0.99 else "fails")
-    return {"weight": wrong, "correlation": Made(lambda: _correlation(wrong)), "verdict": verdict}
+    weight = changed(solution.bound_weight, *edits)
+    verdict = Made(lambda: "holds" if _correlation(weight) > 0.99 else "fails")
+    return {"weight": weight, "correlation": Made(lambda: _correlation(weight)), "verdict": verdict}
 
 
 WEIGHT = Task(
@@ -1124,39 +922,41 @@ WEIGHT = Task(
     points=3,
     ids=("P11", "P14", "P15", "BP13", "BP18", "BS10", "S09"),
     names=("weight", "correlation", "verdict"),
-    probe=probe_weight,
-    facts=weight_facts,
-    reference={"weight": weight, "correlation": Made(lambda: _correlation(weight)), "verdict": "fails"},
+    probe=_probe_weight,
+    facts=_weight_facts,
+    reference={
+        "weight": solution.bound_weight,
+        "correlation": Made(lambda: _correlation(solution.bound_weight)),
+        "verdict": solution.verdict_9,
+    },
     tolerance=2e-3,
     decimals=4,
     mistakes=(
         Mistake(
-            _consistent(lambda bar, bar_before: 1 - bar),
+            _consistent(("0.5 * (snr_before / snr - 1)", "1 - bar")),
             "This is the claimed weight itself; the claim is to be tested against the true one. What "
             "does the KL divide the squared gap of the means by?",
         ),
         Mistake(
-            _consistent(lambda bar, bar_before: 0.5 * (bar_before / (1 - bar_before) - bar / (1 - bar))),
+            _consistent(("snr_before / snr - 1", "snr_before - snr")),
             "This is the weight of |x_0 - x̂_0|². An error of ε is an error of x_0 times σ/α: what does "
             "that divide your weight by?",
         ),
         Mistake(
-            _consistent(lambda bar, bar_before: 2 * weight(bar, bar_before)),
+            _consistent(("0.5 * ", "")),
             "A factor 2 too much: what stands before the squared gap in the KL of two Gaussians?",
         ),
         Mistake(
-            _consistent(_beta_weight),
+            _consistent(("(snr_before / snr - 1)", "(bar_before / bar - 1) / (1 - bar)")),
             "This is the weight for a model with variance β, as in the paper's equation 12 with σ² = β. "
             "The exercise asks for β̃: which of the two do you divide by?",
         ),
         Mistake(
-            _consistent(
-                lambda bar, bar_before: 0.5 * (bar * (1 - bar_before) / ((1 - bar) * bar_before) - 1)
-            ),
+            _consistent(("snr_before / snr", "snr / snr_before")),
             "Your weights are negative. Which has the higher signal-to-noise ratio, step n or step n - 1?",
         ),
         Mistake(
-            _consistent(lambda bar, bar_before: weight(bar, bar_before) + 0.5),
+            _consistent((" - 1)", ")")),
             "Half of a quotient of two signal-to-noise ratios is close. What should the weight be if the "
             "step does nothing at all, ᾱ_{n-1} = ᾱ_n?",
         ),
@@ -1166,12 +966,12 @@ WEIGHT = Task(
             "The exercise asks about the order: what are the values to be replaced by first?",
         ),
         Mistake(
-            {"correlation": 0.2039},
+            {"correlation": Made(lambda: _correlation(solution.bound_weight, LINEAR))},
             "This is the chapter's figure, for the linear table. Here the cosine table is asked for: from "
             "which table does your `bar` come?",
         ),
         Mistake(
-            {"correlation": Made(lambda: -_correlation(weight))},
+            {"correlation": Made(lambda: -_correlation(solution.bound_weight))},
             "The sign has turned round: do both lists run in the same direction, from n = 2 up?",
         ),
         Mistake(
@@ -1192,39 +992,13 @@ WEIGHT = Task(
     asks={"rank correlation with σ²": "Is it Spearman's, of your weights with 1 - ᾱ_n, over n = 2 … 1000?"},
 )
 
-# 1.10: find the bug: importance sampling of the step --------------------------------------------------------
+# --- 1.10: find the bug, importance sampling of the step ----------------------------------------------------
+
+_ROOT = "history.square().mean(1).sqrt()"
+_WEIGHTS = "1 / (len(p) * p)"
 
 
-def step_distribution(history):
-    """Probabilities in proportion to the root mean square of the losses; weights 1 / (T p)."""
-    root = history.square().mean(1).sqrt()
-    p = root / root.sum()
-    return p, 1 / (len(p) * p)
-
-
-def steps_as_given(history):
-    """The published listing with its mistakes: losses not squared, weights without 1 / T."""
-    root = history.mean(1).sqrt()
-    p = root / root.sum()
-    return p, 1 / p
-
-
-def _steps_with(root, weights=lambda p: 1 / (len(p) * p)):
-    """A `step_distribution` with another score of each step, or other weights."""
-
-    def wrong(history):
-        score = root(history)
-        p = score / score.sum()
-        return p, weights(p)
-
-    return wrong
-
-
-def _second_moment(history):
-    return history.square().mean(1).sqrt()
-
-
-def probe_steps(answer, seed):
+def _probe_steps(answer, seed):
     """Probabilities and weights for a random history, and what they estimate together."""
     history = torch.exp(1.5 * normal(seed, 4, 6) - torch.arange(4)[:, None])
     result = answer(history)
@@ -1246,47 +1020,47 @@ IMPORTANCE = Task(
     minutes=12,
     points=3,
     ids=("S20", "BS22", "BS21", "S19"),
-    probe=probe_steps,
-    reference=step_distribution,
+    probe=_probe_steps,
+    reference=solution.step_distribution,
     mistakes=(
         Mistake(
-            steps_as_given,
+            changed(solution.step_distribution, (_ROOT, "history.mean(1).sqrt()"), (_WEIGHTS, "1 / p")),
             "This is the listing as it was given. In the measurement its mean is not that of uniform "
             "sampling: which line decides that? Its variance is a second matter.",
             as_given=True,
         ),
         Mistake(
-            _steps_with(lambda history: history.mean(1).sqrt()),
+            changed(solution.step_distribution, (_ROOT, "history.mean(1).sqrt()")),
             "The mean is right now. The variance is not yet the lowest: to make Σ E[L²]/p as small as it "
             "can be, which moment of L must p follow?",
         ),
         Mistake(
-            _steps_with(_second_moment, weights=lambda p: 1 / p),
+            changed(solution.step_distribution, (_WEIGHTS, "1 / p")),
             "The probabilities are right now. The weighted loss is T times too large: with p uniform, p "
             "= 1/T, what should every weight be?",
         ),
         Mistake(
-            _steps_with(lambda history: history.square().mean(1)),
+            changed(solution.step_distribution, (_ROOT, "history.square().mean(1)")),
             "You draw in proportion to E[L²]. Minimise Σ E[L²]/p with Σ p = 1, by a Lagrange multiplier: "
             "does p come out as E[L²], or as its root?",
         ),
         Mistake(
-            _steps_with(lambda history: history.mean(1)),
+            changed(solution.step_distribution, (_ROOT, "history.mean(1)")),
             "You draw in proportion to the mean loss. A step whose loss is mostly small and sometimes "
             "huge gets too little: which average notices the huge ones?",
         ),
         Mistake(
-            _steps_with(_second_moment, weights=lambda p: len(p) * p),
+            changed(solution.step_distribution, (_WEIGHTS, "len(p) * p")),
             "The weights grow with p, so that the steps drawn often also count for more. What undoes the "
             "preference?",
         ),
         Mistake(
-            _steps_with(_second_moment, weights=lambda p: (1 / p) / (1 / p).mean()),
+            changed(solution.step_distribution, (_WEIGHTS, "(1 / p) / (1 / p).mean()")),
             "Weights scaled to a mean of 1 look tidy, but the mean is taken over the steps alike, and "
             "these are drawn with p. What must Σ p w L equal?",
         ),
         Mistake(
-            _steps_with(lambda history: history.std(1)),
+            changed(solution.step_distribution, (_ROOT, "history.std(1)")),
             "The standard deviation leaves the mean out: a step whose loss is always 5 would never be "
             "drawn. Is it E[L²], or the variance of L, that stands in the variance of the estimate?",
         ),

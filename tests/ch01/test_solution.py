@@ -1,0 +1,132 @@
+"""The book's own answers to exercise 01 against the toolkit, closed forms and torch's distributions."""
+
+import math
+
+import numpy as np
+import pytest
+import sympy
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from book.ch01 import solution, tasks
+from book.lessons import normal, read_axes
+from toolkit import VE, VP, Discrete, Mixture, grids, sample
+from toolkit import ddpm as d
+from toolkit.noise import Replay
+
+LINEAR = Discrete.linear()
+TWO_MODES = Mixture([1, 2], [[-1.0], [1.5]], [0.3, 0.2])
+
+
+def test_the_jump_is_the_toolkits():
+    table = Discrete(np.linspace(0.05, 0.3, 6))
+    n, x0, noise = torch.arange(7), normal(0, 7, 2), normal(1, 7, 2)
+    jumped = solution.jump(x0, n, noise, torch.from_numpy(table.betas))
+    assert torch.allclose(jumped, d.diffuse(table, x0, n / 6, noise), atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [VP(), VE(sigma_max=5.0), LINEAR], ids=repr)
+@pytest.mark.parametrize(("t", "s"), [(0.8, 0.3), (0.5, 0.49), (0.6, 0.0)])
+def test_the_posterior_is_the_toolkits(schedule, t, s):
+    own = solution.posterior(schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s))
+    assert own == pytest.approx(d.posterior(schedule, t, s), rel=1e-9, abs=1e-12)
+
+
+def test_the_posterior_is_the_conditional_of_a_joint_gaussian():
+    alpha_t, sigma_t, alpha_s, sigma_s = 0.5, 1.2, 0.9, 0.4
+    covariance = alpha_t / alpha_s * sigma_s**2  # of x_s and x_t, x_0 known
+    c_t = covariance / sigma_t**2
+    want = alpha_s - c_t * alpha_t, c_t, sigma_s**2 - covariance**2 / sigma_t**2
+    assert solution.posterior(alpha_t, sigma_t, alpha_s, sigma_s) == pytest.approx(want, rel=1e-12)
+
+
+def test_the_coefficient_of_eps_is_ddpms():
+    times = [0.9, 0.5, 0.2, 0.1]
+    symbols = sympy.symbols("r sigma_t sigma_s", positive=True)
+    for schedule in (VP(), VE()):
+        _, of_eps = d.ddpm_coefficients(schedule, times)
+        for t, s, b in zip(times, times[1:], of_eps):
+            numbers = schedule.alpha(t) / schedule.alpha(s), schedule.sigma(t), schedule.sigma(s)
+            own = solution.noise_coefficient.subs(dict(zip(symbols, numbers)))
+            assert float(own) == pytest.approx(b, rel=1e-9)
+
+
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+@pytest.mark.parametrize("times", [[1.0, 0.7, 0.2, 0.05, 0.0], [0.9, 0.5, 0.1]])
+def test_ancestral_sampling_is_the_toolkits_ddpm(times, variance):
+    model, x, noises = TWO_MODES.model(LINEAR), normal(0, 5, 1), list(normal(1, 4, 5, 1))
+    run = sample(d.ddpm, model, x, times, seed=Replay(noises), variance=variance)
+    assert torch.allclose(solution.ancestral(model, x, times, noises, variance), run.x, atol=1e-10)
+
+
+def test_the_figure_shows_the_error_of_the_samplers_variance():
+    seen = read_axes(tasks.CONVERGENCE.reference.make())
+    for variance in ("posterior", "beta"):
+        for steps, error in zip(*(values[:4] for values in seen.lines[variance])):  # to 100 steps
+            times = grids.strided(LINEAR, int(steps)).tolist()
+            sources = torch.eye(len(times), dtype=torch.float64)  # x_T, and the noise of each step
+            sources[0] *= math.hypot(0.5 * LINEAR.alpha(1.0), LINEAR.sigma(1.0))
+            model = Mixture.gaussian(len(times), 0.5).model(LINEAR)
+            gains = solution.ancestral(model, sources[:1], times, list(sources[1:, None]), variance)
+            assert error == pytest.approx(abs(float(gains.square().sum()) - 0.25), rel=1e-8)
+
+
+@pytest.mark.parametrize("T", [40, 1000])
+def test_the_cosine_betas_are_the_toolkits(T):
+    assert np.allclose(solution.cosine_betas(T), Discrete.cosine(T).betas, atol=1e-12)
+
+
+def test_the_lowest_loss_is_what_the_exact_model_leaves():
+    signal, sigma = 0.5 * LINEAR.alpha(0.1), LINEAR.sigma(0.1)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    gain = float(Mixture.gaussian(1, 0.5).model(LINEAR).eps(one, 0.1))  # the best prediction is linear in x_n
+    left = (1 - gain * sigma) ** 2 + (gain * signal) ** 2
+    assert pytest.approx(left, rel=1e-9) == tasks.LOWEST
+
+
+@pytest.mark.parametrize("data", [Mixture.gaussian(2, 0.5), Mixture.ring()], ids=["gaussian", "ring"])
+def test_the_bound_is_a_sum_of_torchs_divergences(data):
+    table, T = Discrete.linear(30, 1e-4, 0.02), 30
+    model, x0, noises = data.model(table), data.sample(50, seed=1), normal(2, T, 50, 2)
+    L_T, kls, L_0 = solution.negative_elbo(model, x0, noises)
+    assert float(L_T) == pytest.approx(d.elbo(model, x0, grids.strided(table, T)).prior / 2, rel=1e-9)
+    last = Normal(table.alpha(1.0) * x0, table.sigma(1.0))
+    assert torch.allclose(L_T, kl_divergence(last, Normal(0.0, 1.0)).mean(), rtol=1e-6)
+    x = x0
+    for n in range(1, T + 1):
+        t, s, beta = n / T, (n - 1) / T, table.betas[n - 1]
+        x = math.sqrt(1 - beta) * x + math.sqrt(beta) * noises[n - 1]
+        c_0, c_t, tilde = d.posterior(table, t, s)
+        mean = c_0 * model.x0(x, t) + c_t * x
+        if n == 1:
+            assert torch.allclose(L_0, -Normal(mean, math.sqrt(beta)).log_prob(x0).mean(), rtol=1e-9)
+        else:
+            right, own = Normal(c_0 * x0 + c_t * x, math.sqrt(tilde)), Normal(mean, math.sqrt(tilde))
+            assert torch.allclose(kls[n - 2], kl_divergence(right, own).mean(), rtol=1e-9)
+
+
+def test_the_bounds_weight_is_the_toolkits():
+    for table in (LINEAR, Discrete.cosine()):
+        n = np.array([2, 10, 500, 999])
+        own = solution.bound_weight(table.alpha_bar[n], table.alpha_bar[n - 1])
+        assert own == pytest.approx(d.vlb_weight(table, n / 1000, (n - 1) / 1000), rel=1e-6)
+
+
+def test_the_claim_fails_on_the_cosine_table():
+    table, n = Discrete.cosine(), np.arange(2, 1001)
+    weights = d.vlb_weight(table, n / 1000, (n - 1) / 1000)
+    ranks = [np.argsort(np.argsort(values)) for values in (weights, table.sigma(n / 1000) ** 2)]
+    right = tasks.WEIGHT.reference["correlation"].make()
+    assert right == pytest.approx(np.corrcoef(ranks)[0, 1], abs=1e-6)
+    assert right < 0.99 and solution.verdict_9 == "fails"
+
+
+def test_the_steps_probabilities_and_weights_are_the_toolkits():
+    history = torch.exp(normal(0, 5, 7))
+    p, w = solution.step_distribution(history)
+    steps = d.LossAwareTimes(5, history=7, floor=0.0)
+    for losses in history.T:
+        steps.update(torch.arange(1, 6), losses)
+    assert torch.allclose(p, steps.probabilities(), rtol=1e-12)
+    drawn, weights = steps.draw(100, torch.Generator().manual_seed(0))
+    assert torch.allclose(w[drawn - 1], weights, rtol=1e-12)
