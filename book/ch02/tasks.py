@@ -5,16 +5,15 @@ DDPM's own, with alpha_bar[0] = 1.  The test problem is mostly data N(0, 1/4), w
 and nothing is left to chance.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
+from book.ch02 import solution
 from book.lessons import (
     Mistake,
     Remark,
     Task,
+    changed,
     error_lines,
     named_expressions,
     named_numbers,
@@ -23,10 +22,7 @@ from book.lessons import (
     right_or_number,
     uniform,
 )
-from toolkit import Discrete, Mixture, grids, sample
-from toolkit.ddim import ddim
-from toolkit.ddpm import ddpm
-from toolkit.sampling import exact_variance
+from toolkit import Discrete
 
 
 def _table(T):
@@ -53,12 +49,6 @@ def _listed(numbers):
 # --- 2.1: the size of the noise -----------------------------------------------------------------------------
 
 
-def noise_size(alpha_t, alpha_s, eta):
-    """The fresh noise of a step (2.6), from alpha at both its ends."""
-    left = (1 - alpha_s**2) / (1 - alpha_t**2)
-    return eta * (left * (1 - alpha_t**2 / alpha_s**2)) ** 0.5
-
-
 def _probe_noise_size(answer, seed):
     alpha_t, alpha_s = uniform(seed, 0.1, 0.5), uniform(seed, 0.6, 0.95, stream=1)
     return {
@@ -69,6 +59,8 @@ def _probe_noise_size(answer, seed):
     }
 
 
+_RATIO = "(1 - bar_s) / (1 - bar_t)"
+
 NOISE_SIZE = Task(
     id="2.1",
     title="How much noise does η stand for?",
@@ -78,35 +70,35 @@ NOISE_SIZE = Task(
     points=2,
     ids=("T03", "P01", "BT2", "BP1"),
     probe=_probe_noise_size,
-    reference=noise_size,
+    reference=solution.noise_size,
     mistakes=(
         Mistake(
-            lambda a, b, eta: eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5,
+            changed(solution.noise_size, ("alpha_t**2, alpha_s**2", "alpha_t, alpha_s")),
             "You put alpha where the equation has DDPM's alpha-bar. The function is given alpha, the signal "
             "level: how is alpha-bar made from it?",
         ),
         Mistake(
-            lambda a, b, eta: eta * (1 - b**2) / (1 - a**2) * (1 - a**2 / b**2),
+            changed(solution.noise_size, ("math.sqrt((", "(("), ("math.sqrt(1", "(1")),
             "At eta = 1 this is the posterior's variance. A step multiplies z by its standard deviation: "
             "what is missing?",
         ),
         Mistake(
-            lambda a, b, eta: (eta * (1 - b**2) / (1 - a**2) * (1 - a**2 / b**2)) ** 0.5,
+            changed(solution.noise_size, ("return eta", "return math.sqrt(eta)")),
             "Both ends, eta = 0 and eta = 1, are right, and the middle is not. Does eta scale the standard "
             "deviation, or the variance under the root?",
         ),
         Mistake(
-            lambda a, b, eta: eta * (1 - a**2 / b**2) ** 0.5,
+            changed(solution.noise_size, ("math.sqrt((1 - bar_s) / (1 - bar_t)) * ", "")),
             "At eta = 1 this is the deviation of the forward step from s to t, Ho's larger choice. The "
             "posterior knows x_0 as well, so it is narrower: which factor says so?",
         ),
         Mistake(
-            lambda a, b, eta: eta * ((1 - a**2) / (1 - b**2 + 1e-300) * (1 - a**2 / b**2)) ** 0.5,
+            changed(solution.noise_size, (_RATIO, "(1 - bar_t) / (1 - bar_s)")),
             "The noise grows without bound as the step ends closer to clean data. Of the two levels t and "
             "s, which one stands above the line in the first fraction?",
         ),
         Mistake(
-            lambda a, b, eta: eta * (1 - b**2) ** 0.5,
+            changed(solution.noise_size, (_RATIO, "1 - bar_s"), (" * math.sqrt(1 - bar_t / bar_s)", "")),
             "At eta = 1 this spends all of sigma_s on fresh noise, so that nothing is left for the "
             "direction term. That is more random than DDPM: what does DDPM keep of x_t?",
         ),
@@ -125,12 +117,6 @@ NOISE_SIZE = Task(
 # --- 2.2: one step, three terms -----------------------------------------------------------------------------
 
 
-def ddim_terms(x, eps, alpha_t, sigma_t, alpha_s, sigma_s, noise, z):
-    """The three terms of (2.5): predicted x_0, direction, fresh noise."""
-    x0 = (x - sigma_t * eps) / alpha_t
-    return alpha_s * x0, (sigma_s**2 - noise**2) ** 0.5 * eps, noise * z
-
-
 def _probe_terms(answer, seed):
     x, eps, z = normal(seed, 1, 3), normal(seed, 1, 3, stream=1), normal(seed, 1, 3, stream=2)
     noise = uniform(seed, 0.1, 0.3)
@@ -146,15 +132,8 @@ def _probe_terms(answer, seed):
     }
 
 
-def _terms(data=None, direction=None, noisy=None):
-    """ddim_terms with one of its terms replaced; each is a function of all the arguments."""
-
-    def wrong(*args):
-        right = ddim_terms(*args)
-        return tuple(other(*args) if other else term for other, term in zip((data, direction, noisy), right))
-
-    return wrong
-
+_DATA = "alpha_s * x0"
+_ROOM = "math.sqrt(sigma_s**2 - noise**2)"
 
 STEP = Task(
     id="2.2",
@@ -165,58 +144,58 @@ STEP = Task(
     points=2,
     ids=("T03", "I04", "S16", "BI3", "BI9", "BS16"),
     probe=_probe_terms,
-    reference=ddim_terms,
+    reference=solution.ddim_terms,
     mistakes=(
         Mistake(
-            _terms(data=lambda x, e, at, st, as_, ss, c, z: (x - st * e) / at / as_),
+            changed(solution.ddim_terms, (_DATA, "x0 / alpha_s")),
             "You divide the predicted data by alpha_s. As s goes to pure noise that grows without bound: "
             "how strongly should clean data be present in x_s?",
         ),
         Mistake(
-            _terms(data=lambda x, e, at, st, as_, ss, c, z: as_ / at * (x - st * e) / at),
+            changed(solution.ddim_terms, (_DATA, "alpha_s / alpha_t * x0")),
             "The ratio alpha_s / alpha_t carries x_t to level s. But your x0 has been divided by alpha_t "
             "already: on which level does it live?",
         ),
         Mistake(
-            _terms(data=lambda x, e, at, st, as_, ss, c, z: as_ * (x - st * e)),
+            changed(solution.ddim_terms, (" / alpha_t", "")),
             "x − sigma_t eps removes the noise and leaves alpha_t x_0. What is still to be done before it "
             "is x_0?",
         ),
         Mistake(
-            _terms(data=lambda x, e, at, st, as_, ss, c, z: as_ * e),
+            changed(solution.ddim_terms, (_DATA, "alpha_s * eps")),
             "Your data term uses the network's output as if it were x_0. A network of DDPM's kind predicts "
             "the noise: how do x_t and eps together give x_0?",
         ),
         Mistake(
-            _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss**2 - c**2) ** 0.5 * e / e.norm()),
+            changed(solution.ddim_terms, ("noise**2) * eps", "noise**2) * eps / eps.norm()")),
             "You made eps a unit vector. In d dimensions the norm of eps is about √d: what happens to the "
             "variance of each coordinate of x_s when you divide by it, say at d = 3072?",
         ),
         Mistake(
-            _terms(direction=lambda x, e, at, st, as_, ss, c, z: ss * e),
+            changed(solution.ddim_terms, (_ROOM, "sigma_s")),
             "At noise = 0 you are right. With noise, the old noise and the fresh one together have variance "
             "sigma_s² + noise². What must it be, if x_s is to have the right marginal?",
         ),
         Mistake(
-            _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss - c) * e),
+            changed(solution.ddim_terms, (_ROOM, "(sigma_s - noise)")),
             "You subtract standard deviations. Which quantity adds up when independent noises are added?",
         ),
         Mistake(
-            _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss**2 - c**2) ** 0.5 * z),
+            changed(solution.ddim_terms, ("noise**2) * eps", "noise**2) * z")),
             "Your direction term is made of fresh noise z. Then nothing of x_t's own noise survives the "
             "step, even at noise = 0: which noise points back towards x_t?",
         ),
         Mistake(
-            _terms(noisy=lambda x, e, at, st, as_, ss, c, z: c**2 * z),
+            changed(solution.ddim_terms, ("noise * z", "noise**2 * z")),
             "`noise` is a standard deviation already. What is the variance of noise² · z?",
         ),
         Mistake(
-            _terms(direction=lambda x, e, at, st, as_, ss, c, z: (ss - c) ** 0.5 * e),
+            changed(solution.ddim_terms, (_ROOM, "math.sqrt(sigma_s - noise)")),
             "Under your root stand standard deviations. A root turns a variance into a deviation: which two "
             "variances belong under it?",
         ),
         Mistake(
-            _terms(data=lambda x, e, at, st, as_, ss, c, z: (x - st * e) / at),
+            changed(solution.ddim_terms, (_DATA, "x0")),
             "Your data term is the predicted x_0 itself, at full strength. How much signal does a state at "
             "level s hold?",
         ),
@@ -231,20 +210,6 @@ STEP = Task(
 )
 
 # --- 2.3: a sub-sequence ------------------------------------------------------------------------------------
-
-
-def subsequence(T, steps):
-    """steps + 1 table indices from T down to 0, as even as rounding allows."""
-    return np.round(np.linspace(T, 0, steps + 1)).astype(int).tolist()
-
-
-def ddim_sample(predict, alpha_bar, x, grid):
-    """DDIM at eta = 0 along grid, a falling list of table indices."""
-    for now, then in zip(grid, grid[1:]):
-        eps = predict(x, now)
-        x0 = (x - (1 - alpha_bar[now]) ** 0.5 * eps) / alpha_bar[now] ** 0.5
-        x = alpha_bar[then] ** 0.5 * x0 + (1 - alpha_bar[then]) ** 0.5 * eps
-    return x
 
 
 def _probe_subsequence(answer, seed):
@@ -272,35 +237,18 @@ def _probe_subsequence(answer, seed):
     }
 
 
-def _loop(pairs, step):
-    """A sampler from its list of (now, then) and its step (x, eps, a_now, a_then) -> x."""
-
-    def wrong(predict, alpha_bar, x, grid):
-        for now, then in pairs(grid):
-            x = step(x, predict(x, now), alpha_bar[now], alpha_bar[then])
-        return x
-
-    return wrong
+_INDEX = "round(T - T * i / steps)"
+_TO_NEXT = ("zip(grid, grid[1:])", "[(n, n - 1) for n in grid[:-1]]")  # each step to the table's neighbour
 
 
-def _neighbours(grid):
-    return list(zip(grid, grid[1:]))
+def _entries(*edits):
+    """Another sub-sequence, with the right sampler."""
+    return {"subsequence": changed(solution.subsequence, *edits)}
 
 
-def _step(x, eps, a, b):
-    return (b / a) ** 0.5 * (x - (1 - a) ** 0.5 * eps) + (1 - b) ** 0.5 * eps
-
-
-def _frozen(predict, alpha_bar, x_T, grid):
-    for now, then in _neighbours(grid):
-        x = _step(x_T, predict(x_T, now), alpha_bar[now], alpha_bar[then])
-    return x
-
-
-def _asks_later(predict, alpha_bar, x, grid):
-    for now, then in _neighbours(grid):
-        x = _step(x, predict(x, then), alpha_bar[now], alpha_bar[then])
-    return x
+def _loop(*edits):
+    """Another sampler, with the right sub-sequence."""
+    return {"ddim_sample": changed(solution.ddim_sample, *edits)}
 
 
 SUBSEQUENCE = Task(
@@ -313,69 +261,70 @@ SUBSEQUENCE = Task(
     ids=("T04", "S11", "BT3", "BI6", "BI8"),
     names=("subsequence", "ddim_sample"),
     probe=_probe_subsequence,
-    reference={"subsequence": subsequence, "ddim_sample": ddim_sample},
+    reference={"subsequence": solution.subsequence, "ddim_sample": solution.ddim_sample},
     decimals=4,
     mistakes=(
         Mistake(
-            {"subsequence": lambda T, steps: subsequence(T, steps)[::-1]},
+            _entries(("range(steps + 1)", "range(steps, -1, -1)")),
             "Your sub-sequence climbs from 0 to T: it would walk from clean data into noise. Where does "
             "sampling start?",
         ),
         Mistake(
-            {"subsequence": lambda T, steps: list(range(steps, -1, -1))},
+            _entries((_INDEX, "steps - i")),
             "You took the first entries of the table, so the start is not T. How much noise does x have at "
             "n = steps, and how much have you put into it?",
         ),
         Mistake(
-            {"subsequence": lambda T, steps: subsequence(T, steps)[:-1]},
+            _entries(("steps + 1", "steps")),
             "Your sub-sequence stops one stride above 0, where there is still noise in x. What is the last "
             "step's target?",
         ),
         Mistake(
-            {"subsequence": lambda T, steps: subsequence(T, steps)[1:]},
+            _entries(("range(steps + 1)", "range(1, steps + 1)")),
             "Your sub-sequence starts one stride below T. The sampler is fed pure noise: at which n is that "
             "what the network expects?",
         ),
         Mistake(
-            {"subsequence": lambda T, steps: subsequence(T - 1, steps)},
+            _entries(("T - T *", "T - 1 - (T - 1) *")),
             "You start at T − 1, as with arrays that count from 0. Here alpha_bar has T + 1 entries and "
             "entry 0 is clean data: where is the last one?",
         ),
         Mistake(
-            {"subsequence": lambda T, steps: subsequence(T, steps - 1)},
+            _entries(("i / steps", "i / (steps - 1)"), ("steps + 1", "steps")),
             "The number of entries equals the number of steps. How many posts does a fence with 4 gaps have?",
         ),
         Mistake(
-            {"subsequence": lambda T, steps: list(range(T, T - steps * (T // steps), -(T // steps))) + [0]},
+            _entries((_INDEX, "T - T // steps * i"), ("range(steps + 1)]", "range(steps)] + [0]")),
             "Your stride is T divided by steps, rounded down, and what is left over falls into the last "
             "step. With 30 steps out of 1000, how wide is that one?",
         ),
         Mistake(
-            {"ddim_sample": _loop(lambda grid: [(n, n - 1) for n in grid[:-1]], _step)},
+            _loop(_TO_NEXT),
             "The network is asked at the right places, but each step goes only to n − 1, the neighbour in "
             "the table. At which n is x when the network is asked next?",
         ),
         Mistake(
-            {"ddim_sample": _loop(lambda grid: _neighbours(grid)[:-1], _step)},
+            _loop(("grid[1:]", "grid[1:-1]")),
             "The last step is missing: your loop ends at the last n above 0. Which pair of the grid is "
             "never visited?",
         ),
         Mistake(
-            {"ddim_sample": _frozen},
+            _loop(("        x = ", "        x_s = "), ("return x", "return x_s")),
             "Every step of yours starts from the same x_T, so the work of all steps but the last is thrown "
             "away. What should the second step start from?",
         ),
         Mistake(
-            {"ddim_sample": _asks_later},
+            _loop(("predict(x, now)", "predict(x, then)")),
             "You ask the network at the time where the step ends. The x that you show it still has the "
             "noise of which time?",
         ),
         Mistake(
-            {
-                "ddim_sample": _loop(
-                    _neighbours, lambda x, eps, a, b: b / a * (x - (1 - a) * eps) + (1 - b) * eps
-                )
-            },
+            _loop(
+                ("now]).sqrt()", "now])"),
+                ("now].sqrt()", "now]"),
+                ("then]).sqrt()", "then])"),
+                ("then].sqrt()", "then]"),
+            ),
             "You use alpha-bar and 1 − alpha-bar as factors. In x_t = … x_0 + … eps, are they levels or "
             "squares of levels?",
         ),
@@ -394,49 +343,6 @@ SUBSEQUENCE = Task(
 # --- 2.4: find the bug, the tutorial's listing --------------------------------------------------------------
 
 
-def _walker(
-    order=lambda times: times[::-1],
-    data=lambda a, b: b**0.5,
-    spread=lambda a, b, eta: eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5,
-    pairs=_neighbours,
-):
-    """The walk of task 2.4 from its parts: order of the times, factor of x_0, size of the noise."""
-
-    def walk(predict, alpha_bar, x, steps, eta=0.0, noises=None):
-        times = order(torch.linspace(0, len(alpha_bar) - 1, steps + 1).round().long().tolist())
-        for i, (now, then) in enumerate(pairs(times)):
-            a, b = alpha_bar[now], alpha_bar[then]
-            eps = predict(x, now)
-            x0 = (x - (1 - a) ** 0.5 * eps) / a**0.5
-            c = spread(a, b, eta)
-            x = data(a, b) * x0 + (1 - b - c**2) ** 0.5 * eps
-            if noises is not None:
-                x = x + c * noises[i]
-        return x
-
-    return walk
-
-
-def _up(times):
-    return times
-
-
-def _ratio(a, b):
-    return (b / a) ** 0.5
-
-
-def _unguarded(a, b, eta):
-    return eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
-
-
-def _guarded(a, b, eta):
-    return _unguarded(a, b, eta) if eta > 0 else torch.zeros(())
-
-
-def _clamped(a, b, eta):
-    return eta * ((1 - b) / (1 - a) * (1 - a / b)).clamp(min=0) ** 0.5
-
-
 def _probe_walk(answer, seed):
     alpha_bar, x = _table(1000), normal(seed, 3, 1)
     predict = _gaussian_eps(alpha_bar)
@@ -449,6 +355,11 @@ def _probe_walk(answer, seed):
     }
 
 
+_UP = ("len(alpha_bar) - 1, 0", "0, len(alpha_bar) - 1")  # from data to noise
+_RELATIVE = ("b.sqrt() * x0", "(b / a).sqrt() * x0")
+_SPREAD = "(1 - a / b)).sqrt()"
+_GUARDED = (_SPREAD, f"{_SPREAD} if eta > 0 else 0.0")
+
 WALK = Task(
     id="2.4",
     title="Find the bug: a walk that ends in NaN",
@@ -458,44 +369,44 @@ WALK = Task(
     points=4,
     ids=("P02", "BP2", "BP3", "BP4"),
     probe=_probe_walk,
-    reference=_walker(),
+    reference=solution.walk,
     decimals=4,
     mistakes=(
         Mistake(
-            _walker(order=_up, data=_ratio),
+            changed(solution.walk, _UP, _RELATIVE),
             "It returns NaN, even at eta = 0, as the listing does that was given, and so it does if only the "
             "factor in front of x0 has been mended. Where does a root get a negative number? "
             "Look at the first step: which of its two times is the noisier one?",
             as_given=True,
         ),
         Mistake(
-            _walker(data=_ratio),
+            changed(solution.walk, _RELATIVE),
             "It is finite now, and the times run the right way. But the gain is several times too large: "
             "print x0 in the last step and what comes out of that step. By what is x0 multiplied, and at "
             "which level does x0 live?",
         ),
         Mistake(
-            _walker(order=_up, data=_ratio, spread=_guarded),
+            changed(solution.walk, _UP, _RELATIVE, _GUARDED),
             "You silenced the NaN at eta = 0, and what remains is a gain of the wrong size, and NaN at eta "
             "= 1. A negative variance was a symptom: of what, about the two times of a step?",
         ),
         Mistake(
-            _walker(order=_up, spread=_guarded),
+            changed(solution.walk, _UP, _GUARDED),
             "The factor of x0 is right, and at eta = 0 the NaN is gone; but your last step arrives at n = "
             "T, where x is all noise again. In which direction should the loop walk?",
         ),
         Mistake(
-            _walker(order=_up, data=_ratio, spread=_clamped),
+            changed(solution.walk, _UP, _RELATIVE, (_SPREAD, "(1 - a / b)).clamp(min=0).sqrt()")),
             "Cutting the radicand off at 0 hides the sign that was trying to tell you something: the result "
             "is finite, and far too large. Which order of the times makes that variance positive by itself?",
         ),
         Mistake(
-            _walker(order=_up, pairs=lambda times: [(t, s) for s, t in _neighbours(times)]),
+            changed(solution.walk, _UP, ("(now, then)", "(then, now)")),
             "Each step goes down now, but the steps come in the wrong order: the first one goes from n = 20 "
             "to 0, with x_T in hand. Which step must come first?",
         ),
         Mistake(
-            _walker(data=lambda a, b: b),
+            changed(solution.walk, ("b.sqrt() * x0", "b * x0")),
             "Nearly: x0 is multiplied by alpha-bar at the new time. Is alpha-bar the signal level, or its "
             "square?",
         ),
@@ -526,38 +437,6 @@ def _posterior_mean(alpha_bar, asked=None):
     return denoise
 
 
-def _strided_pairs(T, steps):
-    return _neighbours(subsequence(T, steps))
-
-
-def _first_entries(T, steps):
-    return [(n, n - 1) for n in range(steps, 0, -1)]
-
-
-def _old_noise(x, x_T, x0, a):
-    return (x - a**0.5 * x0) / (1 - a) ** 0.5
-
-
-def _fresh(x, x_T, x0, a):
-    return torch.randn_like(x)
-
-
-def _short(pairs=_strided_pairs, noise=_old_noise, moves=True, seen=None):
-    """The sampler of task 2.5 from its parts: which (now, then), whose noise, whether x moves on."""
-
-    def short(denoise, betas, x_T, steps):
-        alpha_bar = torch.cat([torch.ones(1, dtype=betas.dtype), torch.cumprod(1 - betas, 0)])
-        x = x_T
-        for now, then in pairs(len(betas), steps):
-            at = x if moves else x_T
-            x0 = denoise(at, now)
-            eps = noise(at, x_T, x0, alpha_bar[now])
-            x = alpha_bar[then] ** 0.5 * x0 + (1 - alpha_bar[then]) ** 0.5 * eps
-        return x
-
-    return short
-
-
 def _probe_short(answer, seed):
     alpha_bar, x = _table(100), normal(seed, 3, 1)
     betas, asked = torch.from_numpy(Discrete.linear(100).betas), []
@@ -570,6 +449,11 @@ def _probe_short(answer, seed):
     }
 
 
+_FIRST_ENTRIES = ("[round(T - T * i / steps) for i in range(steps + 1)]", "range(steps, -1, -1)")
+_OLD = "(x - levels[n].sqrt() * x0) / (1 - levels[n]).sqrt()"
+_FRESH = (_OLD, "torch.randn_like(x)")
+_STUCK = ("        x = levels", "        x_s = levels"), ("return x", "return x_s")  # x stays x_T
+
 SHORT = Task(
     id="2.5",
     title="Find the bug: a loop that forgets",
@@ -579,55 +463,55 @@ SHORT = Task(
     points=4,
     ids=("I05", "E2", "BI6", "BI7", "BI8", "BI10"),
     probe=_probe_short,
-    reference=_short(),
+    reference=solution.short,
     decimals=4,
     mistakes=(
         Mistake(
-            _short(pairs=_first_entries, noise=_fresh, moves=False),
+            changed(solution.short, _FIRST_ENTRIES, _FRESH, *_STUCK),
             "What comes out is still exactly denoise(x_T, 1), as in the listing that was given: all other "
             "calls are wasted. Follow one variable through the loop: what does the second call of denoise "
             "see?",
             as_given=True,
         ),
         Mistake(
-            _short(pairs=_first_entries, noise=_fresh),
+            changed(solution.short, _FIRST_ENTRIES, _FRESH),
             "x moves now. But the output changes from run to run, and its variance is half of what it "
             "should be: whose noise belongs into x at the next level, a new draw or the one that is in x?",
         ),
         Mistake(
-            _short(noise=_fresh),
+            changed(solution.short, _FRESH),
             "x moves, and the steps are spread over the table. What is random in a deterministic sampler? "
             "Find the noise that x holds already.",
         ),
         Mistake(
-            _short(pairs=_first_entries),
+            changed(solution.short, _FIRST_ENTRIES),
             "With all the steps you are right. With 10 of 100 the first call asks for n = 10, where hardly "
             "any noise is left, and shows it x_T, which is nothing else: over which n should 10 steps be "
             "spread?",
         ),
         Mistake(
-            _short(moves=False),
+            changed(solution.short, *_STUCK),
             "The noise is taken from x_T and the steps are spread, but denoise still sees x_T every time. "
             "Which name should be overwritten at the end of a step?",
         ),
         Mistake(
-            _short(pairs=lambda T, steps: [(n, n - 1) for n in subsequence(T, steps)[:-1]]),
+            changed(solution.short, _TO_NEXT),
             "The network is asked at n = 100, 90, 80, …, and each step removes the noise of one n only. To "
             "which level must the step from 100 go, if 90 comes next?",
         ),
         Mistake(
-            _short(noise=lambda x, x_T, x0, a: (x_T - a**0.5 * x0) / (1 - a) ** 0.5),
+            changed(solution.short, ("(x - levels", "(x_T - levels")),
             "You work the noise out from x_T at every step. At the first step that is right: which x and "
             "which x0 belong together at the second?",
         ),
         Mistake(
-            _short(noise=lambda x, x_T, x0, a: torch.zeros_like(x)),
+            changed(solution.short, (" + (1 - levels[m]).sqrt() * eps", "")),
             "You removed the second term altogether. Then x_s has less noise than level s should have, and "
             "the network is shown what it was never trained on: the variance of your output is far below "
             "0.25. What takes the place of the fresh draw?",
         ),
         Mistake(
-            _short(noise=lambda x, x_T, x0, a: (x - x0) / (1 - a) ** 0.5),
+            changed(solution.short, ("levels[n].sqrt() * x0", "x0")),
             "Nearly: x0 is subtracted from x as it is. How strongly is x0 present in x at level n?",
         ),
     ),
@@ -662,10 +546,7 @@ EULER = Task(
     ids=("T12", "T02", "BT1", "BT8"),
     names=("slope", "eta_max"),
     probe=_probe_coefficients,
-    reference={
-        "slope": "sqrt(s_s**2 - c**2)/a_s - s_t/a_t",
-        "eta_max": "s_t/sqrt(s_t**2 - a_t**2*s_s**2/a_s**2)",
-    },
+    reference={"slope": solution.slope, "eta_max": solution.eta_max},
     mistakes=(
         Mistake(
             {"slope": "s_s/a_s - s_t/a_t"},
@@ -723,41 +604,6 @@ EULER = Task(
 # --- 2.7: two bundles ---------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
-def _path(eta, start, seed):
-    """(t, x) of 25 steps on two modes, eta = 1 by ddpm, eta = 0 by ddim; kept: a check draws it often."""
-    model = Mixture([1, 1], [[-1.0], [1.0]], [0.2, 0.2]).model(Discrete.linear(1000))
-    noise = torch.full((1, 1), start, dtype=torch.float64)
-    times = grids.strided(model.schedule, 25)
-    run = sample(ddpm if eta else ddim, model, noise, times, seed=seed, keep_path=True)
-    return np.array(run.times), run.path[:, 0, 0].numpy()
-
-
-def _bundles(
-    etas=(("DDPM", 1.0), ("DDIM", 0.0)),
-    start_of=lambda start, i: start,
-    seed_of=lambda seed: seed,
-    labelled=True,
-    turned=False,
-    axes=True,
-):
-    """The drawing of task 2.7 with what may go wrong in it."""
-
-    def bundles(start, seeds):
-        ax = Figure(figsize=(6, 3.6)).add_subplot()
-        for i, seed in enumerate(seeds):
-            for (name, eta), colour in zip(etas, ("C1", "C0")):
-                t, x = _path(eta, start_of(start, i), seed_of(seed))
-                label = name if labelled else None
-                ax.plot(*((t[::-1], x[::-1]) if turned else (t, x)), color=colour, lw=1, label=label)
-        ax.invert_xaxis()
-        if axes:
-            ax.set(xlabel="time t", ylabel="x")
-        return ax
-
-    return bundles
-
-
 def _probe_bundles(answer, seed):
     start = uniform(seed, -0.3, 0.3)
     ax = answer(start, [3, 4, 5, 6])
@@ -768,14 +614,14 @@ def _probe_bundles(answer, seed):
     for line in ax.get_lines():
         if line.get_label() in lines:
             lines[line.get_label()].append(np.asarray(line.get_ydata(), float).ravel())
-    values = {f"{name} lines": str(len(found)) for name, found in lines.items()}
-    short = [name for name, found in lines.items() if any(len(y) < 10 for y in found)]
+    values = {f"{name} lines": str(len(paths)) for name, paths in lines.items()}
+    short = [name for name, paths in lines.items() if any(len(y) < 10 for y in paths)]
     if short:
         raise Remark(f"A {short[0]} line has fewer than 10 points: draw the whole path, state by state.")
-    for name, found in lines.items():
-        begins = bool(found) and all(abs(y[0] - start) < 1e-6 for y in found)
+    for name, paths in lines.items():
+        begins = bool(paths) and all(abs(y[0] - start) < 1e-6 for y in paths)
         values[f"every {name} line begins at the start"] = "yes" if begins else "no"
-    ends = {name: np.array([y[-1] for y in found] or [np.nan]) for name, found in lines.items()}
+    ends = {name: np.array([y[-1] for y in paths] or [np.nan]) for name, paths in lines.items()}
     values["spread of the DDIM ends"] = np.ptp(ends["DDIM"])
     values["the DDPM ends differ"] = "yes" if np.ptp(ends["DDPM"]) > 1e-3 else "no"
     values["the first DDIM line ends at"] = ends["DDIM"][0]
@@ -792,7 +638,7 @@ BUNDLES = Task(
     points=3,
     ids=("T05", "T01", "I01", "I03", "BI1"),
     probe=_probe_bundles,
-    reference=_bundles(),
+    reference=solution.bundles,
     decimals=3,
     asks={
         "DDPM lines": "How many lines carry the label 'DDPM'? One run for each seed is wanted, each "
@@ -802,37 +648,40 @@ BUNDLES = Task(
     },
     mistakes=(
         Mistake(
-            _bundles(start_of=lambda start, i: start + 0.1 * i),
+            changed(solution.bundles, ("begin, times", "begin + 0.1 * (seed - seeds[0]), times")),
             "Your lines begin at different places. To see what the sampler itself adds, what must be the "
             "same for all runs?",
         ),
         Mistake(
-            _bundles(seed_of=lambda seed: 0),
+            changed(solution.bundles, ("seed=seed", "seed=0")),
             "All DDPM lines lie on top of each other. They share the start, as they should: do they also "
             "share the noise?",
         ),
         Mistake(
-            _bundles(etas=(("DDPM", 1.0), ("DDIM", 1.0))),
+            changed(solution.bundles, ('"DDIM", ddim', '"DDIM", ddpm')),
             "The lines labelled DDIM end in different places although they start in one. Which of the two "
             "samplers draws noise, and did both bundles get that one?",
         ),
         Mistake(
-            _bundles(etas=(("DDPM", 0.0), ("DDIM", 1.0))),
+            changed(solution.bundles, ('"DDIM", ddim', '"DDIM", ddpm'), ('"DDPM", ddpm', '"DDPM", ddim')),
             "The bundle called DDIM spreads and the bundle called DDPM does not. Could the labels be "
             "exchanged?",
         ),
         Mistake(
-            _bundles(labelled=False),
+            changed(solution.bundles, (", label=name", "")),
             "No line has a label, so neither the check nor a reader can tell the samplers apart. Which "
             "argument of ax.plot names a line?",
         ),
         Mistake(
-            _bundles(turned=True),
+            changed(
+                solution.bundles,
+                ("run.times, run.path[:, 0, 0]", "run.times[::-1], run.path[:, 0, 0].flip(0)"),
+            ),
             "Your lines begin at the data and end at the common start. In which order does the sampler "
             "visit its states?",
         ),
         Mistake(
-            _bundles(axes=False),
+            changed(solution.bundles, ('xlabel="time t, from noise to data", ylabel="state x"', "")),
             "A fine pair of bundles, and nothing says what the axes are. What stands on each?",
         ),
     ),
@@ -849,27 +698,6 @@ BUNDLES = Task(
 # --- 2.8: how many steps ------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=64)
-def _variance(steps, eta):
-    """Exact variance of `steps` even steps on data N(0, 1/4); kept, since every check draws it often."""
-    table = Discrete.linear(1000)
-    return exact_variance(ddim, table, grids.strided(table, steps), eta=eta)
-
-
-def _convergence(etas=(0.0, 1.0), xscale="log", yscale="log", xlabel="steps", error=lambda v: abs(v - 0.25)):
-    """The drawing of task 2.8 with what may go wrong in it."""
-
-    def convergence(counts):
-        ax = Figure(figsize=(6, 3.6)).add_subplot()
-        for name, eta in zip(("DDIM", "eta = 1"), etas):
-            ax.plot(counts, [error(_variance(n, eta)) for n in counts], "o-", label=name)
-        ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel="error of the variance")
-        ax.legend()
-        return ax
-
-    return convergence
-
-
 def _probe_convergence(answer, seed):
     seen = read_axes(answer.draw([20, 100, 200]))
     values = {"x scale": seen.xscale, "y scale": seen.yscale}
@@ -884,13 +712,23 @@ def _probe_convergence(answer, seed):
     return values
 
 
+_FEWEST = 116
+
+
 def _fewest_facts(answer, seed):
     try:
         fewest = int(answer.fewest)
     except (TypeError, ValueError):
         raise Remark("fewest is one whole number: the smallest count of DDIM steps within 5 %.") from None
-    return {"fewest steps within 5 %": "right" if fewest == 116 else str(fewest)}
+    return {"fewest steps within 5 %": "right" if fewest == _FEWEST else str(fewest)}
 
+
+def _drawn(*edits):
+    """Another figure, with the right number."""
+    return {"draw": changed(solution.draw, *edits)}
+
+
+_ERROR = "abs(variance - 0.25)"
 
 CONVERGENCE = Task(
     id="2.8",
@@ -903,43 +741,43 @@ CONVERGENCE = Task(
     names=("draw", "fewest"),
     probe=_probe_convergence,
     facts=_fewest_facts,
-    reference={"draw": _convergence(), "fewest": 116},
+    reference={"draw": solution.draw, "fewest": _FEWEST},
     tolerance=0.02,
     decimals=2,
     mistakes=(
         Mistake(
-            {"draw": _convergence(xscale="linear", yscale="linear")},
+            _drawn(("ax.loglog", "ax.plot")),
             "On these axes an error that halves when the steps double is a curve, like any other. On which "
             "axes is every power law straight?",
         ),
         Mistake(
-            {"draw": _convergence(xscale="linear")},
+            _drawn(("ax.loglog", "ax.semilogy")),
             "Only the vertical axis is logarithmic, and there a power law is still bent. What about the "
             "other axis?",
         ),
         Mistake(
-            {"draw": _convergence(error=lambda v: v)},
+            _drawn((_ERROR, "variance")),
             "Your lines are almost level: they show the variance itself. What has to be subtracted before a "
             "slope says how fast it converges?",
         ),
         Mistake(
-            {"draw": _convergence(error=lambda v: abs(v - 0.5))},
+            _drawn((_ERROR, "abs(variance - 0.5)")),
             "Your error does not go to 0. The data have standard deviation 0.5: what is their variance?",
         ),
         Mistake(
-            {"draw": _convergence(error=lambda v: (v - 0.25) ** 2)},
+            _drawn((_ERROR, "(variance - 0.25) ** 2")),
             "The slopes are twice as steep as they should be. Did you square the error?",
         ),
         Mistake(
-            {"draw": _convergence(etas=(0.0, 0.0))},
+            _drawn(("eta=eta", "eta=0.0")),
             "Both lines are the same, the deterministic sampler. How is eta handed on to ddim?",
         ),
         Mistake(
-            {"draw": _convergence(etas=(1.0, 0.0))},
+            _drawn(('"DDIM", 0.0', '"DDIM", 1.0'), ('"eta = 1", 1.0', '"eta = 1", 0.0')),
             "The line called DDIM lies above the other. Which eta does each label stand for?",
         ),
         Mistake(
-            {"draw": _convergence(xlabel="")},
+            _drawn(('"number of steps"', '""')),
             "What is on the horizontal axis? Your reader cannot tell.",
         ),
         Mistake(
@@ -982,41 +820,6 @@ CONVERGENCE = Task(
 # --- 2.9: inversion -----------------------------------------------------------------------------------------
 
 
-def invert(predict, alpha_bar, x, grid, iterations):
-    """DDIM backwards along grid, each step with fixed-point iterations on its equation."""
-    for then, now in reversed(list(zip(grid[1:], grid[:-1]))):
-        a = (alpha_bar[then] / alpha_bar[now]) ** 0.5
-        b = (1 - alpha_bar[then]) ** 0.5 - a * (1 - alpha_bar[now]) ** 0.5
-        known = x
-        for _ in range(iterations + 1):
-            x = (known - b * predict(x, now)) / a
-    return x
-
-
-def _up_step(known, eps, low, high):
-    """The exact step up, from `low` to `high`, if eps is the one that the step down has used."""
-    a = (low / high) ** 0.5
-    return (known - ((1 - low) ** 0.5 - a * (1 - high) ** 0.5) * eps) / a
-
-
-def _climb(grid):
-    return [(low, high) for high, low in _neighbours(grid)][::-1]
-
-
-def _inverter(climb=_climb, guess=None, asks=None, known=None, extra=1):
-    """`invert` with one thing changed: the pairs, a round's guess, the time asked at, what is known."""
-
-    def wrong(predict, alpha_bar, x, grid, iterations):
-        for low, high in climb(grid):
-            fixed = x
-            for _ in range(max(iterations + extra, 0)):
-                eps = predict(guess(x, fixed) if guess else x, asks(low, high) if asks else high)
-                x = _up_step(known(x, fixed) if known else fixed, eps, alpha_bar[low], alpha_bar[high])
-        return x
-
-    return wrong
-
-
 def _two_modes(alpha_bar):
     """predict(x, n): the exact noise for two equal modes at -1 and 1, each of standard deviation 0.3."""
     squares = alpha_bar.tolist()
@@ -1029,11 +832,11 @@ def _two_modes(alpha_bar):
 
 
 def _decoded(predict, alpha_bar, z, grid):
-    """Where Euler's method in the noise level leads from z: DDIM, for x over the root of alpha-bar."""
-    level = ((1 - alpha_bar) / alpha_bar).sqrt()
+    """Where Euler's method in kappa = sigma / alpha leads from z: DDIM, for x / alpha."""
+    kappa = ((1 - alpha_bar) / alpha_bar).sqrt()
     y = z / alpha_bar[grid[0]].sqrt()
     for now, then in zip(grid, grid[1:]):
-        y = y + (level[then] - level[now]) * predict(alpha_bar[now].sqrt() * y, now)
+        y = y + (kappa[then] - kappa[now]) * predict(alpha_bar[now].sqrt() * y, now)
     return y * alpha_bar[grid[-1]].sqrt()
 
 
@@ -1052,6 +855,14 @@ def _probe_invert(answer, seed):
     }
 
 
+def _one_jump(predict, alpha_bar, x, grid, iterations):
+    """The forward process, with the noise that is predicted at T."""
+    a = alpha_bar[grid[0]]
+    return a**0.5 * x + (1 - a) ** 0.5 * predict(x, grid[0])
+
+
+_NETWORK = "predict(x, high)"
+
 INVERT = Task(
     id="2.9",
     title="Back into the noise, exactly",
@@ -1061,48 +872,46 @@ INVERT = Task(
     points=5,
     ids=("T06", "T60", "T12", "BT8", "BT16"),
     probe=_probe_invert,
-    reference=invert,
+    reference=solution.invert,
     decimals=5,
     mistakes=(
         Mistake(
-            _inverter(asks=lambda low, high: low),
+            changed(solution.invert, (_NETWORK, "predict(x, low)")),
             "You ask the network at the time where the climb starts. The step down, which you undo, asked "
             "at its own start: is that the lower or the upper end of the pair?",
         ),
         Mistake(
-            _inverter(known=lambda x, fixed: x),
+            changed(solution.invert, ("(below", "(x")),
             "Each of your iterations climbs on from the last one, so that one step is made several times "
             "over. What stays fixed in the equation while x_t is improved?",
         ),
         Mistake(
-            _inverter(guess=lambda x, fixed: fixed),
+            changed(solution.invert, (_NETWORK, "predict(below, high)")),
             "More iterations change nothing in your answer: the network is shown x_s again each time. Which "
             "x should it see once there is a better one?",
         ),
         Mistake(
-            _inverter(extra=0),
+            changed(solution.invert, ("1 + iterations", "iterations")),
             "You make one round too few: with iterations = 0 nothing happens at all. The first evaluation, "
             "at x_s, does not count as an iteration.",
         ),
         Mistake(
-            _inverter(climb=lambda grid: _climb(grid)[::-1]),
+            changed(solution.invert, ("[::-1]", "")),
             "Your first step ends at T already: the pairs come in the order of decoding. Where does an "
             "encoder begin?",
         ),
         Mistake(
-            _inverter(climb=lambda grid: _climb(grid)[:-1]),
+            changed(solution.invert, ("zip(grid, grid[1:])", "zip(grid[1:], grid[2:])")),
             "The last step of the climb is missing, the one that reaches T. Which pair of the grid is never "
             "used?",
         ),
         Mistake(
-            lambda predict, alpha_bar, x, grid, iterations: ddim_sample(predict, alpha_bar, x, grid),
+            changed(solution.ddim_sample, ("x, grid):", "x, grid, iterations):")),
             "This decodes: it takes x for noise and walks down. Encoding starts at the data; which way does "
             "it go through the grid?",
         ),
         Mistake(
-            lambda predict, alpha_bar, x, grid, iterations: (
-                alpha_bar[grid[0]] ** 0.5 * x + (1 - alpha_bar[grid[0]]) ** 0.5 * predict(x, grid[0])
-            ),
+            _one_jump,
             "One jump to T with the noise predicted there: a forward process with the network's guess for "
             "the noise. Decoding makes many steps; how many are there to undo?",
         ),
@@ -1120,7 +929,6 @@ INVERT = Task(
 
 # --- 2.10: a claim ------------------------------------------------------------------------------------------
 
-
 _MEANS = {  # answer -> (its label, the right value)
     "gaussian": ("difference on one Gaussian", 2.4e-16),
     "ring": ("difference on the ring", 0.3569),
@@ -1132,7 +940,7 @@ def _claim_facts(answer, seed):
     verdict = str(answer.verdict).strip().lower().rstrip(".")
     if verdict not in ("holds", "fails"):
         raise Remark(f"The verdict is the word 'holds' or 'fails', and yours is {answer.verdict!r}.")
-    values = {"verdict": "right" if verdict == "fails" else verdict}
+    values = {"verdict": "right" if verdict == solution.verdict else verdict}
     for name, number in named_numbers(answer, *_MEANS).items():
         label, right = _MEANS[name]
         values[label] = right_or_number(number, right, 0.004)
@@ -1149,7 +957,7 @@ CLAIM = Task(
     ids=("T06", "BT4", "BT5"),
     names=("verdict", "gaussian", "ring", "shell"),
     facts=_claim_facts,
-    reference={"verdict": "fails", **{name: right for name, (_, right) in _MEANS.items()}},
+    reference={"verdict": solution.verdict, **{name: right for name, (_, right) in _MEANS.items()}},
     tolerance=0.005,
     decimals=3,
     mistakes=(
