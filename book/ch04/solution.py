@@ -70,9 +70,12 @@ def dpm1_step(model, x, s, t):
 
 def dpm2_step(model, x, s, t):
     """x at t by DPM-Solver-2; the same arguments."""
-    m = between(model.schedule, s, t, 0.5)
-    u = move(model.schedule, x, model.eps(x, s), s, m)
-    return move(model.schedule, x, model.eps(u, m), s, t)
+    schedule = model.schedule
+    m = between(schedule, s, t, 0.5)
+    e = model.eps(x, s)
+    u = move(schedule, x, e, s, m)
+    middle = model.eps(u, m)
+    return move(schedule, x, middle, s, t)
 
 
 def dpm3_step(model, x, s, t):

@@ -9,12 +9,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
+from book.ch04 import solution
 from book.lessons import (
     Mistake,
     Remark,
     Task,
+    changed,
     error_lines,
     expression_probe,
     named_expressions,
@@ -32,16 +33,16 @@ VP1 = VP()
 
 
 @lru_cache
-def _ring(std=0.3):
+def _ring():
     """The exact model of eight modes on a circle."""
-    return Mixture.ring(8, 1.0, std).model(VP1)
+    return Mixture.ring(8, 1.0, 0.3).model(VP1)
 
 
 @lru_cache(maxsize=8)
-def _flow_case(seed, start=1.0, end=0.01, std=0.3):
-    """(x, exact): four samples at the start and where the probability flow takes them."""
+def _flow_case(seed):
+    """(x, exact): four samples at t = 1 and where the probability flow takes them, at t = 0.01."""
     x = normal(seed, 4, 2)
-    return x, reference(_ring(std), x, start, end)
+    return x, reference(_ring(), x, 1.0, 0.01)
 
 
 def _pairs(times):
@@ -49,17 +50,17 @@ def _pairs(times):
     return list(zip(times, times[1:]))
 
 
-def _lambda_grid(steps, start=1.0, end=0.01):
-    """Times of equal steps in lambda, a list of floats."""
-    return grids.uniform_lambda(VP1, steps, start, end).tolist()
+def _lambda_grid(steps):
+    """Times from 1 to 0.01 of equal steps in lambda, a list of floats."""
+    return grids.uniform_lambda(VP1, steps, 1.0, 0.01).tolist()
 
 
-def alternating(schedule, steps, start=1.0, end=0.01):
-    """Times whose steps in lambda are alternately 3 h and h long, a list of floats; steps is even."""
-    low, high = schedule.lam(start), schedule.lam(end)
+def _alternating_grid(steps):
+    """The same with steps in lambda that are alternately 3 h and h long; steps is even."""
+    low, high = VP1.lam(1.0), VP1.lam(0.01)
     sizes = np.tile([3.0, 1.0], steps // 2)
     lams = low + (high - low) * np.cumsum(sizes)[:-1] / sizes.sum()
-    return [start, *(float(schedule.t_of_lam(float(lam))) for lam in lams), end]
+    return [1.0, *(float(VP1.t_of_lam(float(lam))) for lam in lams), 0.01]
 
 
 def _rms(x):
@@ -83,77 +84,6 @@ def _order(coarse, fine):
 # --- 4.1: phi functions -------------------------------------------------------------------------------------
 
 
-def exact_step(x, derivatives, alpha_s, sigma_s, alpha_t, sigma_t, phi=exact_phi):
-    """The exact solution's step for a prediction with these derivatives in lambda at s."""
-    h = math.log(alpha_t / sigma_t) - math.log(alpha_s / sigma_s)
-    total = sum(h ** (k + 1) * phi(k + 1, h) * d for k, d in enumerate(derivatives))
-    return alpha_t / alpha_s * x - sigma_t * total
-
-
-def _recursion(k, z):
-    """The recursion as it stands, which cancels at small z."""
-    if z == 0:
-        return 1 / math.factorial(k)
-    value = math.exp(z)
-    for j in range(k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
-
-
-def _from_expm1(k, z):
-    """The recursion from a stable phi_1: phi_2 and phi_3 still cancel."""
-    if z == 0:
-        return 1 / math.factorial(k)
-    value = math.expm1(z) / z
-    for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
-
-
-def _series(k, z):
-    """Twenty terms of the series for every z."""
-    return sum(z**n / math.factorial(n + k) for n in range(20))
-
-
-def _late_switch(k, z):
-    """The recursion down to 1e-3, where phi_3 has lost too many digits already, and two terms below."""
-    if abs(z) < 1e-3:
-        return 1 / math.factorial(k) + z / math.factorial(k + 1)
-    return _recursion(k, z)
-
-
-def _short_series(k, z):
-    """Three terms of the series below |z| = 1."""
-    return sum(z**n / math.factorial(n + k) for n in range(3)) if abs(z) < 1 else _recursion(k, z)
-
-
-def _without_factorial(k, z):
-    """The recursion with 1 in place of 1/k!, stable at small z but wrong."""
-    value = math.exp(z)
-    for _ in range(k):
-        value = (value - 1) / z if z else 1.0
-    return value
-
-
-def _step_with(
-    power=1, sign=1.0, ratio=lambda a, b: b / a, level=lambda ss, st: st, phi=exact_phi, **changed
-):
-    """`exact_step` with one thing changed: power of h, sign of the integral, alpha ratio, sigma, phi."""
-    most, shift, turn = changed.get("most", 9), changed.get("shift", 1), changed.get("turn", 1)
-
-    def exact_step(x, derivatives, alpha_s, sigma_s, alpha_t, sigma_t):
-        h = math.log(alpha_t / sigma_t) - math.log(alpha_s / sigma_s)
-        terms = (h ** (k + power) * phi(k + shift, turn * h) * d for k, d in enumerate(derivatives[:most]))
-        return ratio(alpha_s, alpha_t) * x - sign * level(sigma_s, sigma_t) * sum(terms)
-
-    return exact_step
-
-
-def _taylor_phi(k, z):
-    """1/k!, what is left of phi_k without the exponential."""
-    return 1 / math.factorial(k)
-
-
 def _probe_phi(answer, seed):
     values = {}
     for k in (1, 2, 3):
@@ -170,10 +100,9 @@ def _probe_phi(answer, seed):
     return values
 
 
-def _wrong_phi(phi):
-    """A wrong phi, used by the step as well."""
-    return {"phi": phi, "exact_step": _step_with(phi=phi)}
-
+_NEAR_ZERO = "abs(z) < 2"  # where the series is used
+_AT_ZERO = (_NEAR_ZERO, "z == 0")
+_WEIGHT = "phi(k + 1, h)"
 
 PHI = Task(
     id="4.1",
@@ -185,7 +114,7 @@ PHI = Task(
     ids=("T27", "T28", "S29", "BT17"),
     names=("phi", "exact_step"),
     probe=_probe_phi,
-    reference={"phi": exact_phi, "exact_step": exact_step},
+    reference={"phi": solution.phi, "exact_step": solution.exact_step},
     tolerance=1e-9,
     decimals=9,
     asks=dict.fromkeys(
@@ -195,76 +124,84 @@ PHI = Task(
     ),
     mistakes=(
         Mistake(
-            _wrong_phi(_recursion),
+            {"phi": changed(solution.phi, _AT_ZERO)},
             "The formula is right and the digits are not: at z = 1e-8 your recursion subtracts two numbers "
             "that agree in nearly all their digits, and divides what is left. What is phi there without a "
             "subtraction?",
         ),
         Mistake(
-            _wrong_phi(_from_expm1),
+            {
+                "phi": changed(
+                    solution.phi, _AT_ZERO, ("math.exp(z)", "math.expm1(z) / z"), ("range(k)", "range(1, k)")
+                )
+            },
             "expm1 has saved phi_1. But phi_2 and phi_3 subtract again, and again almost equal numbers: "
             "which sum gives them directly when z is small?",
         ),
         Mistake(
-            _wrong_phi(_series),
+            {"phi": changed(solution.phi, (_NEAR_ZERO, "True"), ("range(30)", "range(20)"))},
             "Near 0 every digit is right. At z = −30 twenty terms of the series are nowhere near its end: "
             "where is the recursion harmless?",
         ),
         Mistake(
-            _wrong_phi(_short_series),
+            {"phi": changed(solution.phi, (_NEAR_ZERO, "abs(z) < 1"), ("range(30)", "range(3)"))},
             "Three terms are too few for nine digits below |z| = 1: how large is the first term that you "
             "leave out at z = 0.7?",
         ),
         Mistake(
-            _wrong_phi(_late_switch),
+            {"phi": changed(solution.phi, (_NEAR_ZERO, "abs(z) < 1e-3"), ("range(30)", "range(2)"))},
             "The right idea, and the wrong place to change over: at z = −2e-3 the recursion "
             "has lost half of phi_3's digits already. With more terms you may change over much earlier.",
         ),
         Mistake(
-            _wrong_phi(_without_factorial),
+            {
+                "phi": changed(
+                    solution.phi, _AT_ZERO, ("math.factorial(n + k)", "1"), ("1 / math.factorial(j)", "1")
+                )
+            },
             "phi_1 is right. From phi_1 to phi_2 it is not 1 that is subtracted at every stage: what is "
             "phi_k at z = 0?",
         ),
         Mistake(
-            _wrong_phi(lambda k, z: exact_phi(k, -z)),
+            {"phi": changed(solution.phi, ("    if abs(z) < 2:", "    z = -z\n    if abs(z) < 2:"))},
             "The sign of z is turned round: which of phi_1(2) and phi_1(−2) is larger than 1?",
         ),
         Mistake(
-            {"exact_step": _step_with(power=0)},
+            {"exact_step": changed(solution.exact_step, ("h ** (k + 1)", "h**k"))},
             "Your terms have one power of h too few: substitute lambda = lambda_s + u h in the integral. "
             "What becomes of d lambda?",
         ),
         Mistake(
-            {"exact_step": _step_with(sign=-1.0)},
+            {"exact_step": changed(solution.exact_step, ("x - sigma_t", "x + sigma_t"))},
             "The integral is added. Noise is what has to be taken away on the way to the data: which sign "
             "has it?",
         ),
         Mistake(
-            {"exact_step": _step_with(ratio=lambda a, b: a / b)},
+            {"exact_step": changed(solution.exact_step, ("alpha_t / alpha_s", "alpha_s / alpha_t"))},
             "The linear part shrinks x. alpha grows on the way to the data: which alpha stands above the "
             "line?",
         ),
         Mistake(
-            {"exact_step": _step_with(level=lambda ss, st: ss)},
+            {"exact_step": changed(solution.exact_step, ("sigma_t * integral", "sigma_s * integral"))},
             "The integral is multiplied by the sigma of the start. With e^(lambda_t − lambda) inside it, "
             "which sigma stands outside?",
         ),
         Mistake(
-            {"exact_step": _step_with(phi=_taylor_phi)},
+            {"exact_step": changed(solution.exact_step, (_WEIGHT, "1 / math.factorial(k + 1)"))},
             "You expand the whole integral, weight included, as if e^(lambda_t − lambda) were 1. The weight "
             "is to be integrated exactly: that is what phi is for.",
         ),
         Mistake(
-            {"exact_step": _step_with(turn=-1)},
+            {"exact_step": changed(solution.exact_step, (_WEIGHT, "phi(k + 1, -h)"))},
             "You use phi(−h), which belongs to data prediction. With noise prediction the weight "
             "e^(lambda_t − lambda) is largest at the start: which sign is that?",
         ),
         Mistake(
-            {"exact_step": _step_with(most=1)},
+            {"exact_step": changed(solution.exact_step, ("(derivatives)", "(derivatives[:1])"))},
             "Right for a constant prediction: that is DDIM. The higher derivatives do not enter yet.",
         ),
         Mistake(
-            {"exact_step": _step_with(shift=0, power=1)},
+            {"exact_step": changed(solution.exact_step, (_WEIGHT, "phi(k, h)"))},
             "The index of phi is one too small: the k-th derivative comes with (lambda − lambda_s)^k / k!, "
             "and phi_1 already belongs to k = 0.",
         ),
@@ -282,72 +219,9 @@ PHI = Task(
 
 # --- 4.2: DPM-Solver-1, 2, 3 --------------------------------------------------------------------------------
 
-
-def _first(schedule, x, eps, s, t):
-    """DPM-Solver-1's move from s to t with this eps."""
-    h = schedule.lam(t) - schedule.lam(s)
-    return schedule.alpha(t) / schedule.alpha(s) * x - schedule.sigma(t) * math.expm1(h) * eps
-
-
-def _between(schedule, s, t, share, variable="lam"):
-    """The time a share of the way from s to t, in lambda or in t."""
-    if variable == "t":
-        return s + share * (t - s)
-    return schedule.t_of_lam(schedule.lam(s) + share * (schedule.lam(t) - schedule.lam(s)))
-
-
-def dpm1_step(model, x, s, t):
-    """One step of DPM-Solver-1."""
-    return _first(model.schedule, x, model.eps(x, s), s, t)
-
-
-def _dpm2(middle="lam", ask=lambda x, u: u, when=lambda s, m: m, join=lambda e, em: em, **changed):
-    """DPM-Solver-2's step from its parts: the middle, what the second call gets, what is used."""
-
-    def dpm2_step(model, x, s, t):
-        schedule = model.schedule
-        m = _between(schedule, s, t, changed.get("share", 0.5), middle)
-        e = model.eps(x, s)
-        u = changed.get("move", _first)(schedule, x, e, s, m)
-        em = model.eps(ask(x, u), when(s, m))
-        if changed.get("chain"):
-            return _first(schedule, u, em, m, t)
-        return _first(schedule, x, join(e, em), s, t)
-
-    return dpm2_step
-
-
-dpm2_step = _dpm2()
-
-
-def _dpm3(r2=2 / 3, inner=True, against="start", divide=True, index=2, carried=True):
-    """DPM-Solver-3's step from its parts: r2, the correction in u_2, what D_2 is measured against, 1/r2."""
-
-    def dpm3_step(model, x, s, t):
-        schedule, r1 = model.schedule, 1 / 3
-        h = schedule.lam(t) - schedule.lam(s)
-        m1, m2 = _between(schedule, s, t, r1), _between(schedule, s, t, r2)
-        e = model.eps(x, s)
-        e1 = model.eps(_first(schedule, x, e, s, m1), m1)
-        u2 = _first(schedule, x, e, s, m2)
-        if inner:
-            u2 = u2 - schedule.sigma(m2) * r2 / r1 * r2 * h * exact_phi(2, r2 * h) * (e1 - e)
-        e2 = model.eps(u2 if carried else x, m2)
-        change = e2 - (e if against == "start" else e1)
-        factor = h * exact_phi(index, h) / (r2 if divide else 1)
-        return _first(schedule, x, e, s, t) - schedule.sigma(t) * factor * change
-
-    return dpm3_step
-
-
-dpm3_step = _dpm3()
-
-
 # Steps between which an order is measured.  A DPM-Solver-2 of order 1 with a large second-order error shows
 # itself only from 48 steps on.
 _COUNTS = {1: 24, 2: 48, 3: 24}
-
-
 _SECOND = "way from s to t, in lambda, at DPM-Solver-2's last call"
 
 
@@ -358,13 +232,13 @@ class _Listening:
         self.model, self.times = model, []
 
     def __getattr__(self, name):
-        found = getattr(self.model, name)
+        there = getattr(self.model, name)
         if name not in ("eps", "x0", "score", "v"):
-            return found
+            return there
 
         def asked(x, t):
             self.times.append(float(torch.as_tensor(t).reshape(-1)[0]))
-            return found(x, t)
+            return there(x, t)
 
         return asked
 
@@ -393,35 +267,23 @@ def _probe_steps(answer, seed):
     return values | {"calls a step": calls}
 
 
-def _euler_in_lambda(schedule, x, eps, s, t):
-    """Euler's step in lambda for y = x / alpha: h in place of e^h - 1."""
-    h = schedule.lam(t) - schedule.lam(s)
-    ratio = schedule.alpha(t) / schedule.alpha(s)
-    return ratio * (x - schedule.sigma(s) * h * eps)
+_LAST = "x, middle, s, t"
+_FIRST_USED = (_LAST, "x, e, s, t")
+_MEAN_USED = (_LAST, "x, (e + middle) / 2, s, t")
+_TIME_OF_START = ("eps(u, m)", "eps(u, s)")
+_AT_END = ("0.5", "1.0")
+_UNCORRECTED = (" - schedule.sigma(m2) * r2 / r1 * r2 * h * phi(2, r2 * h) * d1", "")
 
 
-def _whole(schedule, x, eps, s, m):
-    """A move to the middle with the h of the whole step in its exponent."""
-    h = 2 * (schedule.lam(m) - schedule.lam(s))
-    return schedule.alpha(m) / schedule.alpha(s) * x - schedule.sigma(m) * math.expm1(h) * eps
+def _moved(*edits):
+    """DPM-Solver-1 with another move."""
+    return {"dpm1_step": changed(solution.dpm1_step, move=changed(solution.move, *edits))}
 
 
-def _sigma_of_end(schedule, x, eps, s, m):
-    """A move to the middle with sigma at the end of the whole step."""
-    h = schedule.lam(m) - schedule.lam(s)
-    end = schedule.sigma(schedule.t_of_lam(schedule.lam(m) + h))
-    return schedule.alpha(m) / schedule.alpha(s) * x - end * math.expm1(h) * eps
-
-
-def _turned(schedule, x, eps, s, t):
-    """DPM-Solver-1 with the sign of the exponent turned round."""
-    h = schedule.lam(t) - schedule.lam(s)
-    return schedule.alpha(t) / schedule.alpha(s) * x - schedule.sigma(t) * -math.expm1(-h) * eps
-
-
-def _raw(move):
-    """A step of one move."""
-    return lambda model, x, s, t: move(model.schedule, x, model.eps(x, s), s, t)
+def _half_way(rest):
+    """DPM-Solver-2 whose u is alpha_m / alpha_s times what is given; h is the way from s to m."""
+    u = f"h = schedule.lam(m) - schedule.lam(s)\n    u = schedule.alpha(m) / schedule.alpha(s) * {rest}"
+    return {"dpm2_step": changed(solution.dpm2_step, ("u = move(schedule, x, e, s, m)", u))}
 
 
 STEPS = Task(
@@ -434,7 +296,11 @@ STEPS = Task(
     ids=("T29", "T35", "BT12", "BT13", "B06"),
     names=("dpm1_step", "dpm2_step", "dpm3_step"),
     probe=_probe_steps,
-    reference={"dpm1_step": dpm1_step, "dpm2_step": dpm2_step, "dpm3_step": dpm3_step},
+    reference={
+        "dpm1_step": solution.dpm1_step,
+        "dpm2_step": solution.dpm2_step,
+        "dpm3_step": solution.dpm3_step,
+    },
     asks={
         _SECOND: "Your DPM-Solver-2 makes its last call at another place than the middle of the step. The "
         "one prediction that is used stands for the whole step: what is the mean of lambda over it?",
@@ -448,113 +314,112 @@ STEPS = Task(
     },
     mistakes=(
         Mistake(
-            {"dpm1_step": _raw(_euler_in_lambda)},
+            _moved(("x - schedule.sigma(t) * math.expm1(h) * e", "(x - schedule.sigma(s) * h * e)")),
             "Order 1, but not DPM-Solver-1: this is Euler's step in lambda, with h where the exact integral "
             "of the weight stands. What is the integral of e^(lambda_t − lambda)?",
         ),
         Mistake(
-            {"dpm1_step": _raw(_turned)},
+            _moved(("math.expm1(h)", "-math.expm1(-h)")),
             "The exponent has the wrong sign: 1 − e^(−h) is what data prediction uses. Which way does "
             "e^(lambda_t − lambda) run?",
         ),
         Mistake(
-            {
-                "dpm1_step": lambda model, x, s, t: (
-                    VP1.alpha(t) / VP1.alpha(s) * x
-                    - VP1.sigma(t) * math.exp(VP1.lam(t) - VP1.lam(s)) * model.eps(x, s)
-                )
-            },
+            _moved(("math.expm1(h)", "math.exp(h)")),
             "With e^h alone a step of length 0 still takes away all the noise. What does e^h − 1 do there?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(join=lambda e, em: e)},
+            {"dpm2_step": changed(solution.dpm2_step, _FIRST_USED)},
             "Secretly of order 1: this is DPM-Solver-1 with one call thrown away. The last line uses the "
             "prediction at the start; which one was the second call made for?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(when=lambda s, m: s)},
+            {"dpm2_step": changed(solution.dpm2_step, _TIME_OF_START)},
             "Secretly of order 1: the second call gets the state of the middle and the time of the start. "
             "At which time is u?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(ask=lambda x, u: x)},
+            {"dpm2_step": changed(solution.dpm2_step, ("eps(u, m)", "eps(x, m)"))},
             "Secretly of order 1: the second call gets the time of the middle and the state of the start. "
             "What was u made for?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(chain=True)},
+            {"dpm2_step": changed(solution.dpm2_step, (_LAST, "u, middle, m, t"))},
             "Secretly of order 1: you go on from u, so this is two half-steps of DPM-Solver-1. From where "
             "does the full step start?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(join=lambda e, em: (e + em) / 2)},
+            {"dpm2_step": changed(solution.dpm2_step, _MEAN_USED)},
             "Secretly of order 1: the mean of a prediction at the start and one in the middle belongs to a "
             "quarter of the way. Which point stands for the whole step?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(share=1.0, join=lambda e, em: (e + em) / 2)},
+            {"dpm2_step": changed(solution.dpm2_step, _AT_END, _MEAN_USED)},
             "Order 2, and not DPM-Solver-2: both ends and their mean, that is the r_1 = 1 form, like Heun's. "
             "Where does the task's method look?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(share=1.0)},
+            {"dpm2_step": changed(solution.dpm2_step, _AT_END)},
             "Secretly of order 1: u is a state of the end of the step, and its prediction alone stands for "
             "the whole of it, as wrong on the one side as the prediction at the start on the other. What "
             "lies between the two?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(share=0.45)},
+            {"dpm2_step": changed(solution.dpm2_step, ("0.5", "0.45"))},
             "Order 1 in the end, though 24 steps look better than they should: your second call lies 0.45 "
             "of the way, not in the middle. A twentieth of a step times the slope is an error in every step, "
             "and nothing takes it back: where does lambda have its mean?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(middle="t")},
+            {"dpm2_step": changed(solution.dpm2_step, ("between(schedule, s, t, 0.5)", "(s + t) / 2"))},
             "Order 2 still, since half-way in t and half-way in lambda meet as the steps shrink; with long "
             "steps they are far apart. In which variable is the expansion made?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(move=_euler_in_lambda)},
+            _half_way("(x - schedule.sigma(s) * h * e)"),
             "Order 2 still: u is only needed to first order. But the statement's u is a step of "
             "DPM-Solver-1, and yours is one of Euler's.",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(move=_whole)},
+            _half_way("x - schedule.sigma(m) * math.expm1(2 * h) * e"),
             "Secretly of order 1, and bad with few steps: u is at the middle, and you took away the noise "
             "of a whole step. How long is the way from s to m in lambda?",
         ),
         Mistake(
-            {"dpm2_step": _dpm2(move=_sigma_of_end)},
+            _half_way("x - schedule.sigma(t) * math.expm1(h) * e"),
             "Order 2 still, since u is only needed to first order. But u is a state of the middle: which "
             "sigma belongs to it?",
         ),
         Mistake(
-            {"dpm3_step": _dpm3(divide=False)},
+            {
+                "dpm3_step": changed(
+                    solution.dpm3_step, ("schedule.sigma(t) / r2 * h", "schedule.sigma(t) * h")
+                )
+            },
             "Order 1 only: D_2 is a change over a share r_2 of the step. By what must it be divided to "
             "become a slope?",
         ),
         Mistake(
-            {"dpm3_step": _dpm3(inner=False)},
+            {"dpm3_step": changed(solution.dpm3_step, _UNCORRECTED)},
             "Order 2 only: u_2 is reached with a frozen prediction, which is not good enough for the third "
             "order. What does D_1 correct?",
         ),
         Mistake(
-            {"dpm3_step": _dpm3(against="first")},
+            {"dpm3_step": changed(solution.dpm3_step, ("eps(u2, m2) - e", "eps(u2, m2) - e - d1"))},
             "You measure D_2 against the prediction at m_1. Both D's are changes since the start of the "
             "step.",
         ),
         Mistake(
-            {"dpm3_step": _dpm3(r2=1 / 2)},
+            {"dpm3_step": changed(solution.dpm3_step, ("2 / 3", "1 / 2"))},
             "Order 2 only, though nothing else is wrong: r_2 = 1/2. The last term must also get the second "
             "derivative right, and that fixes r_2: to what?",
         ),
         Mistake(
-            {"dpm3_step": _dpm3(index=1)},
+            {"dpm3_step": changed(solution.dpm3_step, ("phi(2, h)", "phi(1, h)"))},
             "The last correction has phi_1 where phi_2 stands: a linear change of the prediction, weighted "
             "and integrated, gives which phi?",
         ),
         Mistake(
-            {"dpm3_step": _dpm3(carried=False)},
+            {"dpm3_step": changed(solution.dpm3_step, ("eps(u2, m2)", "eps(x, m2)"))},
             "The third call gets the state of the start. Each call needs the state that belongs to its time.",
         ),
     ),
@@ -575,26 +440,7 @@ STEPS = Task(
 # --- 4.3: convergence and cost ------------------------------------------------------------------------------
 
 _NAMES = ("DPM-Solver-1", "DPM-Solver-2", "DPM-Solver-3")
-_LINES = {"DPM-Solver-1": (dpm1_step, 1), "DPM-Solver-2": (dpm2_step, 2), "DPM-Solver-3": (dpm3_step, 3)}
-
-
-def _convergence(cost=lambda n, calls: n * calls, error=lambda d: _rms(d), xscale="log", **changed):
-    """The drawing of task 4.3 with what may go wrong in it."""
-    swapped = {**_LINES, **changed.get("steps", {})}
-
-    def draw(model, x, exact, counts):
-        ax = Figure(figsize=(6, 3.6)).add_subplot()
-        for name, (step, calls) in swapped.items():
-            errors = []
-            for n in counts:
-                grid = changed.get("grid", grids.uniform_lambda)(model.schedule, n, 1.0, 0.01).tolist()
-                errors.append(error(_walk(step, model, x, grid) - exact))
-            ax.plot([cost(n, calls) for n in counts], errors, "o-", label=name)
-        ax.set(xscale=xscale, yscale=changed.get("yscale", xscale))
-        ax.set(xlabel=changed.get("xlabel", "calls"), ylabel="error")
-        return ax
-
-    return draw
+_ENOUGH = {"two_from": 18, "three_from": 12}  # calls
 
 
 def _probe_convergence(answer, seed):
@@ -616,7 +462,7 @@ def _probe_convergence(answer, seed):
 
 
 def _enough_facts(answer, seed):
-    return right_numbers(answer, 0.01, two_from=18, three_from=12)
+    return right_numbers(answer, 0.01, **_ENOUGH)
 
 
 CONVERGENCE = Task(
@@ -630,58 +476,66 @@ CONVERGENCE = Task(
     names=("draw", "two_from", "three_from"),
     probe=_probe_convergence,
     facts=_enough_facts,
-    reference={"draw": _convergence(), "two_from": 18, "three_from": 12},
+    reference={"draw": solution.draw, **_ENOUGH},
     tolerance=0.01,
     decimals=2,
     mistakes=(
         Mistake(
-            {"draw": _convergence(xscale="linear")},
+            {"draw": changed(solution.draw, ("ax.loglog", "ax.plot"))},
             "On these axes every falling error is a curve. On which axes does a power of the step become a "
             "straight line whose slope is the order?",
         ),
         Mistake(
-            {"draw": _convergence(xscale="linear", yscale="log")},
+            {"draw": changed(solution.draw, ("ax.loglog", "ax.semilogy"))},
             "Only the error's axis is logarithmic: there an exponential is straight, and a power is not.",
         ),
         Mistake(
-            {"draw": _convergence(xlabel="")},
+            {"draw": changed(solution.draw, ('"calls of the model"', '""'))},
             "Calls or steps? Nothing on your horizontal axis says which: name both axes.",
         ),
         Mistake(
-            {"draw": _convergence(cost=lambda n, calls: n)},
+            {"draw": changed(solution.draw, ("n * calls for", "n for"))},
             "The slopes are right, but your axis counts steps, and so flatters the third solver three times. "
             "What does a step of each cost?",
         ),
         Mistake(
-            {"draw": _convergence(cost=lambda n, calls: 1 / n)},
+            {"draw": changed(solution.draw, ("n * calls for", "1 / n for"))},
             "Your axis is a step size, so that the lines rise to the right. The task asks for calls.",
         ),
         Mistake(
-            {"draw": _convergence(error=lambda d: float((d**2).mean()))},
+            {"draw": changed(solution.draw, rms=changed(solution.rms, (".sqrt()", "")))},
             "All your slopes are twice what they should be: that is the mean square. Where is the root?",
         ),
         Mistake(
-            {"draw": _convergence(error=lambda d: float(d.abs().mean()))},
+            {
+                "draw": changed(
+                    solution.draw, rms=changed(solution.rms, (".square().mean().sqrt()", ".abs().mean()"))
+                )
+            },
             "You draw the mean absolute error. The slopes hardly notice, the values do: the task wants the "
             "root mean square.",
         ),
         Mistake(
-            {"draw": _convergence(steps={"DPM-Solver-2": (_dpm2(when=lambda s, m: s), 2)})},
+            {"draw": changed(solution.draw, dpm2_step=changed(solution.dpm2_step, _TIME_OF_START))},
             "Your line 'DPM-Solver-2' has slope −1: it costs twice as much as DPM-Solver-1 and is secretly "
             "of order 1. Go back to 4.2: at which time is the second call made?",
         ),
         Mistake(
-            {"draw": _convergence(steps={"DPM-Solver-2": (_dpm2(join=lambda e, em: e), 2)})},
+            {"draw": changed(solution.draw, dpm2_step=changed(solution.dpm2_step, _FIRST_USED))},
             "Your line 'DPM-Solver-2' is DPM-Solver-1's, moved to twice the cost: its second prediction is "
             "never used.",
         ),
         Mistake(
-            {"draw": _convergence(steps={"DPM-Solver-3": (_dpm3(inner=False), 3)})},
+            {"draw": changed(solution.draw, dpm3_step=changed(solution.dpm3_step, _UNCORRECTED))},
             "Your line 'DPM-Solver-3' falls with slope −2 in the end: one of its corrections is missing "
             "or not good enough. Compare it with 4.2, where each D is used once.",
         ),
         Mistake(
-            {"draw": _convergence(grid=grids.uniform)},
+            {
+                "draw": changed(
+                    solution.draw, lambda_grid=changed(solution.lambda_grid, ("uniform_lambda", "uniform"))
+                )
+            },
             "Your grid has equal steps in t, and its errors are larger by far. Which grid does the task ask "
             "for?",
         ),
@@ -738,7 +592,7 @@ def _probe_local(answer, seed):
 
 
 def _limit_facts(answer, seed):
-    return right_numbers(answer, 1e-3, limit_noise=2 * math.log(4 / 3), limit_data=2 * math.log(3 / 2))
+    return right_numbers(answer, 1e-3, limit_noise=solution.limit_noise, limit_data=solution.limit_data)
 
 
 LOCAL = Task(
@@ -753,26 +607,26 @@ LOCAL = Task(
     probe=_probe_local,
     facts=_limit_facts,
     reference={
-        "local_1": "-sigma*h**2*d1/2",
-        "local_2": "-sigma*h**3*(d2/24 - d1/12)",
-        "growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h/2))",
-        "limit_noise": 2 * math.log(4 / 3),
-        "limit_data": 2 * math.log(3 / 2),
+        "local_1": solution.local_1,
+        "local_2": solution.local_2,
+        "growth": solution.growth,
+        "limit_noise": solution.limit_noise,
+        "limit_data": solution.limit_data,
     },
     tolerance=1e-3,
     decimals=5,
     mistakes=(
         Mistake(
-            {"local_1": "sigma*h**2*d1/2"},
+            {"local_1": -solution.local_1},
             "The size is right. The task asks for exact minus numerical, and the integral enters x with a "
             "minus.",
         ),
         Mistake(
-            {"local_1": "-sigma*h**2*d1"},
+            {"local_1": 2 * solution.local_1},
             "Twice too much: what is the integral of (lambda − lambda_s) over the step?",
         ),
         Mistake(
-            {"local_1": "-h**2*d1/2"},
+            {"local_1": solution.local_1 / solution.sigma},
             "Nothing of sigma is left in your error, but the whole integral is multiplied by it.",
         ),
         Mistake(
@@ -786,7 +640,7 @@ LOCAL = Task(
             "Which power of h comes next?",
         ),
         Mistake(
-            {"local_2": "sigma*h**3*(d2/24 - d1/12)"},
+            {"local_2": -solution.local_2},
             "The size is right. The task asks for exact minus numerical, and the integral enters x with a "
             "minus: that holds for both solvers.",
         ),
@@ -850,7 +704,7 @@ LOCAL = Task(
             "That is the limit of DPM-Solver-1 (and of DDIM). Put mu = 3 into your growth of DPM-Solver-2.",
         ),
         Mistake(
-            {"limit_noise": math.log(4 / 3)},
+            {"limit_noise": solution.limit_noise / 2},
             "You solved for h/2: with E = e^(h/2) the limit is at E = 4/3. What is h?",
         ),
         Mistake(
@@ -858,21 +712,21 @@ LOCAL = Task(
             "1 is the limit of Euler in lambda, 2/(mu − 1). The exponential solver has another one.",
         ),
         Mistake(
-            {"limit_noise": 2 * math.log(3 / 2), "limit_data": 2 * math.log(4 / 3)},
+            {"limit_noise": solution.limit_data, "limit_data": solution.limit_noise},
             "Both numbers are right, and exchanged: which of the two solvers stands longer steps under "
             "guidance?",
         ),
         Mistake(
-            {"limit_noise": 2 * math.log(3 / 2)},
+            {"limit_noise": solution.limit_data},
             "That is the other solver's limit. For noise prediction |growth| passes 1 earlier.",
         ),
         Mistake(
-            {"limit_data": 2 * math.log(4 / 3)},
+            {"limit_data": solution.limit_noise},
             "That is the limit with noise prediction. The growth with data prediction is given in the "
             "statement: where is it 1 again?",
         ),
         Mistake(
-            {"limit_data": math.log(3 / 2)},
+            {"limit_data": solution.limit_data / 2},
             "You solved for h/2 in the data form: what is h?",
         ),
         Mistake(
@@ -897,38 +751,18 @@ LOCAL = Task(
 # --- 4.5: find the bug, 2M ----------------------------------------------------------------------------------
 
 
-def _two_m(ratio=lambda now, before: before / now, half=2.0, sign=1.0, form="midpoint", variable="lam"):
-    """DPM-Solver++(2M) with what may go wrong: r, the half, the sign, the variable in which r is taken."""
-
-    def dpmpp_2m_own(model, x, times):
-        schedule, old, before, first = model.schedule, None, None, None
-        for s, t in _pairs(times):
-            h = schedule.lam(t) - schedule.lam(s)
-            now = h if variable == "lam" else s - t
-            m = model.x0(x, s)
-            data = m
-            if old is not None and form != "never":
-                r = ratio(now, first if form == "frozen" else before)
-                data = m + sign / (half * r) * (m - old)
-            if form == "exact" and old is not None:
-                data = m + h * exact_phi(2, -h) / exact_phi(1, -h) / before * (m - old)
-            gain = schedule.sigma(t) / schedule.sigma(s)
-            x = gain * x - schedule.alpha(t) * math.expm1(-h) * data
-            old, before, first = m, now, first or now
-        return x
-
-    return dpmpp_2m_own
-
-
 def _probe_two_m(answer, seed):
     x, exact = _flow_case(seed)
-    errors = {n: _rms(answer(_ring(), x, alternating(VP1, n)) - exact) for n in (40, 80, 160)}
+    errors = {n: _rms(answer(_ring(), x, _alternating_grid(n)) - exact) for n in (40, 80, 160)}
     return {
         "order on alternating steps, 40 to 80": _order(errors[40], errors[80]),
         "order on alternating steps, 80 to 160": _order(errors[80], errors[160]),
         "x after 4 steps, equal in t": answer(_ring(), x, [0.9, 0.7, 0.5, 0.3, 0.1]),
     }
 
+
+_RATIO = "before / h"
+_KEPT = "old, before = m, h"
 
 TWO_M = Task(
     id="4.5",
@@ -939,64 +773,66 @@ TWO_M = Task(
     points=3,
     ids=("T32", "BT21", "E12", "BT19", "T14"),
     probe=_probe_two_m,
-    reference=_two_m(),
+    reference=solution.two_m,
     tolerance=1e-5,
     decimals=4,
     mistakes=(
         Mistake(
-            _two_m(ratio=lambda now, before: 1.0),
+            changed(solution.two_m, (_RATIO, "1.0")),
             "This is the listing as it was given: order 1 on steps that alternate. m − old was measured over "
             "the step before; which step is it used for?",
             as_given=True,
         ),
         Mistake(
-            _two_m(ratio=lambda now, before: now / before),
+            changed(solution.two_m, (_RATIO, "h / before")),
             "Your quotient stands on its head, and no order shows it: a step h after a step l errs by "
             "(l² − h²)/2 times the slope, and in the sum each h² is taken back by the next step. So order 2 "
             "on every such grid, with another constant (here some per cent larger), and another update: "
             "after a short step, is a change in m the sign of a steep slope or of a flat one?",
         ),
         Mistake(
-            _two_m(ratio=lambda now, before: now / (now + before)),
+            changed(solution.two_m, (_RATIO, "h / (h + before)")),
             "Your r is h / (h + l), with l the step before: the share of the new step in both. On equal "
             "steps that makes r = 1/2, where the listing, which is right there, has 1. Over which of the two "
             "steps was m − old measured?",
         ),
         Mistake(
-            _two_m(ratio=lambda now, before: (now + before) / (2 * now)),
+            changed(solution.two_m, (_RATIO, "(h + before) / (2 * h)")),
             "You weigh m − old with h / (h + l), l the step before: right for equal steps, where it is 1/2, "
             "and order 1 on others. m and old are l apart, not the mean of h and l: what is the slope?",
         ),
         Mistake(
-            _two_m(ratio=lambda now, before: (now + before) / now),
+            changed(solution.two_m, (_RATIO, "(h + before) / h")),
             "You follow the line as if m and old were h + l apart, l being the step before. The new "
             "step still lies ahead: how far apart in lambda are the two predictions that you have?",
         ),
         Mistake(
-            _two_m(half=1.0),
+            changed(solution.two_m, ("(2 * r)", "r")),
             "The two steps are compared the right way, but you follow the slope to the end of the step. "
             "Which point stands for its mean?",
         ),
         Mistake(
-            _two_m(sign=-1.0),
+            changed(solution.two_m, ("m + (m - old)", "m - (m - old)")),
             "You go back along the slope instead of forward: the old prediction gets a positive weight. "
             "Extrapolation or mean?",
         ),
         Mistake(
-            _two_m(variable="t"),
+            changed(solution.two_m, (_RATIO, "before / (s - t)"), (_KEPT, "old, before = m, s - t")),
             "Order 2 still, since on short steps t and lambda are proportional. Yet your quotient is one "
             "of steps in t: in which variable is the prediction followed along a straight line?",
         ),
         Mistake(
-            _two_m(form="frozen"),
+            changed(solution.two_m, (_KEPT, "old, before = m, before or h")),
             "You compare every step with the very first one. What has to be remembered anew in each round?",
         ),
         Mistake(
-            _two_m(form="never"),
+            changed(solution.two_m, ("if old is None", "if True")),
             "First order everywhere, without any history: this is DDIM. The old prediction is worth having.",
         ),
         Mistake(
-            _two_m(form="exact"),
+            changed(
+                solution.two_m, ("(m - old) / (2 * r)", "h * phi(2, -h) / phi(1, -h) * (m - old) / before")
+            ),
             "Order 2, well done: you integrate the straight line exactly. The statement's update, which the "
             "check compares with, takes the value in the middle.",
         ),
@@ -1014,21 +850,6 @@ TWO_M = Task(
 # --- 4.6: find the bug, 3M ----------------------------------------------------------------------------------
 
 
-def _three_m(factor=2.0, constant=0.5, slope="parabola", swap=False, weight=1.0):
-    """The third-order multistep update with what may go wrong: the 2, the sign of 1/2, D1, the quotients."""
-
-    def third_update(x, m0, m1, m2, h, h1, h2, alpha_t, gain):
-        r0, r1 = (h2 / h, h1 / h) if swap else (h1 / h, h2 / h)
-        near, far = (m0 - m1) / r0, (m1 - m2) / r1
-        d1 = near + r0 / (r0 + r1) * (near - far) if slope == "parabola" else near
-        d2 = factor * (near - far) / (r0 + r1)
-        e = math.expm1(-h)
-        x = gain * x - alpha_t * e * m0 + alpha_t * (e / h + 1) * d1
-        return x - weight * alpha_t * ((e + h) / h**2 - constant) * d2
-
-    return third_update
-
-
 def _probe_three_m(answer, seed):
     x, c = normal(seed, 2, 2), normal(seed, 4, 2, 2, stream=1)
     values = {}
@@ -1037,14 +858,14 @@ def _probe_three_m(answer, seed):
         """Distance from the exact step for a prediction m(lambda), whose derivatives at 0 are known."""
         h1, h2 = 0.6 * h, 1.7 * h
         alpha_t, gain = 0.8, 0.5
-        found = answer(x, m(0.0), m(-h1), m(-h1 - h2), h, h1, h2, alpha_t, gain)
+        x_t = answer(x, m(0.0), m(-h1), m(-h1 - h2), h, h1, h2, alpha_t, gain)
         terms = (h ** (k + 1) * exact_phi(k + 1, -h) * d for k, d in enumerate(derivatives))
-        return found - gain * x - alpha_t * sum(terms)
+        return x_t - gain * x - alpha_t * sum(terms)
 
     for n, name in ((1, "constant"), (2, "linear"), (3, "quadratic")):
         derivatives = [c[k] * math.factorial(k) for k in range(n)]
-        found = error(lambda lam, n=n: sum(c[k] * lam**k for k in range(n)), derivatives, 0.5)
-        values[f"rms error of a step, x0 {name} in lambda"] = _rms(found)
+        off = error(lambda lam, n=n: sum(c[k] * lam**k for k in range(n)), derivatives, 0.5)
+        values[f"rms error of a step, x0 {name} in lambda"] = _rms(off)
     wave = [c[k % 2 + 2] * (-1) ** (k // 2) for k in range(24)]
     local = [
         _rms(error(lambda lam: c[2] * math.cos(lam) + c[3] * math.sin(lam), wave, h)) for h in (0.1, 0.05)
@@ -1053,6 +874,9 @@ def _probe_three_m(answer, seed):
     h, h1, h2 = (uniform(seed, 0.3, 0.9, stream=k) for k in range(3))
     return values | {"x after a step of three sizes": answer(x, c[0], c[1], c[2], h, h1, h2, 0.8, 0.5)}
 
+
+_DIVIDED = ("2 * (near", "(near")  # the divided difference, not the derivative
+_NO_LIMIT = ("- 0.5", "+ 0.5")
 
 THREE_M = Task(
     id="4.6",
@@ -1063,46 +887,46 @@ THREE_M = Task(
     points=4,
     ids=("D1", "D2", "T14"),
     probe=_probe_three_m,
-    reference=_three_m(),
+    reference=solution.third_update,
     decimals=5,
     mistakes=(
         Mistake(
-            _three_m(factor=1.0, constant=-0.5),
+            changed(solution.third_update, _DIVIDED, _NO_LIMIT),
             "This is the listing as it was given: exact for straight lines, and a step's error falls like "
             "h². To which power should a step of a third-order method err?",
             as_given=True,
         ),
         Mistake(
-            _three_m(factor=2.0, constant=-0.5),
+            changed(solution.third_update, _NO_LIMIT),
             "The second derivative is right now. Its coefficient should vanish with h, as (e^(−h) − 1 + "
             "h)/h² nears 1/2: does yours?",
         ),
         Mistake(
-            _three_m(factor=1.0),
+            changed(solution.third_update, _DIVIDED),
             "A step errs like h³ now: that is order 2, the order that several libraries' 3M has. For "
             "x0 = lambda², what is D2 in your listing, and what is the second derivative?",
         ),
         Mistake(
-            _three_m(factor=0.5),
+            changed(solution.third_update, ("2 * (near", "0.5 * (near")),
             "You halved D2 instead. A second divided difference is f''/2 already: which way must it be "
             "corrected?",
         ),
         Mistake(
-            _three_m(slope="near"),
+            changed(solution.third_update, (" + r0 / (r0 + r1) * (near - far)", "")),
             "D2 is right. D1 should be the slope at the newest point: the last two predictions alone give it "
             "half a step earlier. Which line of the listing did that correct?",
         ),
         Mistake(
-            _three_m(swap=True),
+            changed(solution.third_update, ("h1 / h, h2 / h", "h2 / h, h1 / h")),
             "The two quotients are exchanged: over which step was m0 − m1 measured?",
         ),
         Mistake(
-            _three_m(weight=0.0),
+            changed(solution.third_update, (" + ((e + h) / h**2 - 0.5) * d2", "")),
             "You removed the last term. Then this is a second-order method, and not the listing's idea; the "
             "term is good once it is right.",
         ),
         Mistake(
-            _three_m(weight=-1.0),
+            changed(solution.third_update, ("+ ((e + h)", "- ((e + h)")),
             "You turned the sign of the whole last term. Which power of h is its coefficient like, and which "
             "sign has φ₃?",
         ),
@@ -1121,30 +945,6 @@ THREE_M = Task(
 # --- 4.7: find the bug, time and sign -----------------------------------------------------------------------
 
 
-def _clocked(at=lambda n: n, second=None, carry=1.0, exponent=1.0, solver=False):
-    """DPM-Solver-2 on a network of step numbers: rounding, the linear part's sign, the exponent's sign."""
-    second = second or at
-
-    def dpm2_on_steps(net, schedule, x, times, total):
-        if solver:
-            times = [int(t * total) / total for t in times]
-        for s, t in _pairs(times):
-            lam_s = schedule.lam(s)
-            m = schedule.t_of_lam((lam_s + schedule.lam(t)) / 2)
-            m = int(m * total) / total if solver else m
-
-            def move(e, to, x=x, s=s, lam_s=lam_s):
-                growth = math.exp(carry * (math.log(schedule.alpha(to)) - math.log(schedule.alpha(s))))
-                weight = exponent * math.expm1(exponent * (schedule.lam(to) - lam_s))
-                return growth * x - schedule.sigma(to) * weight * e
-
-            u = move(net(x, at(s * total)), m)
-            x = move(net(u, second(m * total)), t)
-        return x
-
-    return dpm2_on_steps
-
-
 def _probe_clock(answer, seed):
     x, exact = _flow_case(seed)
     model = _ring()
@@ -1160,6 +960,10 @@ def _probe_clock(answer, seed):
     }
 
 
+_CUT_START = ("s * total", "int(s * total)")
+_CUT_MIDDLE = ("m * total", "int(m * total)")
+_SHRINKS = ("math.exp(", "1 / math.exp(")
+
 CLOCK = Task(
     id="4.7",
     title="Find the bug: the clock and the sign",
@@ -1169,53 +973,59 @@ CLOCK = Task(
     points=3,
     ids=("D5", "BS32", "R2", "BS34"),
     probe=_probe_clock,
-    reference=_clocked(),
+    reference=solution.dpm2_on_steps,
     tolerance=1e-5,
     decimals=3,
     mistakes=(
         Mistake(
-            _clocked(at=int, carry=-1.0),
+            changed(solution.dpm2_on_steps, _CUT_START, _CUT_MIDDLE, _SHRINKS),
             "This is the listing as it was given: an error that no number of steps makes smaller. Begin with "
             "a prediction of 0: what is left of a step, and should x grow or shrink on the way to the data?",
             as_given=True,
         ),
         Mistake(
-            _clocked(at=int),
+            changed(solution.dpm2_on_steps, _CUT_START, _CUT_MIDDLE),
             "The sign is right, and 25 steps look fine. But the order sinks with every doubling, and the "
             "error comes to rest: is eps asked at the time at which the solver believes it was asked?",
         ),
         Mistake(
-            _clocked(carry=-1.0),
+            changed(solution.dpm2_on_steps, _SHRINKS),
             "The clock is right now. Still nothing converges: with a prediction of 0, x should be multiplied "
             "by alpha_t / alpha_s. By what does the listing multiply it?",
         ),
         Mistake(
-            _clocked(second=int),
+            changed(solution.dpm2_on_steps, _CUT_MIDDLE),
             "The first call has its exact time, the second is still asked at a time that was cut off.",
         ),
         Mistake(
-            _clocked(at=int, second=lambda n: n),
+            changed(solution.dpm2_on_steps, _CUT_START),
             "The middle has its exact time, the start of the step is still cut off. It matters less "
             "there, and it matters.",
         ),
         Mistake(
-            _clocked(at=round),
+            changed(
+                solution.dpm2_on_steps, ("s * total", "round(s * total)"), ("m * total", "round(m * total)")
+            ),
             "Rounding to the nearest is better than cutting off, and the order still jumps about 2 "
             "instead of being 2. Does the network need a whole number at all?",
         ),
         Mistake(
-            _clocked(solver=True),
+            changed(
+                solution.dpm2_on_steps,
+                ("    for s, t", "    times = [int(t * total) / total for t in times]\n    for s, t"),
+                (" / 2)\n", " / 2)\n        m = int(m * total) / total\n"),
+            ),
             "Solver and network agree about the time now, but no middle is a middle any more: each is "
             "moved by up to a whole time step, and the order is lost all the same. It is the question to "
             "the network that is to be mended.",
         ),
         Mistake(
-            _clocked(exponent=-1.0),
+            changed(solution.dpm2_on_steps, ("math.expm1(h)", "-math.expm1(-h)")),
             "The linear part and the clock are right, but you turned the exponent h too. With noise "
             "prediction the weight is e^h − 1.",
         ),
         Mistake(
-            _clocked(carry=0.0),
+            changed(solution.dpm2_on_steps, ("growth * x", "x")),
             "x is carried over unchanged. In the variance-preserving process its mean part grows by the "
             "quotient of the alphas.",
         ),
@@ -1235,46 +1045,17 @@ CLOCK = Task(
 # --- 4.8: the adaptive solver -------------------------------------------------------------------------------
 
 
-def estimate(low, high, before, atol, rtol):
-    """The error of a try in units of the tolerance, a float."""
-    scale = (rtol * torch.maximum(low.abs(), before.abs())).clamp(min=atol)
-    return _rms((high - low) / scale)
+class _Endless(Exception):
+    """The solver called its model too often."""
 
 
-def next_h(h, error, p, safety=0.9):
-    """The controller: h times safety times error^(-1/(p + 1))."""
-    return safety * h * error ** (-1 / (p + 1))
+class _Watched:
+    """A model whose eps is the function given."""
 
+    schedule = VP1
 
-def _dpm12(measure=estimate, control=next_h, **changed):
-    """DPM-Solver-12 from its parts; `changed` says what goes wrong in the walk."""
-
-    def dpm12(model, x, start, end, h, atol, rtol):
-        schedule, t, tries, e = model.schedule, start, [], None
-        goal = schedule.lam(end)
-        while t > end:
-            lam = schedule.lam(t)
-            full = lam + h >= goal
-            if full and changed.get("cut", True):
-                s, h = end, goal - lam
-            else:
-                s = float(schedule.t_of_lam(lam + h))
-            e = model.eps(x, t) if e is None or changed.get("again") else e
-            low = _first(schedule, x, e, t, s)
-            m = schedule.t_of_lam((lam + schedule.lam(s)) / 2)
-            high = _first(schedule, x, model.eps(_first(schedule, x, e, t, m), m), t, s)
-            error = measure(low, high, x, atol, rtol)
-            fine = error <= 1 or changed.get("always", False)
-            tries.append((t, s, error, fine))
-            if fine:
-                x, t, e = (low if changed.get("keep_low") else high), s, None
-            elif changed.get("skip"):
-                t, e = s, None
-            if not (fine and changed.get("late")):
-                h = control(h, error, changed.get("p", 1))
-        return x, tries
-
-    return dpm12
+    def __init__(self, eps):
+        self.eps = eps
 
 
 def _probe_dpm12(answer, seed):
@@ -1294,12 +1075,12 @@ def _probe_dpm12(answer, seed):
         return model.eps(x, t)
 
     try:
-        found = answer.dpm12(_Watched(told), x, 1.0, 0.01, 3.0, 0.0078, 0.05)
+        result = answer.dpm12(_Watched(told), x, 1.0, 0.01, 3.0, 0.0078, 0.05)
     except _Endless:
         return values | {"tries accepted, rejected": "no end after 1200 calls"}
-    if not isinstance(found, (tuple, list)) or len(found) != 2:
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
         raise Remark("dpm12 returns two things: x at the end, and the list of tries.")
-    end, tries = found
+    end, tries = result
     try:
         accepted = [bool(fine) for _, _, _, fine in tries]
     except (TypeError, ValueError):
@@ -1312,40 +1093,10 @@ def _probe_dpm12(answer, seed):
 
 
 def _power_facts(answer, seed):
-    return right_numbers(answer, 1e-6, p_23=2)
+    return right_numbers(answer, 1e-6, p_23=solution.p_23)
 
 
-class _Endless(Exception):
-    """The solver called its model too often."""
-
-
-class _Watched:
-    """A model whose eps is the function given."""
-
-    schedule = VP1
-
-    def __init__(self, eps):
-        self.eps = eps
-
-
-def _both(measure=estimate, control=next_h, **changed):
-    """Wrong parts of the adaptive solver, and the walk that uses them."""
-    given = {"dpm12": _dpm12(measure, control, **changed)}
-    given |= {"estimate": measure} if measure is not estimate else {}
-    return given | ({"next_h": control} if control is not next_h else {})
-
-
-def _measured(scale, norm=_rms):
-    """A wrong `estimate` from its scale and its norm."""
-    return lambda low, high, before, atol, rtol: float(
-        norm((high - low) / scale(low, high, before, atol, rtol))
-    )
-
-
-def _right_scale(low, high, before, atol, rtol):
-    """The scale of the task."""
-    return (rtol * torch.maximum(low.abs(), before.abs())).clamp(min=atol)
-
+_TAKEN = "x, t, e = high, s, None"
 
 ADAPTIVE = Task(
     id="4.8",
@@ -1358,7 +1109,12 @@ ADAPTIVE = Task(
     names=("estimate", "next_h", "dpm12", "p_23"),
     probe=_probe_dpm12,
     facts=_power_facts,
-    reference={"estimate": estimate, "next_h": next_h, "dpm12": _dpm12(), "p_23": 2},
+    reference={
+        "estimate": solution.estimate,
+        "next_h": solution.next_h,
+        "dpm12": solution.dpm12,
+        "p_23": solution.p_23,
+    },
     decimals=5,
     asks={
         "tries accepted, rejected": "How many tries does your solver accept and reject? First the error of a "
@@ -1366,92 +1122,93 @@ ADAPTIVE = Task(
     },
     mistakes=(
         Mistake(
-            _both(control=lambda h, error, p, safety=0.9: safety * h * error ** (-1 / p)),
+            {"next_h": changed(solution.next_h, ("1 / (p + 1)", "1 / p"))},
             "Your exponent is 1/p. A method of order p errs like h^(p + 1) in one step: what is h for a "
             "wanted error?",
         ),
         Mistake(
-            _both(control=lambda h, error, p, safety=0.9: safety * h * error ** (1 / (p + 1))),
+            {"next_h": changed(solution.next_h, ("h / error", "h * error"))},
             "The fraction stands on its head: a try with four times the allowed error makes your next step "
             "longer.",
         ),
         Mistake(
-            _both(control=lambda h, error, p, safety=0.9: h * error ** (-1 / (p + 1))),
+            {"next_h": changed(solution.next_h, ("safety * h", "h"))},
             "Without the safety factor the next try is expected to hit the tolerance exactly, and half of "
             "them miss it. Where does safety stand?",
         ),
         Mistake(
-            _both(control=lambda h, error, p, safety=0.9: h * (safety * error) ** (-1 / (p + 1))),
+            {"next_h": changed(solution.next_h, ("safety * h / error", "h / (safety * error)"))},
             "Your safety factor is inside the power, where it makes steps longer: which side is the safe "
             "one?",
         ),
         Mistake(
-            _both(_measured(_right_scale, lambda d: d.abs().max())),
+            {"estimate": changed(solution.estimate, (".square().mean().sqrt()", ".abs().max()"))},
             "You take the largest entry: a stricter solver. The task measures the root mean square.",
         ),
         Mistake(
-            _both(_measured(_right_scale, lambda d: (d**2).sum() ** 0.5)),
+            {"estimate": changed(solution.estimate, (".mean()", ".sum()"))},
             "Your error grows with the number of entries, so that a larger batch gets shorter steps. What is "
             "*mean* about a root mean square?",
         ),
         Mistake(
-            _both(_measured(lambda low, high, before, atol, rtol: atol)),
+            {"estimate": changed(solution.estimate, ("/ scale", "/ atol"))},
             "Only the absolute tolerance counts in your estimate. Where an entry is large, what does rtol "
             "allow?",
         ),
         Mistake(
-            _both(
-                _measured(
-                    lambda low, high, before, atol, rtol: atol + rtol * torch.maximum(low.abs(), before.abs())
-                )
-            ),
+            {"estimate": changed(solution.estimate, ("(rtol", "atol + (rtol"), (".clamp(min=atol)", ""))},
             "You add the two tolerances, as many codes do. Here the scale is the larger of the two.",
         ),
         Mistake(
-            _both(_measured(lambda low, high, before, atol, rtol: (rtol * low.abs()).clamp(min=atol))),
+            {"estimate": changed(solution.estimate, ("torch.maximum(low.abs(), before.abs())", "low.abs()"))},
             "Your scale looks at the new state only. It should look at the state before the step as well, so "
             "that an entry on its way through 0 is not judged too harshly.",
         ),
         Mistake(
-            _both(
-                _measured(
-                    lambda low, high, before, atol, rtol: (
-                        rtol * torch.maximum(low.abs(), before.abs())
-                    ).clamp(max=atol)
-                )
-            ),
+            {"estimate": changed(solution.estimate, ("clamp(min=", "clamp(max="))},
             "Your scale is the smaller of the two tolerances: near 0 it allows no error at all. atol is "
             "there as a floor.",
         ),
         Mistake(
-            {"dpm12": _dpm12(always=True)},
+            {
+                "dpm12": changed(
+                    solution.dpm12, ("error, error <= 1)", "error, True)"), ("if error <= 1", "if True")
+                )
+            },
             "Every try is accepted, whatever its error. What is the estimate for?",
         ),
         Mistake(
-            {"dpm12": _dpm12(skip=True)},
+            {"dpm12": changed(solution.dpm12, (_TAKEN, "x = high\n        t, e = s, None"))},
             "After a rejection you go on from s with the old x, and skip a piece of the way. What stays "
             "as it was when a try is rejected?",
         ),
         Mistake(
-            {"dpm12": _dpm12(keep_low=True)},
+            {"dpm12": changed(solution.dpm12, (_TAKEN, "x, t, e = low, s, None"))},
             "You walk on with the first-order state. The second-order one is paid for: why not keep it?",
         ),
         Mistake(
-            {"dpm12": _dpm12(cut=False)},
+            {
+                "dpm12": changed(
+                    solution.dpm12,
+                    ("t != end", "t > end"),
+                    ("        h = min(h, left)\n", ""),
+                    ("end if h == left else ", ""),
+                )
+            },
             "Your last step runs beyond the end. How long may it be?",
         ),
         Mistake(
-            {"dpm12": _dpm12(again=True)},
+            {"dpm12": changed(solution.dpm12, (" if e is None else e", ""))},
             "All is right but the bill: after a rejection neither x nor t has changed, and yet the "
             "prediction there is asked for again. Keep it.",
         ),
         Mistake(
-            {"dpm12": _dpm12(late=True)},
+            {"dpm12": changed(solution.dpm12, ("        h = next", "        else:\n            h = next"))},
             "You set h only after a rejection, so that it never grows. What does the controller say after "
             "a try that was far better than needed?",
         ),
         Mistake(
-            {"dpm12": _dpm12(p=2)},
+            {"dpm12": changed(solution.dpm12, ("p=1", "p=2"))},
             "Your controller is told p = 2. The error that you measure is that of the *lower* member of the "
             "pair: what is its order?",
         ),
@@ -1483,28 +1240,6 @@ ADAPTIVE = Task(
 # --- 4.9: claims --------------------------------------------------------------------------------------------
 
 
-def threshold(x0, quantile, limit):
-    """Dynamic thresholding of x0 (B, ...): clip to the quantile of |x0| of each sample, then scale."""
-    s = torch.quantile(x0.abs().flatten(1), quantile, dim=1).clamp(min=limit)
-    s = s.reshape(-1, *[1] * (x0.ndim - 1))
-    return x0.clamp(-s, s) * limit / s
-
-
-def _thresholds(floor=True, scale=True, each=True, size=lambda x: x.abs(), static=False):
-    """`threshold` with one thing changed: the floor, the division, samples apart, |x0|, static."""
-
-    def threshold(x0, quantile, limit):
-        if static:
-            return x0.clamp(-limit, limit)
-        flat = size(x0).flatten(1)
-        s = torch.quantile(flat, quantile, dim=1) if each else torch.quantile(flat, quantile).expand(len(x0))
-        s = (s.clamp(min=limit) if floor else s).reshape(-1, *[1] * (x0.ndim - 1))
-        x0 = torch.minimum(torch.maximum(x0, -s), s)
-        return x0 * limit / s if scale else x0
-
-    return threshold
-
-
 def _probe_claims(answer, seed):
     x0 = normal(seed, 3, 1, 4, 4)
     x0 = x0 * torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64).reshape(3, 1, 1, 1)
@@ -1514,12 +1249,15 @@ def _probe_claims(answer, seed):
     }
 
 
-def _claim_facts(answer, seed):
-    numbers = right_numbers(
-        answer, 0.002, latent_sd=0.8605, gain_plain=1.747, gain_guided=3.812, grid_ratio=6.169
-    )
-    return numbers | right_words(answer, ("holds", "fails"), only_guidance="fails", nodes="fails")
+_MEASURED = {"latent_sd": 0.8605, "gain_plain": 1.747, "gain_guided": 3.812, "grid_ratio": 6.169}
+_WORDS = {"only_guidance": solution.only_guidance, "nodes": solution.nodes}
 
+
+def _claim_facts(answer, seed):
+    return right_numbers(answer, 0.002, **_MEASURED) | right_words(answer, ("holds", "fails"), **_WORDS)
+
+
+_GAINS = {name: _MEASURED[name] for name in ("gain_plain", "gain_guided")}
 
 CLAIMS = Task(
     id="4.9",
@@ -1532,40 +1270,36 @@ CLAIMS = Task(
     names=("threshold", "latent_sd", "gain_plain", "gain_guided", "grid_ratio", "only_guidance", "nodes"),
     probe=_probe_claims,
     facts=_claim_facts,
-    reference={
-        "threshold": threshold,
-        "latent_sd": 0.8605,
-        "gain_plain": 1.747,
-        "gain_guided": 3.812,
-        "grid_ratio": 6.169,
-        "only_guidance": "fails",
-        "nodes": "fails",
-    },
+    reference={"threshold": solution.threshold, **_MEASURED, **_WORDS},
     tolerance=0.002,
     decimals=3,
     mistakes=(
         Mistake(
-            {"threshold": _thresholds(static=True)},
+            {"threshold": changed(solution.threshold, ("clamp(-s, s) / s * limit", "clamp(-limit, limit)"))},
             "That is *static* thresholding, published under the name of the dynamic one. Where does the "
             "quantile enter?",
         ),
         Mistake(
-            {"threshold": _thresholds(scale=False)},
+            {"threshold": changed(solution.threshold, (" / s * limit", ""))},
             "You clip to s and leave it there, so that x0 still reaches beyond the limit. What brings s back "
             "to the limit?",
         ),
         Mistake(
-            {"threshold": _thresholds(floor=False)},
+            {"threshold": changed(solution.threshold, (".clamp(min=limit)", ""))},
             "A picture that keeps within the limit anyway is stretched until it fills it. How small may s "
             "be?",
         ),
         Mistake(
-            {"threshold": _thresholds(each=False)},
+            {
+                "threshold": changed(
+                    solution.threshold, (".flatten(1), quantile, dim=1)", ", quantile).expand(len(x0))")
+                )
+            },
             "One s for the whole batch: a calm sample is dimmed because of a wild one next to it. Over what "
             "does the quantile go?",
         ),
         Mistake(
-            {"threshold": _thresholds(size=lambda x: x)},
+            {"threshold": changed(solution.threshold, ("x0.abs()", "x0"))},
             "The quantile of x0 itself overlooks the negative side. Of what should it be taken?",
         ),
         Mistake(
@@ -1587,11 +1321,11 @@ CLAIMS = Task(
             "puts them at ±1.",
         ),
         Mistake(
-            {"gain_plain": 1 / 1.747, "gain_guided": 1 / 3.812},
+            {name: 1 / gain for name, gain in _GAINS.items()},
             "Your quotients stand on their heads: the error with noise prediction goes above the line.",
         ),
         Mistake(
-            {"gain_plain": 1.747**2, "gain_guided": 3.812**2},
+            {name: gain**2 for name, gain in _GAINS.items()},
             "Those are quotients of mean squares. Where is the root?",
         ),
         Mistake(
@@ -1600,11 +1334,11 @@ CLAIMS = Task(
             "ten?",
         ),
         Mistake(
-            {"gain_plain": 3.812, "gain_guided": 1.747},
+            {"gain_plain": _MEASURED["gain_guided"], "gain_guided": _MEASURED["gain_plain"]},
             "The two are exchanged: where is the distance larger, with or without guidance?",
         ),
         Mistake(
-            {"grid_ratio": 1 / 6.169},
+            {"grid_ratio": 1 / _MEASURED["grid_ratio"]},
             "Worst over best is at least 1.",
         ),
         Mistake(
@@ -1613,7 +1347,7 @@ CLAIMS = Task(
             "four?",
         ),
         Mistake(
-            {"grid_ratio": 6.169**2},
+            {"grid_ratio": _MEASURED["grid_ratio"] ** 2},
             "That is a quotient of mean squares. Where is the root?",
         ),
         Mistake(
@@ -1641,7 +1375,7 @@ CLAIMS = Task(
 _VP_SYMBOLS = ("alpha_s", "sigma_s", "alpha_t", "sigma_t")
 
 
-def _at_vp_points(formula, name, seed, **more):
+def _at_vp_points(formula, name, seed):
     """Values of a formula at two points with alpha^2 + sigma^2 = 1.  Raises Remark for strange symbols."""
     import sympy
 
@@ -1653,14 +1387,14 @@ def _at_vp_points(formula, name, seed, **more):
     strange = sorted(set(free) - set(_VP_SYMBOLS))
     if strange:
         raise Remark(f"{name} uses {', '.join(strange)}; express it by {', '.join(_VP_SYMBOLS)} only.")
-    found = []
+    values = []
     for k in range(2):
         before, after = uniform(seed, 0.1, 0.5, stream=k), uniform(seed, 0.55, 0.95, stream=k + 2)
         levels = (before, math.sqrt(1 - before**2), after, math.sqrt(1 - after**2))
         at = dict(zip(_VP_SYMBOLS, levels))
         number = complex(formula.evalf(17, subs={free[symbol]: at[symbol] for symbol in free}))
-        found.append(number.real if number.imag == 0 else float("nan"))
-    return found
+        values.append(number.real if number.imag == 0 else float("nan"))
+    return values
 
 
 def _probe_stochastic(answer, seed):
@@ -1670,15 +1404,17 @@ def _probe_stochastic(answer, seed):
             raise Remark(f"{name} is None: is it still to be computed?")
     for name in ("x_part", "data_part", "noise_part"):
         values[f"{name}, two points"] = _at_vp_points(getattr(answer, name), name, seed)
-    found = list(expression_probe(tau=(0.2, 1.5), h=(0.2, 2.0))(answer.eta, seed).values())
-    return values | {"eta, two points": found[:2]}
+    etas = list(expression_probe(tau=(0.2, 1.5), h=(0.2, 2.0))(answer.eta, seed).values())
+    return values | {"eta, two points": etas[:2]}
+
+
+_WEAK_ORDER = 1
+_FORGET = f"({solution.forget})"  # e^(-h)
 
 
 def _weak_facts(answer, seed):
-    return right_numbers(answer, 1e-6, weak_order=1)
+    return right_numbers(answer, 1e-6, weak_order=_WEAK_ORDER)
 
-
-_SHRINK = "(alpha_s*sigma_t/(alpha_t*sigma_s))"
 
 STOCHASTIC = Task(
     id="4.10",
@@ -1692,11 +1428,11 @@ STOCHASTIC = Task(
     probe=_probe_stochastic,
     facts=_weak_facts,
     reference={
-        "x_part": f"sigma_t/sigma_s*{_SHRINK}",
-        "data_part": f"alpha_t*(1 - {_SHRINK}**2)",
-        "noise_part": f"sigma_t*sqrt(1 - {_SHRINK}**2)",
-        "eta": "sqrt((1 - exp(-2*tau**2*h))/(1 - exp(-2*h)))",
-        "weak_order": 1,
+        "x_part": solution.x_part,
+        "data_part": solution.data_part,
+        "noise_part": solution.noise_part,
+        "eta": solution.eta,
+        "weak_order": _WEAK_ORDER,
     },
     decimals=5,
     mistakes=(
@@ -1706,7 +1442,7 @@ STOCHASTIC = Task(
             "at tau = 1?",
         ),
         Mistake(
-            {"x_part": f"sigma_t/sigma_s*{_SHRINK}**2"},
+            {"x_part": solution.x_part * solution.forget},
             "You have e^(−2h): that is how much of the variance is kept. How much of x?",
         ),
         Mistake(
@@ -1715,29 +1451,29 @@ STOCHASTIC = Task(
             "carries x. Here x should be forgotten: which sign has the exponent?",
         ),
         Mistake(
-            {"data_part": f"alpha_t*(1 - {_SHRINK})"},
+            {"data_part": f"alpha_t*(1 - {_FORGET})"},
             "That is the ODE's weight of the data, 1 − e^(−h). Put tau = 1 into the integral of "
             "(1 + tau²) e^((1 + tau²)(lambda − lambda_t)).",
         ),
         Mistake(
-            {"data_part": f"2*alpha_t*(1 - {_SHRINK}**2)"},
+            {"data_part": 2 * solution.data_part},
             "The factor 1 + tau² stands in front of an integral that divides by it. What is left?",
         ),
         Mistake(
-            {"data_part": f"(1 - {_SHRINK}**2)"},
+            {"data_part": solution.data_part / solution.alpha_t},
             "As h grows without end, x_t should become alpha_t times the predicted data plus noise: where is "
             "alpha_t?",
         ),
         Mistake(
-            {"noise_part": f"sigma_t*sqrt(1 - {_SHRINK})"},
+            {"noise_part": f"sigma_t*sqrt(1 - {_FORGET})"},
             "The noise's variance at tau = 1 is sigma_t² (1 − e^(−2h)): which power of the quotient is that?",
         ),
         Mistake(
-            {"noise_part": f"sigma_t*(1 - {_SHRINK}**2)"},
+            {"noise_part": f"sigma_t*(1 - {_FORGET}**2)"},
             "By what is z multiplied, by a deviation or by a variance?",
         ),
         Mistake(
-            {"noise_part": f"sigma_t*sqrt({_SHRINK}**(-2) - 1)"},
+            {"noise_part": f"sigma_t*sqrt({_FORGET}**(-2) - 1)"},
             "sqrt(e^(2h) − 1) is the noise of the form with noise prediction, which freezes eps instead "
             "of x0. Here the data are frozen.",
         ),
@@ -1756,11 +1492,11 @@ STOCHASTIC = Task(
             "Right at tau = 0 and at tau = 1 only. Set the two noise parts equal and solve for eta.",
         ),
         Mistake(
-            {"eta": "(1 - exp(-2*tau**2*h))/(1 - exp(-2*h))"},
+            {"eta": solution.eta**2},
             "That is eta². By what does DDIM multiply z?",
         ),
         Mistake(
-            {"eta": "sqrt((1 - exp(-2*h))/(1 - exp(-2*tau**2*h)))"},
+            {"eta": 1 / solution.eta},
             "The fraction stands on its head: at tau = 0 there should be no noise at all.",
         ),
         Mistake(
