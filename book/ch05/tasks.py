@@ -30,23 +30,22 @@ from toolkit.mixtures import GaussianFlow
 
 END, STD = 0.002, 0.5
 
-
 _LEARN_BOTH = ("torch.no_grad()", "torch.enable_grad()")  # the target is learned, too
 
 
-def _one_step_std(factor, intervals=20):
-    """The deviation of one-step samples of a linear student whose a is multiplied by factor(STD, r, s)."""
-    levels = solution.karras_levels(intervals).tolist()
+def _wrong(name, *edits, **helpers):
+    """The answer of this name with these edits, or among these helpers; the others are right."""
+    return {name: changed(getattr(solution, name), *edits, **helpers)}
+
+
+def _one_step_std(factor):
+    """The deviation of one-step samples of a linear student with this factor(d, r, s) in 20 intervals."""
+    levels = solution.karras_levels(20).tolist()
     gain = math.prod(factor(STD, r, s) for r, s in zip(levels, levels[1:]))
     return gain * math.hypot(STD, levels[-1])
 
 
 # --- 5.1: the coefficients of the skip connection -----------------------------------------------------------
-
-
-def _function(*edits):
-    """The consistency function with these edits, and the rest right."""
-    return {"consistency_function": changed(solution.consistency_function, *edits)}
 
 
 def _probe_skip(answer, seed):
@@ -134,28 +133,28 @@ SKIP = Task(
             "Check the case e = 0 against your edm_out: is there a root?",
         ),
         Mistake(
-            _function(("network(x / size", "network(x")),
+            _wrong("consistency_function", ("network(x / size", "network(x")),
             "The network gets x as it is, up to 80 in size. What does c_in do to it?",
         ),
         Mistake(
-            _function(("v.reshape(-1, *[1] * (x.ndim - 1))", "v")),
+            _wrong("consistency_function", ("v.reshape(-1, *[1] * (x.ndim - 1))", "v")),
             "Your coefficients run along the last axis of x, not along the batch: entry i of s belongs to "
             "sample i. What shape must they have to multiply (B, 1, 2, 2)?",
         ),
         Mistake(
-            _function(("skip * x + ", "")),
+            _wrong("consistency_function", ("skip * x + ", "")),
             "There is no x outside the network any more, so at the end f is 0. Which term gives x back?",
         ),
         Mistake(
-            _function(("out * network", "network")),
+            _wrong("consistency_function", ("out * network", "network")),
             "The network is added with weight 1 at every level: what should its weight be at the end?",
         ),
         Mistake(
-            _function(("in (skip, out, size)", "in (out, skip, size)")),
+            _wrong("consistency_function", ("in (skip, out, size)", "in (out, skip, size)")),
             "The two are exchanged: at the end the network has weight 1 and x has none.",
         ),
         Mistake(
-            _function(("(s - end) **", "s **"), ("(s - end) *", "s *")),
+            _wrong("consistency_function", ("(s - end) **", "s **"), ("(s - end) *", "s *")),
             "These are the coefficients for e = 0, whatever end is given. Does your function use it?",
         ),
     ),
@@ -179,11 +178,6 @@ def _wide(values, x):
 
 
 _TWO = "y = step(step(x, t, middle), middle, s)"  # the teacher's steps
-
-
-def _target(*edits):
-    """The target function with these edits, and the formulas right."""
-    return {"two_step_target": changed(solution.two_step_target, *edits)}
 
 
 def _gaussian_x0(schedule):
@@ -284,32 +278,35 @@ TARGET = Task(
             "That is how much of x stays in y. By what is y multiplied in your target?",
         ),
         Mistake(
-            _target((_TWO, "return predict(x, t)")),
+            _wrong("two_step_target", (_TWO, "return predict(x, t)")),
             "This is the teacher's own prediction at (x, t), that of *one* step. A student that learns it is "
             "the teacher: its eight steps are the teacher's eight, and nothing has been halved.",
         ),
         Mistake(
-            _target((_TWO, "return predict(step(x, t, middle), middle)")),
+            _wrong("two_step_target", (_TWO, "return predict(step(x, t, middle), middle)")),
             "You return the teacher's prediction half-way. One step with that does not end at y: which x_0 "
             "leads from x, at t, to y?",
         ),
         Mistake(
-            _target((_TWO, "return (predict(x, t) + predict(step(x, t, middle), middle)) / 2")),
+            _wrong(
+                "two_step_target", (_TWO, "return (predict(x, t) + predict(step(x, t, middle), middle)) / 2")
+            ),
             "The mean of two predictions is not the prediction of two steps: work with where the steps "
             "*end*.",
         ),
         Mistake(
-            _target((_TWO, "y = step(x, t, middle)")),
+            _wrong("two_step_target", (_TWO, "y = step(x, t, middle)")),
             "Your y is where the first of the two steps ends, at the middle, and you treat it as if it were "
             "at s. Where is the second step?",
         ),
         Mistake(
-            _target(("level(t), level(s)", "level(t), level(middle)")),
+            _wrong("two_step_target", ("level(t), level(s)", "level(t), level(middle)")),
             "y is right, two steps on. But the student's step ends at s, and you solve for one that ends at "
             "the middle.",
         ),
         Mistake(
-            _target(
+            _wrong(
+                "two_step_target",
                 ("(y - sigma_s / sigma", "(y - sigma / sigma_s"),
                 ("s - sigma_s / sigma", "s - sigma / sigma_s"),
             ),
@@ -317,16 +314,16 @@ TARGET = Task(
             "other?",
         ),
         Mistake(
-            _target((" - sigma_s / sigma * alpha)", ")")),
+            _wrong("two_step_target", (" - sigma_s / sigma * alpha)", ")")),
             "Your function divides by alpha_s alone. The formula has a second term below the line.",
         ),
         Mistake(
-            _target(("predict(x, u)", "predict(x, t)")),
+            _wrong("two_step_target", ("predict(x, u)", "predict(x, t)")),
             "The second prediction is made from the middle's state and still at time t. What time is it "
             "there?",
         ),
         Mistake(
-            _target(("(-1, *[1] * (x.ndim - 1))", "-1")),
+            _wrong("two_step_target", ("(-1, *[1] * (x.ndim - 1))", "-1")),
             "Each sample has its own times, and your levels run along the last axis of x instead of along "
             "the batch.",
         ),
@@ -345,24 +342,13 @@ TARGET = Task(
 
 # --- 5.3: the losses ----------------------------------------------------------------------------------------
 
-
 _TEACHER_ONLY = ("        wanted", "    wanted")  # no_grad ends before f
-_OTHER_SIDE = ("f(x, s) -", "f(x, s).detach() -")
-
-
-def _training(*edits):
-    """The loss without a teacher with these edits, and the other one right."""
-    return {"training_loss": changed(solution.training_loss, *edits)}
-
-
-def _distillation(*edits):
-    """The loss with a teacher with these edits, and the other one right."""
-    return {"distillation_loss": changed(solution.distillation_loss, *edits)}
+_OTHER_SIDE = ("f(x, s) -", "f(x, s).detach() -")  # the noisier answer is held
 
 
 def _both(*edits):
     """Both losses with the same edits."""
-    return _training(*edits) | _distillation(*edits)
+    return _wrong("training_loss", *edits) | _wrong("distillation_loss", *edits)
 
 
 def _tiny(theta, calls):
@@ -439,41 +425,42 @@ LOSSES = Task(
             "to be taken as it is?",
         ),
         Mistake(
-            _training(_LEARN_BOTH),
+            _wrong("training_loss", _LEARN_BOTH),
             "Your training loss has the right value, and a gradient that runs through its target as well. "
             "Compare with your other loss.",
         ),
         Mistake(
-            _distillation(_LEARN_BOTH),
+            _wrong("distillation_loss", _LEARN_BOTH),
             "With a teacher, too, the target is the student's own answer further down, and yours is learned "
             "from both sides; even the teacher would be trained through it. What must not flow back?",
         ),
         Mistake(
-            _distillation(_TEACHER_ONLY),
+            _wrong("distillation_loss", _TEACHER_ONLY),
             "The teacher is kept still, and that is only half of it: the target is f at the teacher's step. "
             "What else must not flow back?",
         ),
         Mistake(
-            _training(_LEARN_BOTH, _OTHER_SIDE) | _distillation(_TEACHER_ONLY, _OTHER_SIDE),
+            _wrong("training_loss", _LEARN_BOTH, _OTHER_SIDE)
+            | _wrong("distillation_loss", _TEACHER_ONLY, _OTHER_SIDE),
             "You stopped the gradient on the noisier side, so that the cleaner level learns from the "
             "noisier one. From which end does knowledge come? At the end the answer is known.",
         ),
         Mistake(
-            _training(("r[:, None] * z", "r[:, None] * torch.randn_like(z)")),
+            _wrong("training_loss", ("r[:, None] * z", "r[:, None] * torch.randn_like(z)")),
             "The second level gets noise of its own, drawn anew. Then the two states do not lie on one path: "
             "which noise was given to both?",
         ),
         Mistake(
-            _training(("f(x0 + r[:, None] * z, r)", "f(x, r)")),
+            _wrong("training_loss", ("f(x0 + r[:, None] * z, r)", "f(x, r)")),
             "Both predictions are made from the same state x + s z, told two levels. What does the state at "
             "level r look like?",
         ),
         Mistake(
-            _training(("* z, r)", "* z, s)")),
+            _wrong("training_loss", ("* z, r)", "* z, s)")),
             "The cleaner state is given to f with the noisier level. Which level belongs to x_0 + r z?",
         ),
         Mistake(
-            _training(("* z, r)", "* z, s)"), ("f(x, s) -", "f(x, r) -")),
+            _wrong("training_loss", ("* z, r)", "* z, s)"), ("f(x, s) -", "f(x, r) -")),
             "The two levels are exchanged: each state must be told its own.",
         ),
         Mistake(
@@ -494,19 +481,19 @@ LOSSES = Task(
             "You take the absolute error, and the statement has its square.",
         ),
         Mistake(
-            _distillation(("(r - s)", "(s - r)")),
+            _wrong("distillation_loss", ("(r - s)", "(s - r)")),
             "Your teacher walks up, to more noise. r is below s: which sign has r − s?",
         ),
         Mistake(
-            _distillation(("teacher(x, s))", "teacher(x, r))")),
+            _wrong("distillation_loss", ("teacher(x, s))", "teacher(x, r))")),
             "The teacher is asked at the level where its step ends. Where does it stand when it is asked?",
         ),
         Mistake(
-            _distillation(("(x - teacher(x, s)) / s[:, None]", "z")),
+            _wrong("distillation_loss", ("(x - teacher(x, s)) / s[:, None]", "z")),
             "Your loss never asks the teacher: with the data's own noise it is the training loss once more.",
         ),
         Mistake(
-            _distillation(("f(x + (r - s)[:, None] * noise, r)", "teacher(x, s)")),
+            _wrong("distillation_loss", ("f(x + (r - s)[:, None] * noise, r)", "teacher(x, s)")),
             "You teach f the teacher's prediction, and so a mean over all that x could be. What should f(x, "
             "s) be equal to?",
         ),
@@ -524,16 +511,10 @@ LOSSES = Task(
 
 # --- 5.4: the boundary and the noise ------------------------------------------------------------------------
 
-
 _ANEW = (("z = torch.randn", "z = lambda: torch.randn"), ("* z\n", "* z()\n"))  # noise at each level
 _BARE = ("c_skip * state + c_out * network(state, u)", "network(state, u)")  # no boundary
 
 LOG10_STD = math.log10(_one_step_std(lambda d, r, s: d**2 / (d**2 + s**2)))
-
-
-def _batch_loss(*edits):
-    """The loss of the listing, mended but for these edits, and the rest right."""
-    return {"loss_of_batch": changed(solution.loss_of_batch, *edits)}
 
 
 def _probe_boundary(answer, seed):
@@ -585,46 +566,46 @@ BOUNDARY = Task(
     },
     mistakes=(
         Mistake(
-            _batch_loss(*_ANEW, _BARE),
+            _wrong("loss_of_batch", *_ANEW, _BARE),
             "This is the listing as it was given. Put a network that always returns 0.7 into it: what is its "
             "loss, and what would it generate?",
             as_given=True,
         ),
         Mistake(
-            _batch_loss(_BARE),
+            _wrong("loss_of_batch", _BARE),
             "The noise is shared now. But look at the first value: a constant still has no loss. What ties f "
             "to the data?",
         ),
         Mistake(
-            _batch_loss(*_ANEW),
+            _wrong("loss_of_batch", *_ANEW),
             "The boundary holds now. But with both levels at the end the loss should be 0: how many times "
             "is noise drawn for one sample?",
         ),
         Mistake(
-            _batch_loss(("f(t)", "network(x0 + t[:, None] * z, t)")),
+            _wrong("loss_of_batch", ("f(t)", "network(x0 + t[:, None] * z, t)")),
             "Only the target has the boundary built in, and the student is another function: it could never "
             "become its own target. To what does f belong?",
         ),
         Mistake(
-            _batch_loss(("f(s)", "network(x0 + s[:, None] * z, s)")),
+            _wrong("loss_of_batch", ("f(s)", "network(x0 + s[:, None] * z, s)")),
             "Only the student has the boundary built in. It is in the target that it does its work, where s "
             "is the end.",
         ),
         Mistake(
-            _batch_loss(("0.002", "0.0")),
+            _wrong("loss_of_batch", ("0.002", "0.0")),
             "Your boundary lies at 0, and the levels end at 0.002: there the network still has a say.",
         ),
         Mistake(
-            _batch_loss(_LEARN_BOTH),
+            _wrong("loss_of_batch", _LEARN_BOTH),
             "Both mistakes are mended, and a new one is made: the listing kept the gradient out of its "
             "target.",
         ),
         Mistake(
-            _batch_loss(("x0.shape", "(len(x0), 1)")),
+            _wrong("loss_of_batch", ("x0.shape", "(len(x0), 1)")),
             "You draw one number a sample and use it for all its entries. What shape has the noise?",
         ),
         Mistake(
-            _batch_loss((", generator=generator", "")),
+            _wrong("loss_of_batch", (", generator=generator", "")),
             "The noise comes from the global state: which generator was the function given?",
         ),
         Mistake(
@@ -689,17 +670,11 @@ BOUNDARY = Task(
 
 # --- 5.5: the gradient through the target -------------------------------------------------------------------
 
-
 _LISTED = (".detach()", "")  # the listing as it was given
 _NO_SQUARE = (" + low**2 * (std**2 + r**2)", "")  # of the target
 
 STOPPED = _one_step_std(solution.train_factor)
-THROUGH, UNWEIGHTED = 0.314853239544, 0.150742373733  # of the listing, with its weight and without
-
-
-def _linear_loss(*edits):
-    """The loss of the listing, mended but for these edits, and the rest right."""
-    return {"linear_loss": changed(solution.linear_loss, *edits)}
+THROUGH, UNWEIGHTED = 0.314853239544, 0.150742373733  # the listing's, with its weight and without
 
 
 def _probe_stop(answer, seed):
@@ -743,31 +718,33 @@ STOP = Task(
     },
     mistakes=(
         Mistake(
-            _linear_loss(_LISTED),
+            _wrong("linear_loss", _LISTED),
             "This is the listing as it was given: the loss has the right value. Follow its gradient: which "
             "of the two answers of an interval does it move?",
             as_given=True,
         ),
         Mistake(
-            _linear_loss(("student[1:], student[:-1].detach()", "student[1:].detach(), student[:-1]")),
+            _wrong(
+                "linear_loss", ("student[1:], student[:-1].detach()", "student[1:].detach(), student[:-1]")
+            ),
             "You hold the noisier answer still and move the cleaner one to it. But at the end the answer is "
             "known, and nowhere else: in which direction must it spread?",
         ),
         Mistake(
-            _linear_loss(_LISTED, _NO_SQUARE),
+            _wrong("linear_loss", _LISTED, _NO_SQUARE),
             "You dropped the square of the target, and the mixed term still pulls at both.",
         ),
         Mistake(
-            _linear_loss(_NO_SQUARE),
+            _wrong("linear_loss", _NO_SQUARE),
             "The gradient is right. But the value is no squared distance any more, and can be negative: the "
             "square of the target belongs to it, though it has no gradient.",
         ),
         Mistake(
-            _linear_loss(_LISTED, ("high * low", "high * low.detach()")),
+            _wrong("linear_loss", _LISTED, ("high * low", "high * low.detach()")),
             "You stopped the target in the mixed term only. It occurs a second time.",
         ),
         Mistake(
-            _linear_loss(("square / (s - r)", "square")),
+            _wrong("linear_loss", ("square / (s - r)", "square")),
             "The weight was right in the listing, and it is gone.",
         ),
         Mistake(
@@ -814,23 +791,12 @@ STOP = Task(
 
 # --- 5.6: the schedule --------------------------------------------------------------------------------------
 
-
 _DOUBLED = "min(first * 2 ** (step * stages // steps), last)"
 _MASS = "torch.special.ndtr((torch.log(levels) - mean) / std).diff()"
 _OF_ALL = "mass / mass.sum()"
 
 MIDDLE = float(solution.karras_levels(160)[80])
 BELOW = float(solution.shares(solution.karras_levels(160), -1.1, 2.0)[:80].sum())
-
-
-def _levels_at(*edits):
-    """The number of levels with these edits, and the rest right."""
-    return {"levels_at": changed(solution.levels_at, *edits)}
-
-
-def _shares(*edits):
-    """The shares with these edits, and the rest right."""
-    return {"shares": changed(solution.shares, *edits)}
 
 
 def _probe_schedule(answer, seed):
@@ -877,66 +843,66 @@ SCHEDULE = Task(
     },
     mistakes=(
         Mistake(
-            _levels_at((" + 1", "")),
+            _wrong("levels_at", (" + 1", "")),
             "Your last stage is never reached: from 10 to 160 there are four doublings. How many stages lie "
             "before, between and after four doublings?",
         ),
         Mistake(
-            _levels_at((_DOUBLED, "first * 2 ** (step * stages // steps)")),
+            _wrong("levels_at", (_DOUBLED, "first * 2 ** (step * stages // steps)")),
             "From 3 to 20 the last doubling reaches 24, which is more than was asked for. What holds it "
             "back?",
         ),
         Mistake(
-            _levels_at((_DOUBLED, "first + (last - first) * step // max(1, steps - 1)")),
+            _wrong("levels_at", (_DOUBLED, "first + (last - first) * step // max(1, steps - 1)")),
             "Yours grows by equal amounts, and the statement's doubles at equal times.",
         ),
         Mistake(
-            _levels_at(("step * stages", "(step + 1) * stages")),
+            _wrong("levels_at", ("step * stages", "(step + 1) * stages")),
             "Your doublings come one step early: steps are counted from 0. Look at step 199 of 1000.",
         ),
         Mistake(
-            _levels_at((_DOUBLED, "max(last // 2 ** (step * stages // steps), first)")),
+            _wrong("levels_at", (_DOUBLED, "max(last // 2 ** (step * stages // steps), first)")),
             "Yours halves: coarse grids come at the end. Which comes first, a small bias or a small "
             "variance?",
         ),
         Mistake(
-            _levels_at(("stages // steps", "stages / steps")),
+            _wrong("levels_at", ("stages // steps", "stages / steps")),
             "Your number of levels is no whole number: between two doublings it should not change.",
         ),
         Mistake(
-            _shares((_OF_ALL, "torch.full_like(mass, 1 / len(mass))")),
+            _wrong("shares", (_OF_ALL, "torch.full_like(mass, 1 / len(mass))")),
             "All your intervals are equally likely. On Karras's grid half of them lie at large noise, where "
             "there is little to learn.",
         ),
         Mistake(
-            _shares((_MASS, "torch.exp(-0.5 * ((torch.log(levels[1:]) - mean) / std) ** 2)")),
+            _wrong("shares", (_MASS, "torch.exp(-0.5 * ((torch.log(levels[1:]) - mean) / std) ** 2)")),
             "You take the density at one level of each interval. An interval's share also grows with its "
             "length: what is the normal's mass between two points?",
         ),
         Mistake(
-            _shares(("torch.log(levels)", "levels")),
+            _wrong("shares", ("torch.log(levels)", "levels")),
             "It is the logarithm of the level that is normal.",
         ),
         Mistake(
-            _shares((_OF_ALL, "mass")),
+            _wrong("shares", (_OF_ALL, "mass")),
             "Your shares do not sum to 1: the normal also has mass beyond both ends of the grid.",
         ),
         Mistake(
-            _shares(("- mean", "+ mean")),
+            _wrong("shares", ("- mean", "+ mean")),
             "The mean has the wrong sign: the favoured level is e to the −1.1, which is 0.33, not 3.",
         ),
         Mistake(
-            _shares(("/ std", "/ (2**0.5 * std)")),
+            _wrong("shares", ("/ std", "/ (2**0.5 * std)")),
             "Your normal is too wide by a factor. The square root of 2 belongs to erf; with a cumulative "
             "normal there is none.",
         ),
         Mistake(
-            _shares((_OF_ALL, "-mass")),
+            _wrong("shares", (_OF_ALL, "-mass")),
             "Your shares are negative: the levels increase, so which of two neighbours has the larger mass "
             "below it?",
         ),
         Mistake(
-            _shares((_OF_ALL, "mass.cumsum(0) / mass.sum()")),
+            _wrong("shares", (_OF_ALL, "mass.cumsum(0) / mass.sum()")),
             "You give the mass up to each level. A share belongs to one interval.",
         ),
         Mistake(
@@ -970,19 +936,9 @@ SCHEDULE = Task(
 # --- 5.7: the bias of the levels ----------------------------------------------------------------------------
 
 
-def _training_line(*edits):
-    """The drawing with these edits in the factor of training."""
-    return {"draw": changed(solution.draw, train_factor=changed(solution.train_factor, *edits))}
-
-
-def _heun_line(*edits):
-    """The drawing with these edits in the factor of Heun's step."""
-    return {"draw": changed(solution.draw, heun_factor=changed(solution.heun_factor, *edits))}
-
-
-def _error(*edits):
-    """The drawing with these edits in the error of both lines."""
-    return {"draw": changed(solution.draw, one_step_error=changed(solution.one_step_error, *edits))}
+def _drawn(helper, *edits):
+    """The drawing with these edits in one of the functions that it uses."""
+    return _wrong("draw", **{helper: changed(getattr(solution, helper), *edits)})
 
 
 def _probe_figure(answer, seed):
@@ -1020,70 +976,76 @@ BIAS = Task(
     decimals=2,
     mistakes=(
         Mistake(
-            {"draw": changed(solution.draw, ("loglog", "plot"))},
+            _wrong("draw", ("loglog", "plot")),
             "On these axes every falling error is a curve. On which axes is a power of the number of "
             "intervals a straight line?",
         ),
         Mistake(
-            {"draw": changed(solution.draw, ("loglog", "semilogy"))},
+            _wrong("draw", ("loglog", "semilogy")),
             "Only the error's axis is logarithmic: there an exponential is straight, and a power is not.",
         ),
         Mistake(
-            {"draw": changed(solution.draw, ('xlabel="intervals M", ', ""))},
+            _wrong("draw", ('xlabel="intervals M", ', "")),
             "Intervals, levels or seconds? Nothing on your horizontal axis says which: name both axes.",
         ),
         Mistake(
-            {"draw": changed(solution.draw, ("(counts, [", "([1 / count for count in counts], ["))},
+            _wrong("draw", ("(counts, [", "([1 / count for count in counts], [")),
             "Your axis is a step size, so that the lines rise to the right. The task asks for the number of "
             "intervals.",
         ),
         Mistake(
-            _error(
-                ("gain * math.hypot(d, 80)", "(gain * math.hypot(d, 80)) ** 2"), ("0.002)", "0.002) ** 2")
+            _drawn(
+                "one_step_error",
+                ("gain * math.hypot(d, 80)", "(gain * math.hypot(d, 80)) ** 2"),
+                ("0.002)", "0.002) ** 2"),
             ),
             "You compare variances. The slopes hardly notice, the values do: the standard deviation is asked "
             "for.",
         ),
         Mistake(
-            _error((" - math.hypot(d, 0.002)", " / math.hypot(d, 0.002) - 1")),
+            _drawn("one_step_error", (" - math.hypot(d, 0.002)", " / math.hypot(d, 0.002) - 1")),
             "Yours is the relative error. The figure wants the plain distance of the two deviations.",
         ),
         Mistake(
-            _error((" - math.hypot(d, 0.002)", "")),
+            _drawn("one_step_error", (" - math.hypot(d, 0.002)", "")),
             "That is the deviation itself: it rises to a limit. What is its distance from the exact one?",
         ),
         Mistake(
-            _training_line((" + r * s", "")),
+            _drawn("train_factor", (" + r * s", "")),
             "Your line for training does not fall: these are the factors of independent noise, which leave "
             "nothing of the data's width.",
         ),
         Mistake(
-            _training_line(
-                ("(d**2 + r * s) / (d**2 + s**2)", "(1 - 1e-9) * math.sqrt((d**2 + r**2) / (d**2 + s**2))")
+            _drawn(
+                "train_factor",
+                ("(d**2 + r * s) / (d**2 + s**2)", "(1 - 1e-9) * math.sqrt((d**2 + r**2) / (d**2 + s**2))"),
             ),
             "Your line for training lies at round-off: these are the exact flow's factors, which no loss "
             "here has as its minimiser. What is the least-squares slope?",
         ),
         Mistake(
-            {"draw": changed(solution.draw, heun_factor=solution.train_factor)},
+            _wrong("draw", heun_factor=solution.train_factor),
             "Your two lines are one: an Euler step with the exact teacher has the very factor of training. "
             "Heun's step has a second slope.",
         ),
         Mistake(
-            _heun_line(("(1 + (r - s) * k1) * r", "r")),
+            _drawn("heun_factor", ("(1 + (r - s) * k1) * r", "r")),
             "Your second slope is that of the *starting* x at level r. At which state does Heun ask again?",
         ),
         Mistake(
-            _heun_line(("(k1 + k2) / 2", "k2")),
+            _drawn("heun_factor", ("(k1 + k2) / 2", "k2")),
             "Your last step uses the second slope alone. Heun takes the mean of the two.",
         ),
         Mistake(
-            _error(("karras_levels(count)", "torch.linspace(0.002, 80, count + 1, dtype=torch.float64)")),
+            _drawn(
+                "one_step_error",
+                ("karras_levels(count)", "torch.linspace(0.002, 80, count + 1, dtype=torch.float64)"),
+            ),
             "Your levels are equally spaced, and nearly all of them lie far above the data. Which grid does "
             "the setup give you?",
         ),
         Mistake(
-            _error(("math.hypot(d, 80)", "d")),
+            _drawn("one_step_error", ("math.hypot(d, 80)", "d")),
             "What spread do states have at level 80? The student multiplies those, not data.",
         ),
         Mistake(
@@ -1124,14 +1086,7 @@ BIAS = Task(
 
 # --- 5.8: several jumps -------------------------------------------------------------------------------------
 
-
 _NOISE = "math.sqrt(s**2 - end**2)"
-_JUMP = f"sample = f(sample + {_NOISE} * z, s)"
-
-
-def _refine(*edits):
-    """The refinement with these edits, and the rest right."""
-    return {"refine": changed(solution.refine, *edits)}
 
 
 def _refined_std(refine, f, levels, end, std):
@@ -1141,17 +1096,14 @@ def _refined_std(refine, f, levels, end, std):
     return float(refine(f, math.hypot(std, levels[0]) * start, levels, end, noises).norm())
 
 
-def _short(x, s):
-    """A student five per cent off everywhere."""
-    return 0.95 * math.hypot(STD, END) / math.hypot(STD, s) * x
+def _std_of_rounds(rounds):
+    """After the first jump and so many more at level 0.2, for a student five per cent off everywhere."""
+    exact = FlowMap(GaussianFlow(EDM(), 0.0, STD), end=END)
+    levels = [80.0, *[0.2] * rounds]
+    return _refined_std(solution.refine, lambda x, s: 0.95 * exact.x0(x, s), levels, END, STD)
 
 
-def _short_std(rounds):
-    """Its deviation after the first jump and so many more at level 0.2."""
-    return _refined_std(solution.refine, _short, [80.0, *[0.2] * rounds], END, STD)
-
-
-FOUR = _short_std(4)
+FOUR = _std_of_rounds(4)
 MEANS = STD**2 / math.hypot(STD, 80.0)
 
 
@@ -1207,46 +1159,48 @@ REFINE = Task(
     },
     mistakes=(
         Mistake(
-            _refine((_NOISE, "s")),
+            _wrong("refine", (_NOISE, "s")),
             "A sample that f returns is one of level `end`: some noise is in it already. Variances add up: "
             "how much is still missing to s²?",
         ),
         Mistake(
-            _refine((_NOISE, "(s - end)")),
+            _wrong("refine", (_NOISE, "(s - end)")),
             "You add the difference of the deviations. Of independent noises, what adds up?",
         ),
         Mistake(
-            _refine((_NOISE, "(s**2 - end**2)")),
+            _wrong("refine", (_NOISE, "(s**2 - end**2)")),
             "That is the variance of the noise to be added. By what is z multiplied?",
         ),
         Mistake(
-            _refine((f" + {_NOISE} * z", "")),
+            _wrong("refine", (f" + {_NOISE} * z", "")),
             "You ask again at level s without having added any noise: the state is still one of the end.",
         ),
         Mistake(
-            _refine(("f(sample +", "f(x +")),
+            _wrong("refine", ("f(sample +", "f(x +")),
             "You add the noise to the x that you started from. Which sample is to be refined?",
         ),
         Mistake(
-            _refine(("f(x, levels[0])", "x")),
+            _wrong("refine", ("f(x, levels[0])", "x")),
             "Your first jump is missing: x at the first level is noise, and you add more to it.",
         ),
         Mistake(
-            _refine(("s, z in zip(levels", "before, s, z in zip(levels, levels"), ("z, s)", "z, before)")),
+            _wrong(
+                "refine",
+                ("s, z in zip(levels", "before, s, z in zip(levels, levels"),
+                ("z, s)", "z, before)"),
+            ),
             "f is told the level before. At which level is the state now?",
         ),
         Mistake(
-            _refine(("1:], noises)", "1:], noises[:1] * len(noises))")),
+            _wrong("refine", ("1:], noises)", "1:], noises[:1] * len(noises))")),
             "The second refinement uses the noise of the first one again. There is one for each.",
         ),
         Mistake(
-            _refine(
-                (_JUMP, f"x = sample + {_NOISE} * z\n        sample = f(x, s)"), ("return sample", "return x")
-            ),
+            _wrong("refine", ("f(sample", "f(x := sample"), ("return sample", "return x")),
             "You return the state with its new noise. What is the last thing to be done?",
         ),
         Mistake(
-            _refine(("f(sample +", "f((1 - s / levels[0]) * sample +")),
+            _wrong("refine", ("f(sample +", "f((1 - s / levels[0]) * sample +")),
             "You shrink the sample before adding noise, as if alpha were falling. What is alpha here?",
         ),
         Mistake(
@@ -1288,7 +1242,7 @@ REFINE = Task(
             "Your recursion is right, and v is a variance: the deviation is asked for.",
         ),
         Mistake(
-            {"four_rounds": _short_std(3)},
+            {"four_rounds": _std_of_rounds(3)},
             "You counted the first jump among the four. The refinements come after it.",
         ),
         Mistake(
@@ -1322,8 +1276,8 @@ REFINE = Task(
 
 PER_CALL, SPENT = 40e-6, dict(training=40.0, pairs=20_000, pair_calls=36)  # the task's table
 FIXED = solution.seconds(0, 1, PER_CALL, **SPENT)
-TEACHER, STUDENT = solution.seconds(10_000, 36, PER_CALL), solution.seconds(10_000, 1, PER_CALL, **SPENT)
-RATIO = TEACHER / STUDENT
+TEACHER = solution.seconds(10_000, 36, PER_CALL)
+RATIO = TEACHER / solution.seconds(10_000, 1, PER_CALL, **SPENT)
 
 
 def _from(fixed, gap):
@@ -1332,11 +1286,6 @@ def _from(fixed, gap):
 
 
 PAYS, PAYS_EQUAL = _from(FIXED, 35), _from(FIXED, 9)
-
-
-def _seconds(*edits):
-    """The seconds with these edits, and the rest right."""
-    return {"seconds": changed(solution.seconds, *edits)}
 
 
 def _probe_cost(answer, seed):
@@ -1385,19 +1334,19 @@ COST = Task(
     },
     mistakes=(
         Mistake(
-            _seconds(("training + (pairs * pair_calls + n * calls)", "n * calls")),
+            _wrong("seconds", ("training + (pairs * pair_calls + n * calls)", "n * calls")),
             "You count calls at sampling time, and the training is free. That is the claim's own mistake.",
         ),
         Mistake(
-            _seconds(("pairs * pair_calls + ", "")),
+            _wrong("seconds", ("pairs * pair_calls + ", "")),
             "The student learned from pairs. Who made them, and with how many calls each?",
         ),
         Mistake(
-            _seconds(("pairs * pair_calls", "pairs")),
+            _wrong("seconds", ("pairs * pair_calls", "pairs")),
             "A pair costs as many calls as the teacher takes to make it.",
         ),
         Mistake(
-            _seconds(("training +", "n * training +")),
+            _wrong("seconds", ("training +", "n * training +")),
             "Training is paid once, not for every sample.",
         ),
         Mistake(
