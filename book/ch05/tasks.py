@@ -9,12 +9,13 @@ import math
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
+from book.ch05 import solution
 from book.lessons import (
     Mistake,
     Remark,
     Task,
+    changed,
     error_lines,
     named_expressions,
     normal,
@@ -23,40 +24,28 @@ from book.lessons import (
     right_words,
     uniform,
 )
-from toolkit import EDM, VP, grids
-from toolkit.distill import FlowMap, boundary_coefficients, doubling_levels, two_step_target
+from toolkit import EDM, VP
+from toolkit.distill import FlowMap, boundary_coefficients
 from toolkit.mixtures import GaussianFlow
 
 END, STD = 0.002, 0.5
 
-
-def _levels(intervals):
-    """The noise levels of Karras's grid from the end up, (intervals + 1,) float64."""
-    return grids.karras(EDM(), intervals).flip(0)
+_LEARN_BOTH = ("torch.no_grad()", "torch.enable_grad()")  # the target is learned, too
 
 
-def _column(values):
-    """(B,) -> (B, 1)."""
-    return values.reshape(-1, 1)
+def _wrong(name, *edits, **helpers):
+    """The answer of this name with these edits, or among these helpers; the others are right."""
+    return {name: changed(getattr(solution, name), *edits, **helpers)}
+
+
+def _one_step_std(factor):
+    """The deviation of one-step samples of a linear student with this factor(d, r, s) in 20 intervals."""
+    levels = solution.karras_levels(20).tolist()
+    gain = math.prod(factor(STD, r, s) for r, s in zip(levels, levels[1:]))
+    return gain * math.hypot(STD, levels[-1])
 
 
 # --- 5.1: the coefficients of the skip connection -----------------------------------------------------------
-
-
-def _function(skip=True, out=True, scale=True, each=True, swapped=False, end=None):
-    """`consistency_function` with one thing changed: the skip, c_out, c_in, samples apart, coefficients."""
-
-    def consistency_function(network, x, s, end_, std):
-        c_skip, c_out = boundary_coefficients(s, end_ if end is None else end, std)
-        if swapped:
-            c_skip, c_out = c_out, c_skip
-        shape = (-1, *[1] * (x.ndim - 1)) if each else s.shape
-        c_skip, c_out = c_skip.reshape(shape), c_out.reshape(shape)
-        c_in = 1 / (s**2 + std**2).sqrt().reshape(shape)
-        inner = network(c_in * x if scale else x, s.log() / 4)
-        return (c_skip * x if skip else 0) + (c_out if out else 1) * inner
-
-    return consistency_function
 
 
 def _probe_skip(answer, seed):
@@ -86,9 +75,9 @@ SKIP = Task(
     reference={
         "edm_skip": "d**2/(s**2 + d**2)",
         "edm_out": "s*d/sqrt(s**2 + d**2)",
-        "c_skip": "d**2/((s - e)**2 + d**2)",
-        "c_out": "(s - e)*d/sqrt(s**2 + d**2)",
-        "consistency_function": _function(),
+        "c_skip": solution.c_skip,
+        "c_out": solution.c_out,
+        "consistency_function": solution.consistency_function,
     },
     asks={
         "f(x, s) - x of a sample at the end": "At the end f must give x back to the last digit, whatever the "
@@ -144,28 +133,28 @@ SKIP = Task(
             "Check the case e = 0 against your edm_out: is there a root?",
         ),
         Mistake(
-            {"consistency_function": _function(scale=False)},
+            _wrong("consistency_function", ("network(x / size", "network(x")),
             "The network gets x as it is, up to 80 in size. What does c_in do to it?",
         ),
         Mistake(
-            {"consistency_function": _function(each=False)},
+            _wrong("consistency_function", ("v.reshape(-1, *[1] * (x.ndim - 1))", "v")),
             "Your coefficients run along the last axis of x, not along the batch: entry i of s belongs to "
             "sample i. What shape must they have to multiply (B, 1, 2, 2)?",
         ),
         Mistake(
-            {"consistency_function": _function(skip=False)},
+            _wrong("consistency_function", ("skip * x + ", "")),
             "There is no x outside the network any more, so at the end f is 0. Which term gives x back?",
         ),
         Mistake(
-            {"consistency_function": _function(out=False)},
+            _wrong("consistency_function", ("out * network", "network")),
             "The network is added with weight 1 at every level: what should its weight be at the end?",
         ),
         Mistake(
-            {"consistency_function": _function(swapped=True)},
+            _wrong("consistency_function", ("in (skip, out, size)", "in (out, skip, size)")),
             "The two are exchanged: at the end the network has weight 1 and x has none.",
         ),
         Mistake(
-            {"consistency_function": _function(end=0.0)},
+            _wrong("consistency_function", ("(s - end) **", "s **"), ("(s - end) *", "s *")),
             "These are the coefficients for e = 0, whatever end is given. Does your function use it?",
         ),
     ),
@@ -188,33 +177,7 @@ def _wide(values, x):
     return values.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _target(end="s", again=True, turn=False, denominator=True, each=True, first="move"):
-    """`two_step_target` with one thing changed: where y is, the second step, r, the denominator, axes."""
-
-    def two_step_target(predict, schedule, x, t, middle, s):
-        def level(u):
-            values = schedule.alpha(u), schedule.sigma(u)
-            return tuple(_wide(v, x) for v in values) if each else values
-
-        def step(x, u, v, when=None):
-            (alpha, sigma), (alpha_v, sigma_v) = level(u), level(v)
-            x0 = predict(x, u if when is None else when)
-            return alpha_v * x0 + sigma_v / sigma * (x - alpha * x0)
-
-        if first == "literal":
-            return predict(x, t)
-        y = step(x, t, middle)
-        if first == "middle":
-            return predict(y, middle)
-        if first == "mean":
-            return (predict(x, t) + predict(y, middle)) / 2
-        if again:
-            y = step(y, middle, s, None if first == "move" else t)
-        (alpha, sigma), (alpha_s, sigma_s) = level(t), level(middle if end == "middle" else s)
-        ratio = sigma / sigma_s if turn else sigma_s / sigma
-        return (y - ratio * x) / (alpha_s - ratio * alpha if denominator else alpha_s)
-
-    return two_step_target
+_TWO = "y = step(step(x, t, middle), middle, s)"  # the teacher's steps
 
 
 def _gaussian_x0(schedule):
@@ -271,9 +234,7 @@ TARGET = Task(
     reference={
         "target": "(y - s_s/s_t*x)/(a_s - s_s/s_t*a_t)",
         "amplify": "1/(a_s - s_s/s_t*a_t)",
-        "two_step_target": lambda predict, schedule, x, t, middle, s: two_step_target(
-            _Predicting(predict, schedule), x, t, middle, s
-        ),
+        "two_step_target": solution.two_step_target,
     },
     asks={
         "predictions asked for": "A target takes two predictions of the teacher, one at t and one at the "
@@ -317,46 +278,52 @@ TARGET = Task(
             "That is how much of x stays in y. By what is y multiplied in your target?",
         ),
         Mistake(
-            {"two_step_target": _target(first="literal")},
+            _wrong("two_step_target", (_TWO, "return predict(x, t)")),
             "This is the teacher's own prediction at (x, t), that of *one* step. A student that learns it is "
             "the teacher: its eight steps are the teacher's eight, and nothing has been halved.",
         ),
         Mistake(
-            {"two_step_target": _target(first="middle")},
+            _wrong("two_step_target", (_TWO, "return predict(step(x, t, middle), middle)")),
             "You return the teacher's prediction half-way. One step with that does not end at y: which x_0 "
             "leads from x, at t, to y?",
         ),
         Mistake(
-            {"two_step_target": _target(first="mean")},
+            _wrong(
+                "two_step_target", (_TWO, "return (predict(x, t) + predict(step(x, t, middle), middle)) / 2")
+            ),
             "The mean of two predictions is not the prediction of two steps: work with where the steps "
             "*end*.",
         ),
         Mistake(
-            {"two_step_target": _target(again=False)},
+            _wrong("two_step_target", (_TWO, "y = step(x, t, middle)")),
             "Your y is where the first of the two steps ends, at the middle, and you treat it as if it were "
             "at s. Where is the second step?",
         ),
         Mistake(
-            {"two_step_target": _target(end="middle")},
+            _wrong("two_step_target", ("level(t), level(s)", "level(t), level(middle)")),
             "y is right, two steps on. But the student's step ends at s, and you solve for one that ends at "
             "the middle.",
         ),
         Mistake(
-            {"two_step_target": _target(turn=True)},
+            _wrong(
+                "two_step_target",
+                ("(y - sigma_s / sigma", "(y - sigma / sigma_s"),
+                ("s - sigma_s / sigma", "s - sigma / sigma_s"),
+            ),
             "The ratio of the sigmas stands on its head in your function: which one is smaller than the "
             "other?",
         ),
         Mistake(
-            {"two_step_target": _target(denominator=False)},
+            _wrong("two_step_target", (" - sigma_s / sigma * alpha)", ")")),
             "Your function divides by alpha_s alone. The formula has a second term below the line.",
         ),
         Mistake(
-            {"two_step_target": _target(first="stuck")},
+            _wrong("two_step_target", ("predict(x, u)", "predict(x, t)")),
             "The second prediction is made from the middle's state and still at time t. What time is it "
             "there?",
         ),
         Mistake(
-            {"two_step_target": _target(each=False)},
+            _wrong("two_step_target", ("(-1, *[1] * (x.ndim - 1))", "-1")),
             "Each sample has its own times, and your levels run along the last axis of x instead of along "
             "the batch.",
         ),
@@ -373,52 +340,15 @@ TARGET = Task(
 )
 
 
-class _Predicting:
-    """predict(x, t) and a schedule, as a model for `toolkit.distill.two_step_target`."""
-
-    def __init__(self, predict, schedule):
-        self.x0, self.schedule = predict, schedule
-
-
 # --- 5.3: the losses ----------------------------------------------------------------------------------------
 
+_TEACHER_ONLY = ("        wanted", "    wanted")  # no_grad ends before f
+_OTHER_SIDE = ("f(x, s) -", "f(x, s).detach() -")  # the noisier answer is held
 
-def _losses(teacher, **changed):
-    """Either loss with one thing changed; teacher: whether it takes one.
 
-    stop: what has no gradient, "target", "nothing" or "wrong side"; weight(s, r); again(z): the noise at r;
-    join: features to one number a sample; low, high: the levels that f is told; turn: the step's sign.
-    """
-    stop, weight = changed.get("stop", "target"), changed.get("weight", lambda s, r: 1 / (s - r))
-    join, again = changed.get("join", lambda e: e.square().mean(1)), changed.get("again", lambda z: z)
-    told = changed.get("told", lambda s, r: (s, r))
-
-    def loss(f, x0, z, s, r, guess=None):
-        x = x0 + _column(s) * z
-        if guess is None:
-            y = x0 + _column(r) * again(z)
-        else:
-            held = changed.get("held", True)
-            with torch.set_grad_enabled(not held):
-                x0_of = guess(x, changed.get("ask", lambda s, r: s)(s, r))
-            slope = (x - x0_of) / _column(s)
-            y = x + changed.get("turn", 1) * _column(r - s) * slope
-        y = x if changed.get("same") else y
-        high, low = told(s, r)
-        mine, wanted = f(x, high), f(y, low)
-        if stop == "target":
-            wanted = wanted.detach()
-        elif stop == "wrong side":
-            mine = mine.detach()
-        return (weight(s, r) * join(mine - wanted)).mean()
-
-    def training_loss(f, x0, z, s, r):
-        return loss(f, x0, z, s, r)
-
-    def distillation_loss(f, teacher, x0, z, s, r):
-        return loss(f, x0, z, s, r, teacher)
-
-    return distillation_loss if teacher else training_loss
+def _both(*edits):
+    """Both losses with the same edits."""
+    return _wrong("training_loss", *edits) | _wrong("distillation_loss", *edits)
 
 
 def _tiny(theta, calls):
@@ -443,8 +373,8 @@ def _gradients(loss, *parameters):
             "Your loss has no gradient at all: one of its two predictions is to be learned, so it must not "
             "lie under no_grad or be detached."
         )
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return loss.detach(), *(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found))
+    slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return loss.detach(), *(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, slopes))
 
 
 def _probe_losses(answer, seed):
@@ -476,7 +406,10 @@ LOSSES = Task(
     ids=("T45", "BT25", "BT26"),
     names=("training_loss", "distillation_loss"),
     probe=_probe_losses,
-    reference={"training_loss": _losses(False), "distillation_loss": _losses(True)},
+    reference={
+        "training_loss": solution.training_loss,
+        "distillation_loss": solution.distillation_loss,
+    },
     asks={
         "training: gradient": "The loss is right and its gradient is not: which of the two predictions is "
         "the one that learns?",
@@ -487,102 +420,80 @@ LOSSES = Task(
     },
     mistakes=(
         Mistake(
-            {
-                "training_loss": _losses(False, stop="nothing"),
-                "distillation_loss": _losses(True, stop="nothing", held=False),
-            },
+            _both(_LEARN_BOTH),
             "The values are right, and the gradients run through both predictions. Which one is the target, "
             "to be taken as it is?",
         ),
         Mistake(
-            {"training_loss": _losses(False, stop="nothing")},
+            _wrong("training_loss", _LEARN_BOTH),
             "Your training loss has the right value, and a gradient that runs through its target as well. "
             "Compare with your other loss.",
         ),
         Mistake(
-            {"distillation_loss": _losses(True, stop="nothing", held=False)},
+            _wrong("distillation_loss", _LEARN_BOTH),
             "With a teacher, too, the target is the student's own answer further down, and yours is learned "
             "from both sides; even the teacher would be trained through it. What must not flow back?",
         ),
         Mistake(
-            {"distillation_loss": _losses(True, stop="nothing")},
+            _wrong("distillation_loss", _TEACHER_ONLY),
             "The teacher is kept still, and that is only half of it: the target is f at the teacher's step. "
             "What else must not flow back?",
         ),
         Mistake(
-            {
-                "training_loss": _losses(False, stop="wrong side"),
-                "distillation_loss": _losses(True, stop="wrong side"),
-            },
+            _wrong("training_loss", _LEARN_BOTH, _OTHER_SIDE)
+            | _wrong("distillation_loss", _TEACHER_ONLY, _OTHER_SIDE),
             "You stopped the gradient on the noisier side, so that the cleaner level learns from the "
             "noisier one. From which end does knowledge come? At the end the answer is known.",
         ),
         Mistake(
-            {"training_loss": _losses(False, again=torch.randn_like)},
+            _wrong("training_loss", ("r[:, None] * z", "r[:, None] * torch.randn_like(z)")),
             "The second level gets noise of its own, drawn anew. Then the two states do not lie on one path: "
             "which noise was given to both?",
         ),
         Mistake(
-            {"training_loss": _losses(False, same=True)},
+            _wrong("training_loss", ("f(x0 + r[:, None] * z, r)", "f(x, r)")),
             "Both predictions are made from the same state x + s z, told two levels. What does the state at "
             "level r look like?",
         ),
         Mistake(
-            {"training_loss": _losses(False, told=lambda s, r: (s, s))},
+            _wrong("training_loss", ("* z, r)", "* z, s)")),
             "The cleaner state is given to f with the noisier level. Which level belongs to x_0 + r z?",
         ),
         Mistake(
-            {"training_loss": _losses(False, told=lambda s, r: (r, s))},
+            _wrong("training_loss", ("* z, r)", "* z, s)"), ("f(x, s) -", "f(x, r) -")),
             "The two levels are exchanged: each state must be told its own.",
         ),
         Mistake(
-            {
-                "training_loss": _losses(False, weight=lambda s, r: torch.ones_like(s)),
-                "distillation_loss": _losses(True, weight=lambda s, r: torch.ones_like(s)),
-            },
+            _both((" / (s - r)", "")),
             "The weight is missing: as it stands, long intervals at large noise outweigh all the others.",
         ),
         Mistake(
-            {
-                "training_loss": _losses(False, weight=lambda s, r: s - r),
-                "distillation_loss": _losses(True, weight=lambda s, r: s - r),
-            },
+            _both(("/ (s - r)", "* (s - r)")),
             "You multiply by the gap of the levels. Short intervals are to count more, not less.",
         ),
         Mistake(
-            {
-                "training_loss": _losses(False, join=lambda e: e.square().sum(1)),
-                "distillation_loss": _losses(True, join=lambda e: e.square().sum(1)),
-            },
+            _both((".mean(dim=1)", ".sum(dim=1)")),
             "You sum over the entries of a sample. The statement's norm is a mean, so that the loss does not "
             "grow with the number of pixels.",
         ),
         Mistake(
-            {
-                "training_loss": _losses(False, join=lambda e: e.abs().mean(1)),
-                "distillation_loss": _losses(True, join=lambda e: e.abs().mean(1)),
-            },
+            _both((".square()", ".abs()")),
             "You take the absolute error, and the statement has its square.",
         ),
         Mistake(
-            {"distillation_loss": _losses(True, turn=-1)},
+            _wrong("distillation_loss", ("(r - s)", "(s - r)")),
             "Your teacher walks up, to more noise. r is below s: which sign has r − s?",
         ),
         Mistake(
-            {"distillation_loss": _losses(True, ask=lambda s, r: r)},
+            _wrong("distillation_loss", ("teacher(x, s))", "teacher(x, r))")),
             "The teacher is asked at the level where its step ends. Where does it stand when it is asked?",
         ),
         Mistake(
-            {"distillation_loss": lambda f, teacher, x0, z, s, r: _losses(False)(f, x0, z, s, r)},
+            _wrong("distillation_loss", ("(x - teacher(x, s)) / s[:, None]", "z")),
             "Your loss never asks the teacher: with the data's own noise it is the training loss once more.",
         ),
         Mistake(
-            {
-                "distillation_loss": lambda f, teacher, x0, z, s, r: (
-                    (f(x0 + _column(s) * z, s) - teacher(x0 + _column(s) * z, s).detach()).square().mean(1)
-                    / (s - r)
-                ).mean()
-            },
+            _wrong("distillation_loss", ("f(x + (r - s)[:, None] * noise, r)", "teacher(x, s)")),
             "You teach f the teacher's prediction, and so a mean over all that x could be. What should f(x, "
             "s) be equal to?",
         ),
@@ -600,55 +511,10 @@ LOSSES = Task(
 
 # --- 5.4: the boundary and the noise ------------------------------------------------------------------------
 
+_ANEW = (("z = torch.randn", "z = lambda: torch.randn"), ("* z\n", "* z()\n"))  # noise at each level
+_BARE = ("c_skip * state + c_out * network(state, u)", "network(state, u)")  # no boundary
 
-def _batch_loss(shared=True, skip=("high", "low"), end=END, each=True, stop=True):
-    """The loss of task 5.4 with something broken in it: the noise, where the boundary holds, its level, the
-    stop-gradient."""
-
-    def loss_of_batch(network, x0, t, s, generator):
-        def draw():
-            shape = x0.shape if each else (len(x0), 1)
-            return torch.randn(shape, generator=generator, dtype=x0.dtype)
-
-        def f(x, u, place):
-            if place not in skip:
-                return network(x, u)
-            c_skip, c_out = boundary_coefficients(_column(u), end, STD)
-            return c_skip * x + c_out * network(x, u)
-
-        if shared:
-            z = draw()
-            low, high = x0 + _column(s) * z, x0 + _column(t) * z
-        else:
-            low = x0 + _column(s) * draw()
-            high = x0 + _column(t) * draw()
-        with torch.set_grad_enabled(not stop):
-            target = f(low, s, "low")
-        return (f(high, t, "high") - target).square().mean()
-
-    return loss_of_batch
-
-
-def listed_loss(network, x0, t, s, generator):
-    """The listing as the exercise hands it out."""
-    return _batch_loss(shared=False, skip=())(network, x0, t, s, generator)
-
-
-def _global_loss(network, x0, t, s, generator):
-    """Right, but for the noise of torch's global state."""
-    state = torch.Generator().manual_seed(int(torch.randint(2**31, (1,))))
-    return _batch_loss()(network, x0, t, s, state)
-
-
-def _spread(factor, intervals):
-    """The deviation of one-step samples of a student of this factor(r, s) an interval, on N(0, STD^2)."""
-    levels, a = _levels(intervals).tolist(), 1.0
-    for r, s in zip(levels, levels[1:]):
-        a *= factor(r, s)
-    return a * math.hypot(STD, levels[-1])
-
-
-LOG10_STD = math.log10(_spread(lambda r, s: STD**2 / (STD**2 + s**2), 20))
+LOG10_STD = math.log10(_one_step_std(lambda d, r, s: d**2 / (d**2 + s**2)))
 
 
 def _probe_boundary(answer, seed):
@@ -665,7 +531,7 @@ def _probe_boundary(answer, seed):
         ),
     }
     theta = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
-    value, slope = _gradients(loss(lambda x, u: torch.tanh(theta * x + _column(u)), 1.5 * s, s), theta)
+    value, slope = _gradients(loss(lambda x, u: torch.tanh(theta * x + u[:, None]), 1.5 * s, s), theta)
     values |= {"loss, network tanh": value, "its gradient in a parameter": slope}
     around = dict(d=(0.3, 1.0), r=(0.1, 1.0), s=(1.0, 3.0))
     return values | named_expressions(answer, seed, 2, factor_shared=around, factor_independent=around)
@@ -687,9 +553,9 @@ BOUNDARY = Task(
     probe=_probe_boundary,
     facts=_boundary_facts,
     reference={
-        "loss_of_batch": _batch_loss(),
-        "factor_shared": "(d**2 + r*s)/(d**2 + s**2)",
-        "factor_independent": "d**2/(d**2 + s**2)",
+        "loss_of_batch": solution.loss_of_batch,
+        "factor_shared": solution.factor_shared,
+        "factor_independent": solution.factor_independent,
         "log10_std": LOG10_STD,
     },
     asks={
@@ -700,50 +566,50 @@ BOUNDARY = Task(
     },
     mistakes=(
         Mistake(
-            {"loss_of_batch": listed_loss},
+            _wrong("loss_of_batch", *_ANEW, _BARE),
             "This is the listing as it was given. Put a network that always returns 0.7 into it: what is its "
             "loss, and what would it generate?",
             as_given=True,
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(skip=())},
+            _wrong("loss_of_batch", _BARE),
             "The noise is shared now. But look at the first value: a constant still has no loss. What ties f "
             "to the data?",
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(shared=False)},
+            _wrong("loss_of_batch", *_ANEW),
             "The boundary holds now. But with both levels at the end the loss should be 0: how many times "
             "is noise drawn for one sample?",
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(skip=("low",))},
+            _wrong("loss_of_batch", ("f(t)", "network(x0 + t[:, None] * z, t)")),
             "Only the target has the boundary built in, and the student is another function: it could never "
             "become its own target. To what does f belong?",
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(skip=("high",))},
+            _wrong("loss_of_batch", ("f(s)", "network(x0 + s[:, None] * z, s)")),
             "Only the student has the boundary built in. It is in the target that it does its work, where s "
             "is the end.",
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(end=0.0)},
+            _wrong("loss_of_batch", ("0.002", "0.0")),
             "Your boundary lies at 0, and the levels end at 0.002: there the network still has a say.",
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(stop=False)},
+            _wrong("loss_of_batch", _LEARN_BOTH),
             "Both mistakes are mended, and a new one is made: the listing kept the gradient out of its "
             "target.",
         ),
         Mistake(
-            {"loss_of_batch": _batch_loss(each=False)},
+            _wrong("loss_of_batch", ("x0.shape", "(len(x0), 1)")),
             "You draw one number a sample and use it for all its entries. What shape has the noise?",
         ),
         Mistake(
-            {"loss_of_batch": _global_loss},
+            _wrong("loss_of_batch", (", generator=generator", "")),
             "The noise comes from the global state: which generator was the function given?",
         ),
         Mistake(
-            {"factor_shared": "d**2/(d**2 + s**2)", "factor_independent": "(d**2 + r*s)/(d**2 + s**2)"},
+            {"factor_shared": solution.factor_independent, "factor_independent": solution.factor_shared},
             "The two are exchanged: in which case does the noise contribute to the covariance?",
         ),
         Mistake(
@@ -783,7 +649,7 @@ BOUNDARY = Task(
             "multiplied?",
         ),
         Mistake(
-            {"log10_std": math.log10(_spread(lambda r, s: (STD**2 + r * s) / (STD**2 + s**2), 20))},
+            {"log10_std": math.log10(_one_step_std(solution.train_factor))},
             "That is the deviation with shared noise. Asked for is what independent noise leaves.",
         ),
         Mistake(
@@ -804,41 +670,11 @@ BOUNDARY = Task(
 
 # --- 5.5: the gradient through the target -------------------------------------------------------------------
 
+_LISTED = (".detach()", "")  # the listing as it was given
+_NO_SQUARE = (" + low**2 * (std**2 + r**2)", "")  # of the target
 
-def _linear_loss(stop="target", last=True, weight=lambda r, s: 1 / (s - r), cross=False):
-    """`training_loss` of a linear student: what has no gradient, the last square, the weight."""
-
-    def linear_loss(a, levels, std):
-        student = torch.cat([a.new_ones(1), a])
-        low, high, r, s = student[:-1], student[1:], levels[:-1], levels[1:]
-        if stop == "wrong side":
-            high = high.detach()
-        elif stop == "target":
-            low = low.detach()
-        mixed = low.detach() if cross else low
-        square = high**2 * (std**2 + s**2) - 2 * high * mixed * (std**2 + r * s)
-        if last:
-            square = square + low**2 * (std**2 + r**2)
-        return (weight(r, s) * square).sum()
-
-    return linear_loss
-
-
-def resting_std(loss, levels, std):
-    """The deviation of one-step samples where the loss's gradient in a is zero; the gradient is affine."""
-
-    def gradient(a):
-        a = a.clone().requires_grad_()
-        return torch.autograd.grad(loss(a, levels, std), a)[0]
-
-    size = len(levels) - 1
-    offset = gradient(torch.zeros(size, dtype=torch.float64))
-    turn = torch.stack([gradient(row) - offset for row in torch.eye(size, dtype=torch.float64)], dim=1)
-    return float(torch.linalg.solve(turn, -offset)[-1].abs() * math.hypot(std, float(levels[-1])))
-
-
-STOPPED = resting_std(_linear_loss(), _levels(20), STD)
-THROUGH = resting_std(_linear_loss(stop="nothing"), _levels(20), STD)
+STOPPED = _one_step_std(solution.train_factor)
+THROUGH, UNWEIGHTED = 0.314853239544, 0.150742373733  # the listing's, with its weight and without
 
 
 def _probe_stop(answer, seed):
@@ -850,8 +686,8 @@ def _probe_stop(answer, seed):
 
 def _stop_facts(answer, seed):
     values = right_numbers(answer, 1e-3, stopped=STOPPED, through=THROUGH)
-    values |= right_words(answer, ("shrinks", "stays"), finer="stays")
-    return values | right_words(answer, ("moves", "stays"), with_teacher="stays")
+    values |= right_words(answer, ("shrinks", "stays"), finer=solution.finer)
+    return values | right_words(answer, ("moves", "stays"), with_teacher=solution.with_teacher)
 
 
 STOP = Task(
@@ -866,11 +702,11 @@ STOP = Task(
     probe=_probe_stop,
     facts=_stop_facts,
     reference={
-        "linear_loss": _linear_loss(),
+        "linear_loss": solution.linear_loss,
         "stopped": STOPPED,
         "through": THROUGH,
-        "finer": "stays",
-        "with_teacher": "stays",
+        "finer": solution.finer,
+        "with_teacher": solution.with_teacher,
     },
     decimals=5,
     asks={
@@ -882,31 +718,33 @@ STOP = Task(
     },
     mistakes=(
         Mistake(
-            {"linear_loss": _linear_loss(stop="nothing")},
+            _wrong("linear_loss", _LISTED),
             "This is the listing as it was given: the loss has the right value. Follow its gradient: which "
             "of the two answers of an interval does it move?",
             as_given=True,
         ),
         Mistake(
-            {"linear_loss": _linear_loss(stop="wrong side")},
+            _wrong(
+                "linear_loss", ("student[1:], student[:-1].detach()", "student[1:].detach(), student[:-1]")
+            ),
             "You hold the noisier answer still and move the cleaner one to it. But at the end the answer is "
             "known, and nowhere else: in which direction must it spread?",
         ),
         Mistake(
-            {"linear_loss": _linear_loss(stop="nothing", last=False)},
+            _wrong("linear_loss", _LISTED, _NO_SQUARE),
             "You dropped the square of the target, and the mixed term still pulls at both.",
         ),
         Mistake(
-            {"linear_loss": _linear_loss(last=False)},
+            _wrong("linear_loss", _NO_SQUARE),
             "The gradient is right. But the value is no squared distance any more, and can be negative: the "
             "square of the target belongs to it, though it has no gradient.",
         ),
         Mistake(
-            {"linear_loss": _linear_loss(stop="nothing", cross=True)},
+            _wrong("linear_loss", _LISTED, ("high * low", "high * low.detach()")),
             "You stopped the target in the mixed term only. It occurs a second time.",
         ),
         Mistake(
-            {"linear_loss": _linear_loss(weight=lambda r, s: torch.ones_like(s))},
+            _wrong("linear_loss", ("square / (s - r)", "square")),
             "The weight was right in the listing, and it is gone.",
         ),
         Mistake(
@@ -927,11 +765,7 @@ STOP = Task(
             "Both your numbers belong to the mended loss. Keep the listing under another name.",
         ),
         Mistake(
-            {
-                "through": resting_std(
-                    _linear_loss(stop="nothing", weight=lambda r, s: r**0), _levels(20), STD
-                )
-            },
+            {"through": UNWEIGHTED},
             "That is the resting point without the weight 1/(s − r): with a gradient on both sides the "
             "weight moves it. The listing has the weight.",
         ),
@@ -957,37 +791,12 @@ STOP = Task(
 
 # --- 5.6: the schedule --------------------------------------------------------------------------------------
 
+_DOUBLED = "min(first * 2 ** (step * stages // steps), last)"
+_MASS = "torch.special.ndtr((torch.log(levels) - mean) / std).diff()"
+_OF_ALL = "mass / mass.sum()"
 
-def _shares(axis=torch.log, centre=True, total=True, width=1.0, turn=False):
-    """`shares` with one thing changed: the axis, the centre, the sum, the deviation, mass or density."""
-
-    def shares(levels, mean, std):
-        z = (axis(levels) - (mean if centre else -mean)) / (std * width)
-        mass = torch.special.ndtr(z)
-        part = mass[:-1] - mass[1:] if turn else mass[1:] - mass[:-1]
-        return part / part.sum() if total else part
-
-    return shares
-
-
-def _density(levels, mean, std):
-    """The density at the upper ends, in place of the mass of the intervals."""
-    part = (-0.5 * ((levels[1:].log() - mean) / std) ** 2).exp()
-    return part / part.sum()
-
-
-def _lower(levels, mean, std):
-    """The mass up to each upper level."""
-    z = torch.special.ndtr((levels.log() - mean) / std)
-    return (z[1:] - z[0]) / (z[-1] - z[0])
-
-
-def _stages(first, last, extra=1):
-    return max(1, math.ceil(math.log2(last / first)) + extra)
-
-
-MIDDLE = float(_levels(160)[80])
-BELOW = float(_shares()(_levels(160), -1.1, 2.0)[:80].sum())
+MIDDLE = float(solution.karras_levels(160)[80])
+BELOW = float(solution.shares(solution.karras_levels(160), -1.1, 2.0)[:80].sum())
 
 
 def _probe_schedule(answer, seed):
@@ -1021,7 +830,12 @@ SCHEDULE = Task(
     names=("levels_at", "shares", "middle", "below"),
     probe=_probe_schedule,
     facts=_schedule_facts,
-    reference={"levels_at": doubling_levels, "shares": _shares(), "middle": MIDDLE, "below": BELOW},
+    reference={
+        "levels_at": solution.levels_at,
+        "shares": solution.shares,
+        "middle": MIDDLE,
+        "below": BELOW,
+    },
     decimals=5,
     asks={
         "below": "The 80 shares of the intervals below `middle`, added up, with mean −1.1 and std 2: is that "
@@ -1029,90 +843,66 @@ SCHEDULE = Task(
     },
     mistakes=(
         Mistake(
-            {
-                "levels_at": lambda step, steps, first, last: min(
-                    first * 2 ** (step * _stages(first, last, 0) // steps), last
-                )
-            },
+            _wrong("levels_at", (" + 1", "")),
             "Your last stage is never reached: from 10 to 160 there are four doublings. How many stages lie "
             "before, between and after four doublings?",
         ),
         Mistake(
-            {
-                "levels_at": lambda step, steps, first, last: (
-                    first * 2 ** (step * _stages(first, last) // steps)
-                )
-            },
+            _wrong("levels_at", (_DOUBLED, "first * 2 ** (step * stages // steps)")),
             "From 3 to 20 the last doubling reaches 24, which is more than was asked for. What holds it "
             "back?",
         ),
         Mistake(
-            {
-                "levels_at": lambda step, steps, first, last: (
-                    first + (last - first) * step // max(1, steps - 1)
-                )
-            },
+            _wrong("levels_at", (_DOUBLED, "first + (last - first) * step // max(1, steps - 1)")),
             "Yours grows by equal amounts, and the statement's doubles at equal times.",
         ),
         Mistake(
-            {
-                "levels_at": lambda step, steps, first, last: min(
-                    first * 2 ** ((step + 1) * _stages(first, last) // steps), last
-                )
-            },
+            _wrong("levels_at", ("step * stages", "(step + 1) * stages")),
             "Your doublings come one step early: steps are counted from 0. Look at step 199 of 1000.",
         ),
         Mistake(
-            {
-                "levels_at": lambda step, steps, first, last: max(
-                    last // 2 ** (step * _stages(first, last) // steps), first
-                )
-            },
+            _wrong("levels_at", (_DOUBLED, "max(last // 2 ** (step * stages // steps), first)")),
             "Yours halves: coarse grids come at the end. Which comes first, a small bias or a small "
             "variance?",
         ),
         Mistake(
-            {
-                "levels_at": lambda step, steps, first, last: min(
-                    first * 2 ** (step * _stages(first, last) / steps), last
-                )
-            },
+            _wrong("levels_at", ("stages // steps", "stages / steps")),
             "Your number of levels is no whole number: between two doublings it should not change.",
         ),
         Mistake(
-            {"shares": lambda levels, mean, std: torch.full_like(levels[1:], 1 / (len(levels) - 1))},
+            _wrong("shares", (_OF_ALL, "torch.full_like(mass, 1 / len(mass))")),
             "All your intervals are equally likely. On Karras's grid half of them lie at large noise, where "
             "there is little to learn.",
         ),
         Mistake(
-            {"shares": _density},
+            _wrong("shares", (_MASS, "torch.exp(-0.5 * ((torch.log(levels[1:]) - mean) / std) ** 2)")),
             "You take the density at one level of each interval. An interval's share also grows with its "
             "length: what is the normal's mass between two points?",
         ),
         Mistake(
-            {"shares": _shares(axis=lambda x: x)},
+            _wrong("shares", ("torch.log(levels)", "levels")),
             "It is the logarithm of the level that is normal.",
         ),
         Mistake(
-            {"shares": _shares(total=False)},
+            _wrong("shares", (_OF_ALL, "mass")),
             "Your shares do not sum to 1: the normal also has mass beyond both ends of the grid.",
         ),
         Mistake(
-            {"shares": _shares(centre=False)},
+            _wrong("shares", ("- mean", "+ mean")),
             "The mean has the wrong sign: the favoured level is e to the −1.1, which is 0.33, not 3.",
         ),
         Mistake(
-            {"shares": _shares(width=2**0.5)},
+            _wrong("shares", ("/ std", "/ (2**0.5 * std)")),
             "Your normal is too wide by a factor. The square root of 2 belongs to erf; with a cumulative "
             "normal there is none.",
         ),
         Mistake(
-            {"shares": _shares(turn=True, total=False)},
+            _wrong("shares", (_OF_ALL, "-mass")),
             "Your shares are negative: the levels increase, so which of two neighbours has the larger mass "
             "below it?",
         ),
         Mistake(
-            {"shares": _lower},
+            _wrong("shares", (_OF_ALL, "mass.cumsum(0) / mass.sum()")),
             "You give the mass up to each level. A share belongs to one interval.",
         ),
         Mistake(
@@ -1146,36 +936,9 @@ SCHEDULE = Task(
 # --- 5.7: the bias of the levels ----------------------------------------------------------------------------
 
 
-def _trained(d, r, s):
-    """The factor of an interval in consistency training."""
-    return (d**2 + r * s) / (d**2 + s**2)
-
-
-def _by_heun(d, r, s, second=None):
-    """The factor of one step of Heun with the exact teacher."""
-    slope = s / (d**2 + s**2)
-    euler = 1 + (r - s) * slope
-    return 1 + (r - s) / 2 * (slope + (euler * r / (d**2 + r**2) if second is None else second(d, r, s)))
-
-
-def _figure(training=_trained, heun=_by_heun, error=lambda std, exact: abs(std - exact), **changed):
-    """The drawing of task 5.7 with what may go wrong in it."""
-
-    def draw(counts, std):
-        ax = Figure(figsize=(6, 3.6)).add_subplot()
-        for label, factor in (("training", training), ("distillation, Heun", heun)):
-            errors = []
-            for count in counts:
-                levels, a = changed.get("grid", _levels)(count).tolist(), 1.0
-                for r, s in zip(levels, levels[1:]):
-                    a *= factor(std, r, s)
-                errors.append(error(a * changed.get("start", math.hypot)(std, 80.0), math.hypot(std, END)))
-            ax.plot([changed.get("at", lambda n: n)(n) for n in counts], errors, "o-", label=label)
-        ax.set(xscale=changed.get("scale", "log"), yscale=changed.get("yscale", "log"))
-        ax.set(xlabel=changed.get("xlabel", "intervals"), ylabel="error of the standard deviation")
-        return ax
-
-    return draw
+def _drawn(helper, *edits):
+    """The drawing with these edits in one of the functions that it uses."""
+    return _wrong("draw", **{helper: changed(getattr(solution, helper), *edits)})
 
 
 def _probe_figure(answer, seed):
@@ -1194,7 +957,7 @@ def _probe_figure(answer, seed):
 
 def _figure_facts(answer, seed):
     values = right_numbers(answer, 1e-3, enough_training=320, enough_heun=40)
-    return values | right_words(answer, ("ddpm", "ddim", "heun"), twin="ddim")
+    return values | right_words(answer, ("ddpm", "ddim", "heun"), twin=solution.twin)
 
 
 BIAS = Task(
@@ -1208,71 +971,81 @@ BIAS = Task(
     names=("draw", "enough_training", "enough_heun", "twin"),
     probe=_probe_figure,
     facts=_figure_facts,
-    reference={"draw": _figure(), "enough_training": 320, "enough_heun": 40, "twin": "ddim"},
+    reference={"draw": solution.draw, "enough_training": 320, "enough_heun": 40, "twin": solution.twin},
     tolerance=1e-3,
     decimals=2,
     mistakes=(
         Mistake(
-            {"draw": _figure(scale="linear", yscale="linear")},
+            _wrong("draw", ("loglog", "plot")),
             "On these axes every falling error is a curve. On which axes is a power of the number of "
             "intervals a straight line?",
         ),
         Mistake(
-            {"draw": _figure(scale="linear")},
+            _wrong("draw", ("loglog", "semilogy")),
             "Only the error's axis is logarithmic: there an exponential is straight, and a power is not.",
         ),
         Mistake(
-            {"draw": _figure(xlabel="")},
+            _wrong("draw", ('xlabel="intervals M", ', "")),
             "Intervals, levels or seconds? Nothing on your horizontal axis says which: name both axes.",
         ),
         Mistake(
-            {"draw": _figure(at=lambda n: 1 / n)},
+            _wrong("draw", ("(counts, [", "([1 / count for count in counts], [")),
             "Your axis is a step size, so that the lines rise to the right. The task asks for the number of "
             "intervals.",
         ),
         Mistake(
-            {"draw": _figure(error=lambda std, exact: abs(std**2 - exact**2))},
+            _drawn(
+                "one_step_error",
+                ("gain * math.hypot(d, 80)", "(gain * math.hypot(d, 80)) ** 2"),
+                ("0.002)", "0.002) ** 2"),
+            ),
             "You compare variances. The slopes hardly notice, the values do: the standard deviation is asked "
             "for.",
         ),
         Mistake(
-            {"draw": _figure(error=lambda std, exact: abs(std / exact - 1))},
+            _drawn("one_step_error", (" - math.hypot(d, 0.002)", " / math.hypot(d, 0.002) - 1")),
             "Yours is the relative error. The figure wants the plain distance of the two deviations.",
         ),
         Mistake(
-            {"draw": _figure(error=lambda std, exact: std)},
+            _drawn("one_step_error", (" - math.hypot(d, 0.002)", "")),
             "That is the deviation itself: it rises to a limit. What is its distance from the exact one?",
         ),
         Mistake(
-            {"draw": _figure(training=lambda d, r, s: d**2 / (d**2 + s**2))},
+            _drawn("train_factor", (" + r * s", "")),
             "Your line for training does not fall: these are the factors of independent noise, which leave "
             "nothing of the data's width.",
         ),
         Mistake(
-            {"draw": _figure(training=lambda d, r, s: ((d**2 + r**2) / (d**2 + s**2)) ** 0.5 * (1 - 1e-9))},
+            _drawn(
+                "train_factor",
+                ("(d**2 + r * s) / (d**2 + s**2)", "(1 - 1e-9) * math.sqrt((d**2 + r**2) / (d**2 + s**2))"),
+            ),
             "Your line for training lies at round-off: these are the exact flow's factors, which no loss "
             "here has as its minimiser. What is the least-squares slope?",
         ),
         Mistake(
-            {"draw": _figure(heun=_trained)},
+            _wrong("draw", heun_factor=solution.train_factor),
             "Your two lines are one: an Euler step with the exact teacher has the very factor of training. "
             "Heun's step has a second slope.",
         ),
         Mistake(
-            {"draw": _figure(heun=lambda d, r, s: _by_heun(d, r, s, lambda d, r, s: r / (d**2 + r**2)))},
+            _drawn("heun_factor", ("(1 + (r - s) * k1) * r", "r")),
             "Your second slope is that of the *starting* x at level r. At which state does Heun ask again?",
         ),
         Mistake(
-            {"draw": _figure(heun=lambda d, r, s: 2 * _by_heun(d, r, s) - (1 + (r - s) * s / (d**2 + s**2)))},
+            _drawn("heun_factor", ("(k1 + k2) / 2", "k2")),
             "Your last step uses the second slope alone. Heun takes the mean of the two.",
         ),
         Mistake(
-            {"draw": _figure(grid=lambda n: torch.linspace(END, 80, n + 1, dtype=torch.float64))},
+            _drawn(
+                "one_step_error",
+                ("karras_levels(count)", "torch.linspace(0.002, 80, count + 1, dtype=torch.float64)"),
+            ),
             "Your levels are equally spaced, and nearly all of them lie far above the data. Which grid does "
             "the setup give you?",
         ),
         Mistake(
-            {"draw": _figure(start=lambda d, top: d)},
+            _drawn("one_step_error", ("math.hypot(d, 80)", "d")),
             "What spread do states have at level 80? The student multiplies those, not data.",
         ),
         Mistake(
@@ -1313,48 +1086,24 @@ BIAS = Task(
 
 # --- 5.8: several jumps -------------------------------------------------------------------------------------
 
-
-def _refine(size=lambda s, end: math.sqrt(s**2 - end**2), **changed):
-    """`refine` with one thing changed: the noise's size, the first jump, the state, the level, the end."""
-
-    def refine(f, x, levels, end, noises):
-        noises = list(noises)
-        start, out = x, x
-        if not changed.get("late"):
-            out = f(x, levels[0])
-        for i, s in enumerate(levels[1:]):
-            z = noises[0 if changed.get("same") else i]
-            base = start if changed.get("old") else out
-            x = (1 - s / levels[0] if changed.get("mix") else 1) * base + size(s, end) * z
-            out = f(x, levels[i] if changed.get("stale") else s)
-        if changed.get("noisy"):
-            out = x
-        return out
-
-    return refine
+_NOISE = "math.sqrt(s**2 - end**2)"
 
 
-def refined_std(a, first, rounds):
-    """The deviation after one jump and these rounds, of a student f(x, s) = a(s) x on N(0, STD^2)."""
-    variance = a(first) ** 2 * (STD**2 + first**2)
-    for s in rounds:
-        variance = a(s) ** 2 * (variance + s**2 - END**2)
-    return math.sqrt(variance)
+def _refined_std(refine, f, levels, end, std):
+    """The deviation after these jumps of a linear f on N(0, std^2): with unit vectors in place of the start
+    and the noises, the squares add up to the variance."""
+    start, *noises = torch.eye(len(levels), dtype=torch.float64)[:, None]
+    return float(refine(f, math.hypot(std, levels[0]) * start, levels, end, noises).norm())
 
 
-def _exact(s):
-    """The factor a(s) of the exact flow map."""
-    return math.hypot(STD, END) / math.hypot(STD, s)
+def _std_of_rounds(rounds):
+    """After the first jump and so many more at level 0.2, for a student five per cent off everywhere."""
+    exact = FlowMap(GaussianFlow(EDM(), 0.0, STD), end=END)
+    levels = [80.0, *[0.2] * rounds]
+    return _refined_std(solution.refine, lambda x, s: 0.95 * exact.x0(x, s), levels, END, STD)
 
 
-def _hasty(s):
-    """A student that errs by up to 15 per cent at large levels."""
-    return (1 - 0.15 * s / (s + 1)) * _exact(s)
-
-
-CHOICES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
-FOUR = refined_std(lambda s: 0.95 * _exact(s), 80.0, [0.2] * 4)
-BEST = min(CHOICES, key=lambda s: abs(refined_std(_hasty, 80.0, [s]) - STD))
+FOUR = _std_of_rounds(4)
 MEANS = STD**2 / math.hypot(STD, 80.0)
 
 
@@ -1370,22 +1119,14 @@ def _probe_refine(answer, seed):
         return torch.tanh(x / (1 + s)) + 0.1 * x
 
     values = {"x after three jumps": answer.refine(bent, x, levels, end, noises), "levels asked": asked[:3]}
-    # a linear f: with unit vectors in place of the start and the noises, the squares add up to the variance
-    unit = torch.eye(3, dtype=torch.float64)
-    start, *more = unit.reshape(3, 1, 3)
-    one = answer.refine(flow.x0, math.hypot(STD, 8.0) * start, levels[:1], end, [])
-    three = answer.refine(flow.x0, math.hypot(STD, 8.0) * start, levels, end, more)
-    values["std, exact flow map, one jump, three, exact"] = [
-        float(one.norm()),
-        float(three.norm()),
-        math.hypot(STD, end),
-    ]
+    one, three = (_refined_std(answer.refine, flow.x0, levels[:jumps], end, STD) for jumps in (1, 3))
+    values["std, exact flow map, one jump, three, exact"] = [one, three, math.hypot(STD, end)]
     return values
 
 
 def _refine_facts(answer, seed):
     values = right_numbers(answer, 1e-5, means_std=MEANS)
-    values |= right_numbers(answer, 1e-3, best_level=BEST, four_rounds=FOUR)
+    values |= right_numbers(answer, 1e-3, best_level=1.0, four_rounds=FOUR)
     return values | right_words(answer, ("sometimes", "never"), trained_gains="never")
 
 
@@ -1401,9 +1142,9 @@ REFINE = Task(
     probe=_probe_refine,
     facts=_refine_facts,
     reference={
-        "refine": _refine(),
+        "refine": solution.refine,
         "means_std": MEANS,
-        "best_level": BEST,
+        "best_level": 1.0,
         "four_rounds": FOUR,
         "trained_gains": "never",
     },
@@ -1418,44 +1159,48 @@ REFINE = Task(
     },
     mistakes=(
         Mistake(
-            {"refine": _refine(size=lambda s, end: s)},
+            _wrong("refine", (_NOISE, "s")),
             "A sample that f returns is one of level `end`: some noise is in it already. Variances add up: "
             "how much is still missing to s²?",
         ),
         Mistake(
-            {"refine": _refine(size=lambda s, end: s - end)},
+            _wrong("refine", (_NOISE, "(s - end)")),
             "You add the difference of the deviations. Of independent noises, what adds up?",
         ),
         Mistake(
-            {"refine": _refine(size=lambda s, end: s**2 - end**2)},
+            _wrong("refine", (_NOISE, "(s**2 - end**2)")),
             "That is the variance of the noise to be added. By what is z multiplied?",
         ),
         Mistake(
-            {"refine": _refine(size=lambda s, end: 0.0)},
+            _wrong("refine", (f" + {_NOISE} * z", "")),
             "You ask again at level s without having added any noise: the state is still one of the end.",
         ),
         Mistake(
-            {"refine": _refine(old=True)},
+            _wrong("refine", ("f(sample +", "f(x +")),
             "You add the noise to the x that you started from. Which sample is to be refined?",
         ),
         Mistake(
-            {"refine": _refine(late=True)},
+            _wrong("refine", ("f(x, levels[0])", "x")),
             "Your first jump is missing: x at the first level is noise, and you add more to it.",
         ),
         Mistake(
-            {"refine": _refine(stale=True)},
+            _wrong(
+                "refine",
+                ("s, z in zip(levels", "before, s, z in zip(levels, levels"),
+                ("z, s)", "z, before)"),
+            ),
             "f is told the level before. At which level is the state now?",
         ),
         Mistake(
-            {"refine": _refine(same=True)},
+            _wrong("refine", ("1:], noises)", "1:], noises[:1] * len(noises))")),
             "The second refinement uses the noise of the first one again. There is one for each.",
         ),
         Mistake(
-            {"refine": _refine(noisy=True)},
+            _wrong("refine", ("f(sample", "f(x := sample"), ("return sample", "return x")),
             "You return the state with its new noise. What is the last thing to be done?",
         ),
         Mistake(
-            {"refine": _refine(mix=True)},
+            _wrong("refine", ("f(sample +", "f((1 - s / levels[0]) * sample +")),
             "You shrink the sample before adding noise, as if alpha were falling. What is alpha here?",
         ),
         Mistake(
@@ -1497,7 +1242,7 @@ REFINE = Task(
             "Your recursion is right, and v is a variance: the deviation is asked for.",
         ),
         Mistake(
-            {"four_rounds": refined_std(lambda s: 0.95 * _exact(s), 80.0, [0.2] * 3)},
+            {"four_rounds": _std_of_rounds(3)},
             "You counted the first jump among the four. The refinements come after it.",
         ),
         Mistake(
@@ -1529,17 +1274,10 @@ REFINE = Task(
 
 # --- 5.9: an honest comparison ------------------------------------------------------------------------------
 
-PER_CALL = 40e-6  # seconds a sample, as in the task's table
-
-
-def _seconds(share=1.0, pairs_too=True, calls_of_pairs=None, once=True):
-    """`seconds` with one thing changed: the pairs, their calls, the training."""
-
-    def seconds(n, calls, per_call, training=0.0, pairs=0, pair_calls=0):
-        made = pairs * (pair_calls if calls_of_pairs is None else calls_of_pairs) if pairs_too else 0
-        return (training if once else training * n) * share + (n * calls + made) * per_call
-
-    return seconds
+PER_CALL, SPENT = 40e-6, dict(training=40.0, pairs=20_000, pair_calls=36)  # the task's table
+FIXED = solution.seconds(0, 1, PER_CALL, **SPENT)
+TEACHER = solution.seconds(10_000, 36, PER_CALL)
+RATIO = TEACHER / solution.seconds(10_000, 1, PER_CALL, **SPENT)
 
 
 def _from(fixed, gap):
@@ -1547,9 +1285,7 @@ def _from(fixed, gap):
     return math.floor(fixed / (gap * PER_CALL)) + 1
 
 
-FIXED = 40.0 + 20_000 * 36 * PER_CALL
 PAYS, PAYS_EQUAL = _from(FIXED, 35), _from(FIXED, 9)
-RATIO = 10_000 * 36 * PER_CALL / (FIXED + 10_000 * PER_CALL)
 
 
 def _probe_cost(answer, seed):
@@ -1566,7 +1302,7 @@ def _probe_cost(answer, seed):
 def _cost_facts(answer, seed):
     values = right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
     values |= right_numbers(answer, 1e-3, ratio=RATIO)
-    return values | right_words(answer, ("holds", "fails"), claim="fails")
+    return values | right_words(answer, ("holds", "fails"), claim=solution.claim)
 
 
 COST = Task(
@@ -1581,11 +1317,11 @@ COST = Task(
     probe=_probe_cost,
     facts=_cost_facts,
     reference={
-        "seconds": _seconds(),
+        "seconds": solution.seconds,
         "ratio": RATIO,
         "pays_from": PAYS,
         "pays_from_equal": PAYS_EQUAL,
-        "claim": "fails",
+        "claim": solution.claim,
     },
     decimals=4,
     asks={
@@ -1598,19 +1334,19 @@ COST = Task(
     },
     mistakes=(
         Mistake(
-            {"seconds": _seconds(share=0.0, pairs_too=False)},
+            _wrong("seconds", ("training + (pairs * pair_calls + n * calls)", "n * calls")),
             "You count calls at sampling time, and the training is free. That is the claim's own mistake.",
         ),
         Mistake(
-            {"seconds": _seconds(pairs_too=False)},
+            _wrong("seconds", ("pairs * pair_calls + ", "")),
             "The student learned from pairs. Who made them, and with how many calls each?",
         ),
         Mistake(
-            {"seconds": _seconds(calls_of_pairs=1)},
+            _wrong("seconds", ("pairs * pair_calls", "pairs")),
             "A pair costs as many calls as the teacher takes to make it.",
         ),
         Mistake(
-            {"seconds": _seconds(once=False)},
+            _wrong("seconds", ("training +", "n * training +")),
             "Training is paid once, not for every sample.",
         ),
         Mistake(
@@ -1622,11 +1358,11 @@ COST = Task(
             "Your quotient stands on its head: the teacher's seconds go above the line.",
         ),
         Mistake(
-            {"ratio": 10_000 * 36 * PER_CALL / (40 + 10_000 * PER_CALL)},
+            {"ratio": TEACHER / solution.seconds(10_000, 1, PER_CALL, training=40.0)},
             "The 40 seconds are the optimiser's. The teacher also ran to make the pairs.",
         ),
         Mistake(
-            {"ratio": 10_000 * 36 * PER_CALL / FIXED},
+            {"ratio": TEACHER / FIXED},
             "The student's own calls are missing in your quotient.",
         ),
         Mistake(

@@ -1,0 +1,325 @@
+"""The book's own answers to exercise 05 against the toolkit, closed forms and formulas written again."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+from sympy import lambdify, sympify
+
+from book.ch05 import solution, tasks
+from book.lessons import normal, read_axes
+from toolkit import EDM, VP, Mixture, grids, sample
+from toolkit.ddim import ddim
+from toolkit.distill import (
+    ConsistencyModel,
+    FlowMap,
+    boundary_coefficients,
+    consistency,
+    consistency_loss,
+    ddim_step,
+    doubling_levels,
+    two_step_target,
+)
+from toolkit.mixtures import GaussianFlow
+from toolkit.noise import Replay
+from toolkit.ode import edm_heun
+
+END, STD = 0.002, 0.5
+RIGHT = {name: value for task in tasks.TASKS for name, value in task.reference.items()}
+GAUSSIAN = Mixture([1.0], [[0.0]], [STD]).model(EDM())
+
+
+def _formula(name, symbols):
+    """The right formula of this name as a function of floats."""
+    return lambdify(symbols.split(), sympify(str(RIGHT[name])))
+
+
+def _levels(intervals):
+    """Karras's levels from the end up, written down again: (intervals + 1,) floats."""
+    low, high = END ** (1 / 7), 80 ** (1 / 7)
+    return [(low + (high - low) * i / intervals) ** 7 for i in range(intervals + 1)]
+
+
+# --- 5.1: the coefficients of the skip connection -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("d, s", [(0.5, 0.3), (1.7, 0.9), (0.4, 12.0)])
+def test_edms_pair_leaves_the_smallest_variance(d, s):
+    best = minimize_scalar(lambda c: (1 - c) ** 2 * d**2 + c**2 * s**2)
+    assert math.isclose(_formula("edm_skip", "s d")(s, d), best.x, rel_tol=1e-6)
+    assert math.isclose(_formula("edm_out", "s d")(s, d), math.sqrt(best.fun), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("d, e, s", [(0.5, 0.002, 0.3), (1.7, 0.4, 0.9), (0.4, 0.3, 0.3)])
+def test_the_moved_pair_is_the_toolkits(d, e, s):
+    moved = [_formula(name, "s e d")(s, e, d) for name in ("c_skip", "c_out")]
+    assert np.allclose(moved, boundary_coefficients(s, e, d), rtol=1e-12)
+
+
+def test_the_consistency_function_is_the_toolkits():
+    x, s = normal(0, 3, 1, 2, 2), torch.tensor([0.3, 1.1, 40.0], dtype=torch.float64)
+
+    class Bent(torch.nn.Module):
+        def forward(self, x, c, label=None):
+            return torch.tanh(x + c.reshape(-1, 1, 1, 1))
+
+    model = ConsistencyModel(Bent(), EDM(), sigma_data=STD, end=0.3)
+    result = solution.consistency_function(Bent(), x, s, 0.3, STD)
+    assert torch.allclose(result, model.x0(x, s), rtol=1e-12)
+    assert torch.equal(result[0], x[0])
+
+
+# --- 5.2: progressive distillation's target -----------------------------------------------------------------
+
+
+def test_the_target_of_two_steps_is_the_toolkits():
+    x, times = normal(0, 2, 1, 2, 2), torch.tensor([[0.9, 0.6, 0.4], [0.5, 0.3, 0.1]], dtype=torch.float64)
+
+    def predict(x, t):
+        return torch.tanh(x + t.reshape(-1, 1, 1, 1))
+
+    teacher = SimpleNamespace(x0=predict, schedule=VP())
+    result = solution.two_step_target(predict, VP(), x, *times.T)
+    assert torch.allclose(result, two_step_target(teacher, x, *times.T), rtol=1e-12)
+
+
+def test_the_target_leads_from_x_to_y_in_one_step_of_ddim():
+    x, y, a_t, s_t, a_s, s_s = 0.7, -0.4, 0.3, 0.9, 0.8, 0.5
+    target = _formula("target", "x y a_t s_t a_s s_s")
+
+    def step(x0):
+        return a_s * x0 + s_s / s_t * (x - a_t * x0)
+
+    assert math.isclose(step(target(x, y, a_t, s_t, a_s, s_s)), y, rel_tol=1e-12)
+    amplify = _formula("amplify", "a_t s_t a_s s_s")(a_t, s_t, a_s, s_s)
+    assert math.isclose(amplify * (step(1.0) - step(0.0)), 1.0, rel_tol=1e-12)
+
+
+# --- 5.3 and 5.4: the losses --------------------------------------------------------------------------------
+
+
+def _student(network):
+    """f as the toolkit's loss takes it, the network bare inside the boundary."""
+
+    def x0(x, s):
+        c_skip, c_out = boundary_coefficients(s[:, None], END, STD)
+        return c_skip * x + c_out * network(x, s)
+
+    return SimpleNamespace(x0=x0, schedule=EDM(), sigma_data=STD)
+
+
+@pytest.fixture
+def batch():
+    """A student, its parameters, and data, noise and the levels of an interval for each sample."""
+    theta = normal(0, 2, stream=2).requires_grad_()
+    f = _student(lambda x, s: torch.tanh(theta[0] * x + theta[1] * s.log()[:, None]))
+    r = torch.tensor([END, 0.05, 0.5, 9.0], dtype=torch.float64)
+    return SimpleNamespace(f=f, theta=theta, x0=normal(0, 4, 3), z=normal(0, 4, 3, stream=1), r=r, s=1.4 * r)
+
+
+def _assert_same_loss(loss, wanted, theta):
+    """Value and gradient of two losses agree."""
+    assert math.isclose(loss.item(), wanted.item(), rel_tol=1e-10)
+    slopes = [torch.autograd.grad(one, theta)[0] for one in (loss, wanted)]
+    assert torch.allclose(*slopes, rtol=1e-10)
+
+
+def test_consistency_training_is_the_toolkits(batch):
+    f, s, r = batch.f, batch.s, batch.r
+    target = f.x0(batch.x0 + r[:, None] * batch.z, r).detach()
+    wanted = consistency_loss(f, target, batch.x0 + s[:, None] * batch.z, s, r, weighting="1/gap")
+    _assert_same_loss(solution.training_loss(f.x0, batch.x0, batch.z, s, r), wanted, batch.theta)
+
+
+def test_consistency_distillation_steps_as_ddim_does(batch):
+    f, s, r = batch.f, batch.s, batch.r
+    teacher = SimpleNamespace(x0=lambda x, s: torch.sin(x) / (1 + s[:, None]), schedule=EDM())
+    x = batch.x0 + s[:, None] * batch.z
+    target = f.x0(ddim_step(teacher, x, s, r), r).detach()
+    wanted = consistency_loss(f, target, x, s, r, weighting="1/gap")
+    loss = solution.distillation_loss(f.x0, teacher.x0, batch.x0, batch.z, s, r)
+    _assert_same_loss(loss, wanted, batch.theta)
+
+
+def test_the_mended_listing_is_the_toolkits_loss(batch):
+    def network(x, u):
+        return torch.tanh(batch.theta[0] * x + batch.theta[1] * u[:, None])
+
+    f, t, s = _student(network), batch.s, batch.r
+    z = torch.randn(4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    target = f.x0(batch.x0 + s[:, None] * z, s).detach()
+    wanted = STD**2 * consistency_loss(f, target, batch.x0 + t[:, None] * z, t, s, weighting="uniform")
+    loss = solution.loss_of_batch(network, batch.x0, t, s, torch.Generator().manual_seed(5))
+    _assert_same_loss(loss, wanted, batch.theta)
+
+
+def test_the_factors_are_least_squares_slopes():
+    d, r, s = 0.6, 0.4, 1.3  # x_r and x_s in the basis of x_0 and one or two noises
+    for name, low, high in (
+        ("factor_shared", (d, r), (d, s)),
+        ("factor_independent", (d, r, 0.0), (d, 0.0, s)),
+    ):
+        slope = np.linalg.lstsq(np.array(high)[:, None], np.array(low), rcond=None)[0][0]
+        assert math.isclose(_formula(name, "d r s")(d, r, s), slope, rel_tol=1e-12)
+
+
+def test_independent_noise_asks_the_denoiser_again_and_again():
+    x = torch.tensor([[math.hypot(STD, 80.0)]], dtype=torch.float64)
+    for s in reversed(_levels(20)[1:]):
+        x = GAUSSIAN.x0(x, s)
+    assert math.isclose(RIGHT["log10_std"], math.log10(x.item()), rel_tol=1e-9)
+
+
+# --- 5.5: the gradient through the target -------------------------------------------------------------------
+
+
+def _rest(intervals, low_of=lambda r, s: (STD, r), weight=lambda r, s: 1 / (s - r)):
+    """The deviation where all of sum weight |a_n (d, s) - a_{n-1} low_of(r, s)|^2 is least, by least squares;
+    a_0 = 1."""
+    levels = _levels(intervals)
+    matrix, right = np.zeros((2 * intervals, intervals)), np.zeros(2 * intervals)
+    for n, (r, s) in enumerate(zip(levels, levels[1:])):
+        rows, root = slice(2 * n, 2 * n + 2), math.sqrt(weight(r, s))
+        matrix[rows, n] = root * np.array([STD, s])
+        if n:
+            matrix[rows, n - 1] = -root * np.array(low_of(r, s))
+        else:
+            right[rows] = root * np.array(low_of(r, s))
+    return np.linalg.lstsq(matrix, right, rcond=None)[0][-1] * math.hypot(STD, 80.0)
+
+
+def test_the_linear_loss_is_the_mean_square_of_the_difference():
+    levels = torch.tensor([END, 0.1, 0.4, 1.5, 6.0], dtype=torch.float64)
+    a = (0.5 + 0.3 * normal(0, 4)).requires_grad_()
+    wanted = 0.0
+    for n, (r, s) in enumerate(zip(levels, levels[1:])):
+        target = a[n - 1].detach() if n else 1.0
+        wanted += (((a[n] - target) * STD) ** 2 + (a[n] * s - target * r) ** 2) / (s - r)
+    _assert_same_loss(solution.linear_loss(a, levels, STD), wanted, a)
+
+
+def test_where_descent_comes_to_rest():
+    gain = math.prod((STD**2 + r * s) / (STD**2 + s**2) for r, s in zip(_levels(20), _levels(20)[1:]))
+    assert math.isclose(RIGHT["stopped"], gain * math.hypot(STD, 80.0), rel_tol=1e-9)
+    assert math.isclose(RIGHT["through"], _rest(20), rel_tol=1e-9)
+    assert math.isclose(tasks.UNWEIGHTED, _rest(20, weight=lambda r, s: 1.0), rel_tol=1e-9)
+
+
+def test_finer_grids_do_not_help_the_listing_and_a_teacher_does():
+    assert RIGHT["finer"] == "stays" and all(abs(_rest(m) - STD) > 0.18 for m in (20, 80, 160))
+
+    def on_the_path(r, s):
+        return np.array([STD, s]) * math.hypot(STD, r) / math.hypot(STD, s)
+
+    assert RIGHT["with_teacher"] == "stays"
+    assert math.isclose(_rest(20, low_of=on_the_path), math.hypot(STD, END), rel_tol=1e-9)
+
+
+# --- 5.6: the schedule --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps, first, last", [(1000, 10, 160), (10, 3, 20), (10, 8, 8), (77, 5, 1000)])
+def test_the_number_of_levels_is_the_toolkits(steps, first, last):
+    for step in range(steps):
+        assert solution.levels_at(step, steps, first, last) == doubling_levels(step, steps, first, last)
+
+
+def test_the_shares_are_those_of_a_normal_cut_off():
+    mass = np.diff(norm.cdf(np.log(_levels(160)), loc=-1.1, scale=2.0))
+    shares = solution.shares(torch.tensor(_levels(160), dtype=torch.float64), -1.1, 2.0)
+    assert np.allclose(shares, mass / mass.sum(), rtol=1e-9)
+    assert math.isclose(RIGHT["middle"], _levels(160)[80], rel_tol=1e-9)
+    assert math.isclose(RIGHT["below"], mass[:80].sum() / mass.sum(), rel_tol=1e-9)
+
+
+# --- 5.7: the bias of the levels ----------------------------------------------------------------------------
+
+
+def _sampled_error(sampler, intervals):
+    """|deviation - exact| after a sampler of the toolkit with the exact denoiser."""
+    start = torch.tensor([[math.hypot(STD, 80.0)]], dtype=torch.float64)
+    run = sample(sampler, GAUSSIAN, start, grids.karras(EDM(), intervals))
+    return abs(run.x.item() - math.hypot(STD, END))
+
+
+def test_the_lines_are_the_errors_of_two_samplers():
+    counts = [10, 20, 40, 80, 160, 320]
+    lines = read_axes(solution.draw(counts, STD)).lines
+    for label, sampler, enough in (
+        ("training", ddim, "enough_training"),  # the `twin`
+        ("distillation, Heun", edm_heun, "enough_heun"),
+    ):
+        wanted = [_sampled_error(sampler, count) for count in counts]
+        assert np.array_equal(lines[label][0], counts) and np.allclose(lines[label][1], wanted, rtol=1e-8)
+        good = [count for count, error in zip(counts, wanted) if error < 0.01 * math.hypot(STD, END)]
+        assert RIGHT[enough] == good[0]
+    assert RIGHT["twin"] == "ddim"
+
+
+# --- 5.8: several jumps -------------------------------------------------------------------------------------
+
+
+def _deviations(a, rounds):
+    """The deviations of a student f(x, s) = a(s) x after the jump from 80 and after each further one."""
+    variance = a(80.0) ** 2 * (STD**2 + 80.0**2)
+    result = [math.sqrt(variance)]
+    for s in rounds:
+        variance = a(s) ** 2 * (variance + s**2 - END**2)
+        result.append(math.sqrt(variance))
+    return result
+
+
+def _exact(s):
+    """The factor of the exact flow map."""
+    return math.hypot(STD, END) / math.hypot(STD, s)
+
+
+def test_refinement_is_the_toolkits_multistep_sampler():
+    model, levels, end = FlowMap(GaussianFlow(EDM(), 0.3, STD), end=0.1), [8.0, 2.0, 0.6], 0.1
+    x, noises = 8.0 * normal(0, 4, 2), [normal(0, 4, 2, stream=k) for k in (1, 2, 3)]
+    wanted = sample(consistency, model, x, [*levels, end], seed=Replay(noises)).x
+    assert torch.allclose(solution.refine(model.x0, x, levels, end, noises[:2]), wanted, rtol=1e-12)
+
+
+def test_the_deviations_after_several_jumps():
+    means = GAUSSIAN.x0(torch.tensor([[math.hypot(STD, 80.0)]], dtype=torch.float64), 80.0)
+    assert math.isclose(RIGHT["means_std"], means.item(), rel_tol=1e-9)
+    assert math.isclose(RIGHT["four_rounds"], _deviations(lambda s: 0.95 * _exact(s), [0.2] * 4)[-1])
+
+    def hasty(s):
+        return (1 - 0.15 * s / (s + 1)) * _exact(s)
+
+    choices = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)
+    errors = {s: abs(_deviations(hasty, [s])[-1] - math.hypot(STD, END)) for s in choices}
+    assert RIGHT["best_level"] == min(errors, key=errors.get)
+
+
+def test_a_trained_student_gains_at_no_level():
+    levels = _levels(20)
+    gains = {levels[0]: 1.0}
+    for r, s in zip(levels, levels[1:]):
+        gains[s] = gains[r] * (STD**2 + r * s) / (STD**2 + s**2)
+    gains[80.0] = gains[levels[-1]]
+    errors = np.abs([np.array(_deviations(gains.get, [s])) - math.hypot(STD, END) for s in levels[1:-1]])
+    assert RIGHT["trained_gains"] == "never" and (errors[:, 1] > errors[:, 0]).all()
+
+
+# --- 5.9: an honest comparison ------------------------------------------------------------------------------
+
+
+def test_the_student_pays_from_the_first_sample_at_which_it_is_quicker():
+    def student(n):
+        return 40.0 + 20_000 * 36 * 40e-6 + n * 40e-6
+
+    assert math.isclose(RIGHT["ratio"], 10_000 * 36 * 40e-6 / student(10_000), rel_tol=1e-12)
+    for name, calls in (("pays_from", 36), ("pays_from_equal", 10)):
+        n = RIGHT[name]
+        assert student(n) < n * calls * 40e-6 and student(n - 1) >= (n - 1) * calls * 40e-6
+    assert RIGHT["claim"] == "fails"
+    spent = dict(training=7.0, pairs=3000, pair_calls=12)
+    assert math.isclose(solution.seconds(500, 2, 1e-3, **spent), 7.0 + 36.0 + 1.0, rel_tol=1e-12)
+    assert math.isclose(solution.seconds(500, 18, 1e-3), 9.0, rel_tol=1e-12)
