@@ -1,0 +1,144 @@
+"""Which part may import which: toolkit ← book ← studies, benchmarks and tests; and what toolkit stands on."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# The samplers, their modules in the order of the chapters that derive them, and what all of these stand on.
+CHAPTERS = {
+    "ddpm": 1,
+    "ddim": 2,
+    "sde": 3,
+    "ode": 3,
+    "exponential": 4,
+    "dpm_solver": 4,
+    "multistep": 4,
+    "distill": 5,
+    "distilled": 5,
+    "amed": 6,
+}
+FOUNDATION = {"schedules", "models", "mixtures", "grids", "noise", "sampling", "convergence"}
+FOUNDATION |= {"networks", "training", "data", "metrics", "files"}
+DOOR = "toolkit/lessons/__init__.py"  # to the exercises' checks, for exercises handed out long ago
+NEVER = ("matplotlib", "typer", "nbformat", "sympy", "IPython", "book")
+
+
+def sources(*folders):
+    """{path below the project: syntax tree} of the Python files in these folders."""
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf8")) for path in paths}
+
+
+def imported(tree):
+    """What is imported anywhere in a tree, inside functions too: modules, and names that may be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def wrong(folder, forbidden):
+    """'file imports name' for what a folder imports although the pattern forbids it."""
+    found = ((path, name) for path, tree in sources(folder).items() for name in imported(tree))
+    return [f"{path} imports {name}" for path, name in found if re.match(forbidden, name) and path != DOOR]
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("toolkit", r"(book|studies|benchmarks|tests)\b"),
+        ("book", r"(studies|benchmarks|tests)\b"),
+        ("studies", r"tests\b"),
+    ],
+)
+def test_no_import_against_the_direction(folder, forbidden):
+    assert not wrong(folder, forbidden)
+
+
+def test_figures_are_handed_their_data():
+    """A figure that imported an experiment could not be imported beside a student's answer."""
+    figures = {path: tree for path, tree in sources("book").items() if path.endswith("/figures.py")}
+    assert len(figures) >= 7
+    found = [(path, name) for path, tree in figures.items() for name in imported(tree)]
+    assert not [pair for pair in found if re.match(r"book\.ch\d\d\.experiments\b", pair[1])]
+
+
+def test_imports_are_absolute():
+    trees = sources("toolkit", "book", "studies", "benchmarks", "tests")
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    assert not [path for path, node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+
+
+def test_a_chapter_s_sampler_stands_on_earlier_ones_only():
+    modules = {Path(path).stem: tree for path, tree in sources("toolkit").items() if path.count("/") == 1}
+    del modules["__init__"]
+    assert set(modules) == FOUNDATION | set(CHAPTERS), "a new module needs its place in the lists above"
+    against = []
+    for module, tree in modules.items():
+        for name in imported(tree):
+            _, other, *_ = [*name.split("."), ""]
+            if name.startswith("toolkit.") and CHAPTERS.get(other, 0) > CHAPTERS.get(module, 0):
+                against.append(f"{module} imports {other}")
+    assert not against
+
+
+def test_the_toolkit_can_be_read_in_a_few_evenings():
+    assert sum(len(path.read_text("utf8").splitlines()) for path in (ROOT / "toolkit").rglob("*.py")) <= 9000
+
+
+IMPORTS = """
+import importlib, os, sys
+import torch
+
+class Refuses:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in {never!r}:
+            return
+        frame = sys._getframe(1)
+        while "importlib" in frame.f_globals["__name__"]:
+            frame = frame.f_back
+        importer = frame.f_globals["__name__"]
+        if name.split(".")[0] != "sympy" or importer.split(".")[0] == "toolkit":  # torch itself uses sympy
+            raise ImportError(f"{{importer}} imports {{name}}")
+
+sys.meta_path.insert(0, Refuses())
+bad = []
+for name in {modules!r}:
+    child = os.fork()  # each in a fresh interpreter, but for torch, which takes seconds
+    if not child:
+        importlib.import_module(name)
+        os._exit(0)
+    bad += [name] if os.waitpid(child, 0)[1] else []
+sys.exit(f"not importable alone: {{bad}}" if bad else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_each_module_of_the_toolkit_needs_only_what_pip_install_brings():
+    names = ["toolkit", "toolkit.lessons", *(f"toolkit.{one}" for one in sorted(FOUNDATION | set(CHAPTERS)))]
+    code = IMPORTS.format(never=NEVER, modules=names)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_toolkit_names_no_package_that_it_does_not_ask_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {re.split(r"[<>=]", line)[0] for line in project["dependencies"]}
+    asked = {{"scikit-learn": "sklearn"}.get(name, name) for name in asked}
+    asked |= {"toolkit", *sys.stdlib_module_names}
+    top = [
+        (path, name)
+        for path, tree in sources("toolkit").items()
+        for node in tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in imported(node)
+    ]
+    assert not [(path, name) for path, name in top if name.split(".")[0] not in asked]
