@@ -62,7 +62,7 @@ def test_every_package_takes_the_oldest_python_that_we_declare():
     from packaging.specifiers import SpecifierSet
 
     oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
-    # `get`: where another test has imported importlib_metadata, its distributions refuse a field that is not there.
+    # `get`: once another test has imported importlib_metadata, its distributions come, and these raise.
     needs = {d.name: d.metadata.get("Requires-Python") for d in distributions()}
     assert not {name: spec for name, spec in needs.items() if spec and oldest not in SpecifierSet(spec)}
 

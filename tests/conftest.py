@@ -1,0 +1,83 @@
+"""What holds for every test: the same settings on every machine, nothing left behind for the next test, and a
+last word on what was skipped and what would run it."""
+
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+# As `make test` sets them, for whoever runs pytest alone: one thread, no window, no progress bars.
+SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+for _name, _value in SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+
+# --- nothing is left behind for the next test ---------------------------------------------------------------
+
+
+def shared():
+    """What one test could change for the others of its process, by name."""
+    here = {"the current folder": os.getcwd(), "sys.path": tuple(sys.path)}
+    ours = dict.fromkeys(("TOOLKIT_LESSONS", "TOOLKIT_STATE", "TOOLKIT_DEADLINE"))
+    for name, value in (ours | dict(os.environ)).items():  # libraries, when first imported, add more
+        if not name.startswith("PYTEST"):
+            here[name] = value
+    if torch := sys.modules.get("torch"):
+        here["torch's default dtype"] = torch.get_default_dtype()
+        here["torch's number of threads"] = torch.get_num_threads()
+        here["whether torch keeps gradients"] = torch.is_grad_enabled()
+    if matplotlib := sys.modules.get("matplotlib"):
+        settings = dict.copy(matplotlib.rcParams)
+        del settings["backend"]  # found on first use
+        here["matplotlib's settings"] = settings
+    for name in ("toolkit.sampling", "book.claims"):  # their registries only grow, as modules are imported
+        if module := sys.modules.get(name):
+            here |= {(name, key): id(one) for key, one in module.REGISTRY.items()}
+    return here
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    """A test that changes what its process shares gives it back; else the order of tests would matter."""
+    before = shared()
+    yield
+    after = shared()
+    assert not [what for what in before if before[what] != after.get(what)]
+
+
+# --- what was skipped, and what would run it ----------------------------------------------------------------
+
+# In a reason to skip -> what to do.  The first that fits counts; other skips are no lack of this machine.
+REMEDIES = {
+    r"bubblewrap|namespaces": "of the sandbox: install bubblewrap, and let users make namespaces",
+    r"Chromium": "of pages in a browser: install Chromium",
+    r"GPU": "on a GPU: there is none",
+    r"nbgrader": "beside nbgrader: `make test` installs it",
+    r"could not import|is not installed|k-diffusion": "beside other libraries: `make test` installs them",
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--skipped-to", metavar="FILE", help="write the last words on skipped tests here, too")
+
+
+def skipped(reports):
+    """The last words: a line for each cause that something can be done about."""
+    counts = Counter()
+    for report in reports:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        counts.update([next((what for words, what in REMEDIES.items() if re.search(words, reason)), "")])
+    tests = {what: "1 test" if counts[what] == 1 else f"{counts[what]} tests" for what in REMEDIES.values()}
+    return [f"Not run: {tests[what]} {what}." for what in REMEDIES.values() if counts[what]]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    lines = skipped(terminalreporter.stats.get("skipped", []))
+    if lines:
+        terminalreporter.section("what this machine lacks")
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
+    if path := config.getoption("--skipped-to"):
+        Path(path).write_text("".join(f"{line}\n" for line in lines), "utf8")
