@@ -1,10 +1,13 @@
 # make lab    open the book in JupyterLab       make test       everything that must hold
-# make book   run and rewrite the chapters      make exercises  rebuild exercises/ from solutions/
-# make bench  measure, against other libraries  make clean      remove the environment
+# make book   run and rewrite the chapters      make quick      the part of it that takes three minutes
+# make bench  measure, against other libraries  make exercises  rebuild exercises/ from solutions/
+# make clean  remove the environment
 #
 # PYTHON=python3.12        another Python (3.11 or newer)
 # TORCH_FLAGS="…"          options of pip for PyTorch alone, such as the index of its CPU-only builds
 # LAB_FLAGS=--no-browser   options of JupyterLab
+# JOBS=4                   how many processes run tests
+# TESTS="…"                options of pytest, such as --random-order-seed=7: the tests in another order
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,19 +24,24 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 	--LabApp.extension_manager=readonly
 
-.PHONY: lab test lint pytest notebooks book exercises bench clean
+.PHONY: lab test quick lint pytest notebooks book exercises bench clean
 .NOTPARALLEL:
 
 lab: $(STAMP)
 	$(ONE_THREAD) $(BIN)/jupyter lab $(ROOT) $(QUIET) --LabApp.default_url=/lab/tree/chapters/00_start_here.ipynb $(LAB_FLAGS)
 
 test: lint pytest notebooks
+	@cat $(VENV)/.skipped
+
+# For the daily round: what is not marked slow, in three minutes on two cores.
+quick: lint
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow and not browser' $(TESTS)
 
 lint: $(STAMP)
 	$(RUN)ruff check .
 
 pytest: $(STAMP) $(VENV)/.nbgrader
-	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile --skipped-to $(VENV)/.skipped $(TESTS)
 
 # The chapters as nbval sees them, the exercises as the solutions make them, and two equal runs of the whole book.
 notebooks: $(STAMP)
@@ -47,7 +55,7 @@ book: $(STAMP)
 exercises: $(STAMP)
 	$(RUN)toolkit build
 
-bench: $(VENV)/.bench
+bench: $(STAMP)
 	$(RUN)python -m benchmarks
 
 $(STAMP): pyproject.toml constraints.txt
@@ -57,6 +65,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing PyTorch and JupyterLab into $(VENV): once, some minutes."
 	$(PIP) $(TORCH_FLAGS) torch
 	$(PIP) --editable '.[book,test]'
+	@# These two would pull a second torch; the few packages that their samplers import are in the extra `test`.
+	$(PIP) --no-deps k-diffusion smalldiffusion
 	@# JupyterLab would ask each new reader whether to fetch news.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements >$(VENV)/.log 2>&1
 	@touch $@
@@ -69,12 +79,6 @@ $(VENV)/.nbgrader: $(STAMP)
 		echo "import site; site.addsitedir('$$($(BIN)/python -c "$$packages")')" \
 		> "$$($(VENV)/nbgrader/bin/python -c "$$packages")/above.pth"
 	$(VENV)/nbgrader/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'nbgrader>=0.9.6'
-	@touch $@
-
-# These two would pull a second torch; the few packages that their samplers import are in the extra.
-$(VENV)/.bench: $(STAMP)
-	$(PIP) --editable '.[book,test,bench]'
-	$(PIP) --no-deps k-diffusion smalldiffusion
 	@touch $@
 
 clean:
