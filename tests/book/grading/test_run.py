@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_all_are_there_and_the_table_says_what_the_records_say(graded):
     assert all(json.loads((out / f"gradescope/{one.student.key}.json").read_text()) for one in found)
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 4])
+@pytest.mark.parametrize("jobs", [1, 4])  # two, and another secret, are `graded`
 def test_the_same_bytes_whatever_the_workers_and_the_secret_seed(folder, graded, tmp_path, jobs):
     course.grade_class(
         folder, tmp_path, lessons=["00"], options=Options(solutions=ROOT / "solutions", jobs=jobs)
@@ -79,26 +80,35 @@ WILD = (
 
 
 def test_the_same_bytes_beside_submissions_that_take_what_they_can(tmp_path):
-    made = classes.notebooks("00", len(WILD) + 4)
+    made = classes.notebooks("00", len(WILD) + 3)
     for notebook, source in zip(made, WILD, strict=False):
         next(cell for cell in notebook.cells if cell["id"] == "answer-0-1").source = source
     files = {f"s{n}": classes.text(notebook) for n, notebook in enumerate(made)}
     folder = classes.folders(files, tmp_path / "in", NOTEBOOK)
-    for jobs in (2, 6):
+    for jobs in (2, 5):
         options = replace(OPTIONS, jobs=jobs)
         course.grade_class(folder, tmp_path / f"out{jobs}", lessons=["00"], options=options)
-    assert results(tmp_path / "out2") == results(tmp_path / "out6")
+    assert results(tmp_path / "out2") == results(tmp_path / "out5")
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory):
+    """Where the results of the class of thirty are kept, whichever LMS it comes from."""
+    return tmp_path_factory.mktemp("thirty") / "state"
 
 
 @pytest.mark.parametrize("lms", ["canvas", "moodle", "gradescope"])
-def test_a_class_of_thirty_in_the_zip_of_each_lms(lms, tmp_path):
+def test_a_class_of_thirty_in_the_zip_of_each_lms(lms, thirty, tmp_path):
     files = handed_in()
     archive = tmp_path / f"{lms}.zip"
     archive.write_bytes(getattr(classes, lms)(files, NOTEBOOK))
     out = tmp_path / "out"
+    if thirty.is_dir():  # marked before, for another LMS: here it is the zip and the tables that are new
+        shutil.copytree(thirty, out / "state")
     wanted = {"canvas": lms == "canvas", "moodle": lms == "moodle"}
     found = course.grade_class(archive, out, lessons=["00"], options=OPTIONS, **wanted)
     assert len(found) == 30 and not [one.problem for one in found if one.problem]
+    shutil.copytree(out / "state", thirty, dirs_exist_ok=True)
     by_id = {min(one.student.ids.values()): one.score for one in found}
     assert len(by_id) == 30
     if lms == "canvas":
@@ -159,7 +169,7 @@ def test_a_killed_run_goes_on_where_it_was(folder, graded, tmp_path):
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in state.glob("*.json")}
     assert 3 <= len(kept) < 12 and not (out / "grades.csv").exists()
-    again = subprocess.run(grade_command(folder, out), cwd=ROOT, capture_output=True, text=True)
+    again = subprocess.run(grade_command(folder, out, "-j", "1"), cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())  # none was graded twice
     assert results(out) == results(graded[1])
@@ -209,8 +219,9 @@ def test_one_that_the_grader_itself_stumbles_over_does_not_stop_the_others(folde
     assert not [one for one in again if one.problem]  # it was not kept
 
 
-def test_a_dask_cluster_grades_alike_with_one_worker_killed_half_way(folder, graded, tmp_path):
+def test_a_dask_cluster_grades_alike_with_one_worker_killed_half_way(folder, graded, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONHASHSEED", "0")  # its nannies set another one, for us too
     killed = []
 
     def kill_one(total, marks):
@@ -222,7 +233,7 @@ def test_a_dask_cluster_grades_alike_with_one_worker_killed_half_way(folder, gra
             yield one
 
     with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         options = Options(ROOT / "solutions", backend="dask", scheduler=cluster.scheduler_address)
         with pytest.MonkeyPatch.context() as patch:

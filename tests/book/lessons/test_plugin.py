@@ -16,9 +16,9 @@ INSTALLED = any(point.value == PLUGIN for point in entry_points(group="pytest11"
 ROOT = Path(__file__).parents[3]
 
 
-def nbval(*paths, options=(), deadline=60):
+def nbval(*paths, options=()):
     """Run pytest --nbval-lax as a student would; gives (exit code, output)."""
-    env = {**os.environ, "TOOLKIT_DEADLINE": str(deadline), "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "TOOLKIT_DEADLINE": "60", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider", "-q", "-rfEs"),
@@ -30,7 +30,7 @@ def nbval(*paths, options=(), deadline=60):
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return run.returncode, run.stdout + run.stderr
 
@@ -100,10 +100,10 @@ def test_wrong_answers_fail_though_the_file_holds_what_they_print(lesson99, tmp_
 
 
 def test_bad_cells_fail_with_one_sentence_and_spare_the_other_tasks(lesson99, tmp_path):
-    loop = "while True:\n    try:\n        while True: print('x')\n    except KeyboardInterrupt: pass"
+    loop = "while True:\n    try:\n        while True: print('x' * 1000)\n    except KeyboardInterrupt: pass"
     cells = [("c1", loop), ("c2", "import os; os._exit(0)"), ("c3", "sigma = 0.8"), ("check-99-3", "")]
     path = lesson_99.write(tmp_path / "99_small.ipynb", [*cells, ("c4", "1 / 0"), ("check-99-4", "")])
-    code, output = nbval(path, options=["-k", "99.3 or 99.4 or Cell"], deadline=3)
+    code, output = nbval(path, options=["-k", "99.3 or 99.4 or Cell"])
     failed = summary(output)
     assert code == 1 and set(failed) == {"Cell 0", "Cell 1", "Cell 4", "task 99.4"}
     assert failed["Cell 0"].startswith("Code cell 1 ") and "ended its Python process" in failed["Cell 1"]

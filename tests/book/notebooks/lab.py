@@ -48,7 +48,7 @@ class Lab:
         environment = os.environ | folders | {"JUPYTER_TOKEN": self.token, "OMP_NUM_THREADS": "1"}
         self.log = open(self.home / "server.log", "wb")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
@@ -60,7 +60,7 @@ class Lab:
     def _ask(self, path, method="GET"):
         headers = {"Authorization": f"token {self.token}"}
         request = urllib.request.Request(self.url + path, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.read()
 
     def _answers(self):
@@ -72,7 +72,7 @@ class Lab:
     def __exit__(self, *_):
         try:
             self._ask("/api/shutdown", "POST")  # ends the kernels, which have process groups of their own
-            self.process.wait(30)
+            self.process.wait(60)
         except (urllib.error.URLError, ConnectionError, TimeoutError, subprocess.TimeoutExpired):
             self.process.terminate()
             self.process.wait(10)
@@ -88,7 +88,7 @@ class Page:
 
     def __init__(self, page, lab, notebook):
         self.page, self.outside = page, []
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.route("**/*", self._route)
         page.goto(lab.address(notebook))
         page.wait_for_function(
@@ -105,7 +105,7 @@ class Page:
         else:
             route.continue_()
 
-    def run_all(self, seconds=300):
+    def run_all(self, seconds=600):
         """Clear and run every cell; the errors seen by the kernel, also those inside callbacks."""
         self.page.set_default_timeout(1000 * seconds)
         self.page.evaluate(
@@ -131,6 +131,10 @@ class Page:
             }"""
         )
         return self.errors()
+
+    def end_kernel(self):
+        """End the notebook's kernel: the next notebook needs the memory."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
 
     def errors(self):
         """Errors so far: of cells, of callbacks, of widgets that could not be drawn, and open dialogs."""
