@@ -35,18 +35,17 @@ test: lint pytest notebooks
 
 # For the daily round: what is not marked slow, in three minutes on two cores.
 quick: lint
-	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow and not browser' $(TESTS)
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not slow and not browser' $(TESTS)
 
 lint: $(STAMP)
 	$(RUN)ruff check .
 
 pytest: $(STAMP) $(VENV)/.nbgrader
-	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile --skipped-to $(VENV)/.skipped $(TESTS)
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadgroup --skipped-to $(VENV)/.skipped $(TESTS)
 
-# The chapters as nbval sees them, the exercises as the solutions make them, and two equal runs of the whole book.
+# The chapters as nbval sees them, and two equal runs of the whole book.
 notebooks: $(STAMP)
 	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env chapters
-	$(RUN)toolkit build --check
 	$(RUN)toolkit book --check --twice
 
 book: $(STAMP)

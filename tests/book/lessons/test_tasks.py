@@ -12,6 +12,7 @@ from book.lessons import KINDS, CheckFailed, NotTried, check, registry
 from book.lessons.diagnose import diagnose, full_answer
 from book.lessons.task import Made
 from tests.book.lessons import lesson_99
+from tests.seeds import seed_of
 
 pytestmark = pytest.mark.usefixtures("lesson99")
 
@@ -64,8 +65,8 @@ def test_the_sentences_of_a_task_differ(task):
     assert all("\n" not in sentence and len(sentence) <= 400 for sentence in said)
 
 
-@pytest.mark.parametrize("seeds", [(0, 1, 2), (11, 12, 13), (101, 7, 55)], ids=str)
-def test_the_right_answer_passes_for_several_seeds(task, seeds):
+def test_the_right_answer_passes_for_several_seeds(task):
+    seeds = (0, *(seed_of(task.id, n) for n in range(2)))
     verdict = diagnose(task, task.reference, seeds)
     assert verdict.state == "done", verdict.sentence
 
