@@ -43,7 +43,7 @@ def _is_lesson(path) -> bool:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         lesson = re.match(r"(\d\d)_", path.name)
     return bool(lesson) and any(
-        (folder / "reference" / f"{int(lesson[1]):02d}.json").is_file() for folder in registry.folders()
+        (folder / f"ch{int(lesson[1]):02d}" / "reference.json").is_file() for folder in registry.folders()
     )
 
 

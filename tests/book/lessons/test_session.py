@@ -42,10 +42,12 @@ while True:
         pass
 """
 PRINTS = """
+import time
 while True:
     try:
         while True:
             print("x" * 1000)
+            time.sleep(1e-4)  # else it fills the memory of a machine that is too busy to read it
     except KeyboardInterrupt:
         pass
 """
