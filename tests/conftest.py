@@ -52,10 +52,10 @@ def nothing_is_left_behind():
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Under `--dist loadgroup` a file's tests run in one process, and a chapter's claims beside its figures:
     they use the same experiments, each of which is run once in a process."""
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
         claim = getattr(item, "callspec", None) and item.callspec.params.get("claim")
         chapter = f"ch{claim.chapter}" if claim else item.path.parent.name
         together = chapter if re.fullmatch(r"ch\d\d", chapter) else str(item.path)

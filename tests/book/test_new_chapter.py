@@ -1,0 +1,114 @@
+"""A new folder is all that a new chapter needs: chapter 99 is put into a copy of the project, and found."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.book.lessons import lesson_99
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("toolkit", "book", "chapters", "exercises", "solutions", "tests", "pyproject.toml", "Makefile")
+
+CHAPTER = [
+    "# 99 A fixture\n\n<!-- eq:fixture.decay -->\n$$\\dot x = -\\rho x \\tag{99.1}$$",
+    "from book.ch99 import experiments, figures\nfrom book.claims import show, table",
+    "show(experiments.euler_halves())",
+    "figures.decay()",
+    'table("99")',
+]
+
+
+def chapter():
+    """The notebook of chapter 99, not run yet."""
+    new = nbformat.v4
+    cells = [(new.new_markdown_cell if text.startswith("#") else new.new_code_cell)(text) for text in CHAPTER]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    return new.new_notebook(cells=cells)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project, and in it the files of chapter 99: nothing else is edited."""
+    copy, fixtures = tmp_path_factory.mktemp("project"), lesson_99.FIXTURES
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else:
+            shutil.copy(ROOT / name, copy)
+    shutil.copytree(fixtures / "ch99", copy / "book/ch99", ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "tests/ch99").mkdir()
+    shutil.copy(copy / "tests/ch00/__init__.py", copy / "tests/ch99")
+    shutil.copy(fixtures / "equations_99.py", copy / "tests/ch99/equations.py")
+    nbformat.write(chapter(), copy / "chapters/99_small.ipynb")
+    lesson_99.write(copy / "solutions/99_small.ipynb")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def run(project):
+    """`run("-m", "book", "build")`: what Python prints in the copy."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("TOOLKIT", "PYTEST"))}
+
+    def python(*words, code=0):
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=project,
+            env=env | {"PYTHONPATH": str(project)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    assert "99_small.ipynb: rewritten" in python("-m", "book", "book", "chapters/99_small.ipynb")
+    assert "99_small.ipynb: built" in python("-m", "book", "build", "solutions/99_small.ipynb")
+    return python
+
+
+def test_its_claims_are_found(run):
+    code = "from book.claims import claims; print(claims('99')[0].decided(), 'F99' in str(claims()))"
+    assert run("-c", code) == "True True\n"
+
+
+def test_its_notebook_is_run_and_compared(run, project):
+    said = run("-m", "book", "book", "--check", "--twice", "chapters/99_small.ipynb")
+    assert "99_small.ipynb: as committed" in said
+    code = "from book.chapters import chapters; print(chapters()[-1].name)"
+    assert run("-c", code) == "99_small.ipynb\n"
+    shown = (project / "chapters/99_small.ipynb").read_text("utf8")
+    assert "HOLDS: Twice the steps halve" in shown and "image/png" in shown
+
+
+def test_its_exercise_is_built_and_checked(run, project):
+    assert (project / "book/ch99/reference.json").is_file()
+    assert run("-m", "book", "build", "--check", "solutions/99_small.ipynb") == ""
+    said = run("-m", "book", "check", "exercises/99_small.ipynb", "--task", "3", code=1)
+    assert "99.3  not tried" in said
+    said = run("-m", "book", "check", "solutions/99_small.ipynb", "--task", "3")
+    assert "1 of 1 tasks done" in said
+
+
+def test_its_equation_needs_its_check_and_has_it(run):
+    options = ["-q", "-p", "no:cacheprovider", "-k", "99_small or fixture or every_equation"]
+    said = run("-m", "pytest", *options, "tests/book/notebooks/test_equations.py")
+    assert "3 passed" in said
+
+
+def test_its_lesson_is_staged_for_students(run, tmp_path):
+    code = "from pathlib import Path; import sys; from book.grading.staging import stage\n"
+    run("-c", code + "stage(Path(sys.argv[1]), ['99'])", str(tmp_path))
+    there = tmp_path / "packages/book"
+    assert (there / "lessons/_probes_99.py").is_file() and (there / "ch99/figures.py").is_file()
+    assert not (there / "ch99/tasks.py").exists()
+
+
+def test_its_lesson_is_among_those_that_can_be_given_out(run, tmp_path):
+    run("-m", "book", "release", str(tmp_path / "out"), "--lesson", "99")
+    assert (tmp_path / "out/99_small.ipynb").is_file()
