@@ -10,6 +10,7 @@ from book.claims import Claim, Table, claim, claims, table
 ALL = claims()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", ALL, ids=lambda claim: f"{claim.chapter}-{claim.id}")
 def test_experiment_decides_as_recorded(claim):
     numbers = claim.run()

@@ -12,6 +12,8 @@ from toolkit import VP, initial_noise
 from toolkit.convergence import slope
 from toolkit.ode import STABILITY
 
+pytestmark = pytest.mark.slow
+
 
 def test_all_levels_end_in_the_data():
     alt = figures.family(two_peaks(), n=1000, steps=100).alt

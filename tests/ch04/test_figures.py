@@ -10,6 +10,8 @@ from book.plots import Picture
 from book.problems import RING
 from toolkit.convergence import slope
 
+pytestmark = pytest.mark.slow
+
 
 def test_noise_bends_at_the_data_end_of_time():
     alt = figures.why_lambda(RING).alt

@@ -14,6 +14,8 @@ from studies import student_options
 from toolkit import EDM, distilled, initial_noise
 from toolkit.convergence import slope
 
+pytestmark = pytest.mark.slow
+
 
 def numbers(picture):
     return [float(v) for v in re.findall(r"\d+\.?\d*", picture.alt)]

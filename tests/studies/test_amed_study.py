@@ -24,6 +24,8 @@ from studies.amed_study import (
 from toolkit import grids, sample
 from toolkit.amed import amed_plugin, amed_solver, teacher_error
 
+pytestmark = pytest.mark.slow
+
 STUDY = recorded("amed")
 TABLE = STUDY["table"]
 by_calls = pytest.mark.parametrize("calls", [str(calls) for calls in CALLS])
@@ -67,7 +69,6 @@ def test_the_fixed_time_and_the_teachers_errors_come_out_again():
         assert error == pytest.approx(STUDY["teacher error"]["3"][str(substeps)], rel=0.02)
 
 
-@pytest.mark.slow
 def test_training_from_other_seeds_reaches_the_recorded_error():
     """Shorter, on another's noise: within a tenth of what three whole trainings reach."""
     model, times = two_call_grid(3)

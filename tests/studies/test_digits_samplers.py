@@ -6,6 +6,8 @@ from book.claims import recorded
 from studies.digits_samplers import CALLS, COUNT, SAMPLERS, SEEDS, floor, run_once
 from toolkit.metrics import frechet_distance
 
+pytestmark = pytest.mark.slow
+
 STUDY = recorded("digits_samplers")
 DIGITS = {name: entry["rows"] for name, entry in STUDY["samplers"].items()}
 

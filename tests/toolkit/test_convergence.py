@@ -64,6 +64,7 @@ def test_reference_is_the_gaussian_s_flow_both_ways(schedule, seed):
     assert torch.allclose(reference(data.model(schedule), forth, s, t), x, atol=1e-9 * float(x.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [VP(), VE(), Flow()], ids=lambda s: type(s).__name__)
 def test_reference_is_the_limit_of_rk4_on_a_mixture(schedule):
     t, s = levels(schedule, 5.0, 0.2)
@@ -156,6 +157,7 @@ def test_weak_errors_are_exact_variances():
 # --- strong order: additive and multiplicative noise ------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [VP(), SubVP(), VE()], ids=lambda s: type(s).__name__)
 def test_additive_noise_has_strong_order_one(schedule):
     start, end, steps, seed = *levels(schedule, 5.0, 0.3), [64, 128, 256], seed_of(type(schedule).__name__)

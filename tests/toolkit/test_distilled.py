@@ -14,6 +14,8 @@ from toolkit.distilled import METHODS, OPTIONS, START, jump, mixture, setting, s
 from toolkit.metrics import frechet_distance, sliced_wasserstein
 from toolkit.models import Guided
 
+pytestmark = pytest.mark.slow
+
 STUDY = recorded("distillation")
 DIGITS, RING = STUDY["digits"], STUDY["ring"]
 REACH_25 = ("regression", "consistency", "adversarial")  # the others miss that goal, and the chapter says so

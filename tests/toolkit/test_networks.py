@@ -171,6 +171,7 @@ def test_shipped_files_are_small_and_say_how_they_were_made(name):
     assert net.notes["settings"]["seed"] == 0 and (WEIGHTS / net.notes["script"]).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, steps", [("digits", 100), ("digits-unet", 25)])
 def test_shipped_digits_networks_meet_their_bar(name, steps):
     """2000 samples of DDIM with random labels: as close as fresh digits, readable, and not copies."""

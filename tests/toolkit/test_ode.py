@@ -127,6 +127,7 @@ def start_and_end(kind, seed, n=32):
     return schedule, t, s, x, reference(RING.model(schedule), x, t, s)
 
 
+@pytest.mark.slow
 @by_variable
 @by_solver
 @pytest.mark.parametrize("kind", [VP, SubVP, VE, Flow])
@@ -569,6 +570,7 @@ def eight_dimensional(seed=0):
     return Mixture([0.5, 0.3, 0.2], means, covariances=roots @ roots.swapaxes(1, 2) + 0.05 * np.eye(8))
 
 
+@pytest.mark.slow
 @by_variable
 @pytest.mark.parametrize("schedule", [VP(), VE(), EDM(), Flow()], ids=lambda s: type(s).__name__)
 def test_likelihood_is_exact(schedule, variable):

@@ -88,6 +88,7 @@ def test_order_of_deterministic_samplers(name, schedule):
     assert solver.order - 0.1 < slope(steps, errors) < solver.order + 0.15, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [VP(), VE(), Flow()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", chosen("sde"))
 def test_weak_order_of_stochastic_samplers(name, schedule):
@@ -134,6 +135,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.slow
 @every_sampler
 @pytest.mark.parametrize("schedule, grid", COMBINATIONS)
 def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):

@@ -147,6 +147,7 @@ def test_coefficients_of_the_family(schedule):
 FAMILY = [0.0, 0.5, 1.0, 2.0, np.sqrt]
 
 
+@pytest.mark.slow
 @some_schedules
 @pytest.mark.parametrize("level", FAMILY, ids=["0", "0.5", "1", "2", "of time"])
 @pytest.mark.parametrize("solver, order", [(euler_maruyama, 1), (stochastic_heun, 2)])

@@ -279,6 +279,7 @@ train(ToyMLP(width=32, blocks=2), two_moons(500), VP(), steps=int(sys.argv[2]), 
 """
 
 
+@pytest.mark.slow
 def test_resuming_after_sigkill(tmp_path):
     path, steps = tmp_path / "run.ckpt", 300
     process = subprocess.Popen([sys.executable, "-c", RUN, str(path), str(steps)], stderr=subprocess.PIPE)

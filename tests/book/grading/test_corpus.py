@@ -10,6 +10,8 @@ from book.lessons import running
 from book.lessons.running import BadNotebook, read_notebook
 from tests.book.grading import corpus, marking_lab
 
+pytestmark = pytest.mark.slow
+
 DEADLINE = 2.5
 CASES = [*corpus.ODD, *corpus.BROKEN, *corpus.HOSTILE]
 

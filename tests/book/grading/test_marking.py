@@ -18,6 +18,8 @@ from book.grading.results import to_json
 from book.lessons import diagnose, record, registry, running
 from tests.book.grading import corpus, marking_lab
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def warmup():

@@ -22,7 +22,10 @@ ROOT = Path(__file__).resolve().parents[3]
 BESIDE = Path(sys.prefix, "nbgrader/bin/nbgrader")
 NBGRADER = os.environ.get("NBGRADER") or (str(BESIDE) if BESIDE.exists() else shutil.which("nbgrader"))
 
-pytestmark = pytest.mark.skipif(not NBGRADER, reason="nbgrader is not installed: make test does it")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not NBGRADER, reason="nbgrader is not installed: make test does it"),
+]
 
 LESSON, NOTEBOOK = "02", "02_ddim.ipynb"
 

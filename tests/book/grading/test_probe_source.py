@@ -128,6 +128,7 @@ def test_the_labels_of_probe_and_facts_differ(task):
     assert not set.intersection(*map(set, labels)) or len(labels) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=_id)
 def test_large_seeds_do_as_well(task):
     assert diagnose(task, task.reference, LARGE).state == DONE

@@ -20,6 +20,8 @@ from book.grading.run import Options
 from tests.book.grading import classes
 from tests.book.notebooks.lab import CHROMIUM
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 NOTEBOOK = "00_start_here.ipynb"
 OPTIONS = Options(solutions=ROOT / "solutions", jobs=2, isolation="auto")

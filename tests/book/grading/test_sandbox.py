@@ -15,6 +15,8 @@ import pytest
 from book.grading import sandbox, staging
 from book.grading.sandbox import Limits, NoSandbox, Sandbox
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 MODULES = ["book.grading.kernel_check", "numpy.random", "matplotlib.pyplot", "book.lessons._probes_00"]
 BOXED = ("nested", "bubblewrap")

@@ -10,6 +10,8 @@ from book import folders
 from book.chapters import read
 from book.grading import sandbox, staging
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("toolkit", "book")
 

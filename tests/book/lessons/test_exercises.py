@@ -13,6 +13,8 @@ from book.lessons import record, registry
 from book.lessons.building import build
 from tests.book.lessons.test_plugin import nbval, summary
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 SOLUTIONS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))
 

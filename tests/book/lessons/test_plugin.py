@@ -9,7 +9,11 @@ import xml.etree.ElementTree as ElementTree
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 from tests.book.lessons import lesson_99
+
+pytestmark = pytest.mark.slow
 
 PLUGIN = "book.lessons.pytest_plugin"
 INSTALLED = any(point.value == PLUGIN for point in entry_points(group="pytest11"))

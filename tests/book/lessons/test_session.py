@@ -10,6 +10,8 @@ from book.lessons import running
 from book.lessons.running import BadNotebook, Session, default_deadline, read_notebook
 from tests.book.lessons import lesson_99
 
+pytestmark = pytest.mark.slow
+
 DEADLINE = 2.0  # of a cell that never ends; the others have all the time that a busy machine takes
 
 

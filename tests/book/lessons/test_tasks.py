@@ -48,6 +48,7 @@ def _made(task, answer):
     return (answer.make() if isinstance(answer, Made) else answer,), {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task, index", WRONG, ids=_id)
 def test_every_mistake_is_rejected_with_its_own_sentence(task, index, capsys):
     mistake = task.mistakes[index]
