@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from book.claims import claim, show  # noqa: F401 - the chapter prints with show
+from book.claims import claim
 from book.problems import density, normal_density, two_peaks
 from toolkit import ddpm as d
 from toolkit.mixtures import Mixture

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from book.claims import claim, show  # noqa: F401 - the chapter prints with show
+from book.claims import claim
 from book.problems import RING, rms, two_peaks
 from toolkit import (
     VE,

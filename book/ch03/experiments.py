@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from book.claims import claim, recorded, show  # noqa: F401 - the chapter prints with show
+from book.claims import claim, recorded
 from book.problems import RING, WIDE_RING, RoundedClock, density, mistake, moderate, rms, two_peaks
 from toolkit import (
     EDM,

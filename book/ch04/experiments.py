@@ -11,7 +11,7 @@ from functools import cache, lru_cache, partial
 import numpy as np
 import torch
 
-from book.claims import claim, recorded, show  # noqa: F401 - the chapter prints with show
+from book.claims import claim, recorded
 from book.problems import RING, WIDE_RING, RoundedClock, mistake, moderate, rms
 from toolkit import EDM, VE, VP, GaussianFlow, Mixture, VPCosine, grids, initial_noise, sample
 from toolkit.convergence import ode_errors, reference, slope, weak_errors

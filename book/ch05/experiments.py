@@ -15,7 +15,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr, ndtri
 
-from book.claims import claim, recorded, show  # noqa: F401 - the chapter prints with show
+from book.claims import claim, recorded
 from book.problems import rms, training_calls, two_peaks
 from toolkit import (
     EDM,

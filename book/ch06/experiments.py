@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from book.claims import claim, recorded, show  # noqa: F401 - the chapter prints with show
+from book.claims import claim, recorded
 from book.problems import rms, training_calls
 from toolkit import AFS, EDM, VP, Mixture, Network, grids, initial_noise, sample
 from toolkit.amed import (

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from book import plots
+from book import folders, plots
 from book.plots import Picture, is_filler
 
 
@@ -131,3 +131,12 @@ def test_filler_is_refused(alt):
 def test_bad_input_is_one_sentence(call):
     with pytest.raises(ValueError, match=r"^[^\n]{20,}$"):
         call()
+
+
+@pytest.mark.parametrize("chapter", folders.chapters("figures.py"))
+def test_figures_take_data_and_experiments_draw_nothing(chapter):
+    """A figure can be imported, and drawn, where no experiment is: beside a student's answer."""
+    for name, other in (("figures", "experiments"), ("experiments", "figures")):
+        path = folders.folder(chapter) / f"{name}.py"
+        if path.exists():
+            assert not re.search(rf"^\s*(from|import) .*\b{other}\b", path.read_text("utf8"), re.MULTILINE)
