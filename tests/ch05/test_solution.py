@@ -248,13 +248,15 @@ def _sampled_error(sampler, intervals):
 
 def test_the_lines_are_the_errors_of_two_samplers():
     counts = [10, 20, 40, 80, 160, 320]
-    lines = read_axes(solution.draw(counts, STD)).lines
+    seen = read_axes(solution.draw(counts, STD))
+    assert seen.xscale == seen.yscale == "log" and seen.xlabel and seen.ylabel
     for label, sampler, enough in (
         ("training", ddim, "enough_training"),  # the `twin`
         ("distillation, Heun", edm_heun, "enough_heun"),
     ):
         wanted = [_sampled_error(sampler, count) for count in counts]
-        assert np.array_equal(lines[label][0], counts) and np.allclose(lines[label][1], wanted, rtol=1e-8)
+        assert np.array_equal(seen.lines[label][0], counts)
+        assert np.allclose(seen.lines[label][1], wanted, rtol=1e-8)
         good = [count for count, error in zip(counts, wanted) if error < 0.01 * math.hypot(STD, END)]
         assert RIGHT[enough] == good[0]
     assert RIGHT["twin"] == "ddim"
