@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from toolkit import grids
-from toolkit.noise import Brownian
-from toolkit.sampling import exact_variance, sample
+from toolkit.mixtures import Mixture
+from toolkit.noise import Brownian, Replay
+from toolkit.sampling import check_times, sample, sample_last
 
 
 def slope(steps, errors) -> float:
@@ -93,6 +94,24 @@ def ode_errors(
 
 
 # --- stochastic samplers --------------------------------------------------------------------------------
+
+
+def exact_variance(sampler, schedule, times, std: float = 0.5, **options):
+    """The exact variance of a sampler's output when the data are N(0, std^2), without Monte Carlo.
+
+    For Gaussian data every sampler here is linear in its start and its noises, so one run on the basis
+    vectors gives all gains; the variance is sum_j gain_j^2, the start counted with the exact variance alpha^2
+    std^2 + sigma^2 of x at times[0].
+    Returns a float.  Needs a sampler whose steps do not depend on x.
+    """
+    times = check_times(times)
+    steps = len(times) - 1
+    basis = torch.eye(2 * steps + 1, dtype=torch.float64)  # the start, and up to two noises a step
+    start = math.sqrt(schedule.alpha(times[0]) ** 2 * std**2 + schedule.sigma(times[0]) ** 2)
+    if sampler.random:
+        options["rng"] = Replay(basis[1:, None, :])
+    model = Mixture.gaussian(2 * steps + 1, std).model(schedule)
+    return float(sample_last(sampler(model, start * basis[:1], times, **options)).square().sum())
 
 
 def weak_errors(
