@@ -66,14 +66,39 @@ def reference(model, x, t: float, s: float):
     return schedule.alpha(float(s)) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape).to(x.device)
 
 
+def exact_start(model, x, times, count: int):
+    """(history, state): exact starting values for a multistep method, which has an order only if the values
+    that it begins with are as good (Hairer, Norsett & Wanner 1993, sec. III.4).
+
+    x: (B, ...) at times[0].  history: the probability flow's states from x at the first `count` times, as
+    samplers take them, [(t, x_t), ...]; state (B, ...): the one at times[count], where the method begins.
+    All float64, by `reference`.
+    """
+    states = [(float(times[0]), x)]
+    for s in times[1 : count + 1]:
+        t, last = states[-1]
+        states.append((float(s), reference(model, last, t, s)))
+    return states[:-1], states[-1][1]
+
+
 def ode_errors(
-    sampler, model, x, steps, grid=grids.uniform_lambda, start=None, end=None, want=None, **options
+    sampler,
+    model,
+    x,
+    steps,
+    grid=grids.uniform_lambda,
+    start=None,
+    end=None,
+    want=None,
+    exact: int = 0,
+    **options,
 ) -> dict:
     """Errors of a deterministic sampler at the end of its run, for each number of steps.
 
     x: (B, ...) at time start (of an inversion: at time end).  steps: a list of ints.  grid: a function of
     `toolkit.grids`, between start and end (default: the schedule's).  want: the exact result (B, ...); by
-    default `reference`, so that sigma must not be 0 at either end.  options go to the sampler.
+    default `reference`, so that sigma must not be 0 at either end.  exact: so many first steps are not the
+    sampler's; it gets them as its history (`exact_start`).  options go to the sampler.
     Returns {"steps", "nfe", "rmse", "median"}: lists as long as steps; nfe the model calls made, rmse the
     root mean square of the error's elements, median that of each sample's own root mean square, over the
     samples.
@@ -85,7 +110,10 @@ def ode_errors(
         want = reference(model, x, *((end, start) if sampler.kind == "inversion" else (start, end)))
     errors = {"steps": list(steps), "nfe": [], "rmse": [], "median": []}
     for n in steps:
-        run = sample(sampler, model, x, grid(schedule, n, start, end), **options)
+        times, begin = grid(schedule, n, start, end), x
+        if exact:
+            options["history"], begin = exact_start(model, x, times, exact)
+        run = sample(sampler, model, begin, times[exact:], **options)
         squares = (run.x.double() - want).square().flatten(1).mean(1)
         errors["nfe"].append(run.nfe)
         errors["rmse"].append(float(squares.mean().sqrt()))

@@ -107,6 +107,8 @@ def _between(schedule, s, t, share):
 def rows(coefficients, schedule, times, *shares):
     """A list with one tuple of floats for each step of `times`, from one of the functions above."""
     check_start(schedule, times)
+    if len(times) == 1:
+        return []
     columns = coefficients(schedule, np.array(times[:-1]), np.array(times[1:]), *shares)
     return list(map(type(columns), *(column.tolist() for column in columns)))
 
