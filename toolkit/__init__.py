@@ -16,7 +16,8 @@ _HOME = {
     **dict.fromkeys(["Model", "Network", "Guided", "Thresholded", "AFS"], "models"),
     **dict.fromkeys(["Mixture", "GaussianFlow", "QuantileFlow"], "mixtures"),
     **dict.fromkeys(["Brownian", "initial_noise"], "noise"),
-    **dict.fromkeys(["sample", "sampler", "REGISTRY", "exact_variance"], "sampling"),
+    **dict.fromkeys(["sample", "sampler", "Sampler", "REGISTRY"], "sampling"),
+    "exact_variance": "convergence",
 }
 _MODULES = {"grids", "schedules", "models", "mixtures", "noise", "sampling"}
 

@@ -186,7 +186,7 @@ class Predictor(nn.Module):
 # --- the solvers ------------------------------------------------------------------------------------------
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode")
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode", cite="zhou2024amed")
 def amed_solver(model, x, times, predictor=None):
     """AMED-Solver (Zhou et al. 2024, sec. 3): Euler to a level in between, then the whole step with the
     direction found there.  With kappa_m = kappa_t^(1 - r) kappa_s^r and (r, c, a) from the predictor, in y =
@@ -201,14 +201,20 @@ def amed_solver(model, x, times, predictor=None):
     yield from _amed(model, x, times, predictor)
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode")
+@sampler(
+    order=2,
+    nfe=lambda steps, base: (4 if base == "dpm_solver_2" else 2) * steps,
+    kind="ode",
+    cite="zhou2024amed",
+)
 def amed_plugin(model, x, times, predictor=None, base="ipndm"):
     """AMED-Plugin (Zhou et al. 2024, sec. 3.3): the solver `base` on a grid to which each step adds a level,
-    chosen by the predictor for each sample.
+    chosen by the predictor for each sample; the step to that grid's next time has its direction scaled by c,
+    which for "ddim" reads y_s = y_m + c (kappa_s - kappa_m) eps(y_m, a kappa_m).
 
     x: (B, ...) at times[0].  base: "ddim", "ipndm", "dpmpp_2m" (two calls a step) or "dpm_solver_2" (four).
     predictor: a `Predictor` trained for these times and this base; None adds the middle in lambda.
-    Order and calls are declared for the default base.  ValueError for another base."""
+    The order is declared for the default base.  ValueError for another base."""
     if base not in BASES:
         raise ValueError(f"base must be one of {', '.join(BASES)}; got {base!r}")
     yield from _amed(model, x, times, predictor, base)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from toolkit import grids
-from toolkit.noise import Brownian
-from toolkit.sampling import exact_variance, sample
+from toolkit.mixtures import Mixture
+from toolkit.noise import Brownian, Replay
+from toolkit.sampling import check_times, sample, sample_last
 
 
 def slope(steps, errors, floor: float = 1e-13) -> float:
@@ -75,16 +76,42 @@ def reference(model, x, t: float, s: float, tolerance: float = 1e-12):
     return schedule.alpha(float(s)) * torch.from_numpy(solution.y[:, -1]).reshape(x.shape).to(x.device)
 
 
+def exact_start(model, x, times, count: int):
+    """(history, state): exact starting values for a multistep method, which has an order only if the values
+    that it begins with are as good (Hairer, Norsett & Wanner 1993, sec. III.4).
+
+    x: (B, ...) at times[0].  history: the probability flow's states from x at the first `count` times, as
+    samplers take them, [(t, x_t), ...]; state (B, ...): the one at times[count], where the method begins.
+    All float64, by `reference`.
+    """
+    states = [(float(times[0]), x)]
+    for s in times[1 : count + 1]:
+        t, last = states[-1]
+        states.append((float(s), reference(model, last, t, s)))
+    return states[:-1], states[-1][1]
+
+
 def ode_errors(
-    sampler, model, x, steps, grid=grids.uniform_lambda, start=None, end=None, want=None, **options
+    sampler,
+    model,
+    x,
+    steps,
+    grid=grids.uniform_lambda,
+    start=None,
+    end=None,
+    want=None,
+    exact: int = 0,
+    **options,
 ) -> dict:
     """Errors of a deterministic sampler at the end of its run, for each number of steps.
 
     x: (B, ...) at time start (of an inversion: at time end).  steps: a list of ints.  grid: a function of
     `toolkit.grids`, between start and end (default: the schedule's).  want: the exact result (B, ...); by
-    default `reference`, so that sigma must not be 0 at either end.  options go to the sampler.  Returns
-    {"steps", "nfe", "rmse", "median"}: lists as long as steps; nfe the model calls made, rmse the root mean
-    square of the error's elements, median that of each sample's own root mean square, over the samples.
+    default `reference`, so that sigma must not be 0 at either end.  exact: so many first steps are not the
+    sampler's; it gets them as its history (`exact_start`).  options go to the sampler.
+    Returns {"steps", "nfe", "rmse", "median"}: lists as long as steps; nfe the model calls made, rmse the
+    root mean square of the error's elements, median that of each sample's own root mean square, over the
+    samples.
     """
     schedule = model.schedule
     start = schedule.start if start is None else float(start)
@@ -93,7 +120,10 @@ def ode_errors(
         want = reference(model, x, *((end, start) if sampler.kind == "inversion" else (start, end)))
     errors = {"steps": list(steps), "nfe": [], "rmse": [], "median": []}
     for n in steps:
-        run = sample(sampler, model, x, grid(schedule, n, start, end), **options)
+        times, begin = grid(schedule, n, start, end), x
+        if exact:
+            options["history"], begin = exact_start(model, x, times, exact)
+        run = sample(sampler, model, begin, times[exact:], **options)
         squares = (run.x.double() - want).square().flatten(1).mean(1)
         errors["nfe"].append(run.nfe)
         errors["rmse"].append(float(squares.mean().sqrt()))
@@ -102,6 +132,24 @@ def ode_errors(
 
 
 # --- stochastic samplers --------------------------------------------------------------------------------
+
+
+def exact_variance(sampler, schedule, times, std: float = 0.5, **options):
+    """The exact variance of a sampler's output when the data are N(0, std^2), without Monte Carlo.
+
+    For Gaussian data every sampler here is linear in its start and its noises, so one run on the basis
+    vectors gives all gains; the variance is sum_j gain_j^2, the start counted with the exact variance alpha^2
+    std^2 + sigma^2 of x at times[0].
+    Returns a float.  Needs a sampler whose steps do not depend on x.
+    """
+    times = check_times(times)
+    steps = len(times) - 1
+    basis = torch.eye(2 * steps + 1, dtype=torch.float64)  # the start, and up to two noises a step
+    start = math.sqrt(schedule.alpha(times[0]) ** 2 * std**2 + schedule.sigma(times[0]) ** 2)
+    if sampler.random:
+        options["rng"] = Replay(basis[1:, None, :])
+    model = Mixture.gaussian(2 * steps + 1, std).model(schedule)
+    return float(sample_last(sampler(model, start * basis[:1], times, **options)).square().sum())
 
 
 def weak_errors(

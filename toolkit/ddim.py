@@ -58,9 +58,11 @@ def ddim_coefficients(schedule, times, eta=0.0):
     return a.tolist(), (direction - a * sigma_t).tolist(), noise.tolist()
 
 
-@sampler(order=1, nfe=lambda steps: steps, kind="ode")
+@sampler(order=1, nfe=lambda steps: steps, kind="ode", cite="song2021ddim")
 def ddim(model, x, times, eta=0.0, rng=0):
-    """DDIM (eq. 12 of the paper) along `times`, any sub-sequence; the last step may end at sigma = 0.
+    """DDIM along `times`, any sub-sequence; the last step may end at sigma = 0:
+    x_s = alpha_s x0 + sqrt(sigma_s^2 - c^2) eps + c z  (eq. 12 of the paper).  eta = 1 is `ddpm`, eta = 0
+    `dpm_solver_1` and `euler` in sigma / alpha.
 
     x: (B, ...) at times[0].  eta: 0 deterministic, 1 DDPM's posterior variance.  rng: int seed, generator or
     Brownian, used if eta > 0.
@@ -75,10 +77,10 @@ def ddim(model, x, times, eta=0.0, rng=0):
         yield times[i + 1], x
 
 
-@sampler(order=1, nfe=None, kind="ode")
+@sampler(order=1, nfe=None, kind="ode", cite="song2021ddim")
 def ddim_adaptive(model, x, times, tol=0.01, extrapolate=False):
-    """DDIM (eta = 0) that chooses its own steps between times[0] and times[-1]; the times between are
-    ignored.
+    """DDIM, x_s = a x_t + b eps (eta = 0), that chooses its own steps between times[0] and times[-1]; the
+    times between are ignored.
 
     Were eps a straight line in lambda with the slope of the last two calls, a step h in lambda would err by
     kappa `step_error(h)` |slope| in x / alpha, kappa = sigma / alpha.  Both calls are made before the step
@@ -131,7 +133,9 @@ def _step_for(error):
     return float(-1 - lambertw((error - 1) / math.e, -1).real) if error > 1e-6 else math.sqrt(2 * error)
 
 
-@sampler(order=1, nfe=lambda steps: steps, kind="inversion")
+@sampler(
+    order=1, nfe=lambda steps, iterations: steps * (iterations + 1), kind="inversion", cite="song2021ddim"
+)
 def ddim_invert(model, x, times, iterations=0):
     """Encode data into noise: undo DDIM's steps (eta = 0) one by one, from times[-1] up to times[0].
 
@@ -149,9 +153,6 @@ def ddim_invert(model, x, times, iterations=0):
         for _ in range(iterations + 1):
             x = (known - b[i] * model.eps(x, t)) / a[i]
         yield t, x
-
-
-ddim_invert.nfe_with = lambda steps, iterations=0: steps * (iterations + 1)
 
 
 def lerp(x, y, weight: float):

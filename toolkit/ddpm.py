@@ -132,17 +132,19 @@ def ddpm_coefficients(schedule, times):
 
 @kept
 def _ancestral(schedule, times, variance, gamma):
-    """(a, b, c): a step is x_s = a x_t + b eps + c z, c = 0 in a last step to sigma = 0 (see `ddpm`)."""
+    """(a, b, c), tuples: a step is x_s = a x_t + b eps + c z, c = 0 in a last step to sigma = 0 (`ddpm`)."""
     a, b = ddpm_coefficients(schedule, times)
-    c = np.sqrt(step_variances(schedule, times, variance, gamma)).tolist()
+    c = np.sqrt(step_variances(schedule, times, variance, gamma))
     if schedule.sigma(times[-1]) == 0 and variance != "analytic":
         c[-1] = 0.0
-    return a, b, c
+    return tuple(a), tuple(b), tuple(c.tolist())
 
 
-@sampler(order=1, nfe=lambda steps: steps, kind="sde")
+@sampler(order=1, nfe=lambda steps: steps, kind="sde", cite="ho2020ddpm")
 def ddpm(model, x, times, variance="posterior", gamma=None, rng=0):
-    """Ancestral sampling (Algorithm 2 of the paper) along `times`, all steps of a table or any sub-sequence.
+    """Ancestral sampling (Algorithm 2 of the paper) along `times`, all steps of a table or any sub-sequence:
+    x_s = a x_t + b eps + sqrt(v) z, the posterior at the predicted x_0.  With "posterior" it is DDIM with eta
+    = 1.
 
     x: (B, ...) at times[0].  variance: "posterior" (beta-tilde), "beta", "learned" (Improved DDPM, needs a
     Network with learned_variance) or "analytic" (needs gamma).  A step that ends at sigma = 0 returns the

@@ -262,11 +262,11 @@ class FlowMap(Model):
         return to.x * x + to.prediction * x0
 
 
-@sampler(order=None, nfe=lambda steps: steps, kind="jump")
+@sampler(order=None, nfe=lambda steps: steps, kind="jump", cite="song2023consistency")
 def consistency(model, x, times, rng=0):
     """Multistep consistency sampling (Song et al. 2023, alg. 1): jump to the data from each of `times` but
-    the last, and add noise anew in between.  For models whose x0 is the end of a trajectory; one step uses no
-    noise.
+    the last, and add noise anew in between, x_s = alpha_s x0 + sqrt(sigma_s^2 - alpha_s^2 kappa^2) z, kappa
+    the level at which jumps end.  For models whose x0 is the end of a trajectory; one step uses no noise.
 
     x (B, ...) at times[0].  times[-1] is the time at which jumps end.  rng: int seed, generator or Brownian.
     """

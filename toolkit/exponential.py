@@ -18,12 +18,12 @@ are choices of the prediction, of the variable, of the order and of tau.
 """
 
 import math
-from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.ode import VARIABLES, rk4
-from toolkit.sampling import kept, sample_last
+from toolkit.ode import VARIABLES
+from toolkit.sampling import kept
 
 PREDICTIONS = ("eps", "x0")
 
@@ -108,6 +108,14 @@ def interpolation_weights(schedule, nodes, s, t, rate, variable="lam"):
 # --- tables: one row a step -----------------------------------------------------------------------------
 
 
+class Row(NamedTuple):
+    """A step  x' = a x + sum_j weights[j] m_j + c z:  m_0 is the newest prediction, z fresh noise."""
+
+    a: float
+    weights: tuple[float, ...]
+    c: float
+
+
 def orders_of_steps(schedule, times, order, lower_last=False):
     """How many predictions each step uses: min(order, i + 1), and 1 in a step to sigma = 0, where lambda is
     infinite and no polynomial in it can be followed.  lower_last: 1 in the last step in any case.
@@ -124,9 +132,8 @@ def orders_of_steps(schedule, times, order, lower_last=False):
 def adams_table(
     schedule, times, order, prediction="x0", variable="lam", tau=0.0, lower_last=False, implicit=False
 ):
-    """A row (a, weights, c) for each step: x' = a x + sum_j weights[j] m_j + c z, m_0 the newest prediction:
-    the exponential Adams-Bashforth method of this order.  implicit: Adams-Moulton, m_0 the prediction at the
-    step's end; a step to sigma = 0 has none.
+    """A `Row` for each step: the exponential Adams-Bashforth method of this order.  implicit: Adams-Moulton,
+    m_0 the prediction at the step's end; a step to sigma = 0 has none.
 
     Steps use `orders_of_steps` predictions (implicit: one more, the newest).  tau: a number, or a function of
     t taken at each step's start.  ValueError for an unknown prediction or variable, an order below 1, an
@@ -153,10 +160,10 @@ def adams_table(
             ends = times[steps], times[steps + 1]
             rows = interpolation_weights(schedule, nodes, *ends, rate[steps], variable)
             for i, row in zip(steps, (b[steps, None] * rows).tolist()):
-                weights[i] = row
+                weights[i] = tuple(row)
     if clean:
-        weights[-1] = [float(b[-1])]
-    return list(zip(a.tolist(), weights, c.tolist()))
+        weights[-1] = (float(b[-1]),)
+    return tuple(map(Row, a.tolist(), weights, c.tolist()))
 
 
 def check_choice(name, value, choices):
@@ -174,40 +181,47 @@ def check_start(schedule, times):
         )
 
 
-def run_table(model, x, times, table, prediction="x0", noises=None, warmup="lower", corrector=None):
+def after(history, predict, x, times, most):
+    """(grid, predictions): what a multistep method that goes on from earlier states begins with.
+
+    history: a list of (t, x) as samplers yield them, x (B, ...) at a time before times[0], the oldest first;
+    the last `most` are used.  predict: model.x0 or model.eps; it is called once for each of them.
+    grid: their times and then `times`, a list.  predictions: a list, the newest first.  ValueError where the
+    times do not decrease throughout or a state is not shaped like x (B, ...).
+    """
+    newest = list(reversed(history))[:most]
+    grid = [*(float(t) for t, _ in reversed(newest)), *times]
+    if newest and not all(t > s for t, s in zip(grid, grid[1 : len(newest) + 1])):
+        raise ValueError(
+            f"history must hold (t, x) at times that decrease to times[0] = {times[0]:g}, the oldest first; "
+            f"got t = {', '.join(f'{t:g}' for t in grid[: len(newest)])}"
+        )
+    for t, state in newest:
+        if state.shape != x.shape:
+            raise ValueError(
+                f"history must hold states shaped like x, {tuple(x.shape)}; got {tuple(state.shape)} "
+                f"at t = {t:g}"
+            )
+    return grid, [predict(state, float(t)) for t, state in newest]
+
+
+def run_table(model, x, times, table, prediction="x0", noises=None, corrector=None, past=()):
     """The loop of every multistep method: call the model, remember, combine.  Yields (t, x).
 
-    table: see `adams_table`.  corrector: a second table, implicit; then the state at each time but the last
-    is made again once its prediction is known (with the same noise), and the prediction is kept as it was.
-    warmup: "lower", the first steps use the shorter rows of the table; "matched", they are replaced by
-    Runge-Kutta steps of order 4 in lambda (four calls each, the first of them shared).
+    table: a row for each step, with the fields of `Row`.  corrector: a second table, implicit; then the state
+    at each time but the last is made again once its prediction is known (with the same noise), and the
+    prediction is kept as it was.  past: earlier predictions, the newest first (`after`).
     """
-    check_choice("warmup", warmup, ("lower", "matched"))
-    predict = _predict(model, prediction)
-    length = max(len(weights) for _, weights, _ in table)
-    ready = length - 1 if warmup == "matched" else 0
-    if ready and (noises or ready > 3):
-        raise ValueError("warmup='matched' serves deterministic methods of order up to 4")
-    history, before = deque(maxlen=length), None
+    predict = model.x0 if prediction == "x0" else model.eps
+    most, values, moved = max(len(row.weights) for row in table), list(past), x
     yield times[0], x
-    for i, (a, weights, c) in enumerate(table):
-        m = predict(x, times[i])
-        if before is not None:
-            x = combine(*before, [m, *history])  # PEC: m is not evaluated again
-        history.appendleft(m)
-        before = None
-        if i < ready and len(weights) < length and model.schedule.sigma(times[i + 1]) > 0:
-            x = _runge_kutta(model, x, times[i], times[i + 1], m, prediction)
-        else:
-            x = a * x + c * next(noises) if noises else a * x
-            if corrector and i < len(table) - 1:
-                before = x, corrector[i][1]
-            x = combine(x, weights, history)
+    for i, row in enumerate(table):
+        values = [predict(x, times[i]), *values[:most]]
+        if corrector and i:
+            x = combine(moved, corrector[i - 1].weights, values)  # PEC: x is not asked about again
+        moved = row.a * x + row.c * next(noises) if noises else row.a * x
+        x = combine(moved, row.weights, values)
         yield times[i + 1], x
-
-
-def _predict(model, prediction):
-    return model.x0 if prediction == "x0" else model.eps
 
 
 def combine(x, weights, values):
@@ -215,24 +229,3 @@ def combine(x, weights, values):
     for w, m in zip(weights, values):
         x = x + w * m
     return x
-
-
-def _runge_kutta(model, x, s, t, m, prediction):
-    """One step of `ode.rk4` in lambda from a state whose prediction m is known already."""
-    alpha, sigma = model.schedule.alpha(s), model.schedule.sigma(s)
-    known = m if prediction == "eps" else (x - alpha * m) / sigma
-    return sample_last(rk4(Known(model, s, known), x, [s, t], variable="lam"))
-
-
-class Known:
-    """A model whose eps at one time is known already: the first question about that time costs no call."""
-
-    def __init__(self, model, t, eps):
-        self.model, self.schedule, self.t, self.known = model, model.schedule, t, eps
-
-    def eps(self, x, t):
-        """The known value the first time that t is asked for; after that the model's own answer."""
-        if t != self.t or self.known is None:
-            return self.model.eps(x, t)
-        known, self.known = self.known, None
-        return known

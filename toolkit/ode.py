@@ -118,9 +118,9 @@ def with_middles(schedule, times, variable="t", mean="arithmetic"):
 # --- explicit solvers -----------------------------------------------------------------------------------
 
 
-@sampler(order=1, nfe=lambda steps: steps, kind="ode")
+@sampler(order=1, nfe=lambda steps: steps, kind="ode", cite="hairer1993")
 def euler(model, x, times, variable="t"):
-    """Euler's method in `variable` ("t", "sigma" or "lam"); in "sigma" it is DDIM.
+    """Euler's method in `variable` ("t", "sigma" or "lam"): y' = y + h slope(y).  In "sigma" it is DDIM.
 
     x: (B, ...) at times[0].
     """
@@ -133,10 +133,11 @@ def euler(model, x, times, variable="t"):
     yield from flow.to_clean(y)
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode")
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode", cite="hairer1993")
 def heun(model, x, times, variable="t"):
     """Heun's method, the explicit trapezoidal rule, in `variable`: the mean of the slopes at both ends, the
-    second one taken where Euler's step leads.
+    second one taken where Euler's step leads, y' = y + h / 2 (slope(y) + slope(y + h slope(y))).  In "sigma"
+    it is `edm_heun`.
 
     x: (B, ...) at times[0].  A last step to sigma = 0 costs one call, not two.
     """
@@ -151,18 +152,20 @@ def heun(model, x, times, variable="t"):
     yield from flow.to_clean(y)
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode")
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode", cite="karras2022edm")
 def edm_heun(model, x, times):
-    """EDM's deterministic sampler (Karras et al. 2022, Algorithm 1): Heun in sigma / alpha.
+    """EDM's deterministic sampler (Karras et al. 2022, Algorithm 1): `heun` in sigma / alpha,
+    y' = y + h / 2 (eps(y) + eps(y + h eps(y))) for y = x / alpha.
 
     x: (B, ...) at times[0].  2 n calls; with the end at sigma = 0, as the paper has it, 2 n - 1.
     """
     yield from heun(model, x, times, variable="sigma")
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode")
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="ode", cite="hairer1993")
 def midpoint(model, x, times, variable="t", mean="arithmetic"):
-    """The explicit midpoint method in `variable`: the slope in the middle, where half an Euler step leads.
+    """The explicit midpoint method in `variable`: the slope in the middle, where half an Euler step leads,
+    y' = y + h slope(y + (u_m - u) slope(y)).
 
     x: (B, ...) at times[0].  mean: what the middle is, "arithmetic" or "geometric".  In "sigma", "geometric"
     is the middle in lambda, and the method is DPM-Solver-2 (Lu et al. 2022, Algorithm 1, r_1 = 1/2).
@@ -178,9 +181,10 @@ def midpoint(model, x, times, variable="t", mean="arithmetic"):
     yield from flow.to_clean(y)
 
 
-@sampler(order=4, nfe=lambda steps: 4 * steps, kind="ode")
+@sampler(order=4, nfe=lambda steps: 4 * steps, kind="ode", cite="hairer1993")
 def rk4(model, x, times, variable="t"):
-    """The classical Runge-Kutta method of order 4 in `variable`; four calls a step.
+    """The classical Runge-Kutta method of order 4 in `variable`; four calls a step,
+    y' = y + h / 6 (k_1 + 2 k_2 + 2 k_3 + k_4).
 
     x: (B, ...) at times[0].
     """
@@ -193,9 +197,10 @@ def rk4(model, x, times, variable="t"):
     yield from flow.to_clean(y)
 
 
-@sampler(order=4, nfe=lambda steps: 4 * steps, kind="inversion")
+@sampler(order=4, nfe=lambda steps: 4 * steps, kind="inversion", cite="hairer1993")
 def rk4_invert(model, x, times, variable="t"):
-    """`rk4` in the other direction: encode data x, at times[-1], into noise at times[0].
+    """`rk4` in the other direction, y' = y + h / 6 (k_1 + 2 k_2 + 2 k_3 + k_4) with h < 0 in lambda: encode
+    data x, at times[-1], into noise at times[0].
 
     times: the *decreasing* grid that decoding will use.  A first step from sigma = 0 is Euler's in kappa, its
     slope asked of x where it stands, as `ddim_invert` does: one call.
@@ -254,9 +259,10 @@ def check_tolerances(rtol, atol):
         raise ValueError(f"rtol and atol must be positive, got rtol = {rtol}, atol = {atol}")
 
 
-@sampler(order=5, nfe=None, kind="ode")
+@sampler(order=5, nfe=None, kind="ode", cite="dormand1980")
 def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
-    """Dormand-Prince 5(4) with step-size control, from times[0] to times[-1]; the times between are ignored.
+    """Dormand-Prince 5(4), y' = y + h sum_i b_i k_i, with step-size control, from times[0] to times[-1]; the
+    times between are ignored.
 
     x: (B, ...) at times[0].  A step is accepted if its estimated error, measured against atol + rtol |y|
     (root mean square of a sample, largest of the batch), is at most 1; accepted or not, `next_step` sets the
@@ -327,28 +333,26 @@ def _dormand_prince(flow, y, slope, h):
 # --- implicit solvers -----------------------------------------------------------------------------------
 
 
-@sampler(order=1, nfe=lambda steps: 2 * steps, kind="ode")
+@sampler(order=1, nfe=lambda steps, iterations: steps * iterations, kind="ode", cite="hairer1996")
 def implicit_euler(model, x, times, variable="t", iterations=2):
-    """Implicit (backward) Euler in `variable`: stable on a decaying mode at any step, and first order.
+    """Implicit (backward) Euler in `variable`, y' = y + h slope(y'): stable on a decaying mode at any step,
+    and first order.
 
-    x: (B, ...) at times[0].  Each step solves y' = y + h slope(y') by `iterations` rounds of Newton's method
+    x: (B, ...) at times[0].  Each step solves its equation by `iterations` rounds of Newton's method
     with one Jacobian a step (d backward passes through the model for samples of d elements, not counted as
     calls).
     """
     yield from _theta_method(model, x, times, 1.0, variable, iterations)
 
 
-@sampler(order=2, nfe=lambda steps: 3 * steps, kind="ode")
+@sampler(order=2, nfe=lambda steps, iterations: steps * (iterations + 1), kind="ode", cite="hairer1996")
 def trapezoid(model, x, times, variable="t", iterations=2):
-    """The implicit trapezoidal rule in `variable`: second order, and no decaying mode grows at any step.
+    """The implicit trapezoidal rule in `variable`, y' = y + h / 2 (slope(y) + slope(y')): second order, and
+    no decaying mode grows at any step.
 
-    x: (B, ...) at times[0].  As `implicit_euler`, for y' = y + h / 2 (slope(y) + slope(y')).
+    x: (B, ...) at times[0].  iterations: as in `implicit_euler`, and one call more a step.
     """
     yield from _theta_method(model, x, times, 0.5, variable, iterations)
-
-
-for _method, _explicit in ((implicit_euler, 0), (trapezoid, 1)):
-    _method.nfe_with = lambda steps, iterations=2, explicit=_explicit, **_: steps * (iterations + explicit)
 
 
 def _theta_method(model, x, times, theta, variable, iterations):

@@ -7,43 +7,104 @@ the consumer's: path, progress, batches, early stop.
 
 import inspect
 import math
+import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache, wraps
+from dataclasses import dataclass, field
+from functools import WRAPPER_ASSIGNMENTS, lru_cache, wraps
+from importlib import import_module
 
 import numpy as np
 import torch
 
-from toolkit.noise import Brownian, Replay, drawn_seed
+from toolkit.noise import Brownian, drawn_seed
 
 # --- the registry ---------------------------------------------------------------------------------------
 
-REGISTRY: dict[str, Callable] = {}
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """A sampling loop and what it promises; called as sampler(model, x, times, **options), it checks x and
+    times and runs the loop.  `Sampler(loop)` makes one of a loop of your own, unregistered, for `sample`.
+
+    loop: the generator function (model, x, times, **options); it receives times as a list of floats.
+    order: order of convergence as the steps are refined, the weak order for kind="sde"; None where there is
+    none.
+    nfe: nfe(steps, **options) is the number of model calls with these options and an end at sigma > 0; None
+    if the sampler chooses its own steps (`Run.nfe` is what was counted).  It is declared as a function of the
+    steps and of those options, by name, that it depends on.
+    kind: "ode" or "sde" (sampling), "mcmc" (Langevin dynamics, which solves no equation between the times),
+    "jump" (each call leads to the data, for models trained to do so), "inversion" (from data to noise).
+    random: whether it draws noise, that is, whether the loop takes an `rng`.
+    cite: the key of its paper in references.bib (`toolkit.citing`).
+    """
+
+    loop: Callable
+    order: int | None = None
+    nfe: Callable[..., int] | None = None
+    kind: str = "ode"
+    random: bool = field(init=False)
+    cite: str | None = None
+
+    def __post_init__(self):
+        loop = self.loop
+        vars(self).update(  # what functools.wraps would set, were the record not frozen
+            {name: getattr(loop, name) for name in WRAPPER_ASSIGNMENTS if hasattr(loop, name)},
+            __wrapped__=loop,
+            random="rng" in inspect.signature(loop).parameters,
+            nfe=self.nfe and _counted(self.nfe, loop),
+        )
+
+    def __call__(self, model, x, times, **options):
+        return self.loop(model, _check_state(x), check_times(times), **options)
+
+    def __reduce__(self):
+        return self.__qualname__  # pickled by name, as functions are
 
 
-def sampler(*, order: int | None, nfe: Callable[[int], int] | None, kind: str, needs: dict | None = None):
-    """Declare what a sampler promises, check its arguments, and register it under its name.
+def _counted(nfe, loop):
+    """nfe(steps, **options): a declared `nfe`, given the options that it names at the loop's own defaults
+    where they are left out.  TypeError for an option that the loop has not.
+    """
+    _, *names = inspect.signature(nfe).parameters
+    signature = inspect.signature(loop)
 
-    order: order of convergence as the steps are refined (weak order for kind="sde"; None for "mcmc" and
-    "jump").  nfe: steps -> model calls with default options and an end at sigma > 0, None if the sampler
-    chooses its own steps (`Run.nfe` is what was counted).  kind: "ode" or "sde" (sampling), "mcmc" (Langevin
-    dynamics, which solves no equation between the times), "jump" (each call leads to the data, for models
-    trained to do so), "inversion" (from data to noise).  needs:
-    options without which it has not got that order.  The decorated generator receives `times` as a list of
-    floats.
+    def calls(steps, **options):
+        known = signature.bind(None, None, None, **options)
+        known.apply_defaults()
+        return nfe(steps, *(known.arguments[name] for name in names))
+
+    return calls
+
+
+REGISTRY: dict[str, Sampler] = {}
+
+
+def sampler(*, order: int | None, nfe: Callable[..., int] | None, kind: str, cite: str | None = None):
+    """Decorate a loop: make a `Sampler` of it, which says what the arguments mean, and register that under
+    its name.
     """
 
     def decorate(loop):
-        @wraps(loop)
-        def checked(model, x, times, **options):
-            return loop(model, _check_state(x), _check_times(times), **options)
-
-        checked.order, checked.nfe, checked.kind, checked.needs = order, nfe, kind, needs or {}
-        checked.random = "rng" in inspect.signature(loop).parameters
-        REGISTRY[loop.__name__] = checked
-        return checked
+        REGISTRY[loop.__name__] = Sampler(loop, order, nfe, kind, cite)
+        return REGISTRY[loop.__name__]
 
     return decorate
+
+
+def every_sampler() -> dict[str, Sampler]:
+    """The registry once every module of the package has been imported: name -> sampler."""
+    import toolkit
+
+    for module in pkgutil.iter_modules(toolkit.__path__):
+        if not module.ispkg:
+            import_module(f"toolkit.{module.name}")
+    return REGISTRY
+
+
+def __getattr__(name):
+    if name == "exact_variance":  # where it was; exercises that were handed out import it from here
+        return import_module("toolkit.convergence").exact_variance
+    raise AttributeError(f"module 'toolkit.sampling' has no attribute {name!r}")
 
 
 def _check_state(x):
@@ -53,7 +114,8 @@ def _check_state(x):
     return x
 
 
-def _check_times(times):
+def check_times(times):
+    """times as a list of floats.  ValueError unless they are at least two, finite, and decrease."""
     values = torch.as_tensor(times, dtype=torch.float64)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(
@@ -72,20 +134,17 @@ def _check_times(times):
 
 
 def kept(build):
-    """Remember the coefficients that `build(schedule, times, ...)` made, as tuples: each batch of a run needs
-    the same ones.  `build` itself, for arguments that cannot be remembered, is `__wrapped__`.
+    """Remember the coefficients that `build(schedule, times, ...)` made: each batch of a run needs the same
+    ones.  They must be tuples, since all who ask share them.  `build` itself, for arguments that cannot be
+    remembered, is `__wrapped__`.
     """
-    remembered = lru_cache(maxsize=256)(lambda *args, **options: _tuples(build(*args, **options)))
+    remembered = lru_cache(maxsize=256)(build)
 
     @wraps(build)
     def table(schedule, times, *args, **options):
         return remembered(schedule, tuple(float(t) for t in times), *args, **options)
 
     return table
-
-
-def _tuples(table):
-    return tuple(map(_tuples, table)) if isinstance(table, (list, tuple)) else table
 
 
 # --- running --------------------------------------------------------------------------------------------
@@ -183,26 +242,6 @@ def _check_finite(x, path, visited):
     raise ValueError(
         f"the sample is not finite (NaN or inf){where}: check the model's output and the ends of the grid"
     )
-
-
-def exact_variance(sampler, schedule, times, std: float = 0.5, **options):
-    """The exact variance of a sampler's output when the data are N(0, std^2), without Monte Carlo.
-
-    For Gaussian data every sampler here is linear in its start and its noises, so one run on the basis
-    vectors gives all gains; the variance is sum_j gain_j^2, the start counted with the exact variance alpha^2
-    std^2 + sigma^2 of x at times[0].
-    Returns a float.  Needs a sampler whose steps do not depend on x.
-    """
-    from toolkit.mixtures import Mixture
-
-    times = _check_times(times)
-    steps = len(times) - 1
-    basis = torch.eye(2 * steps + 1, dtype=torch.float64)  # the start, and up to two noises a step
-    start = math.sqrt(schedule.alpha(times[0]) ** 2 * std**2 + schedule.sigma(times[0]) ** 2)
-    if sampler.random:
-        options["rng"] = Replay(basis[1:, None, :])
-    model = Mixture.gaussian(2 * steps + 1, std).model(schedule)
-    return float(sample_last(sampler(model, start * basis[:1], times, **options)).square().sum())
 
 
 def sample_last(states):

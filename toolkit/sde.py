@@ -63,9 +63,10 @@ def _ends_clean(schedule, times):
     return schedule.sigma(times[-1]) == 0
 
 
-@sampler(order=1, nfe=lambda steps: steps, kind="sde")
+@sampler(order=1, nfe=lambda steps: steps, kind="sde", cite="song2021sde")
 def euler_maruyama(model, x, times, level=1.0, last_noise=None, rng=0):
-    """Euler-Maruyama for the reverse family (Song et al. 2021, eq. 6; Kloeden & Platen 1992, eq. 10.2.4).
+    """Euler-Maruyama for the reverse family (Song et al. 2021, eq. 6; Kloeden & Platen 1992, eq. 10.2.4):
+    x' = x + h (p x + q eps) + sqrt(-h) c z.  With level = 0 it is `euler` in t, but for a step to sigma = 0.
 
     x: (B, ...) at times[0].  level: see `reverse_coefficients`.  last_noise: whether the last step adds its
     noise; by default it does unless it ends at sigma = 0.  rng: int seed, generator or Brownian.
@@ -85,9 +86,10 @@ def euler_maruyama(model, x, times, level=1.0, last_noise=None, rng=0):
         yield times[i + 1], x
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde")
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde", cite="kloeden1992")
 def stochastic_heun(model, x, times, level=1.0, rng=0):
-    """Heun's method for the reverse family: weak order 2, because the noise is additive.
+    """Heun's method for the reverse family: weak order 2, because the noise is additive,
+    x' = x + h / 2 (drift + drift_ahead) + sqrt(-h) (c + c_ahead) / 2 z.  With level = 0 it is `heun` in t.
 
     x: (B, ...) at times[0].  The predictor is a whole Euler-Maruyama step, *its noise included*; the
     corrector takes the mean drift of both ends and the mean deviation of both ends, with the *same* normal
@@ -127,9 +129,10 @@ def churned(kappa, churn, low=0.0, high=math.inf):
     return kappa * (1 + gamma)
 
 
-@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde")
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde", cite="karras2022edm")
 def edm_stochastic(model, x, times, churn=40.0, low=0.0, high=math.inf, noise_scale=1.0, rng=0):
-    """EDM's stochastic sampler (Karras et al. 2022, Algorithm 2), in x / alpha.
+    """EDM's stochastic sampler (Karras et al. 2022, Algorithm 2), in y = x / alpha:
+    y^ = y + S_noise sqrt(kappa^^2 - kappa^2) z, then y' = y^ + h / 2 (eps(y^) + eps(y^ + h eps(y^))).
 
     x: (B, ...) at times[0].  Each step first adds noise, from kappa = sigma / alpha up to a level `churned`,
     then takes a Heun step of the ODE from there.  churn, low, high, noise_scale: the paper's S_churn, S_tmin,
@@ -195,10 +198,11 @@ def _correct(model, x, t, noises, corrections, snr, step):
     return x
 
 
-@sampler(order=None, nfe=lambda steps: 10 * steps, kind="mcmc")
+@sampler(order=None, nfe=lambda steps, corrections: steps * corrections, kind="mcmc", cite="song2019ncsn")
 def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
     """Annealed Langevin dynamics (NCSN: Song & Ermon 2019, Algorithm 1): at each of times[1:], from noisy to
-    clean, `corrections` steps of Langevin dynamics on p_t; from one time to the next x is kept as it is.
+    clean, `corrections` steps of Langevin dynamics on p_t, x' = x + step score + sqrt(2 step) z; from one
+    time to the next x is kept as it is.
 
     x: (B, ...) at times[0].  The step follows the SNR rule, `snr_step`; or step: their rule, step x
     sigma_i^2 / sigma_n^2, n the last level visited, which is half of their alpha_i.  A last time with
@@ -218,13 +222,13 @@ def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
         yield times[-1], schedule.alpha(times[-1]) * model.x0(x, times[-2])
 
 
-langevin.nfe_with = lambda steps, corrections=10, **_: steps * corrections
-
-
-@sampler(order=None, nfe=lambda steps: 2 * steps, kind="mcmc")
+@sampler(
+    order=None, nfe=lambda steps, corrections: steps * (1 + corrections), kind="mcmc", cite="song2021sde"
+)
 def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, level=1.0, rng=0):
     """Predictor-corrector sampling (Song et al. 2021, Algorithm 1): an Euler-Maruyama step to the next time,
-    then `corrections` Langevin steps there.
+    then `corrections` Langevin steps there, x' = x + step score + sqrt(2 step) z.  Without a correction it is
+    `euler_maruyama`.
 
     x: (B, ...) at times[0].  The corrector's step follows the SNR rule, `snr_step`, or is `step`, fixed.  A
     step that ends at sigma = 0 adds no noise and is not corrected.  No order: the corrector's own bias, of
@@ -242,9 +246,6 @@ def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, lev
             x = x + math.sqrt(-h) * c[i] * z
             x = _correct(model, x, s, noises, corrections, snr, step)
         yield s, x
-
-
-predictor_corrector.nfe_with = lambda steps, corrections=1, **_: steps * (1 + corrections)
 
 
 def _check_corrections(corrections, snr, step, least):
