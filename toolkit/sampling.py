@@ -168,7 +168,7 @@ def sample(
     noise,
     times,
     *,
-    seed=0,
+    draws=0,
     generator=None,
     keep_path=False,
     progress=False,
@@ -177,22 +177,26 @@ def sample(
 ) -> Run:
     """Run `sampler` from `noise`, the state at times[0], along `times`.
 
-    noise: (B, ...), for VE and EDM already multiplied by sigma(start).  seed: for samplers that draw noise,
-    an int or an object with
-    `normals`, such as Brownian (and with `rows`, for batches); or give generator, a torch.Generator whose
-    next draw is the seed.  keep_path: keep every state.  batch_size: rows at once; the result does not depend
-    on it.
+    noise: (B, ...), for VE and EDM already multiplied by sigma(start).
+    draws: for samplers that draw noise, an int, the seed, or an object with `normals`, such as Brownian or
+    Replay (and with `rows`, for batches).
+    generator: in its place, a torch.Generator, whose next draw is the seed.
+    keep_path: keep every state.
+    progress: show a bar.
+    batch_size: rows at once; the result does not depend on it.
+    options: the sampler's own.
     Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not
     finite.
     """
     _check_state(noise)
     if "rng" in options:
         raise ValueError(
-            "give sample the noise as seed= or generator=, not rng=, which is the sampler's own option"
+            "give sample the noise as draws= or generator=, not rng=, which is the sampler's own option"
         )
-    if generator is not None or isinstance(seed, torch.Generator):
-        seed = drawn_seed(generator or seed)
-    noises = Brownian(seed) if isinstance(seed, (int, np.integer)) else seed
+    draws = options.pop("seed", draws)  # its name in exercises that were handed out earlier
+    if generator is not None or isinstance(draws, torch.Generator):
+        draws = drawn_seed(generator or draws)
+    noises = Brownian(draws) if isinstance(draws, (int, np.integer)) else draws
     size = max(len(noise), 1) if batch_size is None else batch_size
     if size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -2,7 +2,7 @@
 
     dx = f x dt + g dw                                        the diffusion          Song et al. 2021, eq. 5
     dx = (f x - g^2 score) dt + g dw                          its reversal in time   Anderson 1982; eq. 6
-    dx = (f x - (1 + level^2) / 2 g^2 score) dt + level g dw  one family             level 0: eq. 13 (the ODE)
+    dx = (f x - (1 + tau^2) / 2 g^2 score) dt + tau g dw      one family             tau = 0: eq. 13 (the ODE)
 
 Song et al. is ICLR 2021 (arXiv 2011.13456).  Time runs backwards in the last two: dt < 0.  All members have
 the marginals p_t of the first.  g depends on time alone: the noise is additive, so that the Ito and the
@@ -43,20 +43,20 @@ def simulate(schedule, x0, times, rng=0):
 # --- the reverse family ---------------------------------------------------------------------------------
 
 
-def reverse_coefficients(schedule, times, level=1.0):
+def reverse_coefficients(schedule, times, tau=1.0):
     """(p, q, c), float64 arrays shaped like times: dx = (p x + q eps) dt + c dw, dt < 0, at these times.
 
-    p = f, q = (1 + level^2) / 2 g^2 / sigma (from score = -eps / sigma), c = level g.  level: a number, or a
+    p = f, q = (1 + tau^2) / 2 g^2 / sigma (from score = -eps / sigma), c = tau g.  tau: a number, or a
     function of an array of times; 0 is the probability-flow ODE, 1 Anderson's reversal.  ValueError if it is
     negative.
     """
     times = np.asarray(times, dtype=np.float64)
-    level = np.broadcast_to(np.asarray(level(times) if callable(level) else level, dtype=float), times.shape)
-    if not (level >= 0).all():
-        raise ValueError(f"level must be a number and not negative, got {level.min():g}")
+    tau = np.broadcast_to(np.asarray(tau(times) if callable(tau) else tau, dtype=float), times.shape)
+    if not (tau >= 0).all():
+        raise ValueError(f"tau must be a number and not negative, got {tau.min():g}")
     g2, sigma = schedule.g2(times), schedule.sigma(times)
     with np.errstate(divide="ignore", invalid="ignore"):  # sigma = 0 is an end that no step starts from
-        return schedule.f(times), (1 + level**2) / 2 * g2 / sigma, level * np.sqrt(g2)
+        return schedule.f(times), (1 + tau**2) / 2 * g2 / sigma, tau * np.sqrt(g2)
 
 
 def _ends_clean(schedule, times):
@@ -64,15 +64,15 @@ def _ends_clean(schedule, times):
 
 
 @sampler(order=1, nfe=lambda steps: steps, kind="sde", cite="song2021sde")
-def euler_maruyama(model, x, times, level=1.0, last_noise=None, rng=0):
+def euler_maruyama(model, x, times, tau=1.0, last_noise=None, rng=0):
     """Euler-Maruyama for the reverse family (Song et al. 2021, eq. 6; Kloeden & Platen 1992, eq. 10.2.4):
-    x' = x + h (p x + q eps) + sqrt(-h) c z.  With level = 0 it is `euler` in t, but for a step to sigma = 0.
+    x' = x + h (p x + q eps) + sqrt(-h) c z.  With tau = 0 it is `euler` in t, but for a step to sigma = 0.
 
-    x: (B, ...) at times[0].  level: see `reverse_coefficients`.  last_noise: whether the last step adds its
+    x: (B, ...) at times[0].  tau: see `reverse_coefficients`.  last_noise: whether the last step adds its
     noise; by default it does unless it ends at sigma = 0.  rng: int seed, generator or Brownian.
     Order 1 both in the weak and in the strong sense.
     """
-    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, level))
+    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, tau))
     if last_noise is None:
         last_noise = not _ends_clean(model.schedule, times)
     noises = noise_of(rng, x, times)
@@ -87,9 +87,9 @@ def euler_maruyama(model, x, times, level=1.0, last_noise=None, rng=0):
 
 
 @sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde", cite="kloeden1992")
-def stochastic_heun(model, x, times, level=1.0, rng=0):
+def stochastic_heun(model, x, times, tau=1.0, rng=0):
     """Heun's method for the reverse family: weak order 2, because the noise is additive,
-    x' = x + h / 2 (drift + drift_ahead) + sqrt(-h) (c + c_ahead) / 2 z.  With level = 0 it is `heun` in t.
+    x' = x + h / 2 (drift + drift_ahead) + sqrt(-h) (c + c_ahead) / 2 z.  With tau = 0 it is `heun` in t.
 
     x: (B, ...) at times[0].  The predictor is a whole Euler-Maruyama step, *its noise included*; the
     corrector takes the mean drift of both ends and the mean deviation of both ends, with the *same* normal
@@ -97,7 +97,7 @@ def stochastic_heun(model, x, times, level=1.0, rng=0):
     Stratonovich agree here).  A last step to sigma = 0 is a jump to the predicted x_0.
     """
     schedule = model.schedule
-    p, q, c = (v.tolist() for v in reverse_coefficients(schedule, times, level))
+    p, q, c = (v.tolist() for v in reverse_coefficients(schedule, times, tau))
     clean = _ends_clean(schedule, times)
     noises = noise_of(rng, x, times)
     yield times[0], x
@@ -225,7 +225,7 @@ def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
 @sampler(
     order=None, nfe=lambda steps, corrections: steps * (1 + corrections), kind="mcmc", cite="song2021sde"
 )
-def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, level=1.0, rng=0):
+def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, tau=1.0, rng=0):
     """Predictor-corrector sampling (Song et al. 2021, Algorithm 1): an Euler-Maruyama step to the next time,
     then `corrections` Langevin steps there, x' = x + step score + sqrt(2 step) z.  Without a correction it is
     `euler_maruyama`.
@@ -235,7 +235,7 @@ def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, lev
     the size of its step, does not shrink with the grid.
     """
     _check_corrections(corrections, snr, step, least=0)
-    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, level))
+    p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, tau))
     clean = _ends_clean(model.schedule, times)
     noises = noise_of(rng, x, subdivided(times, corrections + 1))
     yield times[0], x

@@ -219,11 +219,11 @@ def variance_preserved() -> dict:
     finding="Exact variances at levels 0, 0.5, 1 and 2 agree with the truth to 4e-4 at 400 steps, and to "
     "discretisation beyond.",
 )
-def level_variances(levels=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
+def level_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
     """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
     schedule = VP()
     times = grids.uniform(schedule, steps)
-    result = {f"level {v:g}": exact_variance(stochastic_heun, schedule, times, level=v) for v in levels}
+    result = {f"level {tau:g}": exact_variance(stochastic_heun, schedule, times, tau=tau) for tau in taus}
     return result | {"truth": true_variance(schedule, schedule.end)}
 
 

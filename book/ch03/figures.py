@@ -63,30 +63,30 @@ def forward_paths(mixture, paths=12, steps=400, seed=2) -> Picture:
 
 
 @style()
-def family(mixture, levels=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000) -> Picture:
+def family(mixture, taus=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000) -> Picture:
     """Above: paths of members of the reverse family from shared starts, against time.  Below: where n of them
     end, with the data's density.
     """
     schedule = VP()
     model, x = mixture.model(schedule), initial_noise(n, 1, 0, **DOUBLE)
     times = grids.quadratic(schedule, steps)
-    fig, axes = new_figure(2, len(levels), height=4.3, sharey="row", height_ratios=[3, 2])
+    fig, axes = new_figure(2, len(taus), height=4.3, sharey="row", height_ratios=[3, 2])
     grid = np.linspace(-2.2, 2.2, 300)
     density = mixture.log_prob(torch.as_tensor(grid)[:, None]).exp().numpy()
     told = []
-    for (above, below), level in zip(axes.T, levels, strict=True):
-        loop = stochastic_heun if level else heun
-        options = {"level": level} if level else {}
+    for (above, below), tau in zip(axes.T, taus, strict=True):
+        loop = stochastic_heun if tau else heun
+        options = {"tau": tau} if tau else {}
         path = sample(loop, model, x, times, seed=3, keep_path=True, **options).path[:, :, 0].numpy()
         for k in range(shown):
             above.plot(times, path[:, k], color=COLOURS[k % 6 + 1], linewidth=0.7, alpha=0.85)
-        name = {0.0: "0: the ODE", 1.0: "1: Anderson"}.get(level, f"{level:g}")
+        name = {0.0: "0: the ODE", 1.0: "1: Anderson"}.get(tau, f"{tau:g}")
         above.set(title=f"level {name}", xlabel="$t$")
         above.invert_xaxis()
         below.hist(path[-1], bins=50, range=(-2.2, 2.2), density=True, color=PALE)
         below.plot(grid, density, color=INK, linewidth=1.3)
         below.set(xlabel="$x_0$", yticks=[])
-        told.append(f"level {level:g} has {number(100 * (path[-1] < 0).mean())} % in the left peak")
+        told.append(f"level {tau:g} has {number(100 * (path[-1] < 0).mean())} % in the left peak")
     axes[0, 0].set_ylabel("$x_t$")
     axes[1, 0].set_ylabel("density")
     return Picture(

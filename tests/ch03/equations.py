@@ -245,7 +245,7 @@ def stochastic_step():
         size, root = b - a, math.sqrt(a - b)
         ahead = points + drift(points, a) * size + c(a) * root * noise
         want = points + size / 2 * (drift(points, a) + drift(ahead, b)) + (c(a) + c(b)) / 2 * root * noise
-        got = sample_last(stochastic_heun(model, points, [a, b], level=ell, rng=Replay([noise])))
+        got = sample_last(stochastic_heun(model, points, [a, b], tau=ell, rng=Replay([noise])))
         assert torch.allclose(got, want, rtol=1e-12)
 
 

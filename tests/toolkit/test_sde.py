@@ -158,7 +158,7 @@ def test_every_member_has_the_same_marginals(schedule, level, solver, order):
     steps = [256, 512, 1024] if solver is euler_maruyama else [128, 256, 512]
     squares = 0  # of several data: for a single one the error's leading term may all but vanish
     for std in (0.3, 0.6, 1.1):
-        errors = weak_errors(solver, schedule, steps, std, start=start, end=end, level=level)
+        errors = weak_errors(solver, schedule, steps, std, start=start, end=end, tau=level)
         exact = (schedule.alpha(end) * std) ** 2 + schedule.sigma(end) ** 2
         assert errors[-1] < 0.02 * exact
         squares = squares + np.square(errors)
@@ -196,11 +196,11 @@ def test_level_zero_is_the_probability_flow(schedule, seed):
         times = grid(schedule, 9, end=max(schedule.end, 0.02)).tolist()
         x = noisy(schedule, RING, times[0], seed=seed)
         close = dict(rtol=1e-12, atol=1e-12 * float(x.abs().max()))
-        one = sample(euler_maruyama, model, x, times, level=0, keep_path=True).path
+        one = sample(euler_maruyama, model, x, times, tau=0, keep_path=True).path
         assert torch.allclose(one, sample(euler, model, x, times, keep_path=True).path, **close)
         if schedule.sigma(0.0) == 0:
             times = [*times, 0.0]
-        one = sample(stochastic_heun, model, x, times, level=0, keep_path=True).path
+        one = sample(stochastic_heun, model, x, times, tau=0, keep_path=True).path
         assert torch.allclose(one, sample(heun, model, x, times, keep_path=True).path, **close)
 
 
@@ -212,7 +212,7 @@ def test_the_last_step_s_noise(schedule):
         times = [0.6 * schedule.start, 0.2 * schedule.start, end]
         x = noisy(schedule, RING, times[0], 4)
         ends = {
-            last: sample(euler_maruyama, model, x, times, seed=Replay(z), level=0.7, last_noise=last).x
+            last: sample(euler_maruyama, model, x, times, seed=Replay(z), tau=0.7, last_noise=last).x
             for last in (None, True, False)
         }
         spread = 0.7 * math.sqrt(schedule.g2(times[1]) * (times[1] - end))
@@ -302,7 +302,7 @@ def test_samples_have_the_mixture_s_law(level, seed):
     start, end = levels(VP(), 20.0, 0.05)
     x = noisy(VP(), mixture, start, 3000, seed)
     got = sample(stochastic_heun, mixture.model(VP()), x, grids.uniform_lambda(VP(), 100, start, end),
-                 seed=seed, level=level).x[:, 0].numpy()  # fmt: skip
+                 seed=seed, tau=level).x[:, 0].numpy()  # fmt: skip
     spreads = np.sqrt((VP().alpha(end) * mixture.stds.numpy()) ** 2 + VP().sigma(end) ** 2)
     means = VP().alpha(end) * mixture.means[:, 0].numpy()
     law = lambda v: (mixture.weights.numpy() * stats.norm.cdf(v[:, None], means, spreads)).sum(1)
@@ -461,8 +461,8 @@ def test_a_predictor_without_correctors_is_euler_maruyama(schedule, level):
         times = [schedule.start, 0.4 * schedule.start, 0.1 * schedule.start, end]
         for seed in (0, 1):
             x = noisy(schedule, RING, times[0], seed=seed)
-            one = sample(predictor_corrector, model, x, times, seed=seed, corrections=0, level=level).x
-            two = sample(euler_maruyama, model, x, times, seed=seed, level=level).x
+            one = sample(predictor_corrector, model, x, times, seed=seed, corrections=0, tau=level).x
+            two = sample(euler_maruyama, model, x, times, seed=seed, tau=level).x
             assert torch.equal(one, two)
 
 
@@ -545,11 +545,11 @@ X = initial_noise(2, 2, dtype=torch.float64)
     "call, says",
     [
         (
-            lambda m: sample(euler_maruyama, m, X, [1.0, 0.5], level=-1.0),
-            "level must be.*not negative, got -1",
+            lambda m: sample(euler_maruyama, m, X, [1.0, 0.5], tau=-1.0),
+            "tau must be.*not negative, got -1",
         ),
-        (lambda m: sample(stochastic_heun, m, X, [1.0, 0.5], level=math.nan), "level must be.*got nan"),
-        (lambda m: sample(euler_maruyama, m, X, [1.0, 0.5], level=lambda t: t - 0.8), "got -0.3"),
+        (lambda m: sample(stochastic_heun, m, X, [1.0, 0.5], tau=math.nan), "tau must be.*got nan"),
+        (lambda m: sample(euler_maruyama, m, X, [1.0, 0.5], tau=lambda t: t - 0.8), "got -0.3"),
         (
             lambda m: sample(edm_stochastic, m, X, [1.0, 0.5], churn=-3.0),
             "churn must be.*not negative, got -3",
