@@ -80,7 +80,7 @@ def run_once(name: str, calls: int, seed: int, n: int = COUNT, on: str | None = 
     model = digits_model(SCHEDULE, label=torch.arange(n) % 10)
     noise = initial_noise(n, SHAPE, seed)
     start = time.process_time()
-    run = sample(loop, model, noise, grid(on or own, steps), seed=seed, batch_size=600, **options)
+    run = sample(loop, model, noise, grid(on or own, steps), draws=seed, batch_size=600, **options)
     return run, time.process_time() - start
 
 

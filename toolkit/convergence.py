@@ -180,7 +180,7 @@ def strong_errors(sampler, model, x, steps, finest: int, seed=0, start=None, end
     if not all(n < finest for n in steps):
         raise ValueError(f"finest must exceed every number of steps, got {finest} and {list(steps)}")
     run = lambda n: (
-        sample(sampler, model, x, grids.uniform(model.schedule, n, start, end), seed=seed, **options).x
+        sample(sampler, model, x, grids.uniform(model.schedule, n, start, end), draws=seed, **options).x
     )
     want = run(finest)
     return [float((run(n) - want).double().square().mean().sqrt()) for n in steps]

@@ -283,7 +283,7 @@ def jump(model, noise, steps=1, seed=0):
         times = grids.uniform(schedule, steps, FLOW_START, 0.0)
         return sample(ddim, model, noise * (FLOW_START / START), times).x
     if isinstance(model, distill.ConsistencyModel):
-        return sample(distill.consistency, model, noise, refinement_times(steps), seed=seed).x
+        return sample(distill.consistency, model, noise, refinement_times(steps), draws=seed).x
     return sample(ddim, model, noise, grids.karras(schedule, steps)).x
 
 

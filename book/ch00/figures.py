@@ -24,7 +24,7 @@ def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, see
     rows = {}
     for n in steps:
         name, sampler = ("DDPM", ddpm) if n == 1000 else ("DDIM", ddim)
-        run = sample(sampler, model, noise, grids.strided(model.schedule, n), seed=seed, keep_path=True)
+        run = sample(sampler, model, noise, grids.strided(model.schedule, n), draws=seed, keep_path=True)
         shown = np.linspace(0, n, min(frames, n + 1)).round().astype(int)
         rows[f"{name}, {n} step{'s' * (n > 1)}"] = (run.path[shown, 0], run.path[-1, 1:])
     return rows

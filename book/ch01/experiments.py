@@ -813,7 +813,7 @@ def few_steps_on_clusters(counts=(1000, 100, 20, 10), n=1000, variance="posterio
     for k in counts:
         times = steps_of(schedule, k)
         gamma = d.mean_square_eps(model, data, times) if variance == "analytic" else None
-        result[f"{k} steps"] = sample(d.ddpm, model, noise, times, seed=2, variance=variance, gamma=gamma).x
+        result[f"{k} steps"] = sample(d.ddpm, model, noise, times, draws=2, variance=variance, gamma=gamma).x
     return result
 
 
@@ -838,7 +838,7 @@ def digits_check(model, n=2000, steps=100):
 
     labels, training = digit_labels(n, 0), digits("train")[0]
     noise = initial_noise(n, (1, 8, 8), seed=0)
-    images = sample(d.ddpm, model.with_label(labels), noise, steps_of(model.schedule, steps), seed=1).x
+    images = sample(d.ddpm, model.with_label(labels), noise, steps_of(model.schedule, steps), draws=1).x
     return images, {
         "Fréchet distance": frechet_distance(images),
         "Fréchet distance, training against test": frechet_floor(),

@@ -455,7 +455,7 @@ def determinism() -> dict:
     x = initial_noise(200, 2, 0, **DOUBLE)
 
     def gap(eta, *seeds):
-        first, second = (sample(ddim, model, x, times, eta=eta, seed=seed).x for seed in seeds)
+        first, second = (sample(ddim, model, x, times, eta=eta, draws=seed).x for seed in seeds)
         return float((first - second).abs().max())
 
     return {
@@ -498,7 +498,7 @@ def mode_spreads():
     model, x, result = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
     for steps in (5, 20):
         for eta in (0.0, 1.0):
-            end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, seed=2).x
+            end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, draws=2).x
             nearest = torch.cdist(end, RING.means).min(1).values
             result[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
     return result
@@ -510,7 +510,7 @@ def bundle_counts(n=400):
     """
     start, result = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
     for eta in (0.0, 0.5, 1.0):
-        end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, seed=1).x
+        end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, draws=1).x
         result[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
     return result
 
@@ -899,7 +899,7 @@ def digits_at(steps, n=400, name="DDIM", seed=0):
     loop, options = SAMPLERS[name]
     model = digits_model(LINEAR, label=torch.arange(n) % 10)
     return sample(
-        loop, model, initial_noise(n, (1, 8, 8), seed), grids.strided(LINEAR, steps), seed=seed, **options
+        loop, model, initial_noise(n, (1, 8, 8), seed), grids.strided(LINEAR, steps), draws=seed, **options
     )
 
 

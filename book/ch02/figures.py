@@ -37,7 +37,7 @@ def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8) -> Picture:
             start,
             grids.quadratic(schedule, steps),
             eta=eta,
-            seed=1,
+            draws=1,
             keep_path=True,
         )
         name = {0.0: "η = 0: DDIM", 1.0: "η = 1: DDPM"}.get(eta, f"η = {eta:g}")
@@ -118,8 +118,8 @@ def explorer(eta, steps, seed=8) -> Picture:
     schedule = VP()
     times, model = grids.quadratic(schedule, steps), RING.model(schedule)
     start = initial_noise(1, 2, seed, dtype=torch.float64).expand(12, 2).clone()
-    path = sample(ddim, model, start, times, eta=eta, seed=1, keep_path=True).path.numpy()
-    cloud = sample(ddim, model, initial_noise(400, 2, 0, dtype=torch.float64), times, eta=eta, seed=2).x
+    path = sample(ddim, model, start, times, eta=eta, draws=1, keep_path=True).path.numpy()
+    cloud = sample(ddim, model, initial_noise(400, 2, 0, dtype=torch.float64), times, eta=eta, draws=2).x
     fig, (left, right) = new_figure(1, 2, height=3.7)
     for ax in (left, right):
         ax.scatter(*RING.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, rasterized=True)

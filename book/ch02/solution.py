@@ -102,7 +102,7 @@ def bundles(start, seeds):
     ax = Figure(figsize=(6.4, 3.4), layout="constrained").add_subplot()
     for seed in seeds:
         for name, sampler, colour in (("DDPM", ddpm, "#D55E00"), ("DDIM", ddim, "#000000")):
-            run = sample(sampler, model, begin, times, seed=seed, keep_path=True)
+            run = sample(sampler, model, begin, times, draws=seed, keep_path=True)
             ax.plot(run.times, run.path[:, 0, 0], color=colour, lw=1.2, label=name)
     ax.invert_xaxis()
     ax.set(xlabel="time t, from noise to data", ylabel="state x")

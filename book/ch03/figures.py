@@ -77,7 +77,7 @@ def family(mixture, taus=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000) -> P
     for (above, below), tau in zip(axes.T, taus, strict=True):
         loop = stochastic_heun if tau else heun
         options = {"tau": tau} if tau else {}
-        path = sample(loop, model, x, times, seed=3, keep_path=True, **options).path[:, :, 0].numpy()
+        path = sample(loop, model, x, times, draws=3, keep_path=True, **options).path[:, :, 0].numpy()
         for k in range(shown):
             above.plot(times, path[:, k], color=COLOURS[k % 6 + 1], linewidth=0.7, alpha=0.85)
         name = {0.0: "0: the ODE", 1.0: "1: Anderson"}.get(tau, f"{tau:g}")
@@ -179,7 +179,7 @@ def field(solver, steps, t) -> Picture:
     times = grids.quadratic(schedule, steps)
     x = initial_noise(400, 2, 0, **DOUBLE)
     want, true_path = _field_truth()
-    run = sample(loop, model, x, times, seed=1, keep_path=True, **options)
+    run = sample(loop, model, x, times, draws=1, keep_path=True, **options)
     fig, (left, right) = new_figure(1, 2, height=3.8)
     axis = torch.linspace(-2.3, 2.3, 17, **DOUBLE)
     points = torch.cartesian_prod(axis, axis)
@@ -542,7 +542,7 @@ def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0) -> Picture:
     rows = {
         name: torch.cat(
             [
-                sample(loop, model, x, grids.quadratic(model.schedule, b // cost), seed=seed, **options).x
+                sample(loop, model, x, grids.quadratic(model.schedule, b // cost), draws=seed, **options).x
                 for b in budgets
             ]
         )

@@ -137,7 +137,7 @@ def reverse():
     x = initial_noise(8, 2, seed=1, dtype=torch.float64)
     noise = initial_noise(8, 2, seed=2, dtype=torch.float64)
     for variance in ("posterior", "beta"):
-        run = sample(d.ddpm, model, x, [0.6, 0.55], seed=Replay([noise]), variance=variance)
+        run = sample(d.ddpm, model, x, [0.6, 0.55], draws=Replay([noise]), variance=variance)
         c_0, c_t, _ = d.posterior(LINEAR, 0.6, 0.55)
         v = d.step_variances(LINEAR, [0.6, 0.55], variance)[0]
         assert torch.allclose(

@@ -55,7 +55,7 @@ def test_the_coefficient_of_eps_is_ddpms():
 @pytest.mark.parametrize("times", [[1.0, 0.7, 0.2, 0.05, 0.0], [0.9, 0.5, 0.1]])
 def test_ancestral_sampling_is_the_toolkits_ddpm(times, variance):
     model, x, noises = TWO_MODES.model(LINEAR), normal(0, 5, 1), list(normal(1, 4, 5, 1))
-    run = sample(d.ddpm, model, x, times, seed=Replay(noises), variance=variance)
+    run = sample(d.ddpm, model, x, times, draws=Replay(noises), variance=variance)
     assert torch.allclose(solution.ancestral(model, x, times, noises, variance), run.x, atol=1e-10)
 
 

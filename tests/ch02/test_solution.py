@@ -94,7 +94,7 @@ def test_the_bundles_are_ddim_at_both_ends_of_eta():
     assert [label for label, _ in lines] == ["DDPM", "DDIM"] * 2
     end = solution.ddim_sample(_noise_of(model), ALPHA_BAR, begin, grid).item()
     for seed, (_, random), (_, fixed) in zip(seeds, lines[::2], lines[1::2], strict=True):
-        run = sample(ddim, model, begin, _times(grid), eta=1.0, seed=seed, keep_path=True)
+        run = sample(ddim, model, begin, _times(grid), eta=1.0, draws=seed, keep_path=True)
         assert np.allclose(random, run.path[:, 0, 0], atol=1e-10)
         assert fixed[0] == 0.1 and math.isclose(fixed[-1], end, abs_tol=1e-10)
 

@@ -240,7 +240,7 @@ def test_the_stochastic_step_is_the_toolkits():
     at |= dict(alpha_t=schedule.alpha(t), sigma_t=schedule.sigma(t))
     parts = (value(part, **at) for part in (solution.x_part, solution.data_part, solution.noise_part))
     told = sum(part * y for part, y in zip(parts, (x, model.x0(x, s), z)))
-    assert close(told, sample(sde_dpmpp_1, model, x, [s, t], tau=1.0, seed=Replay([z])).x)
+    assert close(told, sample(sde_dpmpp_1, model, x, [s, t], tau=1.0, draws=Replay([z])).x)
 
 
 def test_eta_gives_ddim_the_same_noise():
@@ -249,7 +249,7 @@ def test_eta_gives_ddim_the_same_noise():
     for tau in (0.4, 0.8):
         eta = value(solution.eta, tau=tau, h=schedule.lam(t) - schedule.lam(s))
         ours, theirs = (
-            [sample(solver, model, x, [s, t], seed=Replay([draw]), **option).x for draw in (z, 0 * z)]
+            [sample(solver, model, x, [s, t], draws=Replay([draw]), **option).x for draw in (z, 0 * z)]
             for solver, option in ((sde_dpmpp_1, {"tau": tau}), (ddim, {"eta": eta}))
         )
         assert close(ours[0] - ours[1], theirs[0] - theirs[1])

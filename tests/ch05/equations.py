@@ -289,7 +289,7 @@ def multistep():
     assert math.isclose(end**2 + (t**2 - end**2), t**2)
     perfect = FlowMap(GaussianFlow(SCHEDULE, std=0.5))
     x = math.hypot(80, 0.5) * initial_noise(100_000, 1, 0, **DOUBLE)
-    out = sample(consistency, perfect, x, [80.0, t, 0.5, end], seed=1).x
+    out = sample(consistency, perfect, x, [80.0, t, 0.5, end], draws=1).x
     assert abs(float(out.std()) - experiments.TRUE_STD) < 0.004
     std, gain = experiments.refined_std(20, [10])
     s, a = experiments.rising(20), experiments.linear_slopes(20)

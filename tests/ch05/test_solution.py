@@ -283,7 +283,7 @@ def _exact(s):
 def test_refinement_is_the_toolkits_multistep_sampler():
     model, levels, end = FlowMap(GaussianFlow(EDM(), 0.3, STD), end=0.1), [8.0, 2.0, 0.6], 0.1
     x, noises = 8.0 * normal(0, 4, 2), [normal(0, 4, 2, stream=k) for k in (1, 2, 3)]
-    wanted = sample(consistency, model, x, [*levels, end], seed=Replay(noises)).x
+    wanted = sample(consistency, model, x, [*levels, end], draws=Replay(noises)).x
     assert torch.allclose(solution.refine(model.x0, x, levels, end, noises[:2]), wanted, rtol=1e-12)
 
 

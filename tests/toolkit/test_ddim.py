@@ -67,8 +67,8 @@ def test_eta_one_samples_what_ddpm_samples(schedule):
         x = randn(5, 2) * max(schedule.sigma(times[0]), schedule.alpha(times[0]))
         for seed in range(2):
             one, two = (
-                sample(ddim, model, x, times, seed=seed, eta=1.0).x,
-                sample(ddpm, model, x, times, seed=seed).x,
+                sample(ddim, model, x, times, draws=seed, eta=1.0).x,
+                sample(ddpm, model, x, times, draws=seed).x,
             )
             assert torch.allclose(one, two, atol=1e-9 * float(x.abs().max()))
 
@@ -237,9 +237,9 @@ def target(t, std=0.5):
 
 def test_without_noise_the_seed_does_not_matter_and_the_start_does():
     model, times, x = MIXTURE.model(VP()), grids.uniform(VP(), 10), initial_noise(4, 2)
-    assert torch.equal(sample(ddim, model, x, times, seed=0).x, sample(ddim, model, x, times, seed=1).x)
+    assert torch.equal(sample(ddim, model, x, times, draws=0).x, sample(ddim, model, x, times, draws=1).x)
     assert not torch.allclose(
-        sample(ddim, model, x, times, eta=0.2).x, sample(ddim, model, x, times, eta=0.2, seed=1).x
+        sample(ddim, model, x, times, eta=0.2).x, sample(ddim, model, x, times, eta=0.2, draws=1).x
     )
     assert not torch.allclose(sample(ddim, model, x, times).x, sample(ddim, model, 1.01 * x, times).x)
 

@@ -249,8 +249,8 @@ def test_a_learned_variance_at_its_bounds_is_the_fixed_one(fraction, variance, e
     model, exact = learned(fraction, schedule)
     times, x = grids.uniform(schedule, 20, end=end), randn(6, 2, 2, 2)
     for seed in range(3):
-        one = sample(ddpm, model, x, times, seed=seed, variance="learned").x
-        two = sample(ddpm, exact, x, times, seed=seed, variance=variance).x
+        one = sample(ddpm, model, x, times, draws=seed, variance="learned").x
+        two = sample(ddpm, exact, x, times, draws=seed, variance=variance).x
         assert torch.allclose(one, two, atol=1e-10)
 
 
@@ -261,7 +261,7 @@ def test_a_learned_variance_between_is_a_geometric_mean():
     t, s = 0.8, 0.75
     from toolkit.noise import Replay
 
-    got = sample(ddpm, model, x, [t, s], seed=Replay([noise]), variance="learned").x
+    got = sample(ddpm, model, x, [t, s], draws=Replay([noise]), variance="learned").x
     (a,), (b,) = ddpm_coefficients(schedule, [t, s])
     beta, tilde = transition(schedule, s, t)[1], posterior(schedule, t, s)[2]
     deviation = math.sqrt(beta**0.25 * tilde**0.75)
@@ -272,9 +272,9 @@ def test_the_last_step_to_no_noise_returns_the_mean():
     schedule, x = Discrete.linear(), randn(3, 2)
     model = Mixture.ring().model(schedule)
     for variance in ("posterior", "beta"):
-        one, two = (sample(ddpm, model, x, [0.001, 0.0], seed=s, variance=variance).x for s in (0, 1))
+        one, two = (sample(ddpm, model, x, [0.001, 0.0], draws=s, variance=variance).x for s in (0, 1))
         assert torch.equal(one, two) and torch.allclose(one, model.x0(x, 0.001), atol=1e-12)
-        one, two = (sample(ddpm, model, x, [0.5, 0.25], seed=s, variance=variance).x for s in (0, 1))
+        one, two = (sample(ddpm, model, x, [0.5, 0.25], draws=s, variance=variance).x for s in (0, 1))
         assert not torch.allclose(one, two)
 
 

@@ -287,7 +287,7 @@ def test_the_distribution_does_not_depend_on_the_number_of_jumps(schedule, steps
     n, flow = 4000, QuantileFlow(schedule, PAIR)
     alpha, sigma = schedule.alpha(schedule.start), schedule.sigma(schedule.start)
     noise = initial_noise(n, 1, seed, dtype=torch.float64) * sigma + alpha * PAIR.sample(n, seed)
-    run = sample(consistency, FlowMap(flow), noise, grids.karras(schedule, steps), seed=seed)
+    run = sample(consistency, FlowMap(flow), noise, grids.karras(schedule, steps), draws=seed)
     assert run.nfe == steps
     weights, means = PAIR.weights.numpy(), schedule.alpha(schedule.end) * PAIR.means[:, 0].numpy()
     spread = np.hypot(schedule.alpha(schedule.end) * PAIR.stds.numpy(), schedule.sigma(schedule.end))
@@ -313,7 +313,7 @@ def test_one_jump_is_x0_at_the_start_and_needs_no_noise():
     for schedule in SCHEDULES:
         model = ConsistencyModel(small(), schedule)
         x = initial_noise(5, 2)
-        runs = [sample(consistency, model, x, [schedule.start, schedule.end], seed=s).x for s in (0, 1)]
+        runs = [sample(consistency, model, x, [schedule.start, schedule.end], draws=s).x for s in (0, 1)]
         assert torch.equal(*runs)
         torch.testing.assert_close(runs[0], schedule.alpha(schedule.end) * model.x0(x, schedule.start))
 

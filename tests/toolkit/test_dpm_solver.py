@@ -152,7 +152,7 @@ def test_2m_as_the_algorithm_reads(schedule, seed, tau):
             y = sigma[i + 1] / sigma[i] * y - alpha[i + 1] * (math.exp(-h) - 1) * mean
         before = data
     solver = sde_dpmpp_2m if tau else dpmpp_2m
-    assert distance(sample(solver, model, x, times, seed=seed).x, y) < 1e-11
+    assert distance(sample(solver, model, x, times, draws=seed).x, y) < 1e-11
 
 
 def test_2m_on_equal_steps_has_the_weights_three_halves_and_minus_one_half():
@@ -182,8 +182,8 @@ def test_the_divided_form_leaves_out_half_of_the_second_derivative(schedule):
 def test_sde_1_is_ddim_with_eta_one(schedule, seed):
     times = uneven(schedule)
     x, model = start(schedule, times[0], seed), MODES.model(schedule)
-    one = sample(sde_dpmpp_1, model, x, times, seed=seed, keep_path=True).path
-    two = sample(ddim, model, x, times, seed=seed, eta=1.0, keep_path=True).path
+    one = sample(sde_dpmpp_1, model, x, times, draws=seed, keep_path=True).path
+    two = sample(ddim, model, x, times, draws=seed, eta=1.0, keep_path=True).path
     assert distance(one, two) < 1e-12
 
 

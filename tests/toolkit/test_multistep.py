@@ -190,7 +190,7 @@ def agree(schedule, one, two, seed=0, times=None, tolerance=1e-12):
     times = uneven(schedule) if times is None else times
     x = start(schedule, times[0], seed)
     model = MODES.model(schedule)
-    paths = [sample(f, model, x, times, seed=seed, keep_path=True, **kw).path for f, kw in (one, two)]
+    paths = [sample(f, model, x, times, draws=seed, keep_path=True, **kw).path for f, kw in (one, two)]
     off = float((paths[0] - paths[1]).abs().max() / paths[1].abs().max())
     assert off < tolerance, off
 

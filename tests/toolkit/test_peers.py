@@ -91,7 +91,7 @@ def test_ddim(dtype, table, eta, steps, spacing):
     times = our_times(theirs)
     if spacing == "trailing":
         assert times == pytest.approx(grids.strided(schedule, steps).numpy(), abs=1e-15)
-    run = sample(ddim, Network(net, schedule, clock="index"), x, times, seed=Replay(zs), eta=eta)
+    run = sample(ddim, Network(net, schedule, clock="index"), x, times, draws=Replay(zs), eta=eta)
     divided = (
         2 * torch.finfo(dtype).eps / schedule.alpha(times[0])
     )  # both divide eps's rounding by alpha: 5e-5 at cosine's T
@@ -146,7 +146,7 @@ def test_ddpm(given_noise, dtype, table, theirs_name, ours_name, steps):
     for t in theirs.timesteps:
         y = theirs.step(net(y, t.reshape(1) + 1), t, y).prev_sample
     model = Network(net, schedule, clock="index")
-    run = sample(ddpm, model, x, our_times(theirs), seed=Replay(zs), variance=ours_name)
+    run = sample(ddpm, model, x, our_times(theirs), draws=Replay(zs), variance=ours_name)
     assert error(run.x, y) < TOLERANCE[dtype]
 
 
@@ -162,7 +162,7 @@ def test_ddpm_with_a_learned_variance(given_noise, dtype):
     for t in theirs.timesteps:
         y = theirs.step(wide(y, t.reshape(1) + 1), t, y).prev_sample
     model = Network(wide, schedule, clock="index", learned_variance=True)
-    run = sample(ddpm, model, x, our_times(theirs), seed=Replay(zs), variance="learned")
+    run = sample(ddpm, model, x, our_times(theirs), draws=Replay(zs), variance="learned")
     assert error(run.x, y) < TOLERANCE[dtype]
 
 

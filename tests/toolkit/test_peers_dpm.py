@@ -147,7 +147,7 @@ def test_equal_to_diffusers(double, name, schedule, seed):
     model, x = MODES.model(schedule), start(schedule, times[0], seed)
     zs = noises(x, len(times) - 1, seed) if solver.random else []
     theirs = by_diffusers(kind, options, model, x, times, zs)
-    run = sample(solver, model, x, times, seed=Replay(zs), keep_path=True, **ours)
+    run = sample(solver, model, x, times, draws=Replay(zs), keep_path=True, **ours)
     assert distance(run.path, theirs) < TOLERANCE
 
 
@@ -228,7 +228,7 @@ def test_equal_to_k_diffusion(name, clean, seed):
     model, x = MODES.model(schedule), start(schedule, times[0], seed)
     zs = noises(x, len(times) - 1, seed) if solver.random else []
     theirs = by_k_diffusion(name, options, model, x, times, zs)
-    run = sample(solver, model, x, times, seed=Replay(zs), **ours)
+    run = sample(solver, model, x, times, draws=Replay(zs), **ours)
     assert distance(run.x, theirs) < TOLERANCE
 
 
@@ -373,7 +373,7 @@ def test_mean_of_the_third_order_sde_solvers(double):
             lam = 2 * h + h * (np.polynomial.legendre.leggauss(20)[0] / 2 + 0.5)
             mean = 2 * h * (np.polynomial.legendre.leggauss(20)[1] / 2 * rates * lam**2).sum()
             if name == "ours":
-                path = sample(sde_dpmpp_3m, model, x, times, seed=Replay(zs), keep_path=True).path
+                path = sample(sde_dpmpp_3m, model, x, times, draws=Replay(zs), keep_path=True).path
                 before, after = path[-2], path[-1]
             elif name == "diffusers":
                 path = by_diffusers(DPM, {**SDE, "solver_order": 3}, model, x, times, zs)

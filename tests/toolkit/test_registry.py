@@ -162,10 +162,10 @@ def test_samples_do_not_depend_on_the_batch_split(name, shape):
     model = Network(lambda x, c: torch.tanh(x) * (1 + c.reshape(-1, *[1] * (x.ndim - 1)).to(x)), VP())
     for seed in (0, 1):
         x = initial_noise(9, shape, seed)
-        whole = sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed).x
+        whole = sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), draws=seed).x
         for size in (1, 2, 4, 9):
             assert torch.equal(
-                sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), seed=seed, batch_size=size).x, whole
+                sample(REGISTRY[name], model, x, grids.uniform(VP(), 8), draws=seed, batch_size=size).x, whole
             )
 
 

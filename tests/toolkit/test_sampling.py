@@ -128,7 +128,7 @@ def test_a_run_leaves_no_gradient_and_no_mark_on_its_start():
 
 def test_the_same_seed_gives_the_same_samples_and_another_gives_others():
     model, times, x = RING.model(VP()), grids.uniform(VP(), 5), initial_noise(4, 2)
-    runs = [sample(ddpm, model, x, times, seed=s).x for s in (0, 0, 1, -1, 2**63, np.int64(1))]
+    runs = [sample(ddpm, model, x, times, draws=s).x for s in (0, 0, 1, -1, 2**63, np.int64(1))]
     assert torch.equal(runs[0], runs[1]) and torch.equal(runs[2], runs[5])
     assert not any(torch.isclose(runs[0], other).any() for other in runs[2:5])
 
@@ -141,7 +141,7 @@ def test_a_torch_generator_is_a_seed_and_moves_on():
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, sample(ddpm, model, x, times, generator=first).x)
-    assert torch.equal(one, sample(ddpm, model, x, times, seed=torch.Generator().manual_seed(5)).x)
+    assert torch.equal(one, sample(ddpm, model, x, times, draws=torch.Generator().manual_seed(5)).x)
 
 
 def test_the_global_random_state_is_neither_used_nor_moved():
@@ -388,10 +388,10 @@ def test_stochastic_samplers_converge_along_the_path():
     numbers.
     """
     model, x = Mixture.gaussian(2, 0.5).model(VP()), initial_noise(64, 2, dtype=torch.float64)
-    ends = [sample(ddpm, model, x, grids.uniform(VP(), n), seed=3).x for n in (100, 200, 400, 800)]
+    ends = [sample(ddpm, model, x, grids.uniform(VP(), n), draws=3).x for n in (100, 200, 400, 800)]
     gaps = [float((a - b).square().mean().sqrt()) for a, b in zip(ends, ends[1:])]
     assert gaps[0] > 1.5 * gaps[1] > 1.5**2 * gaps[2] and gaps[2] < 0.05
-    other = sample(ddpm, model, x, grids.uniform(VP(), 800), seed=4).x
+    other = sample(ddpm, model, x, grids.uniform(VP(), 800), draws=4).x
     assert (other - ends[-1]).square().mean().sqrt() > 0.3
 
 
@@ -404,13 +404,13 @@ def test_replayed_noise():
     model, x = RING.model(VP()), initial_noise(6, 2)
     times = grids.uniform(VP(), 5)
     zs = list(Brownian(9).normals(x, times.tolist()))
-    want = sample(ddpm, model, x, times, seed=9).x
+    want = sample(ddpm, model, x, times, draws=9).x
     for batch_size in (None, 4, 1):
-        assert torch.equal(sample(ddpm, model, x, times, seed=Replay(zs), batch_size=batch_size).x, want)
-        assert torch.equal(sample(ddpm, model, x, times, seed=Brownian(9), batch_size=batch_size).x, want)
-    assert torch.equal(sample(ddpm, model, x[2:], times, seed=Brownian(9, first=2)).x, want[2:])
+        assert torch.equal(sample(ddpm, model, x, times, draws=Replay(zs), batch_size=batch_size).x, want)
+        assert torch.equal(sample(ddpm, model, x, times, draws=Brownian(9), batch_size=batch_size).x, want)
+    assert torch.equal(sample(ddpm, model, x[2:], times, draws=Brownian(9, first=2)).x, want[2:])
     with pytest.raises(ValueError, match="5 steps need as many noises; got 4"):
-        sample(ddpm, model, x, times, seed=Replay(zs[:4]))
+        sample(ddpm, model, x, times, draws=Replay(zs[:4]))
 
 
 # --- batches --------------------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_replayed_noise():
 def test_any_batch_split_gives_the_same_bits(name, options, dtype):
     x, times = initial_noise(7, (1, 4, 4), dtype=dtype), grids.uniform(VP(), 6)
     run = lambda size: sample(
-        REGISTRY[name], image_model(), x, times, seed=2, batch_size=size, keep_path=True, **options
+        REGISTRY[name], image_model(), x, times, draws=2, batch_size=size, keep_path=True, **options
     )
     whole = run(None)
     for size in (1, 2, 3, 7, 100):
@@ -450,7 +450,7 @@ def test_an_empty_batch_is_a_batch():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_float_dtype(name, dtype):
     x = initial_noise(16, (1, 4, 4), dtype=dtype)
-    run = lambda state: sample(REGISTRY[name], image_model(), state, grids.uniform(VP(), 10), seed=1)
+    run = lambda state: sample(REGISTRY[name], image_model(), state, grids.uniform(VP(), 10), draws=1)
     got = run(x)
     assert got.x.dtype == dtype
     noise = {"float16": 0.02, "bfloat16": 0.2, "float32": 3e-5, "float64": 1e-12}[str(dtype).split(".")[1]]
@@ -552,7 +552,7 @@ def test_exact_variance_agrees_with_sampling(options):
     scale = math.sqrt(schedule.alpha(1.0) ** 2 * 0.25 + schedule.sigma(1.0) ** 2)
     for seed in range(3):
         x = scale * initial_noise(20_000, 1, seed, torch.float64)
-        got = sample(ddim, model, x, times, seed=seed, **options).x.square().mean()
+        got = sample(ddim, model, x, times, draws=seed, **options).x.square().mean()
         assert abs(float(got) / want - 1) < 5 * math.sqrt(2 / 20_000)
 
 
@@ -602,3 +602,10 @@ def test_alpha_zero_at_the_start():
         with pytest.raises(ValueError, match="alpha is 0"):
             sample(loop, RING.model(Flow()), X, [1.0, 0.5, 0.1])
     assert Discrete.linear().alpha(1.0) > 0
+
+
+def test_the_seed_has_its_old_name_too():
+    """Exercises that were handed out call it so."""
+    times, x = grids.uniform(VP(), 4), initial_noise(3, 2)
+    run = lambda **named: sample(ddpm, RING.model(VP()), x, times, **named).x
+    assert torch.equal(run(seed=5), run(draws=5)) and not torch.equal(run(seed=5), run(draws=6))

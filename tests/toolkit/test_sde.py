@@ -210,7 +210,7 @@ def test_the_last_step_s_noise(schedule):
         times = [0.6 * schedule.start, 0.2 * schedule.start, end]
         x = noisy(schedule, RING, times[0], 4)
         ends = {
-            last: sample(euler_maruyama, model, x, times, seed=Replay(z), tau=0.7, last_noise=last).x
+            last: sample(euler_maruyama, model, x, times, draws=Replay(z), tau=0.7, last_noise=last).x
             for last in (None, True, False)
         }
         spread = 0.7 * math.sqrt(schedule.g2(times[1]) * (times[1] - end))
@@ -287,7 +287,7 @@ def test_torchsde_on_the_same_brownian_path(solver, method, schedule):
 
         grid = -torch.tensor(times, dtype=torch.float64)
         want = torchsde.sdeint(Reversed(), x, grid, bm=Path(), method=method, dt=0.035)[-1]
-        assert torch.allclose(sample(solver, model, x, times, seed=seed).x, want, atol=1e-10)
+        assert torch.allclose(sample(solver, model, x, times, draws=seed).x, want, atol=1e-10)
 
 
 @pytest.mark.parametrize("level", [0.5, 1.0])
@@ -298,7 +298,7 @@ def test_samples_have_the_mixture_s_law(level, seed):
     start, end = levels(VP(), 20.0, 0.05)
     x = noisy(VP(), mixture, start, 3000, seed)
     got = sample(stochastic_heun, mixture.model(VP()), x, grids.uniform_lambda(VP(), 100, start, end),
-                 seed=seed, tau=level).x[:, 0].numpy()  # fmt: skip
+                 draws=seed, tau=level).x[:, 0].numpy()  # fmt: skip
     spreads = np.sqrt((VP().alpha(end) * mixture.stds.numpy()) ** 2 + VP().sigma(end) ** 2)
     means = VP().alpha(end) * mixture.means[:, 0].numpy()
     law = lambda v: (mixture.weights.numpy() * stats.norm.cdf(v[:, None], means, spreads)).sum(1)
@@ -341,7 +341,7 @@ def test_k_diffusion_s_heun_with_churn(k_diffusion, monkeypatch, schedule, churn
         lambda y, kappa: model.x0(y, schedule.t_of_lam(-math.log(float(kappa[0])))),
         x, kappas, disable=True, s_churn=churn, **{theirs[k]: v for k, v in options.items()},
     )  # fmt: skip
-    got = sample(edm_stochastic, model, x, [*times, *clean], seed=Replay(zs), churn=churn, **options).x
+    got = sample(edm_stochastic, model, x, [*times, *clean], draws=Replay(zs), churn=churn, **options).x
     assert torch.allclose(got, want, rtol=0, atol=1e-10 * float(x.abs().max()))
 
 
@@ -439,7 +439,7 @@ def test_annealed_langevin_keeps_x_from_one_level_to_the_next():
     schedule, times, step = VP(), [0.8, 0.5, 0.3, 0.0], 1e-3
     model, x = RING.model(schedule), noisy(VP(), RING, 0.8)
     zs = list(initial_noise(9, x.shape, 1, torch.float64))
-    run = sample(langevin, model, x, times, seed=Replay(zs), corrections=3, step=step)
+    run = sample(langevin, model, x, times, draws=Replay(zs), corrections=3, step=step)
     y, queue = x, iter(zs)
     for t in (0.5, 0.3):
         size = step * (schedule.sigma(t) / schedule.sigma(0.3)) ** 2
@@ -457,8 +457,8 @@ def test_a_predictor_without_correctors_is_euler_maruyama(schedule, level):
         times = [schedule.start, 0.4 * schedule.start, 0.1 * schedule.start, end]
         for seed in (0, 1):
             x = noisy(schedule, RING, times[0], seed=seed)
-            one = sample(predictor_corrector, model, x, times, seed=seed, corrections=0, tau=level).x
-            two = sample(euler_maruyama, model, x, times, seed=seed, tau=level).x
+            one = sample(predictor_corrector, model, x, times, draws=seed, corrections=0, tau=level).x
+            two = sample(euler_maruyama, model, x, times, draws=seed, tau=level).x
             assert torch.equal(one, two)
 
 
@@ -466,7 +466,7 @@ def test_predictor_corrector_by_hand():
     schedule, times, model = VP(), [0.8, 0.5, 0.0], RING.model(VP())
     x = noisy(schedule, RING, 0.8)
     zs = list(initial_noise(6, x.shape, 1, torch.float64))
-    run = sample(predictor_corrector, model, x, times, seed=Replay(zs), corrections=2, snr=0.1)
+    run = sample(predictor_corrector, model, x, times, draws=Replay(zs), corrections=2, snr=0.1)
     p, q, c = reverse_coefficients(schedule, times)
     y = x - 0.3 * (p[0] * x + q[0] * model.eps(x, 0.8)) + math.sqrt(0.3) * c[0] * zs[0]
     for z in zs[1:3]:
@@ -524,11 +524,11 @@ def test_samples_do_not_depend_on_the_batch_split(sampler, options):
     model, times = RING.model(VP()), grids.uniform(VP(), 7)
     for seed in (0, 1):
         x = noisy(VP(), RING, 1.0, 9, seed)
-        whole = sample(sampler, model, x, times, seed=seed, **options).x
+        whole = sample(sampler, model, x, times, draws=seed, **options).x
         for size in (1, 4):
-            part = sample(sampler, model, x, times, seed=seed, batch_size=size, **options).x
+            part = sample(sampler, model, x, times, draws=seed, batch_size=size, **options).x
             assert torch.allclose(part, whole, rtol=1e-12, atol=1e-12)
-        assert not torch.allclose(sample(sampler, model, x, times, seed=seed + 2, **options).x, whole)
+        assert not torch.allclose(sample(sampler, model, x, times, draws=seed + 2, **options).x, whole)
 
 
 # --- bad input ------------------------------------------------------------------------------------------
