@@ -202,7 +202,7 @@ VECTOR = Task(
     minutes=30,
     points=5,
     ids=("B10", "BB8"),
-    names=("residual", "arc_residual", "power", *_VERDICTS),
+    names=("residual", "arc_residual", "power", "velocity_1", "velocity_2", "velocity_3", "velocity_4"),
     probe=_probe_vector,
     facts=_vector_facts,
     reference={
@@ -309,7 +309,6 @@ VECTOR = Task(
 
 # --- 6.3: PCA of a path -------------------------------------------------------------------------------------
 
-
 # Of the statement's 32 trajectories; the solution computes them anew.
 _LEFT = {"edm_left": 0.000128801051, "vp_left": 0.0247948206, "off_line": 0.270559710}
 _FLOW_LEFT, _OFF_LINE_IN_VP = 0.0348079583, 0.0456559374  # in other coordinates
@@ -337,7 +336,7 @@ PCA = Task(
     minutes=30,
     points=5,
     ids=("B19", "BB12", "BB13"),
-    names=("explained", *_LEFT),
+    names=("explained", "edm_left", "vp_left", "off_line"),
     probe=_probe_pca,
     facts=_pca_facts,
     reference={"explained": solution.explained, **_LEFT},
@@ -452,7 +451,7 @@ FIRST = Task(
     minutes=25,
     points=5,
     ids=("B17", "BB10"),
-    names=("first_step", *_GUESS_ERRORS, "safe_from", "true_of"),
+    names=("first_step", "error_itself", "error_ratio", "error_closed", "safe_from", "true_of"),
     probe=_probe_first,
     facts=_first_facts,
     reference={
@@ -1024,7 +1023,7 @@ TEACHER = Task(
     minutes=25,
     points=5,
     ids=("B12", "B14", "B18"),
-    names=("heun_factor", *_END_ERRORS, "better", "unfair"),
+    names=("heun_factor", "teacher_2", "teacher_8", "fixed_seen", "fixed_true", "better", "unfair"),
     probe=_probe_teacher,
     facts=_teacher_facts,
     reference={
