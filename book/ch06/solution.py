@@ -107,6 +107,13 @@ def draw(one_call, two_calls, most):
 claim = "fails"
 
 
+def amed_factor(d, s, e, r):
+    """What a step of AMED-Solver from level s to e multiplies x by, with share r and c = 1."""
+    m = s ** (1 - r) * e**r
+    halfway = 1 + (m - s) * s / (d**2 + s**2)
+    return 1 + (e - s) * halfway * m / (d**2 + m**2)
+
+
 def heun_factor(d, s, e, substeps):
     """What so many substeps of Heun between the levels s > e multiply x by, a float."""
     top, bottom = s ** (1 / 7), e ** (1 / 7)
@@ -127,9 +134,7 @@ def solver_share(d, s, e):
     exact, low, high = math.hypot(d, e) / math.hypot(d, s), 0.0, 1.0
     for _ in range(60):
         r = (low + high) / 2
-        m = s ** (1 - r) * e**r
-        factor = 1 + (e - s) * (1 + (m - s) * s / (d**2 + s**2)) * m / (d**2 + m**2)
-        low, high = (r, high) if factor < exact else (low, r)
+        low, high = (r, high) if amed_factor(d, s, e, r) < exact else (low, r)
     return r
 
 

@@ -6,17 +6,17 @@ loss is judged by its value and by its gradient in a predictor of two parameters
 """
 
 import math
-from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
+from book.ch06 import solution
 from book.lessons import (
     Mistake,
     Remark,
     Task,
+    changed,
     named_expressions,
     normal,
     read_axes,
@@ -24,32 +24,19 @@ from book.lessons import (
     right_words,
     uniform,
 )
-from toolkit import EDM, Mixture, grids, initial_noise, sample
-from toolkit.amed import explained
-from toolkit.ddim import ddim
+from toolkit import EDM, grids
 from toolkit.dpm_solver import dpm_solver_2
 
-TANGLE = Mixture([0.25] * 4, initial_noise(4, 8, seed=6, dtype=torch.float64), [0.2] * 4)
-LEVELS = (1, 2, 5, 10, 20, 40, 80)
 
-
-def _column(values):
-    """(B,) -> (B, 1); a number stays."""
-    return values.reshape(-1, 1) if torch.is_tensor(values) else values
+def _wrong(name, *edits):
+    """The answer of this name with these edits; the others are right."""
+    return {name: changed(getattr(solution, name), *edits)}
 
 
 # --- 6.1: the mean value of a scalar ------------------------------------------------------------------------
 
-
-def _level(d, a, b):
-    """Where the slope of x = C sqrt(d^2 + s^2) is its mean between the levels a and b."""
-    m = (math.hypot(d, a) - math.hypot(d, b)) / (a - b)
-    return m * d / math.sqrt(1 - m**2)
-
-
-def best_share(d, a, b):
-    """That level as a share of the step on the logarithmic axis."""
-    return math.log(_level(d, a, b) / a) / math.log(b / a)
+_LEVEL = "m * d / math.sqrt(1 - m**2)"
+_SHARE = f"math.log({_LEVEL} / a) / math.log(b / a)"
 
 
 def _probe_scalar(answer, seed):
@@ -67,7 +54,7 @@ def _probe_scalar(answer, seed):
 
 
 def _scalar_facts(answer, seed):
-    return right_words(answer, ("geometric", "arithmetic"), large="geometric", small="arithmetic")
+    return right_words(answer, ("geometric", "arithmetic"), large=solution.large, small=solution.small)
 
 
 SCALAR = Task(
@@ -82,11 +69,11 @@ SCALAR = Task(
     probe=_probe_scalar,
     facts=_scalar_facts,
     reference={
-        "mean": "(sqrt(d**2 + a**2) - sqrt(d**2 + b**2))/(a - b)",
+        "mean": solution.mean,
         "level": "m*d/sqrt(1 - m**2)",
-        "best_share": best_share,
-        "large": "geometric",
-        "small": "arithmetic",
+        "best_share": solution.best_share,
+        "large": solution.large,
+        "small": solution.small,
     },
     mistakes=(
         Mistake(
@@ -129,24 +116,24 @@ SCALAR = Task(
             "Square both sides, and bring s² to one side: which sign does m² get there?",
         ),
         Mistake(
-            {"best_share": lambda d, a, b: 1 - best_share(d, a, b)},
+            _wrong("best_share", (_SHARE, f"math.log({_LEVEL} / b) / math.log(a / b)")),
             "Your share counts from the wrong end: at r = 0 the level is that of the start, a.",
         ),
         Mistake(
-            {"best_share": lambda d, a, b: (a - _level(d, a, b)) / (a - b)},
+            _wrong("best_share", (_SHARE, f"(a - {_LEVEL}) / (a - b)")),
             "You measure the share on the axis of the levels. The statement's r is an exponent: on which "
             "axis is it a share?",
         ),
         Mistake(
-            {"best_share": lambda d, a, b: 0.5},
+            _wrong("best_share", (_SHARE, "0.5")),
             "One half is what DPM-Solver-2 takes, whatever the data. Yours should depend on d.",
         ),
         Mistake(
-            {"best_share": lambda d, a, b: _level(d, a, b)},
+            _wrong("best_share", (_SHARE, _LEVEL)),
             "You return the level itself. Which exponent r makes a^(1 − r) b^r equal to it?",
         ),
         Mistake(
-            {"large": "arithmetic", "small": "geometric"},
+            {"large": solution.small, "small": solution.large},
             "The two are exchanged: print your share for d = 0.5 from 80 to 20, and compare it with 1/2.",
         ),
         Mistake(
@@ -174,19 +161,9 @@ SCALAR = Task(
 
 # --- 6.2: the vector counterexample -------------------------------------------------------------------------
 
-
-def _residual(average=None, distance=None):
-    """`residual` with another mean, or another distance from it."""
-
-    def residual(velocity, a, b):
-        t = torch.linspace(a, b, 2001, dtype=torch.float64)
-        v = velocity(t)
-        mean = torch.trapezoid(v, t, dim=0) / (b - a) if average is None else average(v, t)
-        if distance is not None:
-            return float(distance(v, mean))
-        return float((v - mean).norm(dim=1).min())
-
-    return residual
+_MEAN = "torch.trapezoid(v, t, dim=0) / (b - a)"
+_NEAREST = "(v - average).norm(dim=1).min()"
+_VERDICTS = {f"velocity_{i}": getattr(solution, f"velocity_{i}") for i in (1, 2, 3, 4)}
 
 
 def _arc(t):
@@ -205,17 +182,16 @@ def _probe_vector(answer, seed):
     }
     values = {}
     for name, (velocity, a, b) in cases.items():
-        found = float(answer.residual(velocity, a, b))
+        rest = float(answer.residual(velocity, a, b))
         # a grid of times, however fine, leaves a little where the theorem holds; and who divides by the
         # circle's mean, which is 0, gets anything
-        values[f"residual of {name}"] = 0.0 if 0 <= found < 5e-3 else min(found, 10.0)
+        values[f"residual of {name}"] = 0.0 if 0 <= rest < 5e-3 else min(rest, 10.0)
     return values | named_expressions(answer, seed, 2, arc_residual=dict(w=(0.5, 3.0)))
 
 
 def _vector_facts(answer, seed):
-    values = right_numbers(answer, 1e-2, relative=True, power=2)
-    right = dict(velocity_1="holds", velocity_2="fails", velocity_3="fails", velocity_4="holds")
-    return values | right_words(answer, ("holds", "fails"), **right)
+    values = right_numbers(answer, 1e-2, relative=True, power=solution.power)
+    return values | right_words(answer, ("holds", "fails"), **_VERDICTS)
 
 
 VECTOR = Task(
@@ -230,51 +206,48 @@ VECTOR = Task(
     probe=_probe_vector,
     facts=_vector_facts,
     reference={
-        "residual": _residual(),
-        "arc_residual": "1 - 2*sin(w/2)/w",
-        "power": 2,
-        "velocity_1": "holds",
-        "velocity_2": "fails",
-        "velocity_3": "fails",
-        "velocity_4": "holds",
+        "residual": solution.residual,
+        "arc_residual": solution.arc_residual,
+        "power": solution.power,
+        **_VERDICTS,
     },
     tolerance=2e-3,
     decimals=2,
     asks={
-        f"velocity_{i}": f"Think of the curve that the tip of velocity_{i} draws (not the path): is it on "
-        "one straight line? And what does your residual say on an interval or two?"
-        for i in (1, 2, 3, 4)
+        name: f"Think of the curve that the tip of {name} draws (not the path): is it on one straight line? "
+        "And what does your residual say on an interval or two?"
+        for name in _VERDICTS
     },
     mistakes=(
         Mistake(
-            {"residual": _residual(average=lambda v, t: (v[0] + v[-1]) / 2)},
+            _wrong("residual", (_MEAN, "(v[0] + v[-1]) / 2")),
             "Your mean is that of the two ends. The velocity between them counts as well: which integral is "
             "it?",
         ),
         Mistake(
-            {"residual": _residual(average=lambda v, t: torch.trapezoid(v, t, dim=0))},
+            _wrong("residual", (" / (b - a)", "")),
             "You compare the velocity with an integral, a displacement. By what is it divided to be a mean?",
         ),
         Mistake(
-            {"residual": _residual(distance=lambda v, mean: (v[1000] - mean).norm())},
+            _wrong("residual", (_NEAREST, "(v[1000] - average).norm()")),
             "You look at the middle of the interval only. The theorem promises *some* time: where is the "
             "smallest distance?",
         ),
         Mistake(
-            {"residual": _residual(distance=lambda v, mean: (v.norm(dim=1) - mean.norm()).abs().min())},
+            _wrong("residual", (_NEAREST, "(v.norm(dim=1) - average.norm()).abs().min()")),
             "You compare lengths. Two vectors of the same length can point anywhere: whose length is wanted?",
         ),
         Mistake(
-            {"residual": _residual(distance=lambda v, mean: (v - mean).abs().min(0).values.norm())},
+            _wrong("residual", (_NEAREST, "(v - average).abs().amin(dim=0).norm()")),
             "You let each coordinate choose a time of its own: for one coordinate the theorem always holds. "
             "All must share one time.",
         ),
         Mistake(
-            {"residual": _residual(distance=lambda v, mean: (v - mean).norm(dim=1).mean())},
+            _wrong("residual", (".min()", ".mean()")),
             "That is the mean distance over all times. The theorem asks for the best one.",
         ),
         Mistake(
-            {"residual": _residual(distance=lambda v, mean: (v - mean).norm(dim=1).min() / mean.norm())},
+            _wrong("residual", (_NEAREST, f"({_NEAREST} / average.norm())")),
             "You divide by the mean's length, which the statement does not; on the whole circle it is 0.",
         ),
         Mistake(
@@ -336,53 +309,9 @@ VECTOR = Task(
 
 # --- 6.3: PCA of a path -------------------------------------------------------------------------------------
 
-
-@lru_cache
-def _paths():
-    """(states, levels): 32 trajectories of TANGLE, (61, 32, 8), and their levels (61,)."""
-    noise = 80 * initial_noise(32, 8, seed=1, dtype=torch.float64)
-    run = sample(ddim, TANGLE.model(EDM()), noise, grids.karras(EDM(), 60), keep_path=True)
-    return run.path, torch.tensor(run.times, dtype=torch.float64)
-
-
-def _vp(path, levels):
-    """The same states in VP's scale."""
-    return path / (1 + levels**2).sqrt().reshape(-1, 1, 1)
-
-
-def _off_line(path):
-    """The mean relative distance of the last state from the line that fits its trajectory best."""
-    points = path.transpose(0, 1)
-    centred = points - points.mean(1, keepdim=True)
-    first = torch.linalg.svd(centred, full_matrices=False).Vh[:, 0]
-    last = centred[:, -1]
-    off = last - (last * first).sum(1, keepdim=True) * first
-    return float((off.norm(dim=1) / points[:, -1].norm(dim=1)).mean())
-
-
-def _shares(centre=1, square=True, pooled=False, running=True, root=False, ascending=False):
-    """`explained` with one thing changed."""
-
-    def explained(path):
-        points = path.transpose(0, 1)
-        if centre is not None:
-            points = points - points.mean(centre, keepdim=True)
-        if pooled:
-            flat = points.reshape(-1, points.shape[-1])
-            power = torch.linalg.svdvals(flat).square().expand(len(points), -1)
-        else:
-            power = torch.linalg.svdvals(points)
-            power = power.square() if square else power
-            power = power.flip(1) if ascending else power
-        total = power.square().sum(1, keepdim=True).sqrt() if root else power.sum(1, keepdim=True)
-        return (power.cumsum(1) if running else power) / total
-
-    return explained
-
-
-EDM_LEFT = float(1 - explained(_paths()[0])[:, 0].mean())
-VP_LEFT = float(1 - explained(_vp(*_paths()))[:, 0].mean())
-OFF_LINE = _off_line(_paths()[0])
+# Of the statement's 32 trajectories; the solution computes them anew.
+_LEFT = {"edm_left": 0.000128801051, "vp_left": 0.0247948206, "off_line": 0.270559710}
+_FLOW_LEFT, _OFF_LINE_IN_VP = 0.0348079583, 0.0456559374  # in other coordinates
 
 
 def _probe_pca(answer, seed):
@@ -396,7 +325,7 @@ def _probe_pca(answer, seed):
 
 
 def _pca_facts(answer, seed):
-    return right_numbers(answer, 0.01, relative=True, edm_left=EDM_LEFT, vp_left=VP_LEFT, off_line=OFF_LINE)
+    return right_numbers(answer, 0.01, relative=True, **_LEFT)
 
 
 PCA = Task(
@@ -410,64 +339,68 @@ PCA = Task(
     names=("explained", "edm_left", "vp_left", "off_line"),
     probe=_probe_pca,
     facts=_pca_facts,
-    reference={"explained": explained, "edm_left": EDM_LEFT, "vp_left": VP_LEFT, "off_line": OFF_LINE},
+    reference={"explained": solution.explained, **_LEFT},
     decimals=5,
     mistakes=(
         Mistake(
-            {"explained": _shares(centre=None)},
+            _wrong("explained", (" - points.mean(dim=1, keepdim=True)", "")),
             "You have not taken the mean away, so that a path far from the origin looks like one direction. "
             "Which mean: over what?",
         ),
         Mistake(
-            {"explained": _shares(centre=0)},
+            _wrong("explained", ("mean(dim=1", "mean(dim=0")),
             "You subtract the mean over the samples at each time. A trajectory's own mean is taken along "
             "which axis?",
         ),
         Mistake(
-            {"explained": _shares(square=False)},
+            _wrong("explained", (".square()", "")),
             "Singular values are lengths. Variance is what is shared out here.",
         ),
         Mistake(
-            {"explained": _shares(pooled=True)},
+            _wrong(
+                "explained",
+                ("svdvals(points", "svdvals((points"),
+                (")).square()", ")).flatten(0, 1)).square().expand(len(points), -1)"),
+            ),
             "One PCA for all samples together tells how many dimensions the *bundle* has. The question is "
             "how flat each trajectory is.",
         ),
         Mistake(
-            {"explained": _shares(running=False)},
+            _wrong("explained", (".cumsum(dim=1)", "")),
             "Those are the shares of the single components. What do the first k explain together?",
         ),
         Mistake(
-            {"explained": _shares(root=True)},
+            _wrong("explained", ("power.sum(", "power.norm(")),
             "Your last share is not 1. What is the total variance, in terms of the squares?",
         ),
         Mistake(
-            {"explained": _shares(ascending=True)},
+            _wrong("explained", (".square()", ".square().flip(1)")),
             "Your shares begin with the smallest component (eigvalsh gives them in this order). Which comes "
             "first?",
         ),
         Mistake(
-            {"edm_left": 1 - EDM_LEFT},
+            {"edm_left": 1 - _LEFT["edm_left"]},
             "That is what the first component explains. What does it leave?",
         ),
         Mistake(
-            {"vp_left": 1 - VP_LEFT},
+            {"vp_left": 1 - _LEFT["vp_left"]},
             "That is what the first component explains, in VP's scale. What does it leave?",
         ),
         Mistake(
-            {"vp_left": EDM_LEFT},
+            {"vp_left": _LEFT["edm_left"]},
             "Those are EDM's coordinates again. By what is the state at level s multiplied on the way to VP?",
         ),
         Mistake(
-            {"vp_left": float(1 - explained(_paths()[0] / (1 + _paths()[1]).reshape(-1, 1, 1))[:, 0].mean())},
+            {"vp_left": _FLOW_LEFT},
             "Your scale is 1/(1 + s): that is Flow's. In VP the squares of alpha and sigma add to 1.",
         ),
         Mistake(
-            {"off_line": _off_line(_vp(*_paths()))},
+            {"off_line": _OFF_LINE_IN_VP},
             "You measure in VP's coordinates. The question is about the states whose share looks so good: "
             "EDM's.",
         ),
         Mistake(
-            {"off_line": OFF_LINE**2},
+            {"off_line": _LEFT["off_line"] ** 2},
             "That is a square: a distance is asked for.",
         ),
     ),
@@ -484,39 +417,13 @@ PCA = Task(
 
 # --- 6.4: the analytic first step ---------------------------------------------------------------------------
 
+_EPS = "s * (x - mean) / (std**2 + s**2)"
+_EULER = "x + (r - s) * eps"
 
-def _first(direction):
-    """`first_step` with this direction(x, s, mean, std)."""
-
-    def first_step(x, s, r, mean, std):
-        return x + (r - s) * direction(x, s, mean, std)
-
-    return first_step
-
-
-def _closed(x, s, mean, std):
-    """eps for Gaussian data."""
-    return s * (x - mean) / (std**2 + s**2)
-
-
-@lru_cache
-def _noisy(level):
-    """2000 samples of TANGLE at this level, and the exact eps."""
-    x = TANGLE.sample(2000, seed=3) + level * initial_noise(2000, 8, seed=4, dtype=torch.float64)
-    return x, TANGLE.model(EDM()).eps(x, float(level))
-
-
-def _relative(direction, level):
-    """The relative error of a direction(x, s, mean, std) on TANGLE."""
-    x, eps = _noisy(level)
-    std = float(torch.diagonal(TANGLE.covariance()).mean().sqrt())
-    return float((direction(x, level, TANGLE.mean(), std) - eps).norm() / eps.norm())
-
-
-RATIO_20 = _relative(lambda x, s, mean, std: x / s, 20)
-CLOSED_20 = _relative(_closed, 20)
-ITSELF_20 = _relative(lambda x, s, mean, std: x, 20)
-SAFE = next(level for level in LEVELS if _relative(_closed, level) < 0.02)
+# On the statement's 2000 states at level 20; the solution computes them anew.
+_GUESS_ERRORS = {"error_itself": 19.0413033, "error_ratio": 0.0244793442, "error_closed": 0.00255767314}
+_UNIT_ERROR = 0.0243912730  # of x / sqrt(1 + s^2)
+_SAFE_FROM = 10
 
 
 def _probe_first(answer, seed):
@@ -530,12 +437,10 @@ def _probe_first(answer, seed):
 
 
 def _first_facts(answer, seed):
-    values = right_numbers(
-        answer, 0.02, relative=True, error_itself=ITSELF_20, error_ratio=RATIO_20, error_closed=CLOSED_20
-    )
-    values |= right_numbers(answer, 1e-6, relative=True, safe_from=SAFE)
+    values = right_numbers(answer, 0.02, relative=True, **_GUESS_ERRORS)
+    values |= right_numbers(answer, 1e-6, relative=True, safe_from=_SAFE_FROM)
     choices = ("eps in VP", "eps in EDM", "velocity in VP")
-    return values | right_words(answer, choices, true_of="eps in VP")
+    return values | right_words(answer, choices, true_of=solution.true_of)
 
 
 FIRST = Task(
@@ -550,12 +455,10 @@ FIRST = Task(
     probe=_probe_first,
     facts=_first_facts,
     reference={
-        "first_step": _first(_closed),
-        "error_itself": ITSELF_20,
-        "error_ratio": RATIO_20,
-        "error_closed": CLOSED_20,
-        "safe_from": SAFE,
-        "true_of": "eps in VP",
+        "first_step": solution.first_step,
+        **_GUESS_ERRORS,
+        "safe_from": _SAFE_FROM,
+        "true_of": solution.true_of,
     },
     asks={
         "error_ratio": "x/s against the exact eps at level 20, on the 2000 states given: norm of the "
@@ -565,70 +468,68 @@ FIRST = Task(
     },
     mistakes=(
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: x)},
+            _wrong("first_step", (_EPS, "x")),
             "This is the listing as it was given: at level 80 x is about 80 long in each coordinate. How "
             "long is eps?",
             as_given=True,
         ),
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: x / s)},
+            _wrong("first_step", (_EPS, "x / s")),
             "The size is right now. But this takes all of x for noise, as if the data were a point at 0: "
             "where do mean and std come in?",
         ),
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: x / math.sqrt(1 + s**2))},
+            _wrong("first_step", (_EPS, "x / math.sqrt(1 + s**2)")),
             "This divides by a fixed root with a 1 under it, whatever the data are. You are given their mean "
             "and std: use them.",
         ),
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: s * x / (std**2 + s**2))},
+            _wrong("first_step", ("(x - mean)", "x")),
             "The data's mean is in x, and it is no noise. Where is it taken away?",
         ),
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: (x - mean) / (std**2 + s**2))},
+            _wrong("first_step", ("s * (x", "(x")),
             "Above the variance of x there stands x less its mean: that is minus the score. By what is the "
             "score multiplied to become eps?",
         ),
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: s * (x - mean) / (std + s) ** 2)},
+            _wrong("first_step", ("(std**2 + s**2)", "(std + s) ** 2")),
             "You have added two standard deviations. Of x_0 + s z, what adds up?",
         ),
         Mistake(
-            {"first_step": _first(lambda x, s, mean, std: (x - mean) / math.sqrt(std**2 + s**2))},
+            _wrong("first_step", (_EPS, "(x - mean) / math.sqrt(std**2 + s**2)")),
             "You have normalised x: its variance is 1 now. The expected noise is smaller than that, since "
             "some of x is data. What is Cov(z, x) over Var(x)?",
         ),
         Mistake(
-            {"first_step": lambda x, s, r, mean, std: _closed(x, s, mean, std)},
+            _wrong("first_step", (_EULER, "eps")),
             "That is the direction. Where does the step with it lead?",
         ),
         Mistake(
-            {"first_step": lambda x, s, r, mean, std: x - (r - s) * _closed(x, s, mean, std)},
+            _wrong("first_step", ("x + (r", "x - (r")),
             "Your step goes up, to more noise. Which sign has r − s?",
         ),
         Mistake(
-            {
-                "first_step": lambda x, s, r, mean, std: (
-                    mean + (x - mean) * math.sqrt((std**2 + r**2) / (std**2 + s**2))
-                )
-            },
+            _wrong(
+                "first_step", (_EULER, "mean + (x - mean) * math.sqrt((std**2 + r**2) / (std**2 + s**2))")
+            ),
             "That is the exact flow of Gaussian data, and no step of Euler: a solver wants the *direction* "
             "at the start, to do with as it does with the model's.",
         ),
         Mistake(
-            {"error_itself": RATIO_20},
+            {"error_itself": _GUESS_ERRORS["error_ratio"]},
             "That is the error of x/s. The listing takes x itself.",
         ),
         Mistake(
-            {"error_ratio": ITSELF_20},
+            {"error_ratio": _GUESS_ERRORS["error_itself"]},
             "That is the error of x itself. Divide it by the level first.",
         ),
         Mistake(
-            {"error_closed": RATIO_20},
+            {"error_closed": _GUESS_ERRORS["error_ratio"]},
             "That is the error of x/s. The closed form also knows where the data are and how wide.",
         ),
         Mistake(
-            {"error_closed": _relative(lambda x, s, mean, std: x / math.sqrt(1 + s**2), 20)},
+            {"error_closed": _UNIT_ERROR},
             "That is x/√(1 + s²), as some code has it: data of mean 0 and std 1. This mixture's mean is "
             "elsewhere.",
         ),
@@ -664,44 +565,8 @@ FIRST = Task(
 
 # --- 6.5: one step of AMED ----------------------------------------------------------------------------------
 
-
-def _mid(s, e, r):
-    """The level in between, a number or (B,)."""
-    return s ** (1 - r) * e**r
-
-
-def _amed(
-    mid=_mid, told=lambda m, s, e: m, scale=lambda c, d: _column(c) * d, base="x", mixed=False, wasted=False
-):
-    """`amed_step` with one thing changed: the level, what the model is told, c, where the step starts, which
-    direction it takes."""
-
-    def amed_step(eps, x, s, e, r, c):
-        first = eps(x, s)
-        m = mid(s, e, r)
-        halfway = x + _column(m - s) * first
-        second = eps(halfway, told(m, s, e))
-        if mixed:
-            second = (first + second) / 2
-        if wasted:
-            second = first
-        start, length = (x, e - s) if base == "x" else (halfway, _column(e - m) if base == "rest" else e - s)
-        return start + length * scale(c, second)
-
-    return amed_step
-
-
-def _plugin(rest=True, both=False, again=True, scaled=True):
-    """`plugin_step` with one thing changed."""
-
-    def plugin_step(eps, x, s, e, r, c):
-        m, first = _mid(s, e, r), eps(x, s)
-        halfway = x + _column(m - s) * (_column(c) if both else 1) * first
-        second = eps(halfway, m) if again else first
-        start, length = (halfway, _column(e - m)) if rest else (x, e - s)
-        return start + length * (_column(c) if scaled else 1) * second
-
-    return plugin_step
+_MIDDLE = "s ** (1 - r) * e**r"
+_KEPT = ("eps(x, s)", "(first := eps(x, s))")  # the first direction, for use in the last line
 
 
 def _probe_step(answer, seed):
@@ -712,7 +577,7 @@ def _probe_step(answer, seed):
         if level.ndim > 1:
             raise Remark(f"The model is told one level a sample, shape (B,): yours has {tuple(level.shape)}.")
         asked.append(level.expand(len(x)))
-        return torch.tanh(0.3 * x / _column(asked[-1])) + 0.1 * x
+        return torch.tanh(0.3 * x / asked[-1][:, None]) + 0.1 * x
 
     x, s, e = 3 * normal(seed, 3, 2), uniform(seed, 3.0, 5.0), 0.4
     r = torch.tensor([0.2, 0.5, uniform(seed, 0.6, 0.9)], dtype=torch.float64)
@@ -739,7 +604,7 @@ STEP = Task(
     ids=("B11", "B13", "B16", "BB9"),
     names=("amed_step", "plugin_step"),
     probe=_probe_step,
-    reference={"amed_step": _amed(), "plugin_step": _plugin()},
+    reference={"amed_step": solution.amed_step, "plugin_step": solution.plugin_step},
     asks={
         "its calls": "One step asks the model twice, at the start and in between: how often does yours?",
         "levels of its second call": "Each sample has a level of its own, a^(1 − r) b^r with a the start's: "
@@ -747,67 +612,67 @@ STEP = Task(
     },
     mistakes=(
         Mistake(
-            {"amed_step": _amed(mid=lambda s, e, r: _mid(s, e, 1 - r))},
+            _wrong("amed_step", (_MIDDLE, "s**r * e ** (1 - r)")),
             "Your r counts from the end of the step: at r = 0 the level in between should be that of the "
             "start.",
         ),
         Mistake(
-            {"amed_step": _amed(mid=lambda s, e, r: s + r * (e - s))},
+            _wrong("amed_step", (_MIDDLE, "s + r * (e - s)")),
             "You interpolate the levels linearly. The statement does it geometrically: at r = 1/2, which "
             "mean of s and e is it?",
         ),
         Mistake(
-            {"amed_step": _amed(mid=lambda s, e, r: _mid(s, e, r.mean() if torch.is_tensor(r) else r))},
+            _wrong("amed_step", ("m = s", "r = r.mean().expand(len(r))\n    m = s")),
             "All your samples share one level, the mean of r: each has its own.",
         ),
         Mistake(
-            {"amed_step": _amed(told=lambda m, s, e: s)},
+            _wrong("amed_step", ("eps(u, m)", "eps(u, s)")),
             "The second call gets the state in between and the level of the start. Which level belongs to "
             "it?",
         ),
         Mistake(
-            {"amed_step": _amed(base="halfway")},
+            _wrong("amed_step", ("return x", "return u")),
             "You add the whole step to the state in between, and so walk too far. From where does the "
             "second line of the statement start?",
         ),
         Mistake(
-            {"amed_step": _amed(base="rest")},
+            {"amed_step": solution.plugin_step},
             "From the state in between, with what is left of the step: that is two steps of Euler, which is "
             "the plugin on DDIM. AMED-Solver makes the whole step from x.",
         ),
         Mistake(
-            {"amed_step": _amed(scale=lambda c, d: d)},
+            _wrong("amed_step", ("c[:, None] * ", "")),
             "c does nothing in your step: what is it multiplied with?",
         ),
         Mistake(
-            {"amed_step": _amed(scale=lambda c, d: d / _column(c))},
+            _wrong("amed_step", ("c[:, None] *", "1 / c[:, None] *")),
             "You divide by c. A c above 1 should make the step longer.",
         ),
         Mistake(
-            {"amed_step": _amed(wasted=True)},
+            _wrong("amed_step", _KEPT, ("* eps(u, m)", "* first"), ("return", "eps(u, m)\n    return")),
             "The step is made with the direction at the start, so that the second call is thrown away. Which "
             "direction stands for the whole step?",
         ),
         Mistake(
-            {"amed_step": _amed(mixed=True)},
+            _wrong("amed_step", _KEPT, ("eps(u, m)", "(first + eps(u, m)) / 2")),
             "The mean of both directions is Heun's thought. Here one direction, that in between, stands for "
             "all.",
         ),
         Mistake(
-            {"plugin_step": _plugin(rest=False)},
+            {"plugin_step": solution.amed_step},
             "That is AMED-Solver. The plugin makes two steps of DDIM one after the other: from where does "
             "the second one start, and how long is it?",
         ),
         Mistake(
-            {"plugin_step": _plugin(both=True)},
+            _wrong("plugin_step", ("(m - s)", "(c * (m - s))")),
             "You scale both steps. The statement scales the second only.",
         ),
         Mistake(
-            {"plugin_step": _plugin(again=False)},
+            _wrong("plugin_step", _KEPT, ("eps(u, m)", "first")),
             "Your second step uses the direction of the first: without a second call nothing is gained.",
         ),
         Mistake(
-            {"plugin_step": _plugin(scaled=False)},
+            _wrong("plugin_step", ("(c * (e - m))", "(e - m)")),
             "c does nothing in your plugin. Which of the two steps has it?",
         ),
     ),
@@ -823,36 +688,9 @@ STEP = Task(
 
 # --- 6.6: one training step ---------------------------------------------------------------------------------
 
-
-def _loss(
-    forced=False,
-    cut_halfway=False,
-    cut_level=False,
-    between=True,
-    before=False,
-    join=lambda distances: torch.stack(distances).mean(),
-    distance=lambda gap: gap.square().mean(),
-    shift=False,
-):
-    """`training_loss` with something broken in it: whose state an interval starts from, where the gradient is
-    cut, and how the distances are joined."""
-
-    def training_loss(eps, predict, x, levels, wanted):
-        distances, state = [], x
-        for i, (s, e) in enumerate(zip(levels, levels[1:])):
-            if forced and i:
-                state = wanted[i - 1]
-            state = state.detach() if between else state
-            m = s ** (1 - (r := predict(state, s, e))) * e**r
-            halfway = state + _column(m - s) * eps(state, s)
-            told = m.detach() if cut_level else m
-            begin, state = state, state + (e - s) * eps(halfway.detach() if cut_halfway else halfway, told)
-            found = state.detach() if before else state
-            goal = begin if shift else wanted[i]
-            distances.append(distance(found - goal))
-        return join(distances)
-
-    return training_loss
+# Each interval starts where the teacher is, and the state in between is cut: the listing has both.
+_FORCED = (("s, e, y", "s, e, state, y"), ("levels[1:], wanted", "levels[1:], [x, *wanted], wanted"))
+_CUT = ("eps(halfway,", "eps(halfway.detach(),")
 
 
 def _probe_training(answer, seed):
@@ -896,7 +734,7 @@ TRAINING = Task(
     ids=("B12", "B18"),
     names=("training_loss",),
     probe=_probe_training,
-    reference={"training_loss": _loss()},
+    reference={"training_loss": solution.training_loss},
     decimals=5,
     asks={
         "gradient in the predictor": "The loss is right and its gradient is not: follow r into the state in "
@@ -905,55 +743,59 @@ TRAINING = Task(
     },
     mistakes=(
         Mistake(
-            {"training_loss": _loss(forced=True, cut_halfway=True)},
+            _wrong("training_loss", *_FORCED, _CUT),
             "This is the listing as it was given: it has two mistakes. From whose state does the second "
             "interval start, and by which ways does r act on the loss?",
             as_given=True,
         ),
         Mistake(
-            {"training_loss": _loss(cut_halfway=True)},
+            _wrong("training_loss", _CUT),
             "The student now walks by itself. But r acts in two ways, through the level that the model is "
             "told and through the state that it is shown, and one of the two is still cut.",
         ),
         Mistake(
-            {"training_loss": _loss(forced=True)},
+            _wrong("training_loss", *_FORCED),
             "The gradient is whole now. But each interval still starts where the *teacher* is: whose errors "
             "will the student never learn to mend?",
         ),
         Mistake(
-            {"training_loss": _loss(cut_level=True)},
+            _wrong("training_loss", ("(halfway, m)", "(halfway, m.detach())")),
             "The level that the model is told hangs on r as well as the state does, and you have cut it.",
         ),
         Mistake(
-            {"training_loss": _loss(between=False)},
+            _wrong("training_loss", ("state = state.detach()\n", "\n")),
             "Value right; but now a later interval's loss reaches into an earlier one's r. The paper's "
             "training, and this task, let each interval answer for itself: where is the state cut?",
         ),
         Mistake(
-            {"training_loss": _loss(before=True)},
+            _wrong("training_loss", ("(state - y)", "(state.detach() - y)")),
             "Your loss has no gradient at all. Is the state cut before it is compared, or is the model asked "
             "under no_grad? Frozen means that its parameters do not learn, not that nothing flows through "
             "it.",
         ),
         Mistake(
-            {"training_loss": _loss(join=lambda distances: torch.stack(distances).sum())},
+            _wrong("training_loss", ("(distances).mean()", "(distances).sum()")),
             "You add the intervals up. The statement takes their mean.",
         ),
         Mistake(
-            {"training_loss": _loss(join=lambda distances: distances[-1])},
+            _wrong("training_loss", ("torch.stack(distances).mean()", "distances[-1]")),
             "Only the last interval counts in your loss. With the state cut between them, who teaches the "
             "others?",
         ),
         Mistake(
-            {"training_loss": _loss(distance=lambda gap: gap.square().mean().sqrt())},
+            _wrong("training_loss", (".square().mean()", ".square().mean().sqrt()")),
             "You take the root of the mean square: its gradient is another one.",
         ),
         Mistake(
-            {"training_loss": _loss(distance=lambda gap: gap.square().sum(1).mean())},
+            _wrong("training_loss", (".square().mean()", ".square().sum(dim=1).mean()")),
             "You sum over the entries of a sample; the statement's mean is over all entries.",
         ),
         Mistake(
-            {"training_loss": _loss(shift=True)},
+            _wrong(
+                "training_loss",
+                ("state = state + (e", "before, state = state, state + (e"),
+                ("- y", "- before"),
+            ),
             "You compare the end of the interval with the state at its start: which of the teacher's states "
             "belongs to level e?",
         ),
@@ -971,29 +813,12 @@ TRAINING = Task(
 
 # --- 6.7: where the second order begins to pay --------------------------------------------------------------
 
-
-def _sweep(
-    first=(2, 64), second=(1, 32), cost=2, xscale="log", yscale="log", xlabel="calls", labels=("one", "two")
-):
-    """The drawing of task 6.7 with what may go wrong in it: the steps shown, what a step of the second costs,
-    the axes, which line has which name."""
-
-    def draw(one_call, two_calls, most):
-        ax = Figure(figsize=(6, 3.6)).add_subplot()
-        for name, error, per, (low, high) in zip(labels, (one_call, two_calls), (1, cost), (first, second)):
-            steps = sorted({round(low * (high / low) ** (i / 6)) for i in range(7)})
-            calls = [per * n for n in steps]
-            ax.plot(
-                calls, [error(n) for n in steps], "o-", label=f"{name} call{'s' * (name == 'two')} a step"
-            )
-        ax.set(xscale=xscale, yscale=yscale, xlabel=xlabel, ylabel="error")
-        return ax
-
-    return draw
-
+_STEPS = "[2**k for k in range(1, 20) if 2**k <= most]"
+_ONE, _TWO = '"o-", label="one call a step"', '"s--", label="two calls a step"'  # the lines
 
 # On the eight modes of the statement; the solution computes them anew.
-CROSSING, FLATTERED, WORSE, WORSE_BY_STEPS = 20, 6, 7.172465, 2.079003
+_WINS = {"crossing": 20, "flattered": 6}
+_WORSE, _WORSE_BY_STEPS = 7.172465, 2.079003
 
 
 def _probe_sweep(answer, seed):
@@ -1017,16 +842,17 @@ def _probe_sweep(answer, seed):
     values["slopes"] = [slope_one, slope_two]
     if abs(slope_one - slope_two) > 1e-6:
         meet = math.exp((height_one - height_two) / (slope_two - slope_one))
-        inside = [x.min() < meet / 1.5 and x.max() > 1.5 * meet for x in (at_one, at_two)]
         values["calls at the crossing"] = meet
-        values["both lines reach across it"] = "yes" if all(inside) else "no"
+        low, high = max(at_one.min(), at_two.min()), min(at_one.max(), at_two.max())  # where both lines are
+        short = "not to fewer calls" if low >= meet / 1.5 else "not to more calls"
+        values["both lines reach across it"] = "yes" if low < meet / 1.5 and high > 1.5 * meet else short
     return values
 
 
 def _sweep_facts(answer, seed):
-    values = right_numbers(answer, 1e-6, relative=True, crossing=CROSSING, flattered=FLATTERED)
-    values |= right_numbers(answer, 0.01, relative=True, worse=WORSE)
-    return values | right_words(answer, ("holds", "fails"), claim="fails")
+    values = right_numbers(answer, 1e-6, relative=True, **_WINS)
+    values |= right_numbers(answer, 0.01, relative=True, worse=_WORSE)
+    return values | right_words(answer, ("holds", "fails"), claim=solution.claim)
 
 
 SWEEP = Task(
@@ -1041,11 +867,10 @@ SWEEP = Task(
     probe=_probe_sweep,
     facts=_sweep_facts,
     reference={
-        "draw": _sweep(),
-        "crossing": CROSSING,
-        "flattered": FLATTERED,
-        "worse": WORSE,
-        "claim": "fails",
+        "draw": solution.draw,
+        **_WINS,
+        "worse": _WORSE,
+        "claim": solution.claim,
     },
     tolerance=1e-4,
     decimals=3,
@@ -1061,47 +886,51 @@ SWEEP = Task(
     },
     mistakes=(
         Mistake(
-            {"draw": _sweep(cost=1)},
+            _wrong("draw", ("[2 * n for n in steps]", "steps")),
             "Your second line is drawn over its steps, and so stands at half of its cost: the crossing comes "
             "too early. What is on the axis?",
         ),
         Mistake(
-            {"draw": _sweep(xscale="linear", yscale="linear")},
+            _wrong("draw", ("ax.set(", 'ax.set(xscale="linear", yscale="linear", ')),
             "On these axes both errors are curves hugging the frame. On which axes is a power a straight "
             "line?",
         ),
         Mistake(
-            {"draw": _sweep(xscale="linear")},
+            _wrong("draw", ("ax.set(", 'ax.set(xscale="linear", ')),
             "Only the error's axis is logarithmic: there an exponential is straight, and a power is not.",
         ),
         Mistake(
-            {"draw": _sweep(xlabel="")},
+            _wrong("draw", ("calls of the model", "")),
             "Calls or steps? Nothing on your horizontal axis says which: name both axes.",
         ),
         Mistake(
-            {"draw": _sweep(first=(20, 64), second=(10, 32))},
+            _wrong("draw", (_STEPS, "range(most // 4, most + 1, most // 8)")),
             "You begin where the second order already wins, and the figure hides that it ever lost. From "
             "how few calls must the lines start?",
         ),
         Mistake(
-            {"draw": _sweep(first=(1, 6), second=(1, 3))},
+            _wrong("draw", (_STEPS, "range(2, 9, 2)")),
             "You stop before the lines meet, so that the figure has one winner only. Up to how many calls "
             "may you go?",
         ),
         Mistake(
-            {"draw": _sweep(second=(2, 64))},
+            _wrong("draw", ("    steps = [n // 2 for n in steps]\n", "")),
             "The second line goes to 64 *steps*. How many calls are those?",
         ),
         Mistake(
-            {"draw": _sweep(labels=("two", "one"), cost=2)},
+            _wrong(
+                "draw",
+                (_ONE, _ONE.replace("one call", "two calls")),
+                (_TWO, _TWO.replace("two calls", "one call")),
+            ),
             "The two labels are exchanged: which of the lines is the steep one?",
         ),
         Mistake(
-            {"crossing": FLATTERED},
+            {"crossing": _WINS["flattered"]},
             "That is where it wins with the same number of *steps*, for twice the calls.",
         ),
         Mistake(
-            {"crossing": CROSSING // 2},
+            {"crossing": _WINS["crossing"] // 2},
             "That is a number of steps. How many calls does DPM-Solver-2 make in it?",
         ),
         Mistake(
@@ -1109,19 +938,19 @@ SWEEP = Task(
             "At 18 calls it is close: print both errors with four digits.",
         ),
         Mistake(
-            {"flattered": CROSSING},
+            {"flattered": _WINS["crossing"]},
             "That is the fair number, in calls. Here the steps are to be equal.",
         ),
         Mistake(
-            {"flattered": 2 * FLATTERED},
+            {"flattered": 2 * _WINS["flattered"]},
             "That is the number of its calls. Count steps.",
         ),
         Mistake(
-            {"worse": 1 / WORSE},
+            {"worse": 1 / _WORSE},
             "Your quotient stands on its head: DPM-Solver-2's error goes above the line.",
         ),
         Mistake(
-            {"worse": WORSE_BY_STEPS},
+            {"worse": _WORSE_BY_STEPS},
             "At 4 *steps* each, DPM-Solver-2 makes 8 calls. Give both 4 calls.",
         ),
         Mistake(
@@ -1142,42 +971,34 @@ SWEEP = Task(
 
 # --- 6.8: the biased teacher --------------------------------------------------------------------------------
 
-STD, START = 0.5, 20.0
-GRID = grids.karras(EDM(sigma_max=START), 3).tolist()
-
-
-def _heun(d, s, e, substeps, rho=7.0, order=2):
-    """What `substeps` steps of Heun multiply x by from level s to e; with order 1, of Euler."""
-    ends = s ** (1 / rho), e ** (1 / rho)
-    levels = [(ends[0] + (ends[1] - ends[0]) * i / substeps) ** rho for i in range(substeps + 1)]
-    factor = 1.0
-    for a, b in zip(levels, levels[1:]):
-        first = a / (d**2 + a**2)
-        second = (1 + (b - a) * first) * b / (d**2 + b**2)
-        factor *= 1 + (b - a) * ((first + second) / 2 if order == 2 else first)
-    return factor
-
-
-def amed_factor(d, s, e, r):
-    """What a step of AMED-Solver (c = 1) multiplies x by."""
-    m = _mid(s, e, r)
-    halfway = 1 + (m - s) * s / (d**2 + s**2)
-    return 1 + (e - s) * halfway * m / (d**2 + m**2)
+_STD, _START = 0.5, 20.0
+_GRID = grids.karras(EDM(sigma_max=_START), 3).tolist()
+_EXACT = math.hypot(_STD, _GRID[-1])  # the deviation at the end
+_ENDS = "s ** (1 / 7), e ** (1 / 7)"  # of the axis on which the substeps are equal
 
 
 def _deviation(factor):
-    """The deviation at the end of GRID, from the exact one at its start, of a factor(s, e)."""
-    return math.prod(factor(s, e) for s, e in zip(GRID, GRID[1:])) * math.hypot(STD, START)
+    """The deviation at the end of the report's levels, exact at their start, for a factor(s, e)."""
+    return math.prod(factor(s, e) for s, e in zip(_GRID, _GRID[1:])) * math.hypot(_STD, _START)
 
 
-EXACT = math.hypot(STD, GRID[-1])
-TEACHER_2, TEACHER_8 = (_deviation(lambda s, e, n=n: _heun(STD, s, e, n)) for n in (2, 8))
-FIXED = _deviation(lambda s, e: amed_factor(STD, s, e, 0.35))
+def _taught(substeps):
+    """The deviation of the teacher with so many substeps."""
+    return _deviation(lambda s, e: solution.heun_factor(_STD, s, e, substeps))
 
 
 def _off(value, ruler):
     """The relative error against a ruler."""
     return abs(value / ruler - 1)
+
+
+_FIXED = _deviation(lambda s, e: solution.amed_factor(_STD, s, e, 0.35))
+_END_ERRORS = {
+    "teacher_2": _off(_taught(2), _EXACT),
+    "teacher_8": _off(_taught(8), _EXACT),
+    "fixed_seen": _off(_FIXED, _taught(2)),
+    "fixed_true": _off(_FIXED, _EXACT),
+}
 
 
 def _probe_teacher(answer, seed):
@@ -1189,17 +1010,9 @@ def _probe_teacher(answer, seed):
 
 
 def _teacher_facts(answer, seed):
-    values = right_numbers(
-        answer,
-        0.01,
-        relative=True,
-        teacher_2=_off(TEACHER_2, EXACT),
-        teacher_8=_off(TEACHER_8, EXACT),
-        fixed_seen=_off(FIXED, TEACHER_2),
-        fixed_true=_off(FIXED, EXACT),
-    )
-    values |= right_words(answer, ("student", "fixed"), better="fixed")
-    return values | right_words(answer, ("calls", "grid", "noise", "measure"), unfair="measure")
+    values = right_numbers(answer, 0.01, relative=True, **_END_ERRORS)
+    values |= right_words(answer, ("student", "fixed"), better=solution.better)
+    return values | right_words(answer, ("calls", "grid", "noise", "measure"), unfair=solution.unfair)
 
 
 TEACHER = Task(
@@ -1214,13 +1027,10 @@ TEACHER = Task(
     probe=_probe_teacher,
     facts=_teacher_facts,
     reference={
-        "heun_factor": _heun,
-        "teacher_2": _off(TEACHER_2, EXACT),
-        "teacher_8": _off(TEACHER_8, EXACT),
-        "fixed_seen": _off(FIXED, TEACHER_2),
-        "fixed_true": _off(FIXED, EXACT),
-        "better": "fixed",
-        "unfair": "measure",
+        "heun_factor": solution.heun_factor,
+        **_END_ERRORS,
+        "better": solution.better,
+        "unfair": solution.unfair,
     },
     asks={
         "teacher_2": "Three intervals, two substeps each: the product of your factors, times the deviation "
@@ -1230,52 +1040,56 @@ TEACHER = Task(
     },
     mistakes=(
         Mistake(
-            {"heun_factor": lambda d, s, e, substeps: _heun(d, s, e, substeps, order=1)},
+            _wrong("heun_factor", ("(k1 + k2) / 2", "k1")),
             "That is Euler's step. Heun asks once more at the end of each substep: for what?",
         ),
         Mistake(
-            {"heun_factor": lambda d, s, e, substeps: _heun(d, s, e, 1)},
+            _wrong("heun_factor", ("zip(levels, levels[1:])", "[(s, e)]")),
             "Your factor does not depend on the number of substeps: where are the levels in between?",
         ),
         Mistake(
-            {"heun_factor": lambda d, s, e, substeps: _heun(d, s, e, substeps, rho=1.0)},
+            _wrong("heun_factor", (_ENDS, "s, e"), (") ** 7", ")")),
             "Your substeps are equal in s. The statement's are equal in another power of s.",
         ),
         Mistake(
-            {"heun_factor": lambda d, s, e, substeps: _heun(d, s, e, substeps, rho=1e6)},
+            _wrong("heun_factor", (_ENDS, "math.log(s), math.log(e)"), ("[(", "[math.exp("), (") ** 7", ")")),
             "Your substeps are equal in ln s. The statement's are equal in another power of s.",
         ),
         Mistake(
-            {"heun_factor": lambda d, s, e, substeps: _heun(d, s, e, substeps + 1)},
+            _wrong(
+                "heun_factor",
+                ("i / substeps", "i / (substeps + 1)"),
+                ("range(substeps + 1", "range(substeps + 2"),
+            ),
             "With 1 substep there is no level in between, and yours has one.",
         ),
         Mistake(
-            {"teacher_2": TEACHER_2},
+            {"teacher_2": _taught(2)},
             "That is a deviation. How far is it from the exact one, in shares of that?",
         ),
         Mistake(
-            {"teacher_2": _off(_deviation(lambda s, e: _heun(STD, s, e, 1)), EXACT)},
+            {"teacher_2": _off(_taught(1), _EXACT)},
             "That is the error with one substep an interval.",
         ),
         Mistake(
-            {"teacher_8": _off(TEACHER_2, EXACT)},
+            {"teacher_8": _off(_taught(2), _EXACT)},
             "That is the error with 2 substeps.",
         ),
         Mistake(
-            {"teacher_8": _off(_deviation(lambda s, e: _heun(STD, s, e, 4)), EXACT)},
+            {"teacher_8": _off(_taught(4), _EXACT)},
             "That is the error with 4 substeps.",
         ),
         Mistake(
-            {"fixed_seen": _off(FIXED, EXACT)},
+            {"fixed_seen": _off(_FIXED, _EXACT)},
             "That is its true error. The report measures against the teacher of two substeps.",
         ),
         Mistake(
-            {"fixed_seen": _off(TEACHER_2, FIXED)},
+            {"fixed_seen": _off(_taught(2), _FIXED)},
             "You divide by the fixed time's deviation. The ruler, which goes below the line, is the "
             "teacher's.",
         ),
         Mistake(
-            {"fixed_true": _off(FIXED, TEACHER_2)},
+            {"fixed_true": _off(_FIXED, _taught(2))},
             "That is what the report sees, with the teacher for a ruler. Measure against the exact "
             "deviation.",
         ),
@@ -1310,22 +1124,9 @@ TEACHER = Task(
 
 # --- 6.9: what g_phi learned --------------------------------------------------------------------------------
 
-TABLE = (20.0, 2.8, 0.2, 0.002)
-UNKNOWN = 0.36
-
-
-def _bisect(function, low, high):
-    """The root in [low, high] of an increasing function."""
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if function(middle) < 0 else (low, middle)
-    return (low + high) / 2
-
-
-def solver_share(d, s, e):
-    """The r at which a step of AMED-Solver with c = 1 is exact on N(0, d^2)."""
-    exact = math.hypot(d, e) / math.hypot(d, s)
-    return _bisect(lambda r: amed_factor(d, s, e, r) - exact, 0.0, 1.0)
+_UNKNOWN, _SHARE_READ = 0.36, 0.370  # the d of the table, and its share of the second step
+_EXACT_FACTOR = "math.hypot(d, e) / math.hypot(d, s)"
+_INFORMATIVE = 2
 
 
 def _probe_learned(answer, seed):
@@ -1337,16 +1138,10 @@ def _probe_learned(answer, seed):
 
 
 def _learned_facts(answer, seed):
-    values = right_numbers(answer, 1e-6, relative=True, informative=2)
-    values |= right_numbers(
-        answer,
-        0.01,
-        relative=True,
-        std_read=UNKNOWN,
-        level_asked=_mid(2.8, 0.2, solver_share(UNKNOWN, 2.8, 0.2)),
-    )
-    values |= right_words(answer, ("above", "below"), solver_level="above")
-    return values | right_words(answer, ("can", "cannot"), features="cannot")
+    values = right_numbers(answer, 1e-6, relative=True, informative=_INFORMATIVE)
+    values |= right_numbers(answer, 0.01, relative=True, std_read=_UNKNOWN, level_asked=solution.level_asked)
+    values |= right_words(answer, ("above", "below"), solver_level=solution.solver_level)
+    return values | right_words(answer, ("can", "cannot"), features=solution.features)
 
 
 LEARNED = Task(
@@ -1361,12 +1156,12 @@ LEARNED = Task(
     probe=_probe_learned,
     facts=_learned_facts,
     reference={
-        "solver_share": solver_share,
-        "informative": 2,
-        "std_read": UNKNOWN,
-        "level_asked": _mid(2.8, 0.2, solver_share(UNKNOWN, 2.8, 0.2)),
-        "solver_level": "above",
-        "features": "cannot",
+        "solver_share": solution.solver_share,
+        "informative": _INFORMATIVE,
+        "std_read": _UNKNOWN,
+        "level_asked": solution.level_asked,
+        "solver_level": solution.solver_level,
+        "features": solution.features,
     },
     tolerance=1e-5,
     asks={
@@ -1376,35 +1171,25 @@ LEARNED = Task(
     },
     mistakes=(
         Mistake(
-            {"solver_share": best_share},
+            {"solver_share": solution.best_share},
             "That is 6.1's share, on the exact path. A solver only has the state that Euler's step leads to: "
             "whose factor must be exact?",
         ),
         Mistake(
-            {"solver_share": lambda d, s, e: 1 - solver_share(d, s, e)},
+            _wrong("solver_share", ("return r", "return 1 - r")),
             "Your share counts from the wrong end: at r = 0 the level is that of the start.",
         ),
         Mistake(
-            {"solver_share": lambda d, s, e: 0.5},
+            _wrong("solver_share", ("return r", "return 0.5")),
             "That is the untrained predictor. Which r makes the step exact?",
         ),
         Mistake(
-            {
-                "solver_share": lambda d, s, e: _bisect(
-                    lambda r: amed_factor(d, s, e, r) - e / s,
-                    0.0,
-                    1.0,
-                )
-            },
+            _wrong("solver_share", (_EXACT_FACTOR, "e / s")),
             "You ask x to shrink as the level does. The flow of N(0, d²) shrinks x as the deviation of x, "
             "data included.",
         ),
         Mistake(
-            {
-                "solver_share": lambda d, s, e: _bisect(
-                    lambda r: amed_factor(d, s, e, r) - _heun(d, s, e, 2), 0.0, 1.0
-                )
-            },
+            _wrong("solver_share", (_EXACT_FACTOR, "heun_factor(d, s, e, 2)")),
             "That is what a student of a teacher with two substeps learns. The exact factor is known here.",
         ),
         Mistake(
@@ -1416,7 +1201,7 @@ LEARNED = Task(
             "Far below d the slope is a straight line, whatever d is: the last step knows nothing of it.",
         ),
         Mistake(
-            {"std_read": UNKNOWN**2},
+            {"std_read": _UNKNOWN**2},
             "That is a variance.",
         ),
         Mistake(
@@ -1432,7 +1217,7 @@ LEARNED = Task(
             "That is the untrained predictor's level, at r = 1/2.",
         ),
         Mistake(
-            {"level_asked": _mid(0.2, 2.8, solver_share(UNKNOWN, 2.8, 0.2))},
+            {"level_asked": 0.2 ** (1 - _SHARE_READ) * 2.8**_SHARE_READ},
             "You counted the share from the end of the step.",
         ),
         Mistake(

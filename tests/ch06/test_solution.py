@@ -1,0 +1,347 @@
+"""The book's own answers to exercise 06 against the toolkit, closed forms and formulas written again."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize_scalar
+from sympy import lambdify, sympify
+
+from book.ch06 import solution, tasks
+from book.lessons import normal, read_axes
+from toolkit import EDM, VP, Mixture, grids, initial_noise, sample
+from toolkit.amed import amed_plugin, amed_solver, explained, teacher_path
+from toolkit.convergence import reference
+from toolkit.ddim import ddim
+from toolkit.dpm_solver import dpm_solver_2
+from toolkit.mixtures import GaussianFlow
+from toolkit.models import AFS
+
+STD = 0.5
+REPORT = grids.karras(EDM(sigma_max=20.0), 3).tolist()
+RIGHT = {name: value for task in tasks.TASKS for name, value in task.reference.items()}
+TANGLE = Mixture([0.25] * 4, initial_noise(4, 8, seed=6, dtype=torch.float64), [0.2] * 4)
+
+
+def _formula(name, symbols):
+    """The right formula of this name as a function of floats."""
+    return lambdify(symbols.split(), sympify(str(RIGHT[name])))
+
+
+def _gaussian(d):
+    """The exact model of one number from N(0, d^2)."""
+    return Mixture([1.0], [[0.0]], [d]).model(EDM())
+
+
+def _chosen(shares, scales=1.0):
+    """A predictor that says the same of every step; shares (B,), scales (B,) or a number."""
+    return lambda features, start, end, n: (shares, scales, 1.0)
+
+
+def _factor(d, s, e, r):
+    """What the toolkit's AMED-Solver multiplies x by in one step."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    return sample(
+        amed_solver, _gaussian(d), one, [s, e], predictor=_chosen(torch.full((1,), r, dtype=torch.float64))
+    ).x.item()
+
+
+# --- 6.1: the mean value of a scalar ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d, a, b", [(0.5, 3.0, 0.2), (1.3, 20.0, 0.01), (0.3, 80.0, 20.0)])
+def test_the_slope_is_its_mean_at_the_level(d, a, b):
+    def slope(s):
+        return s / math.hypot(d, s)
+
+    mean = quad(slope, b, a)[0] / (a - b)
+    assert math.isclose(_formula("mean", "d a b")(d, a, b), mean, rel_tol=1e-8)
+    assert math.isclose(slope(_formula("level", "d m")(d, mean)), mean, rel_tol=1e-9)
+    share = brentq(lambda r: slope(a ** (1 - r) * b**r) - mean, 0.0, 1.0, xtol=1e-13)
+    assert math.isclose(solution.best_share(d, a, b), share, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("size, a, b", [("large", 80.0, 20.0), ("small", 0.1, 0.002)])
+def test_far_from_the_data_the_level_is_a_plain_mean(size, a, b):
+    level = a * (b / a) ** solution.best_share(STD, a, b)
+    means = {"geometric": math.sqrt(a * b), "arithmetic": (a + b) / 2}
+    assert math.isclose(level, means.pop(RIGHT[size]), rel_tol=5e-3)
+    assert all(abs(level / other - 1) > 0.1 for other in means.values())
+
+
+# --- 6.2: the vector counterexample -------------------------------------------------------------------------
+
+PATHS = {
+    "velocity_1": lambda t: (1 + 2 * math.sin(t), 3 - 4 * math.sin(t)),
+    "velocity_2": lambda t: (1.0, t, t**2),
+    "velocity_3": lambda t: (t, t**3),
+    "velocity_4": lambda t: [c * t / math.hypot(STD, t) for c in normal(0, 64).tolist()],
+}
+
+
+def _distance(velocity, a, b):
+    """The smallest distance of a velocity from its mean, by quadrature, a scan and a search."""
+    count = len(velocity(a))
+    mean = np.array([quad(lambda t, i=i: velocity(t)[i], a, b)[0] for i in range(count)]) / (b - a)
+    times = np.linspace(a, b, 101)
+    nearest = min(times, key=lambda t: np.linalg.norm(velocity(t) - mean))
+    bounds = max(a, nearest - (b - a) / 100), min(b, nearest + (b - a) / 100)
+    return minimize_scalar(
+        lambda t: np.linalg.norm(velocity(t) - mean), bounds=bounds, method="bounded", options={"xatol": 1e-9}
+    ).fun
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_the_residual_is_the_smallest_distance_from_the_mean(name):
+    def velocity(t):
+        return torch.tensor([PATHS[name](u) for u in t.tolist()], dtype=torch.float64)
+
+    distances = [_distance(PATHS[name], a, b) for a, b in ((0.0, 1.0), (0.3, 2.5))]
+    results = [solution.residual(velocity, a, b) for a, b in ((0.0, 1.0), (0.3, 2.5))]
+    assert np.allclose(results, distances, atol=3e-3)
+    assert RIGHT[name] == ("holds" if max(distances) < 1e-6 else "fails")
+
+
+def test_the_residual_of_an_arc_and_its_power():
+    residual = _formula("arc_residual", "w")
+    for w in (0.5, 1.0, 3.0):
+        assert math.isclose(residual(w), _distance(lambda t: (-math.sin(t), math.cos(t)), 0.2, 0.2 + w))
+    assert math.isclose(math.log2(residual(2e-2) / residual(1e-2)), RIGHT["power"], rel_tol=1e-4)
+
+
+# --- 6.3: PCA of a path -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    """(states (61, 32, 8), levels (61, 1, 1)) of the statement."""
+    noise = 80 * initial_noise(32, 8, seed=1, dtype=torch.float64)
+    run = sample(ddim, TANGLE.model(EDM()), noise, grids.karras(EDM(), 60), keep_path=True)
+    return run.path, torch.tensor(run.times, dtype=torch.float64)[:, None, None]
+
+
+def _left(path):
+    """What the first component leaves, the mean over the samples, from the eigenvalues of the covariance."""
+    variances = [np.linalg.eigvalsh(np.cov(one.numpy().T)) for one in path.transpose(0, 1)]
+    return np.mean([values[:-1].sum() / values.sum() for values in variances])
+
+
+def _off_line(path):
+    """How far the last state is off the line of the first eigenvector, relative, the mean over the samples."""
+    shares = []
+    for points in path.transpose(0, 1).numpy():
+        direction = np.linalg.eigh(np.cov(points.T)).eigenvectors[:, -1]
+        last = points[-1] - points.mean(axis=0)
+        shares.append(np.linalg.norm(last - last @ direction * direction) / np.linalg.norm(points[-1]))
+    return np.mean(shares)
+
+
+def test_the_shares_are_the_toolkits():
+    path = normal(0, 12, 3, 4).cumsum(0)
+    assert torch.allclose(solution.explained(path), explained(path), rtol=1e-12)
+    first = solution.explained(path)[:, 0].numpy()
+    assert math.isclose(1 - first.mean(), _left(path), rel_tol=1e-9)
+
+
+def test_a_path_is_flat_in_edms_coordinates_only(trajectories):
+    path, levels = trajectories
+    in_vp = path / torch.sqrt(1 + levels**2)
+    assert math.isclose(RIGHT["edm_left"], _left(path), rel_tol=1e-6)
+    assert math.isclose(RIGHT["vp_left"], _left(in_vp), rel_tol=1e-6)
+    assert math.isclose(RIGHT["off_line"], _off_line(path), rel_tol=1e-6)
+    assert math.isclose(tasks._FLOW_LEFT, _left(path / (1 + levels)), rel_tol=1e-6)
+    assert math.isclose(tasks._OFF_LINE_IN_VP, _off_line(in_vp), rel_tol=1e-6)
+
+
+# --- 6.4: the analytic first step ---------------------------------------------------------------------------
+
+
+def _noisy(level):
+    """The statement's 2000 states at this level and the exact eps."""
+    x = TANGLE.sample(2000, seed=3) + level * initial_noise(2000, 8, seed=4, dtype=torch.float64)
+    return x, TANGLE.model(EDM()).eps(x, float(level))
+
+
+def _relative(guess, exact):
+    return ((guess - exact).norm() / exact.norm()).item()
+
+
+def _closed_error(level):
+    """The closed form's error: that of the toolkit's analytic first step."""
+    x, eps = _noisy(level)
+    std = math.sqrt(np.trace(TANGLE.covariance().numpy()) / 8)
+    return _relative(AFS(TANGLE.model(EDM()), TANGLE.mean(), std).eps(x, float(level)), eps)
+
+
+def test_the_first_step_is_exact_for_gaussian_data():
+    mean, x, s, r, std = normal(0, 3, stream=1), 6 * normal(0, 4, 3), 6.0, 2.0, 0.7
+    model = Mixture([1.0], mean[None], [std]).model(EDM())
+    wanted = sample(ddim, model, x, [s, r]).x
+    assert torch.allclose(solution.first_step(x, s, r, mean, std), wanted, rtol=1e-12)
+
+
+def test_the_errors_of_the_guesses():
+    x, eps = _noisy(20)
+    guesses = {"error_itself": x, "error_ratio": x / 20}
+    for name, guess in guesses.items():
+        assert math.isclose(RIGHT[name], _relative(guess, eps), rel_tol=1e-6)
+    assert math.isclose(tasks._UNIT_ERROR, _relative(x / math.sqrt(401), eps), rel_tol=1e-6)
+    assert math.isclose(RIGHT["error_closed"], _closed_error(20), rel_tol=1e-6)
+    safe = [level for level in (1, 2, 5, 10, 20, 40, 80) if _closed_error(level) < 0.02]
+    assert RIGHT["safe_from"] == safe[0] == 10
+
+
+def test_the_state_is_near_to_eps_in_vp_at_the_start():
+    schedule, h = VP(), 1e-4
+    x = schedule.alpha(1.0) * TANGLE.sample(2000, seed=3) + schedule.sigma(1.0) * normal(0, 2000, 8)
+    model = TANGLE.model(schedule)
+    eps = model.eps(x, 1.0)
+    velocity = (x - reference(model, x, 1.0, 1.0 - h)) / h
+    errors = {
+        "eps in VP": _relative(x, eps),
+        "velocity in VP": _relative(x, velocity),
+        "eps in EDM": RIGHT["error_itself"],
+    }
+    assert RIGHT["true_of"] == min(errors, key=errors.get) and min(errors.values()) < 0.01
+
+
+# --- 6.5: one step of AMED ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, sampler, options", [("amed_step", amed_solver, {}), ("plugin_step", amed_plugin, {"base": "ddim"})]
+)
+def test_a_step_is_the_toolkits(name, sampler, options):
+    model, x, s, e = TANGLE.model(EDM()), 4 * normal(0, 3, 8), 4.0, 0.4
+    r, c = torch.tensor([[0.2, 0.5, 0.8], [0.96, 1.0, 1.05]], dtype=torch.float64)
+    wanted = sample(sampler, model, x, [s, e], predictor=_chosen(r, c), **options).x
+    assert torch.allclose(RIGHT[name](model.eps, x, s, e, r, c), wanted, rtol=1e-10)
+
+
+def test_half_way_amed_is_dpm_solver_2():
+    model, x, one = TANGLE.model(EDM()), 4 * normal(0, 3, 8), torch.ones(3, dtype=torch.float64)
+    wanted = sample(dpm_solver_2, model, x, [4.0, 0.4]).x
+    assert torch.allclose(solution.amed_step(model.eps, x, 4.0, 0.4, one / 2, one), wanted, rtol=1e-10)
+
+
+# --- 6.6: one training step ---------------------------------------------------------------------------------
+
+
+def test_each_interval_learns_from_its_own_step_of_the_toolkits_solver():
+    model, x, levels = TANGLE.model(EDM()), 4 * normal(0, 4, 8), [4.0, 1.0, 0.2, 0.05]
+    wanted = teacher_path(model, x, levels)[1:]
+    theta = normal(0, 2, stream=3).requires_grad_()
+
+    def predict(x, s, e):
+        return torch.sigmoid(theta[0] + theta[1] * math.log(s) + 0.3 * x.mean(1))
+
+    total, state = 0.0, x
+    for s, e, y in zip(levels, levels[1:], wanted):
+        state = state.detach()
+        *_, (_, state) = amed_solver(model, state, [s, e], predictor=_chosen(predict(state, s, e)))
+        total = total + (state - y).square().mean() / 3
+    loss = solution.training_loss(model.eps, predict, x, levels, list(wanted))
+    assert math.isclose(loss.item(), total.item(), rel_tol=1e-10)
+    slopes = [torch.autograd.grad(one, theta)[0] for one in (loss, total)]
+    assert torch.allclose(*slopes, rtol=1e-8) and slopes[0].abs().min() > 1e-6
+
+
+# --- 6.7: where the second order begins to pay --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def errors():
+    """sampler, steps -> its error on the ring, each computed once."""
+    model = Mixture.ring(8, 1.0, 0.3).model(EDM())
+    noise = 80 * initial_noise(64, 2, seed=2, dtype=torch.float64)
+    end, known = reference(model, noise, 80.0, 0.002), {}
+
+    def error(sampler, steps):
+        if (sampler, steps) not in known:
+            run = sample(sampler, model, noise, grids.karras(EDM(), steps))
+            known[sampler, steps] = (run.x - end).square().mean().sqrt().item()
+        return known[sampler, steps]
+
+    return error
+
+
+def test_where_the_second_order_wins(errors):
+    by_calls = {n: errors(dpm_solver_2, n // 2) < errors(ddim, n) for n in range(2, 41, 2)}
+    by_steps = {n: errors(dpm_solver_2, n) < errors(ddim, n) for n in range(1, 21)}
+    for name, wins in (("crossing", by_calls), ("flattered", by_steps)):
+        first = RIGHT[name]
+        assert all(wins[n] for n in wins if n >= first) and not wins[max(n for n in wins if n < first)]
+    assert math.isclose(RIGHT["worse"], errors(dpm_solver_2, 2) / errors(ddim, 4), rel_tol=1e-6)
+    assert math.isclose(tasks._WORSE_BY_STEPS, errors(dpm_solver_2, 4) / errors(ddim, 4), rel_tol=1e-6)
+    assert RIGHT["claim"] == "fails" and RIGHT["worse"] > 1
+
+
+def test_the_lines_stand_over_their_calls():
+    lines = read_axes(solution.draw(lambda n: 3.0 / n, lambda n: 7.0 / n**2, 50)).lines
+    for label, constant, calls, order in (("one call a step", 3.0, 1, 1), ("two calls a step", 7.0, 2, 2)):
+        x, y = lines[label]
+        assert np.allclose(y, constant * (calls / x) ** order) and x.max() <= 50
+
+
+# --- 6.8: the biased teacher --------------------------------------------------------------------------------
+
+
+def _ends(substeps):
+    """The deviation at the end of the teacher with so many substeps, by the toolkit."""
+    start = torch.tensor([[math.hypot(STD, 20.0)]], dtype=torch.float64)
+    return teacher_path(_gaussian(STD), start, REPORT, substeps)[-1].item()
+
+
+@pytest.mark.parametrize("substeps", [1, 2, 5])
+def test_the_teachers_factor_is_the_toolkits(substeps):
+    one = torch.ones(1, 1, dtype=torch.float64)
+    wanted = teacher_path(_gaussian(0.7), one, [5.0, 1.0], substeps)[-1].item()
+    assert math.isclose(solution.heun_factor(0.7, 5.0, 1.0, substeps), wanted, rel_tol=1e-10)
+
+
+def test_the_errors_by_either_ruler():
+    start = torch.tensor([[math.hypot(STD, 20.0)]], dtype=torch.float64)
+    share = torch.full((1,), 0.35, dtype=torch.float64)
+    fixed = sample(amed_solver, _gaussian(STD), start, REPORT, predictor=_chosen(share)).x.item()
+    exact = GaussianFlow(EDM(), 0.0, STD).map(start, 20.0, REPORT[-1]).item()
+    wanted = {
+        "teacher_2": _ends(2) / exact,
+        "teacher_8": _ends(8) / exact,
+        "fixed_seen": fixed / _ends(2),
+        "fixed_true": fixed / exact,
+    }
+    for name, ratio in wanted.items():
+        assert math.isclose(RIGHT[name], abs(ratio - 1), rel_tol=1e-9)
+    nearer = "fixed" if abs(fixed - exact) < abs(_ends(2) - exact) else "student"
+    assert RIGHT["better"] == nearer and RIGHT["unfair"] == "measure"
+
+
+# --- 6.9: what g_phi learned --------------------------------------------------------------------------------
+
+TABLE = {1: (20.0, 2.8, 0.428), 2: (2.8, 0.2, 0.370), 3: (0.2, 0.002, 0.149)}
+
+
+@pytest.mark.parametrize("d, s, e", [(0.3, 3.0, 0.2), (0.9, 20.0, 0.01), (0.36, 2.8, 0.2)])
+def test_with_its_share_the_toolkits_step_is_exact(d, s, e):
+    exact = GaussianFlow(EDM(), 0.0, d).map(torch.ones(1, 1, dtype=torch.float64), s, e).item()
+    share = solution.solver_share(d, s, e)
+    assert math.isclose(_factor(d, s, e, share), exact, rel_tol=1e-9)
+    assert math.isclose(solution.amed_factor(d, s, e, 0.3), _factor(d, s, e, 0.3), rel_tol=1e-10)
+
+
+def test_what_the_table_tells():
+    d = RIGHT["std_read"]
+    for s, e, share in TABLE.values():
+        assert abs(solution.solver_share(d, s, e) - share) <= 5.01e-4
+        assert RIGHT["solver_level"] == "above" and share < solution.best_share(d, s, e)
+    changes = {
+        step: abs(solution.solver_share(0.2, s, e) - solution.solver_share(1.0, s, e))
+        for step, (s, e, _) in TABLE.items()
+    }
+    assert RIGHT["informative"] == max(changes, key=changes.get)
+    s, e, _ = TABLE[2]
+    share = solution.solver_share(d, s, e)
+    assert math.isclose(RIGHT["level_asked"], s ** (1 - share) * e**share, rel_tol=1e-3)
+    assert RIGHT["features"] == "cannot"
