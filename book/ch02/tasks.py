@@ -653,7 +653,7 @@ BUNDLES = Task(
             "same for all runs?",
         ),
         Mistake(
-            changed(solution.bundles, ("seed=seed", "seed=0")),
+            changed(solution.bundles, ("draws=seed", "draws=0")),
             "All DDPM lines lie on top of each other. They share the start, as they should: do they also "
             "share the noise?",
         ),
