@@ -122,6 +122,7 @@ def by_grid(calls: int = 20, n: int = 600, seed: int = 7) -> dict:
 
 
 def main():
+    """Run the study and write its file."""
     torch.set_num_threads(1)
     results = {"about": ABOUT, "machine": machine(), "n": COUNT, "seeds": list(SEEDS), "floor": floor()}
     results["by_grid"] = {"calls": 20, "n": 600, "seed": 7, "frechet": by_grid()}

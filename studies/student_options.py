@@ -118,6 +118,7 @@ def critic_scores(weight, seed, steps=2000):
 
 
 def main():
+    """Run the study and write its file."""
     torch.set_num_threads(1)
     results = {"about": ABOUT, "machine": machine(), "seeds": list(SEEDS), "seconds a call": seconds_a_call()}
     groups = {

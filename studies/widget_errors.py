@@ -22,6 +22,7 @@ def errors_of(solver, grid, scale):
 
 
 def main():
+    """Run all and write the file."""
     torch.set_num_threads(1)
     at = lambda solver, grid: {str(scale): errors_of(solver, grid, scale) for scale in WIDGET_SCALES}
     errors = {solver: {grid: at(solver, grid) for grid in GRIDS} for solver in WIDGET_SOLVERS}

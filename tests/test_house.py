@@ -25,7 +25,7 @@ CHAPTERS = {
     "amed": 6,
 }
 FOUNDATION = {"schedules", "models", "mixtures", "grids", "noise", "sampling", "convergence"}
-FOUNDATION |= {"networks", "training", "data", "metrics", "files"}
+FOUNDATION |= {"networks", "training", "data", "metrics", "files", "citing", "_brownian"}
 DOOR = "toolkit/lessons/__init__.py"  # to the exercises' checks, for exercises handed out long ago
 NEVER = ("matplotlib", "typer", "nbformat", "sympy", "IPython", "book")
 
@@ -92,6 +92,60 @@ def test_a_chapter_s_sampler_stands_on_earlier_ones_only():
 
 def test_the_toolkit_can_be_read_in_a_few_evenings():
     assert sum(len(path.read_text("utf8").splitlines()) for path in (ROOT / "toolkit").rglob("*.py")) <= 9000
+
+
+# --- one hand -------------------------------------------------------------------------------------------
+
+OURS = ("toolkit", "book", "studies", "benchmarks", "tests")
+
+
+def texts(*folders):
+    """(path below the project, number, line) of every line of the Python files in these folders."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for number, line in enumerate(path.read_text("utf8").splitlines(), 1):
+                yield f"{path.relative_to(ROOT)}:{number}", line
+
+
+def test_rulers_have_one_form():
+    """`# --- part ---`, drawn up to the margin."""
+    odd = [at for at, line in texts(*OURS) if re.match(r"# ?-{2,}|# ?={2,}", line)
+           and not re.fullmatch(r"# --- .*[^-] -{3,}", line)]  # fmt: skip
+    assert not odd
+
+
+def test_errors_end_without_a_full_stop():
+    """A ValueError's text is a clause that the one who shows it may put into a sentence."""
+    odd = []
+    for path, tree in sources("toolkit", "book").items():
+        for node in ast.walk(tree):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "ValueError" and call.args:
+                text = call.args[0]
+                last = text.values[-1] if isinstance(text, ast.JoinedStr) else text
+                if isinstance(last, ast.Constant) and str(last.value).endswith("."):
+                    odd.append(f"{path}:{node.lineno}")
+    assert not odd
+
+
+def test_what_is_imported_from_elsewhere_has_no_underscore():
+    odd = []
+    for path, tree in sources("toolkit", "book", "studies", "benchmarks").items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
+                odd += [f"{path} imports {a.name}" for a in node.names if re.match(r"_[a-zA-Z]", a.name)]
+    assert not odd
+
+
+def test_what_is_public_is_said():
+    """Every public function and class of the packages has a docstring."""
+    odd = []
+    for path, tree in sources("toolkit", "book", "studies").items():
+        if not path.endswith(("/tasks.py", "/solution.py")):
+            for node in tree.body:
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                    odd += [] if ast.get_docstring(node) else [f"{path}: {node.name}"]
+    assert not odd
 
 
 IMPORTS = """

@@ -26,7 +26,7 @@ STANDARD = {
 }
 
 
-# ------------------------------------------------------------------------------------------- toy sets
+# --- toy sets -------------------------------------------------------------------------------------------
 
 
 def _generator(seed):
@@ -40,7 +40,7 @@ def _finish(name, points):
 
 def _count(n):
     if int(n) != n or n < 1:
-        raise ValueError(f"n must be a whole number of at least 1 points, got {n!r}.")
+        raise ValueError(f"n must be a whole number of at least 1 points, got {n!r}")
     return int(n)
 
 
@@ -106,11 +106,11 @@ TOY = {f.__name__: f for f in (swiss_roll, two_moons, checkerboard, spiral, pinw
 def toy(name, n, seed=0, **options):
     """The toy set called `name` (a key of `TOY`): n points, a float32 tensor (n, 2)."""
     if name not in TOY:
-        raise ValueError(f"there is no toy set {name!r}; there are {', '.join(TOY)}.")
+        raise ValueError(f"there is no toy set {name!r}; there are {', '.join(TOY)}")
     return TOY[name](n, seed, **options)
 
 
-# --------------------------------------------------------------------------------------------- digits
+# --- digits ---------------------------------------------------------------------------------------------
 
 
 @cache
@@ -135,7 +135,7 @@ def digits(split="all"):
     changes."""
     images, labels, rows = _digits()
     if split not in rows:
-        raise ValueError(f"split must be 'all', 'train' or 'test', got {split!r}.")
+        raise ValueError(f"split must be 'all', 'train' or 'test', got {split!r}")
     return images[rows[split]].clone(), labels[rows[split]].clone()
 
 
@@ -150,7 +150,7 @@ def digit_labels(n, seed=0):
     return torch.from_numpy(rng.permutation(ordered[places]))
 
 
-# ------------------------------------------------------------------------------------ your own images
+# --- your own images ------------------------------------------------------------------------------------
 
 
 def image_folder(path, size, grey=False):
@@ -161,9 +161,9 @@ def image_folder(path, size, grey=False):
     none."""
     root = Path(path)
     if not root.is_dir():
-        raise ValueError(f"image_folder needs a folder of images, and {str(root)!r} is not a folder.")
+        raise ValueError(f"image_folder needs a folder of images, and {str(root)!r} is not a folder")
     if int(size) != size or size < 1:
-        raise ValueError(f"size must be a whole number of pixels, at least 1, got {size!r}.")
+        raise ValueError(f"size must be a whole number of pixels, at least 1, got {size!r}")
     folders = sorted(p for p in root.iterdir() if p.is_dir()) or [root]
     names, images, labels = [], [], []
     for folder in folders:
@@ -174,7 +174,7 @@ def image_folder(path, size, grey=False):
             images += [_read_image(p, int(size), grey) for p in files]
     if not images:
         raise ValueError(
-            f"there is no image under {str(root)!r} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})."
+            f"there is no image under {str(root)!r} (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
         )
     return torch.from_numpy(np.stack(images)), torch.tensor(labels), names
 
@@ -188,7 +188,7 @@ def _read_image(path, size, grey):
         with Image.open(path) as picture:
             picture = ImageOps.exif_transpose(picture).convert("L" if grey else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as an image ({error}).") from None
+        raise ValueError(f"{str(path)!r} cannot be read as an image ({error})") from None
     square = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
     pixels = np.atleast_3d(np.asarray(square, dtype=np.float32)).transpose(2, 0, 1)
     return pixels / 127.5 - 1
@@ -219,7 +219,7 @@ def _as_images(rows, target, name, shape, limit):
     shape = tuple(shape) if shape is not None else _square(rows.shape[1], name)
     if np.prod(shape) != rows.shape[1]:
         raise ValueError(
-            f"shape {shape} has {int(np.prod(shape))} pixels, but the rows of {name!r} have {rows.shape[1]}."
+            f"shape {shape} has {int(np.prod(shape))} pixels, but the rows of {name!r} have {rows.shape[1]}"
         )
     labels = np.unique(np.asarray(target), return_inverse=True)[1]
     images = torch.from_numpy(rows[:limit] / (rows.max() / 2) - 1).reshape(-1, *shape)
@@ -232,5 +232,5 @@ def _square(pixels, name):
         if channels * side * side == pixels:
             return channels, side, side
     raise ValueError(
-        f"the {pixels} columns of {name!r} are not a square image; give shape=(channels, height, width)."
+        f"the {pixels} columns of {name!r} are not a square image; give shape=(channels, height, width)"
     )

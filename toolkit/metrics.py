@@ -24,11 +24,11 @@ def _points(values, name="x"):
     """`values` as a finite float64 array (n, d)."""
     values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
     if not values.size or not values.ndim:
-        raise ValueError(f"{name} must be a set of points of shape (n, ...), got shape {values.shape}.")
+        raise ValueError(f"{name} must be a set of points of shape (n, ...), got shape {values.shape}")
     points = values.astype(np.float64).reshape(len(values), -1)
     if not np.isfinite(points).all():
         raise ValueError(
-            f"{name} holds NaN or infinite values in {(~np.isfinite(points)).any(1).sum()} of its rows."
+            f"{name} holds NaN or infinite values in {(~np.isfinite(points)).any(1).sum()} of its rows"
         )
     return points
 
@@ -37,12 +37,12 @@ def _pair(x, y):
     x, y = _points(x, "x"), _points(y, "y")
     if x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"x and y must have points of the same size, got {x.shape[1]} and {y.shape[1]} coordinates."
+            f"x and y must have points of the same size, got {x.shape[1]} and {y.shape[1]} coordinates"
         )
     return x, y
 
 
-# -------------------------------------------------------------------------------------- Fréchet distance
+# --- Fréchet distance -----------------------------------------------------------------------------------
 
 
 def _root(matrix):
@@ -65,7 +65,7 @@ def frechet_from_features(x, y):
     "FID" of Heusel et al. 2017 (no square root). Each set needs at least 2 rows."""
     x, y = _pair(x, y)
     if min(len(x), len(y)) < 2:
-        raise ValueError(f"a covariance needs at least 2 samples, got {len(x)} and {len(y)}.")
+        raise ValueError(f"a covariance needs at least 2 samples, got {len(x)} and {len(y)}")
     moments = [(z.mean(0), np.atleast_2d(np.cov(z, rowvar=False))) for z in (x, y)]
     return max(0.0, gaussian_w2_squared(*moments[0], *moments[1]))
 
@@ -81,7 +81,7 @@ def _classify(images, head, batch=4096):
     images = torch.as_tensor(images).float().cpu()
     images = images[:, None] if images.ndim == 3 else images
     if not torch.isfinite(images).all():
-        raise ValueError("images hold NaN or infinite values.")
+        raise ValueError("images hold NaN or infinite values")
     return np.concatenate([head(part).double().numpy() for part in images.split(batch)])
 
 
@@ -122,11 +122,11 @@ def class_accuracy(images, labels):
     labels = np.asarray(labels).reshape(-1)
     read = _classify(images, _classifier()).argmax(1)
     if len(read) != len(labels):
-        raise ValueError(f"images and labels must have the same length, got {len(read)} and {len(labels)}.")
+        raise ValueError(f"images and labels must have the same length, got {len(read)} and {len(labels)}")
     return float((read == labels).mean())
 
 
-# --------------------------------------------------------------------------------- transport and energy
+# --- transport and energy -------------------------------------------------------------------------------
 
 
 def wasserstein2(x, y):
@@ -137,7 +137,7 @@ def wasserstein2(x, y):
 
     x, y = _pair(x, y)
     if len(x) != len(y):
-        raise ValueError(f"wasserstein2 needs sets of the same size, got {len(x)} and {len(y)} points.")
+        raise ValueError(f"wasserstein2 needs sets of the same size, got {len(x)} and {len(y)} points")
     cost = cdist(x, y, "sqeuclidean")
     return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
 
@@ -173,7 +173,7 @@ def _mean_distance(x, y, rows):
     return sum(cdist(x[i : i + rows], y).sum() for i in range(0, len(x), rows)) / (len(x) * len(y))
 
 
-# ------------------------------------------------------------------------------------------- neighbours
+# --- neighbours -----------------------------------------------------------------------------------------
 
 
 def _nearest(points, queries, k):
@@ -189,7 +189,7 @@ def precision_recall(samples, data, k=3):
     to its centre's k-th nearest neighbour in its own set. Give features, or points of few dimensions."""
     samples, data = _pair(samples, data)
     if min(len(samples), len(data)) <= k:
-        raise ValueError(f"both sets need more than k = {k} points, got {len(samples)} and {len(data)}.")
+        raise ValueError(f"both sets need more than k = {k} points, got {len(samples)} and {len(data)}")
     return _covered(samples, data, k), _covered(data, samples, k)
 
 
@@ -212,7 +212,7 @@ def nearest_neighbour_ratio(samples, training):
     nearest neighbour in the training set: (n,). Fresh data give about 1; well below 1/2 is a copy."""
     samples, training = _pair(samples, training)
     if len(training) < 2:
-        raise ValueError("the training set needs at least 2 points.")
+        raise ValueError("the training set needs at least 2 points")
     distance, row = _nearest(training, samples, 1)
     spacing = _nearest(training, training[row[:, 0]], 2)[0][:, 1]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -335,6 +335,7 @@ def _check_t(t, x):
 
 
 def clock_dtype(x):
+    """The dtype of what a network is told of time: float64 beside a float64 x, else float32."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 

@@ -28,7 +28,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 DIGITS_SIGMA_DATA = 0.85  # root mean square of the digits' pixels in [-1, 1]
 
 
-# ----------------------------------------------------------------------------------------- conditioning
+# --- conditioning ---------------------------------------------------------------------------------------
 
 
 def is_one_number(c):
@@ -121,28 +121,28 @@ class Denoiser(nn.Module):
     def condition(self, x, c, label, **more):
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(
-                f"x must have shape (batch, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}."
+                f"x must have shape (batch, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}"
             )
         if c.shape != x.shape[:1]:
             raise ValueError(
-                f"c must have shape ({len(x)},), one value for each row of x, got {tuple(c.shape)}."
+                f"c must have shape ({len(x)},), one value for each row of x, got {tuple(c.shape)}"
             )
         if label is None:
             label = torch.full((len(x),), self.n_classes, dtype=torch.int64, device=x.device)
         elif label.shape != x.shape[:1]:
-            raise ValueError(f"label must have shape ({len(x)},), got {tuple(label.shape)}.")
+            raise ValueError(f"label must have shape ({len(x)},), got {tuple(label.shape)}")
         elif (
             label.device.type == "cpu"
             and len(label)
             and not 0 <= int(label.min()) <= int(label.max()) <= self.n_classes
         ):
             raise ValueError(
-                f"labels run from 0 to {self.n_classes} (no class), got {sorted(set(label.tolist()))}."
+                f"labels run from 0 to {self.n_classes} (no class), got {sorted(set(label.tolist()))}"
             )
         return self.conditioning.rows(c, label, **more)
 
 
-# -------------------------------------------------------------------------------------------------- MLPs
+# --- MLPs -----------------------------------------------------------------------------------------------
 
 
 class FilmBlock(nn.Module):
@@ -217,7 +217,7 @@ class ToyMLP(MLP):
         super().__init__(shape, n_classes, width, blocks, condition)
 
 
-# ------------------------------------------------------------------------------------------------- U-Net
+# --- U-Net ----------------------------------------------------------------------------------------------
 
 
 class ConvBlock(nn.Module):
@@ -253,10 +253,10 @@ class UNet(Denoiser):
         factor = 2 ** (len(channels) - 1)
         if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
             raise ValueError(
-                f"shape must be (channels, height, width) with sides that divide by {factor}, got {shape}."
+                f"shape must be (channels, height, width) with sides that divide by {factor}, got {shape}"
             )
         if any(c % 8 for c in channels):
-            raise ValueError(f"channels must be multiples of 8, got {tuple(channels)}.")
+            raise ValueError(f"channels must be multiples of 8, got {tuple(channels)}")
         self.config = dict(
             shape=list(shape), n_classes=n_classes, channels=list(channels), condition=condition
         )
@@ -284,7 +284,7 @@ class UNet(Denoiser):
         return self.outlet(F.silu(self.norm(h)))
 
 
-# -------------------------------------------------------------------------------------------- classifier
+# --- classifier -----------------------------------------------------------------------------------------
 
 
 class DigitClassifier(nn.Module):
@@ -318,11 +318,11 @@ class DigitClassifier(nn.Module):
     def features(self, x):
         """The 64 penultimate activations of images x (B, 1, 8, 8)."""
         if tuple(x.shape[1:]) != (1, 8, 8):
-            raise ValueError(f"the classifier reads digits of shape (batch, 1, 8, 8), got {tuple(x.shape)}.")
+            raise ValueError(f"the classifier reads digits of shape (batch, 1, 8, 8), got {tuple(x.shape)}")
         return self.body(x)
 
 
-# --------------------------------------------------------------------------------------- shipped weights
+# --- shipped weights ------------------------------------------------------------------------------------
 
 ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ScaledMLP, ToyMLP, UNet, DigitClassifier)}
 
@@ -347,10 +347,10 @@ def load_weights(path, sha256=None):
 
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"there is no weights file {str(path)!r}.")
+        raise ValueError(f"there is no weights file {str(path)!r}")
     if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ValueError(
-            f"{str(path)!r} is not the file that was shipped (its SHA-256 differs); restore it with git."
+            f"{str(path)!r} is not the file that was shipped (its SHA-256 differs); restore it with git"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -362,7 +362,7 @@ def load_weights(path, sha256=None):
     except (SafetensorError, KeyError, RuntimeError, TypeError, json.JSONDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{str(path)!r} does not hold the weights of one of our networks ({reason})."
+            f"{str(path)!r} does not hold the weights of one of our networks ({reason})"
         ) from None
     net.notes = about["notes"]
     return net.eval().requires_grad_(False)
@@ -376,7 +376,7 @@ def pretrained(name="digits"):
     anew."""
     manifest = json.loads((WEIGHTS / "manifest.json").read_text())
     if name not in manifest:
-        raise ValueError(f"there are no shipped weights {name!r}; there are {', '.join(manifest)}.")
+        raise ValueError(f"there are no shipped weights {name!r}; there are {', '.join(manifest)}")
     return load_weights(WEIGHTS / manifest[name]["file"], manifest[name]["sha256"])
 
 

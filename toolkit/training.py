@@ -26,7 +26,7 @@ from toolkit.schedules import Discrete
 LOSS_CHECK_EVERY = 100  # steps between looks at the loss, each of which waits for the device
 
 
-# ------------------------------------------------------------------------------------------ the maths
+# --- the maths ------------------------------------------------------------------------------------------
 
 
 def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
@@ -46,7 +46,7 @@ def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
     if predicts == "edm":
         level = sigma / alpha
         return (level / sigma_data * x0 - sigma_data * eps) / (level**2 + sigma_data**2) ** 0.5
-    raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}.")
+    raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}")
 
 
 def noise_error_factor(predicts, alpha, sigma, sigma_data=0.5):
@@ -74,7 +74,7 @@ def draw_times(t_sampler, schedule, n, generator, device="cpu"):
     name, mean, std = t_sampler if isinstance(t_sampler, tuple) else (t_sampler, -1.2, 1.2)
     if name != "lognormal":
         raise ValueError(
-            f"t_sampler must be 'uniform', 'lognormal' or a function (schedule, u) -> t, got {t_sampler!r}."
+            f"t_sampler must be 'uniform', 'lognormal' or a function (schedule, u) -> t, got {t_sampler!r}"
         )
     lam = -(mean + std * torch.special.ndtri(u.clamp(1e-9, 1 - 1e-9)))
     return schedule.t_of_lam(lam.clamp(schedule.lam(schedule.start), schedule.lam(schedule.end)))
@@ -98,7 +98,7 @@ def loss(model, x0, eps, t, weighting="simple"):
         return (weight * noise_error_factor(model.predicts, alpha, sigma, model.sigma_data) * error).mean()
     if weighting != "simple":
         raise ValueError(
-            f"weighting must be 'simple' or a function (schedule, t) -> weights, got {weighting!r}."
+            f"weighting must be 'simple' or a function (schedule, t) -> weights, got {weighting!r}"
         )
     return ((sigma**2 * error) if model.predicts == "score" else error).mean()
 
@@ -112,7 +112,7 @@ def learning_rate(step, steps, peak, warmup, floor=0.02):
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-# -------------------------------------------------------------------------------------------- the loop
+# --- the loop -------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -292,7 +292,7 @@ def _check_data(net, data, labels, device):
     if not len(data) or not torch.isfinite(data).all():
         raise ValueError(
             f"data must be finite and not empty, got shape {tuple(data.shape)} with "
-            f"{int((~torch.isfinite(data)).sum())} values that are NaN or infinite."
+            f"{int((~torch.isfinite(data)).sum())} values that are NaN or infinite"
         )
     if labels is None:
         return data, None
@@ -301,7 +301,7 @@ def _check_data(net, data, labels, device):
     if values.shape != data.shape[:1] or int(values.min()) < 0 or int(values.max()) >= null:
         raise ValueError(
             f"labels must be {len(data)} whole numbers from 0 to {null - 1}, got shape "
-            f"{tuple(values.shape)} from {int(values.min())} to {int(values.max())}."
+            f"{tuple(values.shape)} from {int(values.min())} to {int(values.max())}"
         )
     return data, _Labels(values, null)
 
@@ -314,13 +314,13 @@ def _amp_dtype(amp, device):
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if amp not in ("bf16", "fp16"):
-        raise ValueError(f"amp must be False, 'auto', 'bf16' or 'fp16', got {amp!r}.")
+        raise ValueError(f"amp must be False, 'auto', 'bf16' or 'fp16', got {amp!r}")
     if amp == "fp16" and device.type == "cpu":
-        raise ValueError("amp='fp16' needs a GPU; on a CPU use amp='auto' (off) or 'bf16'.")
+        raise ValueError("amp='fp16' needs a GPU; on a CPU use amp='auto' (off) or 'bf16'")
     return torch.bfloat16 if amp == "bf16" else torch.float16
 
 
-# --------------------------------------------------------------------------------------- state on disk
+# --- state on disk --------------------------------------------------------------------------------------
 
 
 def _settings(scope):
@@ -379,7 +379,7 @@ class _State:
         bad = ~torch.isfinite(self.losses[: self.step])
         if bad.any():
             raise ValueError(
-                f"the loss became NaN or infinite at step {int(bad.nonzero()[0])}; try a smaller lr."
+                f"the loss became NaN or infinite at step {int(bad.nonzero()[0])}; try a smaller lr"
             )
 
     def save(self, path, settings):
@@ -404,13 +404,13 @@ class _State:
         run."""
         raw = Path(path).read_bytes()
         if hashlib.sha256(raw[32:]).digest() != raw[:32]:
-            raise ValueError(f"the checkpoint {str(path)!r} is damaged; delete it to start again.")
+            raise ValueError(f"the checkpoint {str(path)!r} is damaged; delete it to start again")
         saved = torch.load(io.BytesIO(raw[32:]), map_location="cpu", weights_only=True)
         other = sorted(name for name in settings if saved["settings"].get(name) != settings[name])
         if other:
             raise ValueError(
                 f"the checkpoint {str(path)!r} is of a run with another {', '.join(other)}; "
-                "delete it, or pass resume=False."
+                "delete it, or pass resume=False"
             )
         for key, part in self._parts():
             part.load_state_dict(saved[key])

@@ -125,7 +125,7 @@ def _tell_once(
         tell(f"Some notebooks were released with {count} of {whole}: grade with --release.")
 
 
-# ---------------------------------------------------------------- which lesson
+# --- which lesson ---------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -201,7 +201,7 @@ def _tasks_told(notebook, lesson: str) -> tuple[str, ...]:
     return tasks if len(tasks) < len(whole) else ()
 
 
-# ---------------------------------------------------------------- whose it is
+# --- whose it is ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,7 @@ def _assign_all(files: list[_File], source: Path, lessons: Sequence[str]) -> Non
         file.own = file.lesson in lessons and file.item.name == record.load(file.lesson).notebook
 
 
-# ---------------------------------------------------------------- Gradescope, nbgrader
+# --- Gradescope, nbgrader -------------------------------------------------------------------------------
 
 
 def _read_metadata(item: Found) -> dict:
@@ -381,7 +381,7 @@ def _timestamp(path: Path | None) -> datetime | None:
     return _moment(path.read_text("utf8", "replace")[:100].strip()) if path else None
 
 
-# ---------------------------------------------------------------- a folder or a file for each student
+# --- a folder or a file for each student ----------------------------------------------------------------
 
 
 _TELLS_NOTHING = re.compile(
@@ -470,7 +470,7 @@ class _Plain:
         return _Owner(("plain", stem), stem)
 
 
-# ---------------------------------------------------------------- what is graded
+# --- what is graded -------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -562,7 +562,7 @@ def _list(names: list[str]) -> str:
     return ", ".join(f"“{text.line(name, 80)}”" for name in names[:5]) + more
 
 
-# ---------------------------------------------------------------- keys
+# --- keys -----------------------------------------------------------------------------------------------
 
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe",
                           "ı": "i"})  # fmt: skip

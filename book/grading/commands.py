@@ -143,10 +143,10 @@ def _check(options, lms) -> None:
         *((one, ("canvas", "moodle", "classroom"), "--lms") for one in lms),
     ):
         if value not in known:
-            raise ValueError(f"{name} {value} is not known; use {' or '.join(known)}.")
+            raise ValueError(f"{name} {value} is not known; use {' or '.join(known)}")
     if options.backend == "dask" and not options.scheduler:
-        raise ValueError("--backend dask needs --scheduler, the address of a Dask scheduler.")
+        raise ValueError("--backend dask needs --scheduler, the address of a Dask scheduler")
     if options.jobs == 0 or options.jobs < -1:
-        raise ValueError(f"--jobs is {options.jobs}; give a number above 0, or -1 for all cores.")
+        raise ValueError(f"--jobs is {options.jobs}; give a number above 0, or -1 for all cores")
     if options.deadline is not None and not options.deadline > 0:
-        raise ValueError(f"--deadline is {options.deadline:g}; give seconds above 0.")
+        raise ValueError(f"--deadline is {options.deadline:g}; give seconds above 0")

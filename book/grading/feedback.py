@@ -69,7 +69,7 @@ def page(graded: Sequence[Graded], title: str) -> str:
     )  # fmt: skip
 
 
-# ---------------------------------------------------------------- the class
+# --- the class ------------------------------------------------------------------------------------------
 
 
 def summary(graded: Iterable[Graded], title: str = "Summary", link: str = "") -> str:

@@ -31,15 +31,15 @@ def order(**what) -> None:
 
 
 class CheckFailed(Exception):
-    """What a check raises at home, here for who imports it; so are the two below."""
+    """What a check raises at home, here for whoever imports it."""
 
 
 class NotYet(CheckFailed):
-    pass
+    """Never raised here; see `CheckFailed`."""
 
 
 class NotTried(CheckFailed):
-    pass
+    """Never raised here; see `CheckFailed`."""
 
 
 def check(task_id: str, *answer, **answers) -> None:

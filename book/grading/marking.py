@@ -285,7 +285,7 @@ def _made(task: Task, name: str):
     return answer.make() if isinstance(answer, Made) else answer
 
 
-# ---------------------------------------------------------------- comparing
+# --- comparing ------------------------------------------------------------------------------------------
 
 
 def same(task: Task, mine: Seen, theirs: Seen) -> bool:
@@ -340,7 +340,7 @@ def _nbval():
     return cell
 
 
-# ---------------------------------------------------------------- small parts
+# --- small parts ----------------------------------------------------------------------------------------
 
 
 class _Running:

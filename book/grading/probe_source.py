@@ -63,7 +63,7 @@ def source(lesson: str) -> str:
     return ast.unparse(ast.fix_missing_locations(_WithoutDocstrings().visit(module))) + "\n"
 
 
-# ---------------------------------------------------------------- the tasks of the file
+# --- the tasks of the file ------------------------------------------------------------------------------
 
 
 def _calls(tree: ast.Module, file: str) -> Iterator[ast.Call]:
@@ -106,7 +106,7 @@ def _table(entries) -> ast.Assign:
     return ast.Assign([ast.Name("PROBES", ast.Store())], table)
 
 
-# ---------------------------------------------------------------- what a probe reaches
+# --- what a probe reaches -------------------------------------------------------------------------------
 
 
 def _reach(entry: _Entry, bound: dict[str, list[ast.stmt]], secret: dict[str, str]) -> set[str]:
@@ -152,7 +152,7 @@ def _inside(module: str) -> bool:
     return re.match(ours, module) is not None
 
 
-# ---------------------------------------------------------------- what is kept
+# --- what is kept ---------------------------------------------------------------------------------------
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

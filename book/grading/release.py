@@ -101,7 +101,7 @@ def release(
     return list(files)
 
 
-# ---------------------------------------------------------------- the choice
+# --- the choice -----------------------------------------------------------------------------------------
 
 
 def _lesson(task: str) -> str:
@@ -175,7 +175,7 @@ def _check_folder(folder: Path, files: Mapping[Path, str], exercises: Path, forc
         )
 
 
-# ---------------------------------------------------------------- the notebooks
+# --- the notebooks --------------------------------------------------------------------------------------
 
 
 def _notebook(path: Path, chosen: Release, lesson: str) -> str:

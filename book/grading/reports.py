@@ -86,7 +86,7 @@ def by_student(graded: Iterable[Graded]) -> list[tuple[Student, list[Graded]]]:
     ]
 
 
-# ---------------------------------------------------------------- tables
+# --- tables ---------------------------------------------------------------------------------------------
 
 
 def cell(value) -> str:
@@ -150,7 +150,7 @@ def flags(graded: Iterable[Graded]) -> list[str]:
     return said
 
 
-# ---------------------------------------------------------------- filling in what an LMS has exported
+# --- filling in what an LMS has exported ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -484,7 +484,7 @@ def moodle_feedback(graded: Iterable[Graded], pages: Mapping[str, str]) -> bytes
     return out.getvalue()
 
 
-# ---------------------------------------------------------------- GitHub Classroom
+# --- GitHub Classroom -----------------------------------------------------------------------------------
 
 
 def github_classroom(graded: Sequence[Graded]) -> dict:
@@ -509,7 +509,7 @@ def github_classroom(graded: Sequence[Graded]) -> dict:
     return {"version": 1, "status": "pass" if whole else "fail", "max_score": most, "tests": tests}
 
 
-# ---------------------------------------------------------------- Gradescope
+# --- Gradescope -----------------------------------------------------------------------------------------
 
 
 def gradescope(graded: Sequence[Graded]) -> dict:
@@ -553,7 +553,7 @@ def _json(value) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-# ---------------------------------------------------------------- JUnit XML
+# --- JUnit XML ------------------------------------------------------------------------------------------
 
 
 def junit(graded: Iterable[Graded]) -> str:

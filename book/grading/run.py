@@ -54,7 +54,7 @@ class CannotGrade(Exception):
     """The run as a whole cannot be done; the text is one sentence."""
 
 
-# ---------------------------------------------------------------- a worker
+# --- a worker -------------------------------------------------------------------------------------------
 
 
 class _Place:
@@ -149,7 +149,7 @@ def untouched(lesson: record.Lesson) -> tuple[TaskResult, ...]:
     return tuple(TaskResult(cell.task, cell.title, cell.points) for cell in lesson.cells)
 
 
-# ---------------------------------------------------------------- a run
+# --- a run ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -331,7 +331,7 @@ def _backend(options: Options):
         yield
 
 
-# ---------------------------------------------------------------- what is kept
+# --- what is kept ---------------------------------------------------------------------------------------
 
 
 def _fingerprint(lesson: record.Lesson, options: Options) -> bytes:

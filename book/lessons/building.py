@@ -81,7 +81,7 @@ def _files(path: Path, source, lesson: str, prelude: str) -> dict[Path, str]:
     }
 
 
-# ---------------------------------------------------------------- reading the solution
+# --- reading the solution -------------------------------------------------------------------------------
 
 
 def _parts(notebook, tasks: dict[str, Task], name: str) -> list[Part]:
@@ -272,7 +272,7 @@ def _check_hints(part: Part, notebook) -> None:
                             )
 
 
-# ---------------------------------------------------------------- making the notebooks
+# --- making the notebooks -------------------------------------------------------------------------------
 
 
 def _solution(source, parts: list[Part], lesson: str):
@@ -393,7 +393,7 @@ def _stub_lines(region: Region, task: Task) -> list[str]:
     return [f"{name} = ...  # your answer" for name in dict.fromkeys(names)]
 
 
-# ---------------------------------------------------------------- running the solution
+# --- running the solution -------------------------------------------------------------------------------
 
 
 def _record(path: Path, source, parts: list[Part], solution, lesson: str, prelude: str) -> record.Lesson:

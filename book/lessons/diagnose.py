@@ -66,7 +66,7 @@ class _Stub(Exception):
     """The answer is still the `...` that the exercise hands out."""
 
 
-# ---------------------------------------------------------------- observing
+# --- observing ------------------------------------------------------------------------------------------
 
 
 class _Limited(io.TextIOBase):
@@ -268,7 +268,7 @@ def is_cell(filename: str) -> bool:
     return "ipykernel_" in filename or filename.startswith(("<ipython-input", "<stdin"))
 
 
-# ---------------------------------------------------------------- comparing
+# --- comparing ------------------------------------------------------------------------------------------
 
 
 def same_value(mine, right, tolerance: float, nan_too: bool = False) -> bool:
@@ -356,7 +356,7 @@ def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds) -> bo
     return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance) for at in rest)
 
 
-# ---------------------------------------------------------------- the verdict
+# --- the verdict ----------------------------------------------------------------------------------------
 
 
 def diagnose(task: Task, answer, seeds=SEEDS) -> Verdict:
@@ -514,7 +514,7 @@ def _pattern(mine, theirs, wrong, tolerance) -> str:
     return ""
 
 
-# ---------------------------------------------------------------- printing
+# --- printing -------------------------------------------------------------------------------------------
 
 
 def lines(task: Task, values: Mapping[str, Any]) -> list[str]:

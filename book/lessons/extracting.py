@@ -47,7 +47,7 @@ def path_of(lesson: str) -> Path:
     return registry.folder_of(lesson) / "solution.py"
 
 
-# ---------------------------------------------------------------- taking them from the notebook
+# --- taking them from the notebook ----------------------------------------------------------------------
 
 
 def source(lesson: str, notebook: str, cells: list[str], answers: Iterable[tuple[int, set[str]]]) -> str:
@@ -144,7 +144,7 @@ def _laid_out(statements: Iterable[tuple[ast.stmt, str]]) -> str:
     return text
 
 
-# ---------------------------------------------------------------- another text than the one on disk
+# --- another text than the one on disk ------------------------------------------------------------------
 
 
 @contextmanager

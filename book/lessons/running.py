@@ -57,7 +57,7 @@ def default_deadline() -> float:
     return value
 
 
-# ---------------------------------------------------------------- reading
+# --- reading --------------------------------------------------------------------------------------------
 
 
 def read_notebook(path: Path):
@@ -119,7 +119,7 @@ def lesson_of(notebook, path: Path) -> str:
     raise BadNotebook(f"{Path(path).name} is not one of this book's exercises: nothing tells its lesson.")
 
 
-# ---------------------------------------------------------------- the kernel
+# --- the kernel -----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -314,7 +314,7 @@ def _size(content) -> int:
     return len(content.get("text", "")) + sum(len(form) for form in forms if isinstance(form, str))
 
 
-# ---------------------------------------------------------------- the session
+# --- the session ----------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)

@@ -127,7 +127,7 @@ def test_errors_are_sentences(call, part):
     assert part in str(error.value) and "\n" not in str(error.value)
 
 
-# --------------------------------------------------------------------------------------- weights
+# --- weights --------------------------------------------------------------------------------------------
 
 
 def test_weights_survive_the_disk(tmp_path):

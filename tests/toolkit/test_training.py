@@ -44,7 +44,7 @@ def same_weights(a, b):
     return all(torch.equal(a.state_dict()[key], value) for key, value in b.state_dict().items())
 
 
-# ------------------------------------------------------------------------------------------ the maths
+# --- the maths ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("predicts", PREDICTS)
@@ -120,7 +120,7 @@ def test_learning_rate_warms_up_and_comes_down():
     assert all(a >= b for a, b in zip(rates[100:], rates[101:]))
 
 
-# -------------------------------------------------------------------------------------------- the loop
+# --- the loop -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("predicts", PREDICTS)
@@ -214,7 +214,7 @@ def test_training_and_resume_on_a_gpu(tmp_path, amp):
     assert resumed.resumed_at == 20 and same_weights(whole.net, resumed.net)
 
 
-# -------------------------------------------------------------------------------------------- resuming
+# --- resuming -------------------------------------------------------------------------------------------
 
 
 class Killed(Exception):

@@ -51,7 +51,7 @@ class Case:
     boxed: bool = False
 
 
-# ---------------------------------------------------------------- parts
+# --- parts ----------------------------------------------------------------------------------------------
 
 
 def notebook(lesson: str, folder: str = "solutions") -> dict:
@@ -147,7 +147,7 @@ def wrong(group: list[Case], name: str, *sources: str, text: str = WRONG, says=S
         before(answer(nb, text), "answer-0-1", *sources)
 
 
-# ---------------------------------------------------------------- odd, and right
+# --- odd, and right -------------------------------------------------------------------------------------
 
 
 cells(
@@ -451,7 +451,7 @@ def _(nb):
     nb["cells"] += notebook("00")["cells"]
 
 
-# ---------------------------------------------------------------- broken files
+# --- broken files ---------------------------------------------------------------------------------------
 
 
 def broken(name: str, raw: bytes, problem: str) -> None:
@@ -546,7 +546,7 @@ case(BROKEN, "not touched", folder="exercises", marks=(0, 0), says=dict.fromkeys
 )
 
 
-# ---------------------------------------------------------------- outputs and checks
+# --- outputs and checks ---------------------------------------------------------------------------------
 
 
 @case(HOSTILE, "forged outputs", folder="exercises", marks=(0, 0), says=dict.fromkeys(TASKS["00"], STUB))
@@ -719,7 +719,7 @@ case(HOSTILE, "text in place of a number", marks=(1, 0), says={"0.2": "yours is 
 )
 HOSTILE[-1].says["0.2"] = "The answer is one number, and yours is the text 'right'."
 
-# ---------------------------------------------------------------- cells that do not end, or end too much
+# --- cells that do not end, or end too much -------------------------------------------------------------
 
 SWALLOW = (
     "while True:\n    try:\n        while True:\n            {}\n    except BaseException:\n        pass"
@@ -830,7 +830,7 @@ for shown, text, words in (
         lambda nb, text=text: answer(nb, f"def recover_x0(x_t, eps, alpha, sigma):\n    {text}") and None
     )
 
-# ---------------------------------------------------------------- harm to the machine and to neighbours
+# --- harm to the machine and to neighbours --------------------------------------------------------------
 
 for shown, text in {
     "forks without end": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
@@ -892,7 +892,7 @@ cells(
     "bomb = pickle.dumps(Bomb())",
 )
 
-# ---------------------------------------------------------------- looking for what is right
+# --- looking for what is right --------------------------------------------------------------------------
 
 HUNT = """
 import os, re
@@ -980,7 +980,7 @@ wrong(
     says="The check's result cannot be read",
 )
 
-# ---------------------------------------------------------------- the toolkit's own methods
+# --- the toolkit's own methods --------------------------------------------------------------------------
 
 OWN = """
 import numpy as np

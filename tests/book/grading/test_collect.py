@@ -76,7 +76,7 @@ def both(tmp_path, files, name="class"):
     yield zipped(tmp_path / f"{name}.zip", files)
 
 
-# ---------------------------------------------------------------- layouts
+# --- layouts --------------------------------------------------------------------------------------------
 
 
 def test_canvas(run, tmp_path):
@@ -260,7 +260,7 @@ def test_a_folder_without_a_notebook_has_a_sentence(run, tmp_path):
     }  # fmt: skip
 
 
-# ---------------------------------------------------------------- lessons
+# --- lessons --------------------------------------------------------------------------------------------
 
 
 def test_the_lesson_is_told_by_the_notebook_not_by_its_name(run, tmp_path):
@@ -322,7 +322,7 @@ def test_old_and_odd_encodings_are_read(run, tmp_path):
     assert all(s.path and not s.problem for s in run(source)[0])
 
 
-# ---------------------------------------------------------------- several notebooks, releases, deadlines
+# --- several notebooks, releases, deadlines -------------------------------------------------------------
 
 
 def dated(root, files):
@@ -411,7 +411,7 @@ def test_notebooks_of_a_release_are_told_once(run, tmp_path):
     assert run(source)[1] == []
 
 
-# ---------------------------------------------------------------- names
+# --- names ----------------------------------------------------------------------------------------------
 
 
 def test_names_stay_as_they_are_and_keys_are_plain(run, tmp_path):
@@ -463,7 +463,7 @@ def test_the_order_of_the_files_makes_no_difference(run, tmp_path):
         first = plain
 
 
-# ---------------------------------------------------------------- harm
+# --- harm -----------------------------------------------------------------------------------------------
 
 
 def member(name, mode=stat.S_IFREG | 0o644, date=(2024, 1, 1, 0, 0, 0)):
@@ -675,7 +675,7 @@ def test_nobody_hands_in_for_another_by_a_name(run, tmp_path):
     assert set(by) == {"lovelaceada", "eve"} and by["lovelaceada"].notes == ()
 
 
-# ---------------------------------------------------------------- sources that cannot be read
+# --- sources that cannot be read ------------------------------------------------------------------------
 
 
 def test_sources_that_cannot_be_read(run, tmp_path):

@@ -39,7 +39,7 @@ def short_grace(monkeypatch):
     monkeypatch.setattr(running, "_GRACE", 0.5)
 
 
-# ---------------------------------------------------------------- whole lessons
+# --- whole lessons --------------------------------------------------------------------------------------
 
 
 def test_a_solution_gets_all_points(lesson):
@@ -98,7 +98,7 @@ def test_nothing_is_drawn_where_nobody_looks(warmup):
     assert (ran.ename, ran.text) == ("", "")
 
 
-# ---------------------------------------------------------------- as at home
+# --- as at home -----------------------------------------------------------------------------------------
 
 
 def written(name, answer):
@@ -196,7 +196,7 @@ def solved(answer="", *cells):
     return notebook
 
 
-# ---------------------------------------------------------------- fair
+# --- fair -----------------------------------------------------------------------------------------------
 
 
 SOME = ["", corpus.WRONG, corpus._replay(), OTHERS["memory"], OTHERS["raises"], OTHERS["sign"]]
@@ -252,7 +252,7 @@ def test_no_listed_mistake_is_right_for_any_seeds(task_id):
             assert any(differs), (task_id, secret, mistake.says)
 
 
-# ---------------------------------------------------------------- what arrives may be anything
+# --- what arrives may be anything -----------------------------------------------------------------------
 
 WEIRD = [
     None, True, 0, -1, 10**400, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\ud800\x00", [], {}, [[]],
@@ -322,7 +322,7 @@ def test_messages_that_are_none_are_passed_over(text):
     assert marking._sent(ran, "t", "0.1", []) == json.loads(honest) | {"orders": []}
 
 
-# ---------------------------------------------------------------- time
+# --- time -----------------------------------------------------------------------------------------------
 
 
 def test_a_submission_has_its_time_and_no_more(warmup):

@@ -54,7 +54,7 @@ def _lesson(tmp_path, monkeypatch, tasks, name="97"):
     return name
 
 
-# ---------------------------------------------------------------- the book's lessons
+# --- the book's lessons ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -139,7 +139,7 @@ def test_large_seeds_do_as_well(task):
             assert diagnose(task, answer, (seed,)).state != DONE, mistake.says
 
 
-# ---------------------------------------------------------------- a course's own lessons
+# --- a course's own lessons -----------------------------------------------------------------------------
 
 
 def test_a_small_lesson_with_every_kind_of_answer(tmp_path, monkeypatch):
@@ -267,7 +267,7 @@ def test_a_lesson_that_is_not_there_is_told():
         probe_source.source("88")
 
 
-# ---------------------------------------------------------------- probe and facts together
+# --- probe and facts together ---------------------------------------------------------------------------
 
 
 def _two_parts(**changes):

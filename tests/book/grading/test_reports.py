@@ -57,7 +57,7 @@ def test_what_only_the_instructor_sees_is_in_one_file(tmp_path):
     assert [name for name, content in files(tmp_path).items() if b"FLAG" in content] == ["grades.csv"]
 
 
-# ---------------------------------------------------------------- grades.csv
+# --- grades.csv -----------------------------------------------------------------------------------------
 
 
 def test_the_table_of_marks_reads_back():
@@ -96,7 +96,7 @@ def test_no_cell_is_a_formula_or_runs_over_its_line():
     assert reports.cell("＝1+1") == "'＝1+1" and reports.cell(3) == "3"
 
 
-# ---------------------------------------------------------------- Canvas
+# --- Canvas ---------------------------------------------------------------------------------------------
 
 GRADEBOOK = (
     "\ufeffStudent,ID,SIS User ID,SIS Login ID,Section,Quiz (1),Homework 2 (77),Current Score\r\n"
@@ -197,7 +197,7 @@ def test_other_delimiters_and_files_that_are_no_gradebook(tmp_path):
     assert "6.5" in (tmp_path / "out" / "canvas.csv").read_text("utf8")
 
 
-# ---------------------------------------------------------------- Moodle
+# --- Moodle ---------------------------------------------------------------------------------------------
 
 WORKSHEET = (
     'Identifier,"Full name","Email address",Status,Grade,"Maximum Grade","Grade can be changed",'
@@ -259,7 +259,7 @@ def test_feedback_files_for_moodle():
     assert raw == reports.moodle_feedback([nothing(), *graded[::-1]], pages)
 
 
-# ---------------------------------------------------------------- Gradescope, JUnit
+# --- Gradescope, JUnit ----------------------------------------------------------------------------------
 
 
 def test_gradescope(tmp_path):

@@ -91,7 +91,7 @@ def alone(box, source, seconds=120.0):
         return run(kernel, source, seconds)
 
 
-# ---------------------------------------------------------------- what is there
+# --- what is there --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", BOXED)
@@ -198,7 +198,7 @@ print(json.dumps([before, len(there()), seen]))"""
     assert first[2] is second[2] is False
 
 
-# ---------------------------------------------------------------- what is forbidden
+# --- what is forbidden ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", BOXED)
@@ -287,7 +287,7 @@ print(json.dumps(max(sizes)))"""
     assert 30 < alone(boxes(kind), source) <= 64
 
 
-# ---------------------------------------------------------------- the process that forks, and what is left
+# --- the process that forks, and what is left -----------------------------------------------------------
 
 
 def test_the_process_that_forks_can_be_neither_reached_nor_read(boxes):
@@ -465,7 +465,7 @@ def test_kernels_leave_no_files_and_no_open_ends(boxes, kind):
     assert here.num_fds() <= before + 2
 
 
-# ---------------------------------------------------------------- the watchdog
+# --- the watchdog ---------------------------------------------------------------------------------------
 
 SMALL = Limits(memory=3 * 2**29, processes=12)
 
@@ -550,7 +550,7 @@ import time; time.sleep(3)"""
     assert ran and most - before < 900e6
 
 
-# ---------------------------------------------------------------- which isolation is found
+# --- which isolation is found ---------------------------------------------------------------------------
 
 
 def test_without_bubblewrap_there_are_limits_and_a_warning(monkeypatch, tmp_path):

@@ -160,7 +160,7 @@ def test_every_command_that_is_there_has_a_help():
         assert code == 0 and "Usage" in output, (name, output)
 
 
-# ---------------------------------------------------------------- the widget
+# --- the widget -----------------------------------------------------------------------------------------
 
 
 def answers(lesson99, **changes):
