@@ -129,7 +129,7 @@ def _left(path):
 
 
 def _off_line(path):
-    """How far the last state is off the line of the first eigenvector, a mean over the samples."""
+    """How far the last state is off the line of the first eigenvector, relative; the mean of all samples."""
     shares = []
     for points in path.transpose(0, 1).numpy():
         direction = np.linalg.eigh(np.cov(points.T)).eigenvectors[:, -1]
