@@ -52,8 +52,8 @@ def floor(x, constant, times, order):
     rows = adams_table(SCHEDULE, times, order)
     alpha, sigma = ([level(t) for t in times] for level in (SCHEDULE.alpha, SCHEDULE.sigma))
     p, q = [1 / a for a in alpha], [-s / a for a, s in zip(alpha, sigma)]
-    a = [row[0] for row in rows]
-    first, second, third = ([(*row[1], 0.0, 0.0)[j] for row in rows] for j in range(3))
+    a = [row.a for row in rows]
+    first, second, third = ([(*row.weights, 0.0, 0.0)[j] for row in rows] for j in range(3))
     net, steps = lambda x, c: constant, range(len(rows))
 
     def two():

@@ -3,8 +3,9 @@
 import numpy as np
 
 from book.plots import GREY, Picture, array, image_grid, listing, mosaic, new_figure, number, style
+from toolkit.convergence import exact_variance
 from toolkit.noise import initial_noise
-from toolkit.sampling import exact_variance, sample
+from toolkit.sampling import sample
 from toolkit.schedules import NOTATIONS, convert
 
 

@@ -14,10 +14,11 @@ from book.ch01 import figures
 from book.claims import claim, show  # noqa: F401 - the chapter prints with show
 from book.problems import density, two_peaks
 from toolkit import ddpm as d
+from toolkit.convergence import exact_variance
 from toolkit.mixtures import Mixture
 from toolkit.models import Model, Network
 from toolkit.noise import Replay, initial_noise
-from toolkit.sampling import exact_variance, sample, sample_last
+from toolkit.sampling import sample, sample_last
 from toolkit.schedules import VP, Discrete
 
 TUTORIAL, SUMMARY, TEXTBOOK = "PyTorch tutorial", "Summary of 24 posts", "Textbook"

@@ -20,11 +20,11 @@ from book.lessons import (
     read_axes,
     uniform,
 )
+from toolkit.convergence import exact_variance
 from toolkit.ddpm import ddpm, transition
 from toolkit.ddpm import posterior as schedule_posterior
 from toolkit.grids import strided
 from toolkit.mixtures import Mixture
-from toolkit.sampling import exact_variance
 from toolkit.schedules import VE, VP, Discrete
 
 LINEAR = Discrete.linear()

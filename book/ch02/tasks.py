@@ -24,9 +24,9 @@ from book.lessons import (
     uniform,
 )
 from toolkit import Discrete, Mixture, grids, sample
+from toolkit.convergence import exact_variance
 from toolkit.ddim import ddim
 from toolkit.ddpm import ddpm
-from toolkit.sampling import exact_variance
 
 
 def _table(T):

@@ -18,17 +18,17 @@ from toolkit.convergence import ode_errors, reference, slope, weak_errors
 from toolkit.ddim import ddim
 from toolkit.ddpm import ddpm
 from toolkit.dpm_solver import (
-    _embedded,
-    divided_table,
+    divided_coefficients,
     dpm_solver_1,
     dpm_solver_2,
     dpm_solver_3,
     dpm_solver_adaptive,
     dpmpp_2m,
-    dpmpp_2m_table,
+    dpmpp_2m_coefficients,
     dpmpp_2s,
     dpmpp_3m,
     dpmpp_3m_divided,
+    embedded,
     sde_dpmpp_1,
     sde_dpmpp_2m,
     sde_dpmpp_3m,
@@ -283,6 +283,9 @@ def identities(steps=12, schedule=None):
     rho1 = grids.karras(schedule, steps, rho=1.0)
     end = lambda loop, grid=times, **o: sample(loop, model, x, grid, **o).x
     ab = partial(end, exponential_ab)
+    first = sample(ddim, model, x, times[:3], keep_path=True)  # three states, from which both of two go on
+    history = list(zip(first.times, first.path))[:2]
+    onward = lambda loop, **o: sample(loop, model, first.x, times[2:], history=history, **o).x
     found = {
         "DPM-Solver-1 = DDIM": end(dpm_solver_1) - end(ddim),
         "exponential AB-1, data prediction = DDIM": ab(order=1) - end(ddim),
@@ -296,8 +299,7 @@ def identities(steps=12, schedule=None):
         "iPNDM-4 = DEIS-ρAB-4 on equal steps in σ/α": end(ipndm, rho1)
         - end(deis, rho1, order=4, variant="rhoab"),
         "UniP-2 (bh2) = 2M, midpoint form": end(unipc, order=2, corrector=False) - end(dpmpp_2m),
-        "UniP-3 - 3M, second step apart": end(unipc, order=3, corrector=False, warmup="matched")
-        - end(dpmpp_3m, warmup="matched"),
+        "UniP-3 - 3M, second step apart": onward(unipc, order=3, corrector=False) - onward(dpmpp_3m),
         "SA-Solver (τ = 0, predictor only) = 3M": end(sa_solver, tau=0.0, corrector=False) - end(dpmpp_3m),
         "SDE-DPM-Solver++1 = DDIM with η = 1": end(sde_dpmpp_1, seed=3) - end(ddim, eta=1.0, seed=3),
     }
@@ -497,29 +499,28 @@ def alternating(schedule, steps, start=None, end=None, ratio=3.0):
 @mistake
 def blind_2m(model, x, times):
     """2M that knows no h_(i-1) and takes r = 1: 3/2 of the newest prediction less 1/2 of the one before."""
-    times = torch.as_tensor(times).tolist()
-    rows = list(dpmpp_2m_table(model.schedule, times))
-    for i, (a, weights, c) in enumerate(rows):
-        if len(weights) == 2:
-            rows[i] = a, [1.5 * sum(weights), -0.5 * sum(weights)], c
+    rows = list(dpmpp_2m_coefficients(model.schedule, times))
+    for i, row in enumerate(rows):
+        if row.d_1:
+            whole = row.d_0 + row.d_1
+            rows[i] = row._replace(d_0=1.5 * whole, d_1=-0.5 * whole)
     yield from run_table(model, x, times, rows)
 
 
-def inverted_2m_table(schedule, times, form="midpoint"):
-    """2M's rows with the quotient r upside down, h_i / h_(i-1), as code has it that confuses the two."""
+def inverted_2m_coefficients(schedule, times, form="midpoint"):
+    """2M's steps with the quotient r upside down, h_i / h_(i-1), as code has it that confuses the two."""
     lam = schedule.lam(np.asarray(times))
-    for i, (a, weights, c) in enumerate(dpmpp_2m_table(schedule, times, form=form)):
-        if len(weights) == 2:
-            past = weights[1] * ((lam[i] - lam[i - 1]) / (lam[i + 1] - lam[i])) ** 2
-            weights = [sum(weights) - past, past]
-        yield a, weights, c
+    for i, row in enumerate(dpmpp_2m_coefficients(schedule, times, form=form)):
+        if row.d_1:
+            past = row.d_1 * ((lam[i] - lam[i - 1]) / (lam[i + 1] - lam[i])) ** 2
+            row = row._replace(d_0=row.d_0 + row.d_1 - past, d_1=past)
+        yield row
 
 
 @mistake
 def inverted_2m(model, x, times):
-    """2M with `inverted_2m_table`."""
-    times = torch.as_tensor(times).tolist()
-    yield from run_table(model, x, times, list(inverted_2m_table(model.schedule, times)))
+    """2M with `inverted_2m_coefficients`."""
+    yield from run_table(model, x, times, list(inverted_2m_coefficients(model.schedule, times)))
 
 
 def inverted_quotient(counts=(32, 64, 128, 256), n=50):
@@ -596,14 +597,14 @@ def divided_few(calls=(4, 5, 6, 8, 12, 16, 24)):
 
 
 def _tables():
-    """label -> (table of (schedule, times), prediction, variable)."""
+    """label -> (rows of (schedule, times), prediction, variable)."""
     ab = lambda p, v, k: (lambda s, t: adams_table(s, t, k, p, v), p, v)
     return {
-        "2M, midpoint form": (dpmpp_2m_table, "x0", "lam"),
-        "2M, exact form": (lambda s, t: dpmpp_2m_table(s, t, form="exact"), "x0", "lam"),
-        "the same, r inverted": (lambda s, t: inverted_2m_table(s, t, "exact"), "x0", "lam"),
+        "2M, midpoint form": (dpmpp_2m_coefficients, "x0", "lam"),
+        "2M, exact form": (lambda s, t: dpmpp_2m_coefficients(s, t, form="exact"), "x0", "lam"),
+        "the same, r inverted": (lambda s, t: inverted_2m_coefficients(s, t, "exact"), "x0", "lam"),
         "3M": ab("x0", "lam", 3),
-        "3M, divided": (divided_table, "x0", "lam"),
+        "3M, divided": (divided_coefficients, "x0", "lam"),
         "DEIS-tAB-3": ab("eps", "t", 3),
         "DEIS-ρAB-4": ab("eps", "sigma", 4),
         "iPNDM-4": (lambda s, t: equal_steps_table(s, t, 4), "eps", "sigma"),
@@ -624,7 +625,7 @@ def exactness(degrees=(0, 1, 2, 3), steps=6):
     u, w = np.polynomial.legendre.leggauss(60)
     inner = lam[0] + (lam[1] - lam[0]) * (u + 1) / 2
     for name, (build, prediction, variable) in _tables().items():
-        _, weights, _ = list(build(schedule, times))[-1]
+        weights = list(build(schedule, times))[-1].weights
         implicit = "UniC" in name
         nodes = np.array(times[::-1][0 if implicit else 1 :][: len(weights)])
         low, high = position(schedule, s, variable), position(schedule, t, variable)
@@ -1135,7 +1136,7 @@ def controller_12(model, x, times, log, exponent=0.5, safety=0.9, rtol=0.02, ato
         lam = schedule.lam(t)
         s = end if lam + h >= schedule.lam(end) else float(schedule.t_of_lam(lam + h))
         h = schedule.lam(s) - lam
-        low, high = _embedded(model, x, t, s, 2, model.eps(x, t))
+        low, high = embedded(model, x, t, s, 2, model.eps(x, t))
         scale = (rtol * low.abs().maximum(previous.abs())).clamp(min=atol)
         error = float(((high - low) / scale).square().flatten(1).mean(1).max().sqrt())
         log.append(error <= 1)
@@ -1180,7 +1181,7 @@ def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50):
     for order, name in ((2, "12"), (3, "23")):
         gaps = []
         for h in sizes:
-            low, high = _embedded(model, x, s, float(schedule.t_of_lam(h)), order, model.eps(x, s))
+            low, high = embedded(model, x, s, float(schedule.t_of_lam(h)), order, model.eps(x, s))
             gaps.append(rms(high - low))
         found[f"slope of the estimate, DPM-Solver-{name}"] = -slope(sizes, gaps)
     return found

@@ -11,12 +11,12 @@ from tests.book.notebooks.equations import equation
 from toolkit import EDM, VP, GaussianFlow, Mixture, VPCosine, exact_variance, grids, initial_noise, sample
 from toolkit.ddim import ddim
 from toolkit.dpm_solver import (
-    divided_table,
+    divided_coefficients,
     dpm_solver_1,
     dpm_solver_2,
     dpm_solver_3,
     dpm_solver_adaptive,
-    dpmpp_2m_table,
+    dpmpp_2m_coefficients,
     dpmpp_2s,
     sde_dpmpp_1,
 )
@@ -232,16 +232,16 @@ def two_s():
 
 @equation("dpm_solver.2m")
 def two_m():
-    """Each row of the table is the printed step, and without h_(i-1) the order falls to 1 on a rough grid."""
+    """Each step's row is the printed one, and without h_(i-1) the order falls to 1 on a rough grid."""
     schedule, times = VP(), grids.quadratic(VP(), 8).numpy()
     lam = schedule.lam(times)
-    for i, (a, weights, _) in enumerate(dpmpp_2m_table(schedule, times)):
+    for i, row in enumerate(dpmpp_2m_coefficients(schedule, times)):
         h = lam[i + 1] - lam[i]
         whole = -schedule.alpha(times[i + 1]) * math.expm1(-h)
-        assert math.isclose(a, schedule.sigma(times[i + 1]) / schedule.sigma(times[i]), rel_tol=1e-12)
+        assert math.isclose(row.a, schedule.sigma(times[i + 1]) / schedule.sigma(times[i]), rel_tol=1e-12)
         if i:
             r = (lam[i] - lam[i - 1]) / h
-            assert np.allclose(weights, [whole * (1 + 1 / (2 * r)), -whole / (2 * r)], rtol=1e-10)
+            assert np.allclose(row.weights, [whole * (1 + 1 / (2 * r)), -whole / (2 * r)], rtol=1e-10)
     found = experiments.orders_without_h()
     assert found["2M, alternating 3:1"] > 1.8 > 1.2 > found["2M, r = 1, alternating 3:1"]
     inverted = experiments.inverted_quotient()
@@ -259,11 +259,11 @@ def three_m():
     second = (slope1 - slope2) / far  # the divided difference, half of the second derivative
     first = slope1 + near * second
     alpha = schedule.alpha(times[i + 1])
-    for table, factor in ((adams_table(schedule, times, 3), 2), (divided_table(schedule, times), 1)):
+    for table, factor in ((adams_table(schedule, times, 3), 2), (divided_coefficients(schedule, times), 1)):
         printed = alpha * (
             h * phi(1, -h) * unit[0] + h**2 * phi(2, -h) * first + h**3 * phi(3, -h) * factor * second
         )
-        assert np.allclose(list(table)[i][1], printed, rtol=1e-9)
+        assert np.allclose(table[i].weights, printed, rtol=1e-9)
 
 
 @equation("dpm_solver.family")

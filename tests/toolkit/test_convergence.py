@@ -21,6 +21,8 @@ from toolkit import (
     sample,
 )
 from toolkit.convergence import (
+    exact_start,
+    exact_variance,
     multiplicative_errors,
     ode_errors,
     reference,
@@ -29,8 +31,8 @@ from toolkit.convergence import (
     weak_errors,
 )
 from toolkit.ddim import ddim, ddim_invert
+from toolkit.dpm_solver import dpmpp_3m
 from toolkit.ode import heun, rk4
-from toolkit.sampling import exact_variance
 from toolkit.sde import euler_maruyama, stochastic_heun
 
 SCHEDULES = [VP(), VPCosine(), SubVP(), VE(), EDM(), Flow(), Discrete.linear()]
@@ -104,6 +106,18 @@ def test_slope_of_known_sequences(order):
 def test_slope_refuses_what_has_none(steps, errors):
     with pytest.raises(ValueError, match="errors must be"):
         slope(steps, errors)
+
+
+def test_exact_starting_values_lie_on_the_flow_and_are_handed_on():
+    schedule, model, (t, s) = VP(), RING.model(VP()), levels(VP(), 5.0, 0.2)
+    x, times = noisy(schedule, RING, t), grids.uniform_lambda(schedule, 8, t, s)
+    history, state = exact_start(model, x, times, 2)
+    assert [u for u, _ in history] == times[:2].tolist() and torch.equal(history[0][1], x)
+    for (_, got), u in zip([*history[1:], (None, state)], times[1:3].tolist()):
+        assert torch.allclose(got, reference(model, x, t, u), atol=1e-10)
+    end = sample(dpmpp_3m, model, state, times[2:], history=history).x
+    rmse = float((end - reference(model, x, t, s)).square().mean().sqrt())
+    assert ode_errors(dpmpp_3m, model, x, [8], start=t, end=s, exact=2)["rmse"] == pytest.approx([rmse])
 
 
 def test_ode_errors_are_what_they_say():

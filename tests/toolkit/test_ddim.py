@@ -267,7 +267,7 @@ def round_trip(steps, iterations, seed, end=0.01):
     x0 = MIXTURE.sample(32, seed)
     x = VP().alpha(end) * x0 + VP().sigma(end) * randn(32, 2, seed=seed)
     run = sample(ddim_invert, model, x, times, iterations=iterations)
-    assert run.nfe == ddim_invert.nfe_with(steps, iterations)
+    assert run.nfe == ddim_invert.nfe(steps, iterations=iterations)
     assert run.times == times.tolist()[::-1]
     return float((sample(ddim, model, run.x, times).x - x).square().mean().sqrt())
 

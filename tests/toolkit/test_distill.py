@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from toolkit import EDM, VP, Flow, Guided, Mixture, Network, SubVP, grids, initial_noise, sample
+from toolkit.convergence import exact_variance
 from toolkit.ddim import ddim
 from toolkit.distill import (
     ConsistencyModel,
@@ -41,7 +42,6 @@ from toolkit.models import Model
 from toolkit.networks import DigitsMLP, ScaledMLP, ToyMLP
 from toolkit.noise import Replay
 from toolkit.ode import edm_heun
-from toolkit.sampling import exact_variance
 from toolkit.training import batches, fit
 
 SCHEDULES = [VP(), EDM(), Flow(), SubVP()]

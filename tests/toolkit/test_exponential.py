@@ -10,9 +10,8 @@ from scipy.integrate import quad
 
 from toolkit import EDM, VE, VP, Discrete, Flow, Mixture, Network, SubVP, VPCosine, grids, sample
 from toolkit.ddim import ddim, ddim_coefficients
-from toolkit.dpm_solver import divided_table, dpmpp_2m_table
+from toolkit.dpm_solver import divided_coefficients, dpmpp_2m_coefficients
 from toolkit.exponential import (
-    Known,
     adams_table,
     carry,
     interpolation_weights,
@@ -22,7 +21,7 @@ from toolkit.exponential import (
     position,
     run_table,
 )
-from toolkit.multistep import exponential_ab, unipc_tables
+from toolkit.multistep import exponential_ab, unipc_coefficients
 
 SCHEDULES = [VP(), VPCosine(), VE(), SubVP(), EDM(), Flow(), Discrete.linear()]
 by_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -187,12 +186,12 @@ def test_a_step_to_no_noise_is_a_jump_to_the_data():
         times = [schedule.start * 0.5, 0.0]
         assert carry(schedule, times, "x0", 1.0)[:3] == ([0.0], [1.0], [0.0])
         for prediction in ("x0", "eps"):
-            ((a, weights, c),) = adams_table(schedule, times, 3, prediction)
+            (row,) = adams_table(schedule, times, 3, prediction)
             x = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
             model = Mixture.ring().model(schedule)
             m = model.x0(x, times[0]) if prediction == "x0" else model.eps(x, times[0])
-            assert c == 0 and len(weights) == 1
-            assert torch.allclose(a * x + weights[0] * m, model.x0(x, times[0]), atol=1e-12)
+            assert row.c == 0 and len(row.weights) == 1
+            assert torch.allclose(row.a * x + row.weights[0] * m, model.x0(x, times[0]), atol=1e-12)
 
 
 # --- tables ---------------------------------------------------------------------------------------------
@@ -213,14 +212,14 @@ def test_tables_are_remembered_and_never_shared_to_write():
     schedule = VP()
     one, two = adams_table(schedule, times, 3), adams_table(schedule, np.array(times), 3)
     assert one is two  # the second call costs nothing,
-    hash((one, unipc_tables(schedule, times, 3)))  # and none of it can be changed: all tuples of numbers
+    hash((one, unipc_coefficients(schedule, times, 3)))  # and none of it can be changed: it is all tuples
     assert adams_table(schedule, times, 3, tau=0.5) is not one
     assert adams_table(VP(beta_max=19.0), times, 3) != one
     # two samplers that begin with the same rows and change some do not disturb each other
-    second = dpmpp_2m_table(schedule, times)
-    divided_table(schedule, times), unipc_tables(schedule, times, 2)
+    second = dpmpp_2m_coefficients(schedule, times)
+    divided_coefficients(schedule, times), unipc_coefficients(schedule, times, 2)
     fresh = VP()  # another schedule object: built anew
-    assert adams_table(fresh, times, 3) == one and dpmpp_2m_table(fresh, times) == second
+    assert adams_table(fresh, times, 3) == one and dpmpp_2m_coefficients(fresh, times) == second
     assert adams_table(schedule, times, 3) is one
 
 
@@ -242,24 +241,6 @@ def test_run_table_with_no_model_in_the_weights_is_ddim(seed):
         states = [x for _, x in run_table(model, x, times, table, prediction)]
         assert len(states) == 13
         assert torch.allclose(states[-1], sample(ddim, model, x, times).x, atol=1e-12)
-
-
-def test_matched_start_costs_three_calls_more_a_step_and_keeps_the_order():
-    for order, extra in ((1, 0), (2, 3), (3, 6), (4, 9)):
-        model = Mixture.ring().model(VP())
-        run = sample(
-            exponential_ab, model, torch.ones(1, 2), grids.uniform(VP(), 12), order=order, warmup="matched"
-        )
-        assert run.nfe == 12 + extra
-
-
-def test_known_answers_once():
-    model = Mixture.ring().model(VP())
-    x = torch.ones(2, 2, dtype=torch.float64)
-    known = Known(model, 0.5, torch.full_like(x, 7.0))
-    assert torch.equal(known.eps(x, 0.4), model.eps(x, 0.4))
-    assert (known.eps(x, 0.5) == 7).all()
-    assert torch.equal(known.eps(x, 0.5), model.eps(x, 0.5))
 
 
 @pytest.mark.parametrize("steps", [10_000, 3])
@@ -292,7 +273,6 @@ TIMES = [0.9, 0.5, 0.3, 0.1]
         (lambda: adams_table(VP(), TIMES, 2, "eps", tau=0.5), "tau > 0 needs prediction='x0'"),
         (lambda: adams_table(VPCosine(), [1.0, 0.5], 2), "lambda is .* at the start t = 1"),
         (lambda: adams_table(Flow(), [1.0, 0.5], 2), "lambda is -inf at the start t = 1: start the grid"),
-        (lambda: list(run_table(None, None, TIMES, [], warmup="rk")), "warmup must be one of lower, matched"),
     ],
 )
 def test_mistakes_are_one_sentence(call, says):

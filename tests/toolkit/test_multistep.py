@@ -19,9 +19,9 @@ from toolkit.dpm_solver import (
     sde_dpmpp_3m,
 )
 from toolkit.exponential import adams_table, position, run_table
-from toolkit.multistep import deis, exponential_ab, ipndm, pndm, sa_solver, unipc, unipc_tables
+from toolkit.multistep import deis, exponential_ab, ipndm, pndm, sa_solver, unipc, unipc_coefficients
 from toolkit.noise import Replay
-from toolkit.sampling import sample_last
+from toolkit.sampling import Sampler, sample_last
 
 SCHEDULES = [VP(), VPCosine(), EDM(), Flow()]
 named = lambda value: getattr(value, "__name__", str(value))
@@ -174,8 +174,9 @@ def test_the_corrector_is_exact_one_degree_further(order, schedule):
             assert got == pytest.approx(
                 exact_step(schedule, of, "x0", times[i], times[i + 1], 0.7, tau), abs=1e-11
             )
-    corrector = unipc_tables(schedule, times, order)[1]
-    same = [one == two for one, two in zip(corrector, adams_table(schedule, times, order, implicit=True))]
+    exact = adams_table(schedule, times, order, implicit=True)
+    steps = unipc_coefficients(schedule, times, order)
+    same = [step.correct == row.weights for step, row in zip(steps, exact)]
     assert same == [False] + [order > 1] * (len(same) - 1) if order > 1 else not any(same)
 
 
@@ -208,10 +209,6 @@ SAME = {
     "iPNDM-1 is DDIM": ((ipndm, {"order": 1}), (ddim, {})),
     "UniP-2 bh2 is 2M": ((unipc, {"order": 2, "corrector": False}), (dpmpp_2m, {})),
     "UniP-1 is DDIM": ((unipc, {"order": 1, "corrector": False}), (ddim, {})),
-    "UniP-3 after a matched start is AB-3": (
-        (unipc, {"order": 3, "corrector": False, "warmup": "matched"}),
-        (exponential_ab, {"order": 3, "warmup": "matched"}),
-    ),
     "SA without noise or corrector is AB": (
         (sa_solver, {"tau": 0.0, "order": 4, "corrector": False}),
         (exponential_ab, {"order": 4}),
@@ -244,14 +241,14 @@ def test_equal_weights_are_the_actual_ones_on_equal_steps(schedule, seed):
 def test_sa_solver_without_noise_is_unipc_with_exact_weights(schedule, seed, order):
     """Row for row from the first full one on, predictor and corrector; and the run is a PEC loop by hand."""
     times = uneven(schedule)
-    predictor, corrector = unipc_tables(schedule, times, order)
-    assert predictor[2:] == adams_table(schedule, times, order)[2:]
-    assert corrector[1:] == adams_table(schedule, times, order, implicit=True)[1:]
+    explicit = adams_table(schedule, times, order)
+    implicit = adams_table(schedule, times, order, implicit=True)
+    for i, step in enumerate(unipc_coefficients(schedule, times, order)):
+        assert i < 2 or (step.a, step.predict) == (explicit[i].a, explicit[i].weights)
+        assert i < 1 or step.correct == implicit[i].weights
     model, x = MODES.model(schedule), start(schedule, times[0], seed)
     got = sample(sa_solver, model, x, times, order=order, tau=0.0).x
 
-    explicit = adams_table(schedule, times, order)
-    implicit = adams_table(schedule, times, order, implicit=True)
     values, y, guess = [], x, x
     for i in range(len(times) - 1):
         values.insert(0, model.x0(guess, times[i]))
@@ -289,13 +286,13 @@ def measured(solver, grid=grids.uniform_lambda, steps=(128, 256, 512), seed=0, *
 
 
 ORDERS = [
-    *[(exponential_ab, {"order": k, "prediction": p, "variable": v, "warmup": "matched"}, k)
+    *[(exponential_ab, {"order": k, "prediction": p, "variable": v, "exact": 3}, k)
       for k in (2, 3) for p in ("x0", "eps") for v in ("lam", "t", "sigma")],
-    (exponential_ab, {"order": 4, "warmup": "matched"}, 4),
-    *[(deis, {"order": k, "variant": v, "warmup": "matched"}, k) for k in (2, 3) for v in ("tab", "rhoab")],
-    (ipndm, {"variable_step": True, "order": 3, "warmup": "matched"}, 3),
-    (ipndm, {"order": 3, "warmup": "matched"}, 2),
-    *[(unipc, {"order": k, "form": f, "corrector": c, "warmup": "matched"}, k + c)
+    (exponential_ab, {"order": 4, "exact": 3}, 4),
+    *[(deis, {"order": k, "variant": v, "exact": 3}, k) for k in (2, 3) for v in ("tab", "rhoab")],
+    (ipndm, {"variable_step": True, "order": 3, "exact": 3}, 3),
+    (ipndm, {"order": 3, "exact": 3}, 2),
+    *[(unipc, {"order": k, "form": f, "corrector": c, "exact": 3}, k + c)
       for k in (1, 2, 3) for f in ("bh1", "bh2") for c in (False, True)],
     (sa_solver, {"tau": 0.0, "order": 1}, 2),
 ]  # fmt: skip
@@ -319,11 +316,11 @@ def alternating(schedule, steps, start=None, end=None):
     "solver, options, order",
     [
         (dpmpp_2m, {}, 2),
-        (dpmpp_3m, {"warmup": "matched"}, 3),
-        (deis, {"warmup": "matched"}, 3),
-        (unipc, {"order": 2, "warmup": "matched"}, 3),
-        (ipndm, {"variable_step": True, "order": 3, "warmup": "matched"}, 3),
-        (ipndm, {"warmup": "matched"}, 1),  # weights of equal steps, on steps that never become equal
+        (dpmpp_3m, {"exact": 3}, 3),
+        (deis, {"exact": 3}, 3),
+        (unipc, {"order": 2, "exact": 3}, 3),
+        (ipndm, {"variable_step": True, "order": 3, "exact": 3}, 3),
+        (ipndm, {"exact": 3}, 1),  # weights of equal steps, on steps that never become equal
     ],
     ids=named,
 )
@@ -334,8 +331,11 @@ def test_orders_on_steps_of_three_and_one_in_turn(solver, options, order, seed):
 # --- errors, ends, precision ----------------------------------------------------------------------------
 
 
+ONES = torch.ones(2, 2)
+
+
 def run(solver, schedule=VP(), times=(0.9, 0.5, 0.1), **options):  # noqa: B008 - a schedule never changes
-    return sample(solver, MODES.model(schedule), torch.ones(2, 2), times, **options)
+    return sample(solver, MODES.model(schedule), ONES, times, **options)
 
 
 @pytest.mark.parametrize(
@@ -344,8 +344,9 @@ def run(solver, schedule=VP(), times=(0.9, 0.5, 0.1), **options):  # noqa: B008 
         (lambda: run(exponential_ab, order=0), "order must be at least 1, got 0"),
         (lambda: run(exponential_ab, prediction="v"), "prediction must be one of eps, x0; got 'v'"),
         (lambda: run(exponential_ab, variable="kappa"), "variable must be one of t, sigma, lam; got 'kappa'"),
-        (lambda: run(exponential_ab, warmup="euler"), "warmup must be one of lower, matched; got 'euler'"),
-        (lambda: run(exponential_ab, order=5, warmup="matched", times=np.linspace(1, 0.1, 9)), "up to 4"),
+        (lambda: run(exponential_ab, history=[(0.9, ONES)]), "times that decrease to .* 0.9, .* got t = 0.9"),
+        (lambda: run(unipc, history=[(0.95, ONES), (0.97, ONES)]), "the oldest first; got t = 0.95, 0.97"),
+        (lambda: run(deis, history=[(1.0, ONES[:1])]), r"shaped like x, \(2, 2\); got \(1, 2\) at t = 1"),
         (lambda: run(exponential_ab, schedule=VPCosine(), times=(1.0, 0.5)), "at the start t = 1"),
         (lambda: run(exponential_ab, schedule=Flow(), times=(1.0, 0.5)), "both alpha and sigma are positive"),
         (lambda: run(deis, variant="zab"), "variant must be one of tab, rhoab; got 'zab'"),
@@ -449,10 +450,10 @@ def test_no_error_jumps_between_neighbouring_numbers_of_steps(name):
 def test_the_test_of_jumps_finds_a_hidden_switch(cliff):
     """A last step of first order below so many steps, as libraries have it, would be found."""
 
+    @Sampler
     def switching(model, x, times):
         yield from exponential_ab(model, x, times, order=3, lower_last=len(times) - 1 < cliff)
 
-    switching.random, switching.kind = False, "ode"
     assert bends(switching, range(5, 61))[0].max() > 2 * math.log(1.15)
 
 

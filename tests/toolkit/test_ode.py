@@ -471,7 +471,7 @@ def test_calls_of_the_implicit_methods():
         for solver in IMPLICIT:
             nfe = sample(solver, model, x, times, iterations=rounds).nfe
             assert (
-                nfe == solver.nfe_with(steps, iterations=rounds) == steps * (rounds + (solver is trapezoid))
+                nfe == solver.nfe(steps, iterations=rounds) == steps * (rounds + (solver is trapezoid))
             )
 
 

@@ -1,5 +1,6 @@
 """Running samplers: the contract, noise that belongs to a path, and loops that never wait for the device."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -23,7 +24,7 @@ from toolkit import (
 from toolkit.ddim import ddim, ddim_invert
 from toolkit.ddpm import ddpm
 from toolkit.noise import Replay, _HashedNormals
-from toolkit.sampling import REGISTRY, sampler
+from toolkit.sampling import REGISTRY, Sampler, sampler
 
 RING = Mixture.ring()
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -68,17 +69,35 @@ def test_the_decorator_registers_and_checks():
 
     try:
         assert REGISTRY["stand_still"] is stand_still and stand_still.__doc__ == "Go nowhere."
-        assert (stand_still.order, stand_still.nfe(7), stand_still.kind, stand_still.random) == (
-            1,
-            0,
-            "ode",
-            False,
-        )
+        promises = stand_still.order, stand_still.nfe(7), stand_still.kind, stand_still.random
+        assert promises == (1, 0, "ode", False) and stand_still.cite is None
         with pytest.raises(ValueError, match="decrease"):
             stand_still(None, torch.zeros(1, 1), [0.0, 1.0])
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            stand_still.order = 2
     finally:
         del REGISTRY["stand_still"]
     assert REGISTRY["ddim"] is ddim and REGISTRY["ddpm"].random
+
+
+def test_a_loop_of_your_own_need_not_be_registered():
+    @Sampler
+    def halve(model, x, times, rng=0):
+        """A half at each step."""
+        for i, t in enumerate(times):
+            yield t, x / 2**i
+
+    run = sample(halve, RING.model(VP()), torch.ones(2, 2), grids.uniform(VP(), 3))
+    assert (run.x == 1 / 8).all() and halve.random and halve.nfe is None and "halve" not in REGISTRY
+
+
+def test_the_exact_variance_is_still_found_where_it_was():
+    """Exercises that were handed out import it from here."""
+    from toolkit import convergence, sampling
+
+    assert sampling.exact_variance is convergence.exact_variance is exact_variance
+    with pytest.raises(AttributeError, match="no attribute 'variance'"):
+        sampling.variance  # noqa: B018 - it raises
 
 
 def test_samplers_can_be_stopped_and_switched_half_way():

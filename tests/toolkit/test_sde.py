@@ -30,7 +30,7 @@ from toolkit import (
 from toolkit.convergence import slope, weak_errors
 from toolkit.noise import Replay
 from toolkit.ode import edm_heun, euler, heun
-from toolkit.sampling import sample_last
+from toolkit.sampling import Sampler, sample_last
 from toolkit.sde import (
     churned,
     edm_stochastic,
@@ -164,6 +164,7 @@ def test_every_member_has_the_same_marginals(schedule, level, solver, order):
     assert slope(steps, np.sqrt(squares)) == pytest.approx(order, abs=0.15), squares
 
 
+@Sampler
 def noise_dropped(model, x, times):
     """The reverse SDE's drift without its noise: what is *not* the probability flow."""
     p, q, _ = reverse_coefficients(model.schedule, times, 1.0)
@@ -171,9 +172,6 @@ def noise_dropped(model, x, times):
     for i, t in enumerate(times[:-1]):
         x = x + (times[i + 1] - t) * (p[i] * x + q[i] * model.eps(x, t))
         yield times[i + 1], x
-
-
-noise_dropped.random = False
 
 
 @some_schedules
@@ -225,6 +223,7 @@ def test_heun_s_method_jumps_to_the_predicted_data():
     assert torch.allclose(path[-1], model.x0(path[-2], 0.2), atol=1e-12)
 
 
+@Sampler
 def heun_without_noise_ahead(model, x, times, rng=0):
     """Heun's drift with a predictor that sees no noise, and g frozen at the left end (BP10)."""
     p, q, c = reverse_coefficients(model.schedule, times, 1.0)
@@ -236,9 +235,6 @@ def heun_without_noise_ahead(model, x, times, rng=0):
         drift = (drift + p[i + 1] * ahead + q[i + 1] * model.eps(ahead, s)) / 2
         x = x + (s - t) * drift + math.sqrt(t - s) * c[i] * next(noises)
         yield s, x
-
-
-heun_without_noise_ahead.random = True
 
 
 @some_schedules
