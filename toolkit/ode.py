@@ -259,6 +259,23 @@ def check_tolerances(rtol, atol):
         raise ValueError(f"rtol and atol must be positive, got rtol = {rtol}, atol = {atol}")
 
 
+def size_of_error(wrong, t):
+    """The error of a step from time t, relative to what is allowed: root mean square of each sample of wrong
+    (B, ...), the largest of the batch.  ValueError if it is not finite.
+    """
+    error = float(wrong.square().flatten(1).mean(1).max().sqrt())
+    if not math.isfinite(error):
+        what = "NaN" if math.isnan(error) else "infinite"
+        raise ValueError(f"the error of a step at t = {t:g} is {what}: check the model's output")
+    return error
+
+
+def tries_until(end):
+    """Counts the tries of an adaptive solver on its way to the time end; ValueError after 100,000."""
+    yield from range(100_000)
+    raise ValueError(f"100000 tries did not reach t = {end:g}: raise rtol or atol, or end earlier")
+
+
 @sampler(order=5, nfe=None, kind="ode", cite="dormand1980")
 def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
     """Dormand-Prince 5(4), y' = y + h sum_i b_i k_i, with step-size control, from times[0] to times[-1]; the
@@ -273,41 +290,36 @@ def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
     results depend on how it is cut.  ValueError if the error is NaN or 100,000 tries do not reach the end.
     """
     check_tolerances(rtol, atol)
-    schedule, end = model.schedule, times[-1]
-    clean = schedule.sigma(end) == 0
-    if clean:
-        end = float(schedule.t_of_lam(-math.log(atol)))
-        if end >= times[0]:  # the start is as clean as asked for
-            yield times[0], x
-            yield times[-1], schedule.alpha(times[-1]) * model.x0(x, times[0])
-            return
-    flow = ProbabilityFlow(model, [times[0], end], variable)
+    clean = model.schedule.sigma(times[-1]) == 0
+    end = float(model.schedule.t_of_lam(-math.log(atol))) if clean else times[-1]
+    if end >= times[0]:  # the start is as clean as asked for
+        return (yield from _jump(model, x, times[0], times[-1]))
+    flow, tries = ProbabilityFlow(model, [times[0], end], variable), tries_until(end)
     y, u, stop = x / flow.scale[0], flow.u[0], flow.u[1]
     slope, h = flow.slope(y, 0), (stop - u) / 100
     yield times[0], x
-    for _ in range(100_000):
+    while u != stop:
+        next(tries)
         last = abs(h) >= abs(stop - u)
         h = stop - u if last else h
         now, stages = _stages(model, u, h, variable, (times[0], end), last)
         new, slopes = _dormand_prince(stages, y, slope, h)
         scale = atol + rtol * torch.maximum(y.abs(), new.abs())
-        wrong = sum(e * k for e, k in zip(_ERROR, slopes)) * h / scale
-        error = float(wrong.square().flatten(1).mean(1).max().sqrt())
-        if not math.isfinite(error):
-            what = "NaN" if math.isnan(error) else "infinite"
-            raise ValueError(f"the error of a step at t = {now:g} is {what}: check the model's output")
+        error = size_of_error(sum(e * k for e, k in zip(_ERROR, slopes)) * h / scale, now)
         if log is not None:
             log.append((now, stages.times[-1], error, error <= 1))
         if error <= 1:
-            y, slope, u = new, slopes[-1], u + h
+            y, slope, u = new, slopes[-1], stop if last else u + h
             yield stages.times[-1], stages.state(y, -1)
-            if last:
-                break
         h = next_step(h, error, order=4)
-    else:
-        raise ValueError(f"100000 tries did not reach t = {end:g}: raise rtol or atol, or end earlier")
     if clean:
-        yield times[-1], schedule.alpha(times[-1]) * model.x0(stages.state(y, -1), end)
+        yield times[-1], model.schedule.alpha(times[-1]) * model.x0(stages.state(y, -1), end)
+
+
+def _jump(model, x, t, s):
+    """The start, and the predicted x_0 at the time s, where sigma = 0."""
+    yield t, x
+    yield s, model.schedule.alpha(s) * model.x0(x, t)
 
 
 def _stages(model, u, h, variable, ends, last):

@@ -1,8 +1,10 @@
 """What each registered sampler promises is measured here: a new sampler is tested by existing."""
 
+import ast
 import inspect
 import math
 import pickle
+import textwrap
 
 import pytest
 import torch
@@ -214,3 +216,11 @@ def test_finite_with_an_exact_model_down_to_the_last_noise(name, schedule):
         x = initial_noise(4, 2, dtype=torch.float64) * max(schedule.sigma(schedule.start), 1e-3)
         run = sample(REGISTRY[name], model, x, times)
         assert run.x.isfinite().all()
+
+
+@each_sampler
+def test_a_loop_is_read_on_one_screen(name):
+    """At most 25 lines of code, comments and the docstring not counted."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(REGISTRY[name].loop))).body[0]
+    nodes = (node for statement in tree.body[1:] for node in ast.walk(statement) if hasattr(node, "lineno"))
+    assert len({line for node in nodes for line in range(node.lineno, node.end_lineno + 1)}) <= 25
