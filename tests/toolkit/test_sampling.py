@@ -578,8 +578,8 @@ X = torch.zeros(3, 2)
         (X, [math.inf, 1.0], {}, "finite"),
         (X, GRID, {"batch_size": 0}, "batch_size"),
         (X, GRID, {"batch_size": -1}, "batch_size"),
-        (X, GRID, {"seed": "seven"}, "rng must be"),
-        (X, GRID, {"rng": 3}, "seed="),
+        (X, GRID, {"draws": "seven"}, "rng must be"),
+        (X, GRID, {"rng": 3}, "draws="),
     ],
 )
 def test_mistakes_are_one_sentence(noise, times, options, says):
