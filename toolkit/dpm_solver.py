@@ -173,9 +173,9 @@ def dpm_solver_3(model, x, times, r1=1 / 3, r2=2 / 3):
     yield from _rest(dpm_solver_1, model, x, times[len(inner) - 1 :])
 
 
-def _rest(solver, model, x, times, *shares):
+def _rest(solver, model, x, times):
     """What the solver yields after its start; nothing for a single time."""
-    return islice(solver.loop(model, x, times, *shares), 1, None) if len(times) > 1 else ()
+    return islice(solver.loop(model, x, times), 1, None) if len(times) > 1 else ()
 
 
 def _check_shares(*shares):

@@ -63,7 +63,7 @@ def test_the_slope_is_the_coefficient_of_eps_in_the_toolkit():
 def test_the_family_is_the_toolkits_euler_maruyama(level, end):
     times, x, z = [*TIMES[:-1], end], normals(5, 2), normals(3, 5, 2, seed=1)
     found = solution.family(modes.score, schedule.f, schedule.g2, x, times, level, z)
-    assert same(found, noisy(sde.euler_maruyama, modes, x, times, z, level=level))
+    assert same(found, noisy(sde.euler_maruyama, modes, x, times, z, tau=level))
 
 
 def test_the_sampler_of_ve_is_euler_maruyama_from_its_prior():

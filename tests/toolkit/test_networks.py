@@ -168,7 +168,7 @@ def test_shipped_files_are_small_and_say_how_they_were_made(name):
         assert list(file.metadata()) == ["toolkit"]  # one key, so that the bytes are reproducible
         assert all(file.get_tensor(key).dtype == torch.float16 for key in file.keys())
     net = pretrained(name)
-    assert net.notes["settings"]["seed"] == 0 and (WEIGHTS / net.notes["script"]).is_file()
+    assert net.notes["settings"]["seed"] == 0 and (STUDIES / net.notes["script"]).is_file()
 
 
 @pytest.mark.slow

@@ -513,8 +513,8 @@ def test_subdivided():
 @pytest.mark.parametrize(
     "sampler, options",
     [
-        (euler_maruyama, {"level": 0.5}),
-        (stochastic_heun, {"level": 2.0}),
+        (euler_maruyama, {"tau": 0.5}),
+        (stochastic_heun, {"tau": 2.0}),
         (edm_stochastic, {"churn": 10.0}),
         (langevin, {"corrections": 3}),
         (predictor_corrector, {"corrections": 2, "snr": 0.1}),
