@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from toolkit.networks import (
     save_weights,
 )
 
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
 SHIPPED = ["digits", "digits-unet"]
 FACES = {
     "digits": lambda: DigitsMLP(),
@@ -33,7 +35,6 @@ FACES = {
     "unet": lambda: UNet(),
     "colour unet": lambda: UNet((3, 16, 16), n_classes=0, channels=(16, 32)),
 }
-
 
 @pytest.fixture(autouse=True)
 def one_thread():
