@@ -78,9 +78,20 @@ class Lab:
             self.process.wait(10)
         self.log.close()
 
+    def end_kernels(self):
+        """End all kernels, once their pages are closed: the next notebook needs the memory.
+
+        By the server: a page that ends its own kernel may wait for it without an end.
+        """
+        for session in json.loads(self._ask("/api/sessions")):
+            self._ask(f"/api/sessions/{session['id']}", "DELETE")
+
     def address(self, notebook):
-        """Where the browser finds a notebook of the folder."""
-        return f"{self.url}/lab/tree/{quote(notebook)}?token={self.token}"
+        """Where the browser finds a notebook of the folder: in a workspace of its own, since a common one would
+        open the notebooks of earlier tests beside it, and start their kernels.
+        """
+        workspace = "".join(filter(str.isalnum, notebook))
+        return f"{self.url}/lab/workspaces/{workspace}/tree/{quote(notebook)}?token={self.token}"
 
 
 class Page:
@@ -131,10 +142,6 @@ class Page:
             }"""
         )
         return self.errors()
-
-    def end_kernel(self):
-        """End the notebook's kernel: the next notebook needs the memory."""
-        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
 
     def errors(self):
         """Errors so far: of cells, of callbacks, of widgets that could not be drawn, and open dialogs."""

@@ -99,5 +99,5 @@ def test_runs_and_its_slider_moves_the_picture(notebook, browser, lab):
     )
     assert page.errors() == []
     assert page.outside == [], "the page asked for something outside this machine"
-    page.end_kernel()
     context.close()
+    lab.end_kernels()
