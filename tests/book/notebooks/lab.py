@@ -87,8 +87,8 @@ class Lab:
             self._ask(f"/api/sessions/{session['id']}", "DELETE")
 
     def address(self, notebook):
-        """Where the browser finds a notebook of the folder: in a workspace of its own, since a common one would
-        open the notebooks of earlier tests beside it, and start their kernels.
+        """Where the browser finds a notebook of the folder: in a workspace of its own, since a common one
+        would open the notebooks of earlier tests beside it, and start their kernels.
         """
         workspace = "".join(filter(str.isalnum, notebook))
         return f"{self.url}/lab/workspaces/{workspace}/tree/{quote(notebook)}?token={self.token}"
