@@ -9,6 +9,8 @@ import pytest
 from book.lessons.running import local_kernel
 from book.threads import VARIABLES, choose, environment
 
+pytestmark = pytest.mark.slow
+
 ASK = "import torch; print(torch.get_num_threads())"
 
 

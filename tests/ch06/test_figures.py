@@ -11,6 +11,8 @@ from book.plots import Picture
 from toolkit import sample
 from toolkit.amed import Predictor, amed_solver, best_time
 
+pytestmark = pytest.mark.slow
+
 
 def numbers(text):
     return [float(v) for v in re.findall(r"\d*\.\d+|\d+", text)]

@@ -44,6 +44,8 @@ from toolkit.noise import Replay
 from toolkit.ode import edm_heun
 from toolkit.training import batches, fit
 
+pytestmark = pytest.mark.slow
+
 SCHEDULES = [VP(), EDM(), Flow(), SubVP()]
 by_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 by_seed = pytest.mark.parametrize("seed", [0, 1])

@@ -79,6 +79,7 @@ def between(schedule, noisiest=5.0, cleanest=0.2):
     return schedule.t_of_lam(-math.log(noisiest)), schedule.t_of_lam(-math.log(cleanest))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [VP(), SubVP(), VE(), Flow()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", chosen("ode", "inversion"))
 def test_order_of_deterministic_samplers(name, schedule):

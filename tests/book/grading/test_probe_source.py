@@ -17,6 +17,8 @@ from book.lessons import reach, registry
 from book.lessons.diagnose import DONE, diagnose, expected, full_answer, observe, same_value, same_values
 from book.lessons.task import Made, Task
 
+pytestmark = pytest.mark.slow
+
 LESSONS = folders.chapters("tasks.py")
 TASKS = [task for lesson in LESSONS for task in registry.tasks(lesson).values()]
 LARGE = (2**48, 123_456_789_012_345, 2**31 + 11)

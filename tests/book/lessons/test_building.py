@@ -9,6 +9,8 @@ from book.lessons import building, record
 from book.lessons.building import BuildError, build, regions, stub
 from tests.book.lessons import lesson_99
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def exercise(lesson99):

@@ -10,6 +10,8 @@ import pytest
 
 from book.chapters import BookError, book, build, dumps, lint, normalise, read
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parent / "fixtures" / "sample.ipynb"
 PIXEL = "iVBORw0KGgo="
 new = nbformat.v4
