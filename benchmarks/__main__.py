@@ -105,8 +105,7 @@ def page(results: dict) -> str:
         f"{results['rounds']} rounds; what a run prepares before its first step is shared out over its "
         "steps. The floor is the same arithmetic written out over floats computed beforehand, with "
         f"`torch.randn` at each step for DDPM. Target: at most {loops.TARGET} times the floor. Our DDPM's "
-        "noise is a Brownian path (the same whatever the batch split, and on finer grids): with 2, 10, 20, "
-        "100, 200 or 1000 equal steps it costs one draw a step, on other grids several.",
+        "noise is a function of (seed, sample, step), the same whatever the batch split.",
         "",
         "| family | loop | steps | batch | best, µs | median, µs | best / floor | median / floor |",
         "|---|---|---|---|---|---|---|---|",

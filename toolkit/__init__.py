@@ -15,7 +15,7 @@ _HOME = {
     ),
     **dict.fromkeys(["Model", "Network", "Guided", "Thresholded", "AFS"], "models"),
     **dict.fromkeys(["Mixture", "GaussianFlow", "QuantileFlow"], "mixtures"),
-    **dict.fromkeys(["Brownian", "initial_noise"], "noise"),
+    **dict.fromkeys(["Noise", "Brownian", "initial_noise"], "noise"),
     **dict.fromkeys(["sample", "sampler", "Sampler", "REGISTRY"], "sampling"),
     "exact_variance": "convergence",
 }

@@ -13,7 +13,7 @@ import torch
 
 from toolkit import grids
 from toolkit.mixtures import Mixture
-from toolkit.noise import Brownian, Replay
+from toolkit.noise import Brownian, Noise, Replay
 from toolkit.sampling import check_times, sample, sample_last
 
 
@@ -180,7 +180,9 @@ def strong_errors(sampler, model, x, steps, finest: int, seed=0, start=None, end
     if not all(n < finest for n in steps):
         raise ValueError(f"finest must exceed every number of steps, got {finest} and {list(steps)}")
     run = lambda n: (
-        sample(sampler, model, x, grids.uniform(model.schedule, n, start, end), draws=seed, **options).x
+        sample(
+            sampler, model, x, grids.uniform(model.schedule, n, start, end), draws=Brownian(seed), **options
+        ).x
     )
     want = run(finest)
     return [float((run(n) - want).double().square().mean().sqrt()) for n in steps]
@@ -200,7 +202,7 @@ def multiplicative_errors(
     if any(finest % n for n in steps):
         raise ValueError(f"every number of steps must divide finest = {finest}, got {list(steps)}")
     like = torch.empty(paths, 1, dtype=torch.float64)
-    normals = Brownian(seed).normals(like, np.linspace(1, 0, finest + 1).tolist())
+    normals = Noise(seed).normals(like, range(finest + 1))
     w = torch.cat(list(normals), dim=1) / math.sqrt(finest)  # (paths, finest) increments
     exact = torch.exp(drift - spread**2 / 2 + spread * w.sum(1))
     errors = []

@@ -1,58 +1,110 @@
-"""Noise that belongs to a path: standard normals that depend on (seed, sample, time) and on nothing else.
+"""Noise that depends on who is drawn and not on how: standard normals that are functions of a seed.
 
-`Brownian` is what samplers draw from, `Replay` plays given tensors back, `initial_noise` starts a run.
-A path is made by Lévy's construction.  Known is the increment w of a path over the cell [a, b); given it, the
-increment over [a, m) is normal with mean (m - a) / (b - a) w and variance (m - a) (b - m) / (b - a)::
-
-    def path(a, b, w, points, normal):
-        if no point of the grid lies strictly between a and b:
-            yield b, w
-        else:
-            m = split_at(a, b)                                      # a point of the lattice
-            share, spread = bridge_of(a, m, b)
-            left = share * w + spread * normal(m)                   # a function of (seed, m, sample)
-            yield from path(a, m, left, points, normal)
-            yield from path(m, b, w - left, points, normal)
-
-from [0, 1) and w = normal(0), summed over the cells of each step of the grid.  What a cell holds does not
-depend on the grid, so that a refined grid sees the same path.  `toolkit._brownian` does this for many cells
-in one operation; the tests compare it with these lines.
+`Noise` is what samplers draw from, one draw a step; `Brownian` gives in its place the increments of paths
+that can be refined, for studies of convergence; `Replay` plays given tensors back; `initial_noise` starts a
+run.  Each has `normals(x, times)`, one standard normal shaped like x for each step of the grid, and
+`rows(first, last)`, the same noise for a part of the batch.
 """
+
+import math
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 import torch
 
-from toolkit._brownian import FINE, UNITS, HashedNormals, increments
+from toolkit._normals import KeyedNormals
+
+# Keys of the normals: the points of a path's lattice count up from 0, the start and the steps of a run down.
+_START, _FIRST_STEP = -1, -2
 
 
-class Brownian:
-    """Brownian paths, one a sample, each a function of (seed, sample, time) and of nothing else.
+class Noise:
+    """Independent noise: a standard normal for each step, a function of (seed, sample, number of the step).
 
-    `normals(x, times)` gives for each step of the grid a standard normal shaped like x: the path's increment
-    over that step, scaled to unit variance.  So the same samples come out however a batch is cut (`first` is
-    the number of the first row), and a finer grid with the same ends sees the same path.  Times are rounded
-    to 1/16,384,000 of the grid's length.  The path is built by nested division (Lévy's construction) from a
-    counter-based generator, on x's device, without a host sync; CPU and GPU agree up to rounding.
+    So the same samples come out however a batch is cut (`first` is the number of the first row), in however
+    many processes it is drawn, and on every device up to rounding.  What an int `draws` stands for in
+    `sample`.  On a refined grid it is other noise: see `Brownian`.  A run that goes on from another run's end
+    needs another seed, or it meets the same noise again.
     """
 
     def __init__(self, seed: int = 0, first: int = 0):
         self.seed, self.first = int(seed), int(first)
 
     def rows(self, first: int, last: int):
-        """The same paths for rows first..last-1 of a batch."""
-        return Brownian(self.seed, self.first + first)
+        """The same noise for rows first..last-1 of a batch."""
+        return type(self)(self.seed, self.first + first)
+
+    def normals(self, x, times):
+        """An iterator over len(times) - 1 tensors shaped like x."""
+        steps = _FIRST_STEP - torch.arange(len(times) - 1, device=x.device)
+        return KeyedNormals(self.seed, self.first, x)(steps)
+
+
+class Brownian(Noise):
+    """Brownian paths, one a sample, each a function of (seed, sample, time) and of nothing else.
+
+    `normals(x, times)` gives for each step of the grid a standard normal shaped like x: the path's increment
+    over that step, scaled to unit variance.  A finer grid with the same ends sees the same path, which is
+    what a strong order is about; it costs some 15 draws a step in place of one.  Times are rounded to
+    1/16,384,000 of the grid's length.
+
+    The path is Lévy's construction (Lévy 1948, sec. 1): given its increment w over the cell [a, b), that over
+    [a, m) is normal with mean (m - a) / (b - a) w and variance (m - a) (b - m) / (b - a).
+    """
 
     def normals(self, x, times):
         """An iterator over len(times) - 1 tensors shaped like x; times is a decreasing list of floats."""
         u = (times[0] - np.asarray(times)) / (times[0] - times[-1])
-        points = tuple(np.rint(u * (UNITS * FINE)).astype(np.int64).tolist())
+        points = np.rint(u * _CELLS).astype(np.int64).tolist()
         if any(b <= a for a, b in zip(points, points[1:])):
             raise ValueError(
-                "times lie too close together for a Brownian path: "
-                "two of them differ by less than 6e-8 of the grid"
+                "times lie too close together for a Brownian path: two of them differ by less than 6e-8 "
+                "of the grid; noise that need not be refined, draws=seed, takes any grid"
             )
-        drawn = increments(self.seed, self.first, x, points)
-        return (z.to(x.dtype).view(x.shape) for z in drawn)
+        like = x if x.dtype == torch.float64 else x.float()
+        keyed = KeyedNormals(self.seed, self.first, like)
+        normal = lambda m: next(keyed(torch.full((1,), m, device=x.device)))
+        cells = _path(0, _CELLS, math.sqrt(_CELLS) * normal(0), points, normal)
+        return (z.to(x.dtype) for z in _joined(cells, points))
+
+
+# The lattice of times on which a path is known: 1000 units, then halves, so that a grid that is even in time
+# is reached after a few divisions.
+_HALVES = 2**14
+_CELLS = 1000 * _HALVES
+_DIVISIONS = tuple(_HALVES * units for units in (500, 100, 50, 10, 5, 1))
+
+
+def _path(a, b, w, points, normal):
+    """The cells (end, increment) of a path in order of time, given its increment w over [a, b): divided until
+    no point of the grid lies strictly inside one.  What a cell holds does not depend on the grid.
+    """
+    if bisect_right(points, a) == bisect_left(points, b):
+        yield b, w
+        return
+    m = _middle(a, b)
+    spread = math.sqrt((m - a) * (b - m) / (b - a))
+    left = w * ((m - a) / (b - a)) + spread * normal(m)
+    yield from _path(a, m, left, points, normal)
+    yield from _path(m, b, w - left, points, normal)
+
+
+def _middle(a, b):
+    """Where the cell [a, b) is divided: at the middle multiple of the coarsest division that it holds, then
+    in halves.
+    """
+    step = next((d for d in _DIVISIONS if d < b - a), 0)
+    return a + (step * ((b - a) // step // 2) if step else (b - a) // 2)
+
+
+def _joined(cells, points):
+    """The cells of each step of the grid added up, and scaled to unit variance."""
+    for a, b in zip(points, points[1:]):
+        end, total = next(cells)
+        while end < b:
+            end, w = next(cells)
+            total = total + w
+        yield total * (b - a) ** -0.5
 
 
 def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu", first: int = 0):
@@ -60,19 +112,20 @@ def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     like = torch.empty(n, *shape, dtype=dtype, device=device)
-    hashed = HashedNormals(int(seed), first, like)
-    return hashed.draw(hashed.keys([-1]), hashed.column([1.0]))[0].to(dtype).view(like.shape)
+    return next(KeyedNormals(int(seed), first, like)(torch.full((1,), _START, device=device)))
 
 
 def noise_of(rng, x, times):
     """The noise that a sampler's `rng` option stands for: an int seed, a torch.Generator (its next draw is
-    the seed), or an object with `normals(x, times)`, such as Brownian or Replay."""
+    the seed), or an object with `normals(x, times)`, such as Noise, Brownian or Replay."""
     if isinstance(rng, torch.Generator):
         rng = drawn_seed(rng)
     if isinstance(rng, (int, np.integer)):
-        rng = Brownian(rng)
+        rng = Noise(rng)
     if not hasattr(rng, "normals"):
-        raise ValueError(f"rng must be an int, a torch.Generator or a Brownian; got {type(rng).__name__}")
+        raise ValueError(
+            f"rng must be an int, a torch.Generator, Noise or Brownian; got {type(rng).__name__}"
+        )
     return rng.normals(x, times)
 
 

@@ -16,7 +16,7 @@ from importlib import import_module
 import numpy as np
 import torch
 
-from toolkit.noise import Brownian, drawn_seed
+from toolkit.noise import Noise, drawn_seed
 
 # --- the registry ---------------------------------------------------------------------------------------
 
@@ -178,8 +178,8 @@ def sample(
     """Run `sampler` from `noise`, the state at times[0], along `times`.
 
     noise: (B, ...), for VE and EDM already multiplied by sigma(start).
-    draws: for samplers that draw noise, an int, the seed, or an object with `normals`, such as Brownian or
-    Replay (and with `rows`, for batches).
+    draws: for samplers that draw noise, an int, the seed of a Noise, or an object with `normals`, such as
+    Brownian (paths that a finer grid sees again) or Replay; and with `rows`, for batches.
     generator: in its place, a torch.Generator, whose next draw is the seed.
     keep_path: keep every state.
     progress: show a bar.
@@ -196,7 +196,7 @@ def sample(
     draws = options.pop("seed", draws)  # its name in exercises that were handed out earlier
     if generator is not None or isinstance(draws, torch.Generator):
         draws = drawn_seed(generator or draws)
-    noises = Brownian(draws) if isinstance(draws, (int, np.integer)) else draws
+    noises = Noise(draws) if isinstance(draws, (int, np.integer)) else draws
     size = max(len(noise), 1) if batch_size is None else batch_size
     if size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")

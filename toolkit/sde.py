@@ -24,8 +24,8 @@ def simulate(schedule, x0, times, rng=0):
     """Forward diffusion by Euler-Maruyama: yields (t, x) along *increasing* times, the start first.
 
     x0: (B, ...), the state at times[0].  x + f x h + g sqrt(h) z, f and g at the start of each step.  rng:
-    int seed, generator or Brownian; a grid refined between the same ends sees the same path.  ValueError
-    unless the times increase.
+    int seed, generator, Noise or Brownian (for which a grid refined between the same ends sees the same
+    path).  ValueError unless the times increase.
     """
     times = [float(t) for t in times]
     if len(times) < 2 or not all(s > t for t, s in zip(times, times[1:])):

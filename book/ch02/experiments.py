@@ -40,7 +40,7 @@ from toolkit.ddim import (
     slerp,
 )
 from toolkit.ddpm import ddpm, ddpm_coefficients, posterior, step_variances, transition, vlb_weight
-from toolkit.noise import Brownian
+from toolkit.noise import Noise
 
 LINEAR = Discrete.linear(1000)
 COUNTS = (10, 20, 50, 100, 1000)
@@ -178,7 +178,7 @@ def kolmogorov(u):
 def ddim_without_room(model, x, times, eta, seed):
     """A broken DDIM, for the test to catch: the noise is added on top of the full direction sigma_s eps."""
     times = torch.as_tensor(times).tolist()
-    noises = Brownian(seed).normals(x, times)
+    noises = Noise(seed).normals(x, times)
     a, b, _ = ddim_coefficients(model.schedule, times)
     yield times[0], x
     for i, (t, s) in enumerate(zip(times[:-1], times[1:])):

@@ -19,7 +19,7 @@ from book.plots import (
     plain,
     style,
 )
-from toolkit import VE, VP, Mixture, SubVP, grids, initial_noise, sample
+from toolkit import VE, VP, Brownian, Mixture, SubVP, grids, initial_noise, sample
 from toolkit.convergence import reference, slope
 from toolkit.ode import STABILITY, euler, heun, midpoint, rk4
 from toolkit.sde import euler_maruyama, simulate, stochastic_heun
@@ -539,10 +539,11 @@ def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0) -> Picture:
         "Euler–Maruyama": (euler_maruyama, 1, {}),
         "stochastic Heun": (stochastic_heun, 2, {}),
     }
+    paths = Brownian(seed)
     rows = {
         name: torch.cat(
             [
-                sample(loop, model, x, grids.quadratic(model.schedule, b // cost), draws=seed, **options).x
+                sample(loop, model, x, grids.quadratic(model.schedule, b // cost), draws=paths, **options).x
                 for b in budgets
             ]
         )

@@ -176,14 +176,15 @@ def test_weak_errors_are_exact_variances():
 def test_additive_noise_has_strong_order_one(schedule):
     start, end, steps, seed = *levels(schedule, 5.0, 0.3), [64, 128, 256], seed_of(type(schedule).__name__)
     x = noisy(schedule, RING, start, 300, seed)
-    errors = strong_errors(euler_maruyama, RING.model(schedule), x, steps, 4096, seed, start, end)
+    errors = strong_errors(euler_maruyama, RING.model(schedule), x, steps, 4000, seed, start, end)
     assert slope(steps, errors) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_heun_s_method_is_of_strong_order_one_too():
     seed = seed_of("Heun")
     x, steps = noisy(VP(), RING, 0.9, 200, seed), [64, 128, 256]
-    errors = strong_errors(stochastic_heun, RING.model(VP()), x, steps, 4096, seed, 0.9, 0.2)
+    errors = strong_errors(stochastic_heun, RING.model(VP()), x, steps, 4000, seed, 0.9, 0.2)
     assert slope(steps, errors) == pytest.approx(1, abs=0.1)
 
 

@@ -12,11 +12,11 @@ from toolkit import (
     EDM,
     VE,
     VP,
-    Brownian,
     Discrete,
     Flow,
     Mixture,
     Network,
+    Noise,
     SubVP,
     VPCosine,
     exact_variance,
@@ -548,5 +548,5 @@ def test_noise_comes_from_the_seed():
     one, again, other = (elbo(model, x0, grids.strided(TABLE, 10), seed=s).total for s in (0, 0, 1))
     assert one == again != other
     times = grids.strided(TABLE, 10)
-    z = [z for z in Brownian(0).normals(x0, times.tolist())]
+    z = list(Noise(0).normals(x0, times.tolist()))
     assert len(z) == 10

@@ -29,7 +29,7 @@ from toolkit.dpm_solver import (
     third_order,
 )
 from toolkit.exponential import adams_table, phi
-from toolkit.noise import Brownian
+from toolkit.noise import Noise
 from toolkit.ode import heun, midpoint
 from toolkit.sampling import Sampler
 
@@ -136,7 +136,7 @@ def test_2m_as_the_algorithm_reads(schedule, seed, tau):
     times = uneven(schedule)
     x, model = start(schedule, times[0], seed), MODES.model(schedule)
     alpha, sigma, lam = levels(schedule, *times)
-    noises = Brownian(seed).normals(x, times)
+    noises = Noise(seed).normals(x, times)
     y, before = x, None
     for i in range(len(times) - 1):
         h = lam[i + 1] - lam[i]
