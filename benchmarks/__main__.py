@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import errors, loops, solvers
+from benchmarks import errors, loops, noise, solvers
 from benchmarks.timing import fresh_process, summary
 
 RESULTS = Path(__file__).parent / "results"
@@ -117,6 +117,8 @@ def page(results: dict) -> str:
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     lines += ["", "Peers that are not installed are left out.", ""]
+    if "noise" in results:
+        lines += [*noise.page(results["noise"]), ""]
     if "solvers" in results:
         lines += [*solvers.page(results["solvers"]), ""]
     if "errors" in results:
@@ -143,6 +145,7 @@ def load() -> float | None:
 def main():
     parts = {
         "loops": lambda: [row for case in loops.CASES for row in loops.measure(*case, options.rounds)],
+        "noise": lambda: noise.measure(options.rounds),
         "solvers": lambda: [row for case in solvers.CASES for row in solvers.measure(*case, options.rounds)],
         "errors": errors.measure,
         "imports": lambda: imports(max(3, options.rounds // 3)),
