@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-_HIGH = 1 if sys.byteorder == "little" else 0  # which half of a hash holds its first bits
+_LOW = 0 if sys.byteorder == "little" else 1  # which half of a hash holds its last bits
 _CHUNK, _LARGE_CHUNK = 2**17, 2**19  # numbers drawn at once: what stays in a CPU's cache, what fills a device
 
 
@@ -18,11 +18,11 @@ _GOLDEN, _MIX1, _MIX2 = (_signed(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4
 
 def _mix(z):
     """SplitMix64's finaliser (Steele, Lea & Flood 2014), in place on int64; the masks make >> a logical
-    shift.  The last shift has none: it costs the sign bit, which nobody reads.
+    shift.
     """
     z.bitwise_xor_((z >> 30).bitwise_and_(2**34 - 1)).mul_(_MIX1)
     z.bitwise_xor_((z >> 27).bitwise_and_(2**37 - 1)).mul_(_MIX2)
-    return z.bitwise_xor_(z >> 31)
+    return z.bitwise_xor_((z >> 31).bitwise_and_(2**33 - 1))
 
 
 class KeyedNormals:
@@ -40,7 +40,7 @@ class KeyedNormals:
         self.seed = _signed(seed * _MIX2 + 1)
         samples = torch.arange(first, first + len(x), device=x.device)
         pairs = torch.arange((self.d + 1) // 2, device=x.device)
-        self.places = (samples * _MIX1)[:, None] + pairs * _GOLDEN
+        self.places = _mix((samples * _MIX1)[:, None] + pairs * _GOLDEN)
 
     def __call__(self, keys):
         """An iterator over the tensors of these keys, int64 (n,); small ones are drawn many at once."""
@@ -53,9 +53,9 @@ class KeyedNormals:
         """The normals of a few hashed keys, one for each."""
         dtype = torch.float64 if self.x.dtype == torch.float64 else torch.float32
         bits = _mix(keys[:, None, None] + self.places).view(torch.int32).unflatten(-1, (-1, 2))
-        high, low = bits[..., _HIGH].to(dtype), bits[..., 1 - _HIGH].to(dtype)
-        radius = high.add_(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_()  # of a uniform number in (0, 1]
-        angle = low.mul_(math.pi * 2.0**-31)
+        low, high = bits[..., _LOW].to(dtype), bits[..., 1 - _LOW].to(dtype)
+        uniform = low.abs_().add_(0.5).mul_(2.0**-31).clamp_(max=1)
+        radius, angle = uniform.log_().mul_(-2).sqrt_(), high.mul_(math.pi * 2.0**-31)
         out = torch.empty(len(keys), len(self.x), self.d, dtype=dtype, device=self.x.device)
         half = self.places.shape[1]
         rest = self.d - half  # half, or one less when d is odd

@@ -128,20 +128,20 @@ def test_single_and_double_precision_see_the_same_path(kind):
 
 
 def by_hand(seed, step, sample, element, d):
-    """One number of `Noise` in integers of any size: SplitMix64 twice, then Box-Muller."""
+    """One number of `Noise` in integers of any size: SplitMix64, then Box-Muller."""
     golden, one, two, word = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 2**64
 
     def mixed(z):
         z = (z ^ z >> 30) * one % word
         z = (z ^ z >> 27) * two % word
-        return z ^ z >> 31 ^ ((2**31 - 1) << 33 if z >> 63 else 0)  # an arithmetic shift repeats the sign
+        return z ^ z >> 31
 
+    signed = lambda half_word: half_word - 2**32 if half_word >> 31 else half_word
     half = (d + 1) // 2
     key = mixed(((-2 - step) * golden + seed * two + 1) % word)
-    bits = mixed((key + sample * one + element % half * golden) % word)
-    radius = math.sqrt(-2 * math.log(((bits >> 32) + 0.5) / 2**31))
-    low = bits % 2**32
-    angle = math.pi * (low - 2**32 if low >> 31 else low) / 2**31
+    bits = mixed((key + mixed((sample * one + element % half * golden) % word)) % word)
+    radius = math.sqrt(-2 * math.log(min((abs(signed(bits % 2**32)) + 0.5) / 2**31, 1)))
+    angle = math.pi * signed(bits >> 32) / 2**31
     return radius * (math.cos(angle) if element < half else math.sin(angle))
 
 

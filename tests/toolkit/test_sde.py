@@ -287,7 +287,7 @@ def test_torchsde_on_the_same_brownian_path(solver, method, schedule):
 
         grid = -torch.tensor(times, dtype=torch.float64)
         want = torchsde.sdeint(Reversed(), x, grid, bm=Path(), method=method, dt=0.035)[-1]
-        assert torch.allclose(sample(solver, model, x, times, draws=seed).x, want, atol=1e-10)
+        assert torch.allclose(sample(solver, model, x, times, draws=Brownian(seed)).x, want, atol=1e-10)
 
 
 @pytest.mark.parametrize("level", [0.5, 1.0])
