@@ -19,6 +19,7 @@ from toolkit.models import AFS
 from toolkit.multistep import EQUAL_STEPS
 from toolkit.ode import heun
 from toolkit.sampling import sample, sampler
+from toolkit.schedules import wide_dtype
 from toolkit.training import fit
 
 BASES = ("ddim", "dpm_solver_2", "dpmpp_2m", "ipndm")
@@ -172,9 +173,8 @@ class Predictor(nn.Module):
     def forward(self, features, start, end, n):
         """features (n, feature_size), or None where the first step was analytic; start, end: levels,
         numbers."""
-        about = (
-            torch.tensor([math.log(start), math.log(end)], device=self.body[0].weight.device).expand(n, 2) / 4
-        )
+        levels = self.body[0].weight.new_tensor([math.log(start), math.log(end)])
+        about = levels.expand(n, 2) / 4
         if self.feature_size:
             if features is None:
                 features = about.new_zeros(n, self.feature_size)
@@ -223,6 +223,10 @@ def amed_plugin(model, x, times, predictor=None, base="ipndm"):
 def _amed(model, x, times, predictor, base=None, cut=lambda y: y):
     """Both solvers; `cut` is applied to the state at each time of the grid: training cuts the gradient
     there."""
+    if not (predictor is None or callable(predictor)):
+        raise ValueError(
+            f"predictor must be a Predictor trained for these times, or None; got {predictor!r:.60}"
+        )
     schedule = model.schedule
     y, history = x / schedule.alpha(times[0]), []
     yield times[0], x
@@ -245,7 +249,7 @@ def _interval(model, y, t, start, end, predictor, base, history):
     else:
         eps, features = model.eps_and_features(x, t)
         r, c, a = predictor(features, start, end, len(y))
-        middle = start * (end / start) ** r.double()
+        middle = start * (end / start) ** r.to(wide_dtype(r.device))
     told = a * middle
     if base is None:
         halfway = y + _column(middle - start, y) * eps

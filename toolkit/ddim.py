@@ -16,7 +16,8 @@ import torch
 
 from toolkit.ddpm import transition
 from toolkit.noise import noise_of
-from toolkit.sampling import sample_last, sampler
+from toolkit.options import real_number
+from toolkit.sampling import largest_rms, sample_last, sampler
 
 
 def ddim_sigma(schedule, t, s, eta=1.0):
@@ -37,7 +38,8 @@ def ddim_coefficients(schedule, times, eta=0.0):
     times: decreasing list of n + 1 times; each list has n entries.  ValueError if alpha is 0 where x0 must be
     formed, or eta is negative or so large that the noise would exceed sigma_s.
     """
-    if not eta >= 0:
+    eta = real_number("eta", eta)
+    if eta < 0:
         raise ValueError(f"eta must be a number and not negative, got {eta}")
     times = np.asarray(times)
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
@@ -113,7 +115,7 @@ def ddim_adaptive(model, x, times, tol=0.01, extrapolate=False):
         if s > end:
             fresh = model.eps(x, s)
             slope, eps = (fresh - eps) / h, fresh
-            size = float(slope.square().flatten(1).mean(1).max().sqrt())
+            size = largest_rms(slope)
         t = s
 
 
@@ -180,7 +182,8 @@ def edit(source, target, x, times, until: float, iterations: int = 0):
     on one schedule).
 
     times: a decreasing grid ending where x lives; the part from `until` down is used, `until` itself rounded
-    to the grid.  The smaller `until`, the more of x is kept.  Returns the edited batch, shaped like x.
+    to the grid.  The smaller `until`, the more of x is kept.  Returns the edited batch, shaped like x,
+    without gradients.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
     first = int((times - until).abs().argmin())

@@ -21,6 +21,7 @@ import torch
 
 from toolkit.models import alpha_and_sigma
 from toolkit.noise import noise_of
+from toolkit.options import real_number
 from toolkit.sampling import kept, sampler
 
 VARIANCES = ("posterior", "beta", "learned", "analytic")
@@ -105,12 +106,13 @@ def step_variances(schedule, times, variance="posterior", gamma=None):
     if variance == "posterior":
         return posterior(schedule, t, s)[2]
     if variance == "analytic":
-        if gamma is None or len(gamma) != len(t):
+        if np.ndim(gamma) != 1 or len(gamma) != len(t):
             raise ValueError(
                 f"variance='analytic' needs gamma, one number for each of the {len(t)} steps: "
                 "see mean_square_eps"
             )
-        return optimal_variance(schedule, t, s, np.asarray(gamma, dtype=float))
+        gamma = np.array([real_number("gamma", share) for share in gamma])
+        return optimal_variance(schedule, t, s, gamma)
     raise ValueError(f"variance must be one of {', '.join(VARIANCES)}; got {variance!r}")
 
 
@@ -259,7 +261,7 @@ def hybrid_loss(model, x0, t, s, noise, vlb_share: float = 1e-3, steps: int | No
     x_t = diffuse(schedule, x0, t, noise)
     eps, fraction = model.eps_and_fraction(x_t, t)
     column = (-1,) + (1,) * (x0.ndim - 1)
-    t64, s64 = t.double().cpu().numpy(), s.double().cpu().numpy()
+    t64, s64 = t.cpu().double().numpy(), s.cpu().double().numpy()
     c_0, _, tilde = (torch.as_tensor(c).to(x0).reshape(column) for c in posterior(schedule, t64, s64))
     beta = torch.as_tensor(transition(schedule, s64, t64)[1]).to(x0).reshape(column)
     alpha, sigma = alpha_and_sigma(schedule, x0, t)
@@ -306,7 +308,7 @@ class LossAwareTimes:
 
     def update(self, steps, losses):
         """Remember the unweighted losses (n,) seen at `steps` (n,)."""
-        for n, loss in zip((steps - 1).tolist(), losses.detach().double().tolist()):
+        for n, loss in zip((steps - 1).tolist(), losses.detach().tolist()):
             self._losses[n, self._count[n] % self._losses.shape[1]] = loss
             self._count[n] += 1
 
@@ -384,7 +386,7 @@ def elbo(model, x0, times, variance="posterior", gamma=None, bins=None, seed=0) 
 def _prior_kl(schedule, x0, t):
     """L_T = KL(q(x_T | x_0) || N(0, I)), nats a sample."""
     variance = schedule.sigma(t) ** 2
-    squares = float((schedule.alpha(t) * x0).double().square().flatten(1).sum(1).mean())
+    squares = float((schedule.alpha(t) * x0).cpu().double().square().flatten(1).sum(1).mean())
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - math.log(variance)))
 
 

@@ -18,7 +18,6 @@ from toolkit.exponential import (
     adams_table,
     after,
     carry,
-    check_choice,
     check_start,
     orders_of_steps,
     phi,
@@ -26,6 +25,7 @@ from toolkit.exponential import (
 )
 from toolkit.noise import noise_of
 from toolkit.ode import check_tolerances, size_of_error, tries_until
+from toolkit.options import at_each_time, check_choice, whole_number
 from toolkit.sampling import kept, sampler
 
 # --- singlestep, noise prediction -------------------------------------------------------------------------
@@ -188,9 +188,7 @@ def fast_orders(nfe: int) -> list[int]:
     """The orders of the steps with which DPM-Solver-fast spends exactly `nfe` calls (Lu et al. 2022,
     appendix): third order as often as can be, and the rest at the end.
     """
-    if nfe < 1:
-        raise ValueError(f"nfe must be at least 1, got {nfe}")
-    threes, rest = divmod(nfe, 3)
+    threes, rest = divmod(whole_number("nfe", nfe), 3)
     return [3] * (threes - 1) + [2, 1] if rest == 0 else [3] * threes + [rest]
 
 
@@ -237,7 +235,7 @@ def dpm_solver_adaptive(
     for another order, if E is not finite, or if 100,000 tries do not reach the end.
     """
     check_choice("order", order, (2, 3))
-    check_tolerances(rtol, atol)
+    check_tolerances(rtol, atol, log)
     schedule, end = model.schedule, times[-1]
     check_start(schedule, times)
     clean = schedule.sigma(end) == 0
@@ -348,7 +346,8 @@ def multistep_coefficients(schedule, times, order, tau=0.0, lower_last=False):
     integrated exactly.
 
     a = sigma_t / sigma_s e^(-tau^2 h),  d_0 + d_1 + d_2 = alpha_t (1 - e^(-(1 + tau^2) h)),
-    c = sigma_t sqrt(1 - e^(-2 tau^2 h)).  tau: the level of the reverse SDE, a number or a function of t.
+    c = sigma_t sqrt(1 - e^(-2 tau^2 h)).  tau: the level of the reverse SDE, a number, a function of t or
+    one number for each of times.
     """
     table = adams_table(schedule, times, order, tau=tau, lower_last=lower_last)
     return tuple(DataStep(row.a, *row.weights, *[0.0] * (3 - len(row.weights)), row.c) for row in table)
@@ -432,7 +431,7 @@ def divided_coefficients(schedule, times, tau=0.0, lower_last=False):
     steps = list(dpmpp_2m_coefficients(schedule, times, tau, "midpoint", lower_last))
     right = multistep_coefficients(schedule, times, 3, tau, lower_last)
     lam = schedule.lam(np.asarray(times))
-    _, b, _, rate = carry(schedule, times, "x0", tau)
+    _, b, _, rate = carry(schedule, times, "x0", at_each_time("tau", tau, times)[:-1])
     for i in np.flatnonzero(np.array(orders_of_steps(schedule, times, 3, lower_last)) == 3).tolist():
         h, near, far = lam[i + 1] - lam[i], lam[i] - lam[i - 1], lam[i] - lam[i - 2]
         difference = np.array([1 / (near * far), -1 / (near * (far - near)), 1 / (far * (far - near))])
@@ -463,8 +462,8 @@ def sde_dpmpp_1(model, x, times, tau=1.0, rng=0):
     x_t = sigma_t / sigma_s e^(-tau^2 h) x_s + alpha_t (1 - e^(-(1 + tau^2) h)) x0
     + sigma_t sqrt(1 - e^(-2 tau^2 h)) z.
 
-    x: (B, ...) at times[0].  tau: the level of the reverse SDE, a number or a function of t; tau = 1 is
-    DDPM's posterior, ddim with eta = 1.  A step to sigma = 0 adds no noise.
+    x: (B, ...) at times[0].  tau: the level of the reverse SDE, a number, a function of t or one number for
+    each time; tau = 1 is DDPM's posterior, ddim with eta = 1.  A step to sigma = 0 adds no noise.
     """
     steps, noises = multistep_coefficients(model.schedule, times, 1, tau), noise_of(rng, x, times)
     yield times[0], x
@@ -480,7 +479,7 @@ def sde_dpmpp_2m(model, x, times, tau=1.0, form="midpoint", rng=0):
     """SDE-DPM-Solver++(2M) (Lu et al. 2022b): `sde_dpmpp_1` with x0 extrapolated as in `dpmpp_2m`, which it
     is for tau = 0.
 
-    x: (B, ...) at times[0].  tau: the level of the reverse SDE, a number.  Weak order 2 (in the variance).
+    x: (B, ...) at times[0].  tau: as in `sde_dpmpp_1`.  Weak order 2 (in the variance).
     """
     steps = dpmpp_2m_coefficients(model.schedule, times, tau, form)
     noises, data = noise_of(rng, x, times), []
@@ -499,7 +498,7 @@ def sde_dpmpp_3m(model, x, times, tau=1.0, rng=0):
     """SDE-DPM-Solver++(3M): `sde_dpmpp_1` with the parabola of `dpmpp_3m`, which it is for tau = 0, in the
     place of x0.
 
-    x: (B, ...) at times[0].  tau: the level of the reverse SDE, a number or a function of t.  Its
+    x: (B, ...) at times[0].  tau: as in `sde_dpmpp_1`.  Its
     deterministic part is of order 3; weak order 2, since what the noise within a step does to the prediction
     is left out.
     """

@@ -21,8 +21,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from toolkit.ode import VARIABLES
+from toolkit.options import at_each_time, check_choice, whole_number
 from toolkit.sampling import kept
 
 PREDICTIONS = ("eps", "x0")
@@ -120,8 +122,7 @@ def orders_of_steps(schedule, times, order, lower_last=False):
     """How many predictions each step uses: min(order, i + 1), and 1 in a step to sigma = 0, where lambda is
     infinite and no polynomial in it can be followed.  lower_last: 1 in the last step in any case.
     """
-    if order < 1:
-        raise ValueError(f"order must be at least 1, got {order}")
+    order = whole_number("order", order)
     counts = [min(order, i + 1) for i in range(len(times) - 1)]
     if lower_last or schedule.sigma(float(times[-1])) == 0:
         counts[-1] = 1
@@ -135,17 +136,15 @@ def adams_table(
     """A `Row` for each step: the exponential Adams-Bashforth method of this order.  implicit: Adams-Moulton,
     m_0 the prediction at the step's end; a step to sigma = 0 has none.
 
-    Steps use `orders_of_steps` predictions (implicit: one more, the newest).  tau: a number, or a function of
-    t taken at each step's start.  ValueError for an unknown prediction or variable, an order below 1, an
-    infinite lambda at the start, or tau with eps.
+    Steps use `orders_of_steps` predictions (implicit: one more, the newest).  tau: a number, a function of t
+    or one number for each of times, taken at each step's start.  ValueError for an unknown prediction or
+    variable, an order below 1, an infinite lambda at the start, or tau with eps.
     """
     check_choice("prediction", prediction, PREDICTIONS)
     check_choice("variable", variable, VARIABLES)
     check_start(schedule, times)
     times = np.asarray(times, dtype=float)
-    tau = np.array([tau(t) if callable(tau) else tau for t in times[:-1].tolist()])
-    if not (tau >= 0).all():
-        raise ValueError(f"tau must be a number and not negative, got {tau.min():g}")
+    tau = np.array(at_each_time("tau", tau, times)[:-1])
     if tau.any() and prediction == "eps":
         raise ValueError("tau > 0 needs prediction='x0'")
     a, b, c, rate = carry(schedule, times, prediction, tau)
@@ -166,12 +165,6 @@ def adams_table(
     return tuple(map(Row, a.tolist(), weights, c.tolist()))
 
 
-def check_choice(name, value, choices):
-    """ValueError unless value is one of choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
-
-
 def check_start(schedule, times):
     """ValueError if lambda is infinite at the start."""
     if not math.isfinite(schedule.lam(times[0])):
@@ -189,6 +182,9 @@ def after(history, predict, x, times, most):
     grid: their times and then `times`, a list.  predictions: a list, the newest first.  ValueError where the
     times do not decrease throughout or a state is not shaped like x (B, ...).
     """
+    pairs = isinstance(history, (list, tuple)) and all(isinstance(pair, (list, tuple)) for pair in history)
+    if not pairs or not all(len(pair) == 2 and isinstance(pair[1], torch.Tensor) for pair in history):
+        raise ValueError(f"history must be a list of (t, x), as samplers yield them; got {history!r:.60}")
     newest = list(reversed(history))[:most]
     grid = [*(float(t) for t, _ in reversed(newest)), *times]
     if newest and not all(t > s for t, s in zip(grid, grid[1 : len(newest) + 1])):
@@ -202,7 +198,7 @@ def after(history, predict, x, times, most):
                 f"history must hold states shaped like x, {tuple(x.shape)}; got {tuple(state.shape)} "
                 f"at t = {t:g}"
             )
-    return grid, [predict(state, float(t)) for t, state in newest]
+    return grid, [predict(state.to(x), float(t)) for t, state in newest]
 
 
 def run_table(model, x, times, table, prediction="x0", noises=None, corrector=None, past=()):

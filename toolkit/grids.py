@@ -6,21 +6,21 @@ variable the steps are equal.
 """
 
 import math
-import numbers
 
 import torch
+
+from toolkit.options import real_number, whole_number
 
 
 def _ends(schedule, steps, start, end):
     start = schedule.start if start is None else float(start)
     end = schedule.end if end is None else float(end)
-    if not (isinstance(steps, numbers.Real) and steps >= 1 and steps == math.floor(steps)):
-        raise ValueError(f"steps must be a whole number of at least 1, got {steps}")
+    steps = whole_number("steps", steps)
     if not math.inf > start > end >= 0:
         raise ValueError(
             f"a grid runs from a finite start down to end >= 0, got start = {start:g}, end = {end:g}"
         )
-    return int(steps), start, end
+    return steps, start, end
 
 
 def _grid(times, start, end):
@@ -69,8 +69,10 @@ def uniform_lambda(schedule, steps, start=None, end=None):
 
 def karras(schedule, steps, start=None, end=None, rho: float = 7.0):
     """Equal steps in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5); rho = 7 is theirs, rho -> inf is
-    uniform_lambda.
+    uniform_lambda.  ValueError unless rho is positive.
     """
+    if not real_number("rho", rho) > 0:
+        raise ValueError(f"rho must be positive, got {rho}")
     steps, start, end = _ends(schedule, steps, start, end)
     first = math.exp(-_finite_lam(schedule, "start", start) / rho)
     last = math.exp(-_finite_lam(schedule, "end", end) / rho)
@@ -84,6 +86,8 @@ def truncated(schedule, steps, start=None, end=None, snr_start: float = 1e-3, sn
     A given `start` or `end` replaces that end; neither reaches beyond the schedule's own.  What is skipped at
     the start holds almost no signal, at the end almost no noise.
     """
+    if not (real_number("snr_start", snr_start) > 0 and real_number("snr_end", snr_end) > 0):
+        raise ValueError(f"snr_start and snr_end must be positive, got {snr_start} and {snr_end}")
     if start is None:
         start = min(schedule.start, schedule.t_of_lam(0.5 * math.log(snr_start)))
     if end is None:

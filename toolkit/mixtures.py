@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from toolkit.models import Labelled, alpha_and_sigma, clock_dtype
+from toolkit.models import Calls, Labelled, alpha_and_sigma, clock_dtype, without_autocast
 
 
 class Mixture:
@@ -57,16 +57,22 @@ class Mixture:
         """The parameters in x's dtype and on its device, copied once: (weights, means, stds), or (…,
         spectrum, basis).
         """
-        key = (x.dtype, x.device)
-        if key not in self._copies:
-            shape = (self.stds,) if self.stds is not None else (self._spectrum, self._basis)
-            self._copies[key] = [p.to(x) for p in (self.weights, self.means, *shape)]
-        return self._copies[key]
+        shape = (self.stds,) if self.stds is not None else (self._spectrum, self._basis)
+        own = (self.weights, self.means, *shape)
+        return self._copied((x.dtype, x.device), own, lambda p: p.to(x))
 
     def _classes_on(self, device):
-        if device not in self._copies:
-            self._copies[device] = self.labels.to(device)
-        return self._copies[device]
+        return self._copied(device, (self.labels,), lambda p: p.to(device))[0]
+
+    def _copied(self, key, own, convert):
+        """The tensors `own`, converted: kept until one of them is another or was written into.  What is made
+        in inference mode does not serve outside of it.
+        """
+        key = key, torch.is_inference_mode_enabled()
+        versions = [(id(p), 0 if p.is_inference() else p._version) for p in own]
+        if key not in self._copies or self._copies[key][0] != versions:
+            self._copies[key] = versions, own, [convert(p) for p in own]
+        return self._copies[key][2]
 
     @classmethod
     def ring(cls, modes: int = 8, radius: float = 1.0, std: float = 0.08):
@@ -173,7 +179,7 @@ class MixtureModel(Labelled):
     """
 
     def __init__(self, mixture, schedule, label=None):
-        self.mixture, self.schedule, self._calls = mixture, schedule, [0]
+        self.mixture, self.schedule, self._calls = mixture, schedule, Calls()
         self.label = self.with_label(label).label
 
     def with_label(self, label):
@@ -187,8 +193,9 @@ class MixtureModel(Labelled):
     def log_prob(self, x, t):
         """log p_t(x), shape (B,).  Not counted as a call."""
         flat = self._rows_of(x)
-        log_joint, _, _ = self.mixture._posterior(flat, *alpha_and_sigma(self.schedule, flat, t))
-        return torch.logsumexp(self._given_label(flat, log_joint), dim=1)
+        with without_autocast(x):
+            log_joint, _, _ = self.mixture._posterior(flat, *alpha_and_sigma(self.schedule, flat, t))
+            return torch.logsumexp(self._given_label(flat, log_joint), dim=1)
 
     def _rows_of(self, x):
         """x as (B, d), in single precision at least: half precision has too little range for log densities.
@@ -214,7 +221,11 @@ class MixtureModel(Labelled):
         return eps, ((x - sigma * eps) / alpha).flatten(1)
 
     def _view(self, want, x, t):
-        self._calls[0] += 1
+        self._calls.add()
+        with without_autocast(x):
+            return self._answer(want, x, t)
+
+    def _answer(self, want, x, t):
         flat = self._rows_of(x)
         alpha, sigma = alpha_and_sigma(self.schedule, flat, t)
         log_joint, score, x0 = self.mixture._posterior(flat, alpha, sigma)

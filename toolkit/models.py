@@ -11,11 +11,16 @@ Whatever one a network predicts, every model here has all four, plus `schedule` 
 that the network itself was called.  x has shape (B, ...); t is a number, or a tensor of shape () or (B,).
 """
 
+import contextlib
 import copy
-from functools import lru_cache
+import threading
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
+from torch import nn
+
+from toolkit.schedules import wide_dtype
 
 VIEWS = ("eps", "x0", "score", "v")
 
@@ -79,16 +84,25 @@ def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.
     return Affine(mixed + asked.x / asked.scale - slope * given.x, given.scale * slope)
 
 
-# A run comes back to the same times, and a batch is several runs: what depends on t alone is remembered.
+def _at_a_time(function):
+    """Remember function(schedule, t, ...), t a float: a run comes back to the same times, and a batch is
+    several runs.  For a schedule that is not `constant` nothing is remembered.
+    """
+    remembered = lru_cache(maxsize=8192)(function)
+
+    def at(schedule, *args):
+        return (remembered if getattr(schedule, "constant", False) else function)(schedule, *args)
+
+    return at
 
 
-@lru_cache(maxsize=8192)
+@_at_a_time
 def _view_coefficients_at(schedule, t, have, want, sigma_data):
     """`view_coefficients` at a time t, a float."""
     return view_coefficients(have, want, schedule.alpha(t), schedule.sigma(t), sigma_data)
 
 
-@lru_cache(maxsize=8192)
+@_at_a_time
 def _clock_at(schedule, t, clock, dtype, device, _inference):
     """What a network with this clock is told of a time t, (1,).  A tensor made in inference mode cannot serve
     outside of it, so that the mode is one of the keys.
@@ -96,9 +110,36 @@ def _clock_at(schedule, t, clock, dtype, device, _inference):
     return torch.full((1,), _CLOCKS[clock](schedule, t), dtype=dtype, device=device)
 
 
+class Calls(list):
+    """How often a network was called: a list of one number, shared by a model's relatives.  `here` is the
+    share of the thread that asks, so that a run counts its own calls while others go on beside it.
+    """
+
+    def __init__(self, total=(0,)):
+        super().__init__(total)
+        self._lock, self._thread = threading.Lock(), threading.local()
+
+    def add(self):
+        """Count one call."""
+        with self._lock:
+            self[0] += 1
+        try:
+            self._thread.calls += 1
+        except AttributeError:
+            self._thread.calls = 1
+
+    @property
+    def here(self):
+        """Calls made by this thread."""
+        return getattr(self._thread, "calls", 0)
+
+    def __reduce__(self):
+        return Calls, (tuple(self),)
+
+
 class Model:
-    """The common face.  A subclass gives `_view(want, x, t)`, and `_calls`, a one-element list shared by its
-    relatives.
+    """The common face.  A subclass gives `_view(want, x, t)`, and `_calls`, a `Calls` that its relatives
+    share.
     """
 
     schedule = None
@@ -143,6 +184,10 @@ class Model:
 
     def begin(self):
         """Called by `sample` before each run; wrappers that remember something forget it here."""
+
+    def fresh(self):
+        """This model for a run of its own: a copy of what remembers something, which runs beside it share."""
+        return self
 
     def rows(self, first: int, last: int):
         """This model for samples first..last-1 of a batch (a label given per sample is cut accordingly)."""
@@ -193,7 +238,8 @@ class Network(Labelled):
 
     network: called as network(x, c), or network(x, c, label) when a label is set; c has shape (B,), x's
         device, and float32 (float64 when x is float64).  It returns a tensor shaped like x (twice the
-        channels with learned_variance).
+        channels with learned_variance).  A module whose weights share one dtype is given a copy of x in that
+        dtype, any other network one in x's own; what it returns is brought to x's dtype, whatever it is.
     predicts: what it returns: "eps", "x0", "v", "score", or "edm", the raw output F of EDM's preconditioned
         network D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x / alpha and at
         noise level sigma / alpha.
@@ -201,7 +247,8 @@ class Network(Labelled):
         noise to T (a network that counts from 0, as diffusers' do, wants one less); "sigma", sigma / alpha;
         "c_noise", log(sigma / alpha) / 4.
         Default "t", and "c_noise" for predicts="edm".
-    ValueError for an unknown `predicts` or `clock`, and for an output of the wrong shape.
+    ValueError for an unknown `predicts` or `clock`, and for an output of the wrong shape or of numbers that
+    are not floating-point.
     """
 
     def __init__(
@@ -226,7 +273,7 @@ class Network(Labelled):
             )
         self.network, self.schedule, self.predicts, self.sigma_data = network, schedule, predicts, sigma_data
         self.clock, self.learned_variance = clock, learned_variance
-        self.label, self._calls = _as_label(label), [0]
+        self.label, self._calls = _as_label(label), Calls()
 
     def _view(self, want, x, t):
         prediction = self.prediction(x, t)
@@ -258,33 +305,37 @@ class Network(Labelled):
 
         def watched(*args):
             out, features = self.network.forward_with_features(*args)
-            found.append(features)
+            found.append(features.clone())  # the next call may write into the same memory
             return out
 
         return self._convert("eps", self._called(watched, x, t), x, t), found[0]
 
     def prediction(self, x, t):
-        """What the network itself returns at x (B, ...) and t, in the view `predicts`; counted as one call.
+        """What the network itself returns at x (B, ...) and t, in the view `predicts` and in x's dtype;
+        counted as one call.
         """
         return self._called(self.network, x, t)
 
     def _called(self, network, x, t):
-        self._calls[0] += 1
+        self._calls.add()
+        dtype = _dtype_of_weights(self.network, x)
         if isinstance(t, torch.Tensor):
-            c = _CLOCKS[self.clock](self.schedule, _check_t(t, x).double())
-            c = c.to(clock_dtype(x)).to(x.device).expand(len(x))
+            c = _CLOCKS[self.clock](self.schedule, _check_t(t, x).to(wide_dtype(t.device)))
+            c = c.to(_clock_dtype(dtype)).to(x.device).expand(len(x))
         else:
             inference = torch.is_inference_mode_enabled()
-            c = _clock_at(self.schedule, float(t), self.clock, clock_dtype(x), x.device, inference)
-            c = c.expand(len(x))
-        out_shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
-        if self.predicts == "edm":
-            x = x * self._edm_scale(x, t)
-        out = network(x, c) if self.label is None else network(x, c, self._labels(x))
-        if not isinstance(out, torch.Tensor) or out.shape != out_shape:
+            c = _clock_at(self.schedule, float(t), self.clock, _clock_dtype(dtype), x.device, inference)
+            c = c.expand(x.shape[0]) if x.shape[0] > 1 else c.repeat(x.shape[0])  # one could be written into
+        shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
+        given = x * self._edm_scale(x, t) if self.predicts == "edm" else x.clone()  # it may be written into
+        given = given if dtype == x.dtype else given.to(dtype)
+        out = network(given, c) if self.label is None else network(given, c, self._labels(x))
+        if not isinstance(out, torch.Tensor) or out.shape != shape:
             got = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
-            raise ValueError(f"the network must return a tensor of shape {tuple(out_shape)}, got {got}")
-        return out
+            raise ValueError(f"the network must return a tensor of shape {tuple(shape)}, got {got}")
+        if not out.is_floating_point():
+            raise ValueError(f"the network must return floating-point numbers, got {out.dtype}")
+        return out if out.dtype == x.dtype else out.to(x.dtype)
 
     def with_network(self, network):
         """This model with another network of the same kind in its place, such as a trained or averaged copy;
@@ -308,7 +359,7 @@ class Network(Labelled):
 
     def _convert(self, want, prediction, x, t):
         if want == self.predicts:
-            return prediction
+            return prediction.clone()  # a network may answer with the same memory at each call
         to = self._affine(want, x, t)
         if isinstance(to.x, float) and to.x == 0:
             return prediction * to.prediction
@@ -320,9 +371,10 @@ def alpha_and_sigma(schedule, x, t):
     if not isinstance(t, torch.Tensor):
         t = float(t)
         return schedule.alpha(t), schedule.sigma(t)
-    t = _check_t(t, x).double().to(x.device)
+    t = _check_t(t, x).to(wide_dtype(t.device))
     shape = (-1,) + (1,) * (x.ndim - 1) if t.ndim else ()
-    return tuple(level.to(x.dtype).reshape(shape) for level in (schedule.alpha(t), schedule.sigma(t)))
+    levels = (schedule.alpha(t), schedule.sigma(t))
+    return tuple(level.to(x.dtype).to(x.device).reshape(shape) for level in levels)
 
 
 def _check_t(t, x):
@@ -336,7 +388,46 @@ def _check_t(t, x):
 
 def clock_dtype(x):
     """The dtype of what a network is told of time: float64 beside a float64 x, else float32."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
+    return _clock_dtype(x.dtype)
+
+
+def _clock_dtype(dtype):
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def without_autocast(x):
+    """A context in which autocast lowers no precision on x's device: for what is exact, and for derivatives.
+    """
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
+
+
+def _dtype_of_weights(network, x):
+    """The dtype in which a network wants x: that of its weights, if it is a module with one for all of them,
+    else x's own.
+    """
+    network = network.func if isinstance(network, partial) else network
+    if not isinstance(network, nn.Module):
+        return x.dtype
+    first = _first_weight(network)
+    if first is None or first.dtype == x.dtype:  # the usual case, without a look at every weight
+        return x.dtype
+    dtypes = {p.dtype for p in network.parameters() if p.is_floating_point()}
+    return first.dtype if len(dtypes) == 1 else x.dtype
+
+
+def _first_weight(module):
+    """The first floating-point parameter, or None: `parameters()` is ten times slower."""
+    for parameter in module._parameters.values():
+        if parameter is not None and parameter.is_floating_point():
+            return parameter
+    for child in module._modules.values():
+        found = None if child is None else _first_weight(child)
+        if found is not None:
+            return found
+    return None
 
 
 def _step_number(n):
@@ -368,6 +459,12 @@ class Wrapper(Model):
     def begin(self):
         self.model.begin()
 
+    def fresh(self):
+        model = self.model.fresh()
+        relative = self if model is self.model else copy.copy(self)
+        relative.model = model
+        return relative
+
     def rows(self, first, last):
         relative = copy.copy(self)
         relative.model = self.model.rows(first, last)
@@ -395,6 +492,11 @@ class Guided(Wrapper):
         relative = copy.copy(self)
         relative.model = self.model.rows(first, last)
         relative._conditional = self._conditional.rows(first, last)
+        return relative
+
+    def fresh(self):
+        relative = copy.copy(self)
+        relative._conditional, relative._null = self._conditional.fresh(), self._null.fresh()
         return relative
 
     def with_label(self, label):
@@ -462,6 +564,11 @@ class AFS(Wrapper):
         self._answered = False
         self.model.begin()
 
+    def fresh(self):
+        relative = copy.copy(self)
+        relative.model = self.model.fresh()
+        return relative
+
     def eps_and_features(self, x, t):
         """As the model's; the answer in closed form has no features, None."""
         return self.model.eps_and_features(x, t) if self._answered else (self.eps(x, t), None)
@@ -471,7 +578,8 @@ class AFS(Wrapper):
             return self.model._view(want, x, t)
         self._answered = True
         alpha, sigma = alpha_and_sigma(self.schedule, x, t)
-        eps = sigma * (x - alpha * self.mean) / (alpha**2 * self.std**2 + sigma**2)
+        mean, std = (v.to(x) if isinstance(v, torch.Tensor) else v for v in (self.mean, self.std))
+        eps = sigma * (x - alpha * mean) / (alpha**2 * std**2 + sigma**2)
         if want == "eps":
             return eps
         to = view_coefficients("eps", want, alpha, sigma)

@@ -17,13 +17,13 @@ from toolkit.exponential import (
     Row,
     adams_table,
     after,
-    check_choice,
     check_start,
     combine,
     orders_of_steps,
     run_table,
 )
 from toolkit.noise import noise_of
+from toolkit.options import check_choice
 from toolkit.sampling import kept, sampler
 
 # Adams-Bashforth with equal steps (Hairer, Norsett & Wanner 1993, sec. III.1), the newest prediction's weight
@@ -220,8 +220,8 @@ def sa_solver(model, x, times, order=3, tau=1.0, corrector=True, rng=0):
     tau, x' = a x + sum_j w_j m_j + c z (`adams_table`).
 
     x: (B, ...) at times[0].  order: predictions in the predictor; the corrector uses one more, at the step's
-    end, and the same noise.  tau: a number or a function of t; 0 is UniPC with exact weights.  Without the
-    corrector order 1 is sde_dpmpp_1, order 3 sde_dpmpp_3m.  Weak order 2.
+    end, and the same noise.  tau: a number, a function of t or one number for each time; 0 is UniPC with
+    exact weights.  Without the corrector order 1 is sde_dpmpp_1, order 3 sde_dpmpp_3m.  Weak order 2.
     """
     schedule = model.schedule
     predictor = adams_table(schedule, times, order, tau=tau)

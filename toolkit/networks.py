@@ -53,7 +53,8 @@ class Conditioning(nn.Module):
 
     def _waves(self, c):
         angle = c[:, None] * self.frequency
-        return torch.cat([c[:, None], angle.cos(), angle.sin()], 1)
+        waves = torch.cat([c[:, None], angle.cos(), angle.sin()], 1)
+        return waves.to(self.classes.weight.dtype)  # c itself stays precise, so that times stay apart
 
     def rows(self, c, label):
         """The conditioning as (table, rows): the vector of sample i is table[rows[i]], or table[i] if rows is

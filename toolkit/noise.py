@@ -126,7 +126,7 @@ def noise_of(rng, x, times):
         raise ValueError(
             f"rng must be an int, a torch.Generator, Noise or Brownian; got {type(rng).__name__}"
         )
-    return rng.normals(x, times)
+    return (z.to(x) for z in rng.normals(x, times))
 
 
 def drawn_seed(generator):

@@ -20,7 +20,9 @@ import math
 import numpy as np
 import torch
 
-from toolkit.sampling import sampler
+from toolkit.models import clock_dtype, without_autocast
+from toolkit.options import whole_number
+from toolkit.sampling import graph, largest_rms, sampler
 
 VARIABLES = ("t", "sigma", "lam")
 
@@ -253,8 +255,10 @@ def next_step(h: float, error: float, order: int, safety: float = 0.9) -> float:
     return h * min(5.0, max(0.2, safety * max(error, 1e-12) ** (-1 / (order + 1))))
 
 
-def check_tolerances(rtol, atol):
-    """ValueError unless both are positive."""
+def check_tolerances(rtol, atol, log=None):
+    """ValueError unless both are positive, and log None or a list."""
+    if not (log is None or hasattr(log, "append")):
+        raise ValueError(f"log must be a list, to which the tries are appended, got {log!r:.60}")
     if not (rtol > 0 and atol > 0):
         raise ValueError(f"rtol and atol must be positive, got rtol = {rtol}, atol = {atol}")
 
@@ -263,7 +267,7 @@ def size_of_error(wrong, t):
     """The error of a step from time t, relative to what is allowed: root mean square of each sample of wrong
     (B, ...), the largest of the batch.  ValueError if it is not finite.
     """
-    error = float(wrong.square().flatten(1).mean(1).max().sqrt())
+    error = largest_rms(wrong)
     if not math.isfinite(error):
         what = "NaN" if math.isnan(error) else "infinite"
         raise ValueError(f"the error of a step at t = {t:g} is {what}: check the model's output")
@@ -289,7 +293,7 @@ def rk45(model, x, times, rtol=1e-4, atol=1e-4, variable="t", log=None):
     log: a list to which (t, s, error, accepted) of each try is appended.  The batch shares its steps, so
     results depend on how it is cut.  ValueError if the error is NaN or 100,000 tries do not reach the end.
     """
-    check_tolerances(rtol, atol)
+    check_tolerances(rtol, atol, log)
     clean = model.schedule.sigma(times[-1]) == 0
     end = float(model.schedule.t_of_lam(-math.log(atol))) if clean else times[-1]
     if end >= times[0]:  # the start is as clean as asked for
@@ -369,8 +373,7 @@ def trapezoid(model, x, times, variable="t", iterations=2):
 
 def _theta_method(model, x, times, theta, variable, iterations):
     """y' = y + h ((1 - theta) slope(y) + theta slope(y')) (Hairer & Wanner 1996, sec. IV.3 and IV.8)."""
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    iterations = whole_number("iterations", iterations)
     flow = ProbabilityFlow(model, times, variable)
     y = x / flow.scale[0]
     yield times[0], x
@@ -378,36 +381,72 @@ def _theta_method(model, x, times, theta, variable, iterations):
         h = flow.u[i + 1] - flow.u[i]
         known = y if theta == 1 else y + (1 - theta) * h * flow.slope(y, i)
         slope, jacobian = _slope_and_jacobian(flow, y, i + 1)
-        newton = torch.linalg.lu_factor(torch.eye(jacobian.shape[-1]).to(y) - theta * h * jacobian)
+        newton = _factored(theta * h * jacobian)
         for k in range(iterations):
             if k:
                 slope = flow.slope(y, i + 1)
             residual = y - known - theta * h * slope
-            y = y - torch.linalg.lu_solve(*newton, residual.flatten(1)[..., None]).reshape(y.shape)
+            step = torch.linalg.lu_solve(*newton, residual.flatten(1)[..., None].to(newton[0]))
+            y = y - step.reshape(y.shape).to(y.dtype)
         yield times[i + 1], flow.state(y, i + 1)
     yield from flow.to_clean(y)
 
 
+def _factored(change):
+    """The LU factors of 1 - change (B, d, d), in single precision at least."""
+    identity = torch.eye(change.shape[-1], dtype=clock_dtype(change), device=change.device)
+    return torch.linalg.lu_factor(identity - change)
+
+
 def _slope_and_jacobian(flow, y, i):
     """slope (B, ...) and its Jacobian in y, (B, d, d), at stage i, from one call."""
-    with torch.enable_grad():
-        y = y.detach().requires_grad_()
+
+    def jacobian(slope, y, **graph):
+        return torch.stack(list(_rows(slope.flatten(1), y, **graph)), dim=1)
+
+    return _slope_and(jacobian, flow, y, i)
+
+
+def _slope_and(derivative, flow, y, i):
+    """slope and derivative(slope, y, **graph) at stage i.  Where gradients are wanted and either can carry
+    them, both do.
+    """
+    wanted = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.enable_grad():
+        y = y.clone() if y.is_inference() else y
+        y = y if wanted and y.requires_grad else y.detach().requires_grad_()
         slope = flow.slope(y, i)
-        jacobian = torch.stack(list(_rows(slope.flatten(1), y)), dim=1)
-    return slope.detach(), jacobian
+        wanted = wanted and (not y.is_leaf or _leaves(slope) - {y})
+        with without_autocast(y):
+            found = derivative(slope, y, retain_graph=True, create_graph=bool(wanted))
+    return (slope, found) if wanted else (slope.detach(), found)
 
 
-def _rows(output, y):
+def _leaves(output):
+    """The tensors without history that output depends on and that ask for gradients."""
+    seen, waiting, found = set(), [output.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [following for following, _ in node.next_functions]
+            found |= {node.variable} if hasattr(node, "variable") else set()
+    return found
+
+
+def _rows(output, y, **graph):
     """The rows of the Jacobian of output (B, d) in y: each (B, d)."""
     for j in range(output.shape[1]):
-        (row,) = torch.autograd.grad(output[:, j].sum(), y, retain_graph=True)
+        (row,) = torch.autograd.grad(output[:, j].sum(), y, **graph)
         yield row.flatten(1)
 
 
 # --- likelihood -----------------------------------------------------------------------------------------
 
 
-def log_likelihood(model, x, times, divergence="exact", probes=1, seed=0, variable="sigma", prior=None):
+def log_likelihood(
+    model, x, times, divergence="exact", probes=1, seed=0, variable="sigma", prior=None, gradients=False
+):
     """log p of data x at times[-1], by the instantaneous change of variables (Chen et al. 2018, Theorem 1;
     Song et al. 2021, eq. 39), in nats.
 
@@ -415,6 +454,7 @@ def log_likelihood(model, x, times, divergence="exact", probes=1, seed=0, variab
     divergence: "exact", d backward passes a call for samples of d elements; or "hutchinson", an unbiased
     estimate of it from `probes` random signs (Hutchinson 1989; Grathwohl et al. 2019), fixed by the seed.
     prior: a function from states (B, ...) at times[0] to their log density (B,); by default N(0, sigma^2 I).
+    gradients: keep the graph, for derivatives of log p in x and in the model's parameters.
     Returns (log p (B,), the state at times[0] (B, ...)).  ValueError for another divergence, and for a grid
     that ends at sigma = 0.
     """
@@ -433,33 +473,32 @@ def log_likelihood(model, x, times, divergence="exact", probes=1, seed=0, variab
         dy, divergence = _slope_and_trace(flow, state[:, :d].reshape(x.shape), stage, signs)
         return torch.cat([dy.flatten(1), divergence[:, None]], dim=1)
 
-    state = torch.cat([(x / flow.scale[last]).flatten(1), x.new_zeros(len(x), 1)], dim=1)
-    for i in range(last, 0, -2):
-        state = _rk4_step(slope, state, (i, i - 1, i - 2), flow.u[i - 2] - flow.u[i])
-    noise, change = flow.state(state[:, :d].reshape(x.shape), 0), state[:, d]
-    start = _gaussian_log_prob(noise, model.schedule.sigma(times[0])) if prior is None else prior(noise)
-    return start + change + d * math.log(flow.scale[0] / flow.scale[last]), noise
+    with graph(gradients):
+        x = x.clone() if gradients and x.is_inference() else x
+        state = torch.cat([(x / flow.scale[last]).flatten(1), x.new_zeros(len(x), 1)], dim=1)
+        for i in range(last, 0, -2):
+            state = _rk4_step(slope, state, (i, i - 1, i - 2), flow.u[i - 2] - flow.u[i])
+        noise, change = flow.state(state[:, :d].reshape(x.shape), 0), state[:, d]
+        start = _gaussian_log_prob(noise, model.schedule.sigma(times[0])) if prior is None else prior(noise)
+        return start + change + d * math.log(flow.scale[0] / flow.scale[last]), noise
 
 
 def _signs(x, probes, seed):
-    if probes < 1:
-        raise ValueError(f"probes must be at least 1, got {probes}")
+    probes = whole_number("probes", probes)
     generator = torch.Generator().manual_seed(seed)
     return (torch.randint(2, (probes, *x.shape), generator=generator) * 2 - 1).to(x)
 
 
 def _slope_and_trace(flow, y, i, signs):
     """slope (B, ...) and its divergence (B,) at stage i: exact, or the mean of signs . J signs."""
-    with torch.enable_grad():
-        y = y.detach().requires_grad_()
-        slope = flow.slope(y, i)
+
+    def trace(slope, y, **graph):
         if signs is None:
-            trace = sum(row[:, j] for j, row in enumerate(_rows(slope.flatten(1), y)))
-        else:
-            trace = sum(
-                (torch.autograd.grad(slope, y, e, retain_graph=True)[0] * e).flatten(1).sum(1) for e in signs
-            ) / len(signs)
-    return slope.detach(), trace
+            return sum(row[:, j] for j, row in enumerate(_rows(slope.flatten(1), y, **graph)))
+        products = (torch.autograd.grad(slope, y, e, **graph)[0] * e for e in signs)
+        return sum(product.flatten(1).sum(1) for product in products) / len(signs)
+
+    return _slope_and(trace, flow, y, i)
 
 
 def _gaussian_log_prob(x, std):

@@ -5,6 +5,7 @@ evaluates its schedule once, on the host in float64, and its loop is the algorit
 the consumer's: path, progress, batches, early stop.
 """
 
+import contextlib
 import inspect
 import math
 import pkgutil
@@ -16,7 +17,9 @@ from importlib import import_module
 import numpy as np
 import torch
 
+from toolkit.models import clock_dtype
 from toolkit.noise import Noise, drawn_seed
+from toolkit.options import at_each_time, checked, true_or_false, whole_number
 
 # --- the registry ---------------------------------------------------------------------------------------
 
@@ -24,7 +27,8 @@ from toolkit.noise import Noise, drawn_seed
 @dataclass(frozen=True, eq=False)
 class Sampler:
     """A sampling loop and what it promises; called as sampler(model, x, times, **options), it checks x and
-    times and runs the loop.  `Sampler(loop)` makes one of a loop of your own, unregistered, for `sample`.
+    times, and the options of a registered one (`options.checked`), and runs the loop.  `Sampler(loop)` makes
+    one of a loop of your own, unregistered, for `sample`.
 
     loop: the generator function (model, x, times, **options); it receives times as a list of floats.
     order: order of convergence as the steps are refined, the weak order for kind="sde"; None where there is
@@ -55,6 +59,8 @@ class Sampler:
         )
 
     def __call__(self, model, x, times, **options):
+        if REGISTRY.get(self.__name__) is self:
+            options = checked(self.loop, options)
         return self.loop(model, _check_state(x), check_times(times), **options)
 
     def __reduce__(self):
@@ -70,6 +76,8 @@ def _counted(nfe, loop):
 
     def calls(steps, **options):
         known = signature.bind(None, None, None, **options)
+        counts = (name for name in {*names} & {*options} if type(signature.parameters[name].default) is int)
+        known.arguments.update({name: whole_number(name, options[name], -math.inf) for name in counts})
         known.apply_defaults()
         return nfe(steps, *(known.arguments[name] for name in names))
 
@@ -111,6 +119,10 @@ def _check_state(x):
     if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim < 2:
         got = f"shape {tuple(x.shape)}, {x.dtype}" if isinstance(x, torch.Tensor) else type(x).__name__
         raise ValueError(f"x must be a floating-point tensor of shape (B, ...), one row a sample; got {got}")
+    if x.layout != torch.strided or x.element_size() < 2:
+        raise ValueError(f"x must be a dense tensor of at least half precision, got {x.dtype}, {x.layout}")
+    if not math.prod(x.shape[1:]):
+        raise ValueError(f"x must hold samples of at least one element, got shape {tuple(x.shape)}")
     return x
 
 
@@ -135,14 +147,20 @@ def check_times(times):
 
 def kept(build):
     """Remember the coefficients that `build(schedule, times, ...)` made: each batch of a run needs the same
-    ones.  They must be tuples, since all who ask share them.  `build` itself, for arguments that cannot be
-    remembered, is `__wrapped__`.
+    ones.  They must be tuples, since all who ask share them.  What may change is no key: `tau` is remembered
+    by its values on the grid, and for a schedule that is not `constant` nothing is.
     """
     remembered = lru_cache(maxsize=256)(build)
+    signature = inspect.signature(build)
 
     @wraps(build)
     def table(schedule, times, *args, **options):
-        return remembered(schedule, tuple(float(t) for t in times), *args, **options)
+        times = tuple(float(t) for t in times)
+        asked = signature.bind(schedule, times, *args, **options)
+        if "tau" in asked.arguments:
+            asked.arguments["tau"] = at_each_time("tau", asked.arguments["tau"], times)
+        make = remembered if getattr(schedule, "constant", False) else build
+        return make(*asked.args, **asked.kwargs)
 
     return table
 
@@ -173,6 +191,7 @@ def sample(
     keep_path=False,
     progress=False,
     batch_size=None,
+    gradients=False,
     **options,
 ) -> Run:
     """Run `sampler` from `noise`, the state at times[0], along `times`.
@@ -184,42 +203,88 @@ def sample(
     keep_path: keep every state.
     progress: show a bar.
     batch_size: rows at once; the result does not depend on it.
+    gradients: keep the graph, so that the result can be differentiated with respect to the noise and the
+        model's parameters.  A sampler that chooses its own steps is differentiated with the steps held as it
+        chose them.
     options: the sampler's own.
-    Runs without gradients.  ValueError for shapes and grids that cannot work, and if the result is not
-    finite.
+    x has the dtype and the device of the noise.  Runs without gradients unless asked for them.  ValueError
+    for shapes and grids that cannot work, and if the result is not finite.
     """
     _check_state(noise)
     if "rng" in options:
         raise ValueError(
             "give sample the noise as draws= or generator=, not rng=, which is the sampler's own option"
         )
-    draws = options.pop("seed", draws)  # its name in exercises that were handed out earlier
-    if generator is not None or isinstance(draws, torch.Generator):
-        draws = drawn_seed(generator or draws)
-    noises = Noise(draws) if isinstance(draws, (int, np.integer)) else draws
-    size = max(len(noise), 1) if batch_size is None else batch_size
-    if size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    draws = _draws_of(options.pop("seed", draws), generator)  # "seed" in exercises handed out earlier
+    size = max(len(noise), 1) if batch_size is None else whole_number("batch_size", batch_size)
+    if size < len(noise) and sampler.random and not hasattr(draws, "rows"):
+        raise ValueError(f"draws needs rows(first, last) for batches, which {type(draws).__name__} has not")
     states, paths = [], []
-    for first in range(0, max(len(noise), 1), size):
-        rows = noise[first : first + size]
-        part = model if size >= len(noise) else model.rows(first, first + len(rows))
-        if sampler.random:
-            options["rng"] = noises if size >= len(noise) else noises.rows(first, first + len(rows))
-        part.begin()
-        before = model.nfe
-        visited, path, x = _consume(sampler(part, rows, times, **options), keep_path, progress and len(times))
-        nfe = model.nfe - before
-        states.append(x)
-        paths.append(path)
-    x = torch.cat(states)
-    if keep_path and len({len(part) for part in paths}) > 1:
-        raise ValueError(
-            "this sampler chose other steps for each batch, so there is no common path: leave batch_size out"
-        )
-    path = torch.cat(paths, dim=1) if keep_path else None
+    with graph(true_or_false("gradients", gradients)):
+        noise = noise.clone() if gradients and noise.is_inference() else noise  # autograd keeps none of these
+        for first in range(0, max(len(noise), 1), size):
+            rows = noise[first : first + size]
+            part = model if size >= len(noise) else model.rows(first, first + len(rows))
+            part = part.fresh() if hasattr(part, "fresh") else part
+            if sampler.random:
+                options["rng"] = draws if size >= len(noise) else draws.rows(first, first + len(rows))
+            part.begin()
+            before = _calls_here(part)
+            run = sampler(part, rows, times, **options)
+            visited, path, x = _consume(run, keep_path, progress and len(times))
+            nfe = _calls_here(part) - before
+            states.append(x)
+            paths.append(path)
+        x = torch.cat(states)
+        if keep_path and len({len(part) for part in paths}) > 1:
+            raise ValueError(
+                "this sampler chose other steps for each batch, so there is no common path: leave batch_size "
+                "out"
+            )
+        path = torch.cat(paths, dim=1) if keep_path else None
     _check_finite(x, path, visited)
     return Run(x, path, visited, nfe)
+
+
+def _draws_of(draws, generator):
+    """The object with `normals` that sample's draws= or generator= stands for."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator must be one torch.Generator, got {type(generator).__name__}")
+    if generator is not None or isinstance(draws, torch.Generator):
+        draws = drawn_seed(generator or draws)
+    if isinstance(draws, (int, np.integer)) and not isinstance(draws, bool):
+        return Noise(draws)
+    if not hasattr(draws, "normals"):
+        got = repr(draws) if isinstance(draws, (float, str, bool, type(None))) else type(draws).__name__
+        raise ValueError(
+            "draws must be a whole number, the seed, a torch.Generator, or an object with normals, such as "
+            f"Noise; got {got}"
+        )
+    return draws
+
+
+def _calls_here(model):
+    """The calls of the model so far by this thread, or by all where it does not tell them apart."""
+    calls = getattr(model, "_calls", None)
+    return calls.here if hasattr(calls, "here") else model.nfe
+
+
+@contextlib.contextmanager
+def graph(wanted):
+    """Without gradients, or with them, whatever holds outside.  ValueError where weights that can have none
+    need one, for the caller or for an implicit solver.
+    """
+    outside = torch.inference_mode(False) if wanted else contextlib.nullcontext()
+    try:
+        with outside, torch.set_grad_enabled(wanted):
+            yield
+    except RuntimeError as problem:
+        if "Inference tensors cannot be saved" not in str(problem):
+            raise
+        raise ValueError(
+            "gradients are needed here, and part of the model was made in torch.inference_mode, where it can "
+            "have none: make or load it outside"
+        ) from problem
 
 
 def _consume(states, keep_path, progress):
@@ -228,11 +293,10 @@ def _consume(states, keep_path, progress):
 
         states = tqdm(states, total=progress, unit="state")
     visited, kept = [], []
-    with torch.no_grad():
-        for t, x in states:
-            visited.append(t)
-            if keep_path:
-                kept.append(x)
+    for t, x in states:
+        visited.append(t)
+        if keep_path:
+            kept.append(x)
     return visited, torch.stack(kept) if keep_path else None, x
 
 
@@ -250,4 +314,15 @@ def _check_finite(x, path, visited):
 
 def sample_last(states):
     """The last state of a sampler's generator, without gradients."""
-    return _consume(states, False, False)[2]
+    with torch.no_grad():
+        return _consume(states, False, False)[2]
+
+
+def largest_rms(x):
+    """The root mean square of each sample of x (B, ...), the largest of the batch, as a float: what adaptive
+    samplers steer by.  0 for no samples; no gradient flows through it.
+    """
+    if not len(x):
+        return 0.0
+    wide = x.detach().to(clock_dtype(x))  # squares of half precision overflow
+    return float(wide.square().flatten(1).mean(1).max().sqrt())

@@ -9,7 +9,7 @@ and gives
 
 (Kingma et al. 2021, eq. 1; Lu et al. 2022, eq. 2.3 for f and g^2.)  All of them take a Python number, a NumPy
 array or a torch tensor of any shape and return the same kind (tensors in their own dtype); the arithmetic is
-float64.
+float64, and float32 for tensors on devices that are not known to have float64.
 `start` and `end` are the times at which grids begin and stop unless told otherwise.
 """
 
@@ -21,6 +21,14 @@ from functools import wraps
 import numpy as np
 import torch
 
+from toolkit.options import whole_number
+
+
+def wide_dtype(device):
+    """The widest dtype of a device: float64 on CPU and CUDA; float32 elsewhere, since MPS, for one, has no
+    other."""
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+
 
 def _elementwise(method):
     """Let `method(self, value, xp)` take numbers, arrays and tensors; `xp` is numpy or torch."""
@@ -28,9 +36,9 @@ def _elementwise(method):
     @wraps(method)
     def wrapper(self, value):
         if isinstance(value, torch.Tensor):
-            return method(self, value.double(), torch).to(
-                value.dtype if value.is_floating_point() else torch.float64
-            )
+            wide = wide_dtype(value.device)
+            found = method(self, value.to(wide), torch)
+            return found.to(value.dtype if value.is_floating_point() else wide)
         if isinstance(value, (int, float)):
             with np.errstate(divide="ignore", over="ignore"):
                 return float(method(self, np.float64(value), np))
@@ -43,10 +51,26 @@ def _elementwise(method):
 class Schedule:
     """What all schedules share.  A subclass gives `_log_alpha`, `_sigma`, `_f`, `_g2` and `_t_of_lam` of
     (value, xp).
+
+    constant: whether its values cannot change, so that they may be remembered: a schedule of this module is
+    not altered once it is made.  A subclass of your own may be, and is asked anew each time.
     """
 
     start: float = 1.0
     end: float = 1e-3
+    constant: bool = False
+
+    def __init_subclass__(cls):
+        if "constant" not in vars(cls):
+            cls.constant = cls.__module__ == Schedule.__module__
+
+    def __setattr__(self, name, value):
+        taken = name in vars(self) or hasattr(type(self), name)
+        if type(self).constant and taken and name not in ("start", "end"):
+            raise AttributeError(
+                f"{name} of a schedule cannot be changed, since runs remember its values; make another one"
+            )
+        super().__setattr__(name, value)
 
     @_elementwise
     def log_alpha(self, t, xp):
@@ -285,7 +309,9 @@ class Discrete(Schedule):
     end = 0.0
 
     def __init__(self, betas):
-        betas = np.asarray(betas, dtype=np.float64)
+        if isinstance(betas, torch.Tensor):
+            betas = betas.detach().cpu().double().numpy()
+        betas = np.array(betas, dtype=np.float64)
         if betas.ndim != 1 or len(betas) == 0 or not ((betas > 0) & (betas < 1)).all():
             span = f", from {betas.min():g} to {betas.max():g}" if betas.size else ""
             raise ValueError(
@@ -296,30 +322,50 @@ class Discrete(Schedule):
         self._knots = np.arange(self.T + 1) / self.T
         self._logs = 0.5 * np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
         self.alpha_bar = np.exp(2 * self._logs)
+        self._made_of = self.betas.tobytes(), self.alpha_bar.tobytes()
+
+    @property
+    def constant(self):
+        """True, as for every schedule of this module."""
+        self._check_tables()
+        return True
+
+    def _check_tables(self):
+        """ValueError if a table was written into, which would change nothing that is computed here."""
+        if (self.betas.tobytes(), self.alpha_bar.tobytes()) != self._made_of:
+            raise ValueError(
+                "betas or alpha_bar of a Discrete schedule were changed after it was made; make another one: "
+                "Discrete(betas)"
+            )
 
     @classmethod
     def linear(cls, T: int = 1000, first: float = 1e-4, last: float = 0.02):
         """betas from `first` to `last` in equal steps, both scaled by 1000 / T (Ho et al. 2020, sec. 4)."""
+        T = whole_number("T", T)
         return cls(np.linspace(first, last, T) * (1000 / T))
 
     @classmethod
     def quadratic(cls, T: int = 1000, first: float = 1e-4, last: float = 0.02):
         """Square roots of the betas in equal steps (the 'scaled linear' table of latent diffusion)."""
+        T = whole_number("T", T)
         return cls(np.linspace(math.sqrt(first), math.sqrt(last), T) ** 2 * (1000 / T))
 
     @classmethod
     def sigmoid(cls, T: int = 1000, first: float = 1e-4, last: float = 0.02):
         """betas along a logistic curve from -6 to 6."""
+        T = whole_number("T", T)
         rise = 1 / (1 + np.exp(-np.linspace(-6, 6, T)))
         return cls((first + rise * (last - first)) * (1000 / T))
 
     @classmethod
     def cosine(cls, T: int = 1000, s: float = 0.008, largest: float = 0.999):
         """alpha_bar along a squared cosine, betas clipped at `largest` (Nichol & Dhariwal 2021, eq. 17)."""
+        T = whole_number("T", T)
         bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
         return cls(np.minimum(1 - bar[1:] / bar[:-1], largest))
 
     def _log_alpha(self, t, xp):
+        self._check_tables()
         return _interpolate(t, self._knots, self._logs, xp)
 
     def _sigma(self, t, xp):
@@ -329,7 +375,8 @@ class Discrete(Schedule):
         slopes = np.diff(self._logs) * self.T
         index = xp.ceil(t * self.T - 1e-9) - 1  # on a knot: the slope of the cell that ends there
         if xp is torch:
-            return torch.as_tensor(slopes, device=t.device)[index.long().clamp(0, self.T - 1)]
+            slopes = torch.tensor(slopes, dtype=t.dtype, device=t.device)
+            return slopes[index.long().clamp(0, self.T - 1)]
         return slopes[np.clip(index, 0, self.T - 1).astype(int)]
 
     def _g2(self, t, xp):
@@ -352,6 +399,8 @@ class LinearSDE(Schedule):
     t_of_lam inverts lambda by bisection.  ValueError if f or g2 is not finite, or g2 not positive.
     """
 
+    constant = False  # f and g2 may be of numbers that change
+
     def __init__(self, f, g2, start: float = 1.0, end: float = 1e-3, sigma0: float = 0.0):
         self.start, self.end, self.sigma0 = float(start), float(end), float(sigma0)
         self._drift, self._rate = f, g2
@@ -364,9 +413,9 @@ class LinearSDE(Schedule):
 
     def _integral(self, function, t, xp):
         """int_0^t function, for t of any shape; function takes arrays with one more axis at the end."""
-        nodes, weights = (xp.asarray(v) for v in (self._nodes, self._weights))
+        nodes, weights = self._nodes, self._weights
         if xp is torch:
-            nodes, weights = nodes.to(t.device), weights.to(t.device)
+            nodes, weights = (torch.tensor(v, dtype=t.dtype, device=t.device) for v in (nodes, weights))
         points = t[..., None] * nodes
         return t * (function(points) * weights + xp.zeros_like(points)).sum(-1)
 
@@ -405,7 +454,7 @@ def _interpolate(x, knots, values, xp):
     if xp is np:
         index = np.minimum(np.maximum(np.searchsorted(knots, x) - 1, 0), len(knots) - 2)
     else:
-        knots, values = (torch.as_tensor(v, device=x.device) for v in (knots, values))
+        knots, values = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in (knots, values))
         index = (torch.searchsorted(knots, x.detach().contiguous()) - 1).clamp(0, len(knots) - 2)
     left, right = knots[index], knots[index + 1]
     share = (x - left) / (right - left)

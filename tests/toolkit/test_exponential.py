@@ -267,7 +267,7 @@ TIMES = [0.9, 0.5, 0.3, 0.1]
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: adams_table(VP(), TIMES, 0), "order must be at least 1, got 0"),
+        (lambda: adams_table(VP(), TIMES, 0), "order must be a whole number of at least 1, got 0"),
         (lambda: adams_table(VP(), TIMES, 2, "v"), "prediction must be one of eps, x0; got 'v'"),
         (lambda: adams_table(VP(), TIMES, 2, "x0", "kappa"), "variable must be one of .*'kappa'"),
         (lambda: adams_table(VP(), TIMES, 2, "eps", tau=0.5), "tau > 0 needs prediction='x0'"),

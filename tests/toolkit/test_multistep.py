@@ -341,7 +341,7 @@ def run(solver, schedule=VP(), times=(0.9, 0.5, 0.1), **options):  # noqa: B008 
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda: run(exponential_ab, order=0), "order must be at least 1, got 0"),
+        (lambda: run(exponential_ab, order=0), "order must be a whole number of at least 1, got 0"),
         (lambda: run(exponential_ab, prediction="v"), "prediction must be one of eps, x0; got 'v'"),
         (lambda: run(exponential_ab, variable="kappa"), "variable must be one of t, sigma, lam; got 'kappa'"),
         (lambda: run(exponential_ab, history=[(0.9, ONES)]), "times that decrease to .* 0.9, .* got t = 0.9"),
@@ -350,14 +350,14 @@ def run(solver, schedule=VP(), times=(0.9, 0.5, 0.1), **options):  # noqa: B008 
         (lambda: run(exponential_ab, schedule=VPCosine(), times=(1.0, 0.5)), "at the start t = 1"),
         (lambda: run(exponential_ab, schedule=Flow(), times=(1.0, 0.5)), "both alpha and sigma are positive"),
         (lambda: run(deis, variant="zab"), "variant must be one of tab, rhoab; got 'zab'"),
-        (lambda: run(deis, order=0), "order must be at least 1"),
+        (lambda: run(deis, order=0), "order must be a whole number of at least 1"),
         (lambda: run(ipndm, order=5), "order must be one of 1, 2, 3, 4; got 5"),
         (lambda: run(pndm, schedule=Flow(), times=(1.0, 0.5)), "at the start t = 1"),
         (lambda: run(ipndm, schedule=Flow(), times=(1.0, 0.5)), "start the grid a little later"),
         (lambda: run(unipc, form="bh3"), "form must be one of bh1, bh2; got 'bh3'"),
-        (lambda: run(unipc, order=0), "order must be at least 1"),
+        (lambda: run(unipc, order=0), "order must be a whole number of at least 1"),
         (lambda: run(unipc, schedule=Flow(), times=(1.0, 0.5)), "at the start t = 1"),
-        (lambda: run(sa_solver, order=0), "order must be at least 1"),
+        (lambda: run(sa_solver, order=0), "order must be a whole number of at least 1"),
     ],
 )
 def test_mistakes_are_one_sentence(call, says):

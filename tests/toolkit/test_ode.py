@@ -653,7 +653,7 @@ NAN = Network(lambda x, c: x * math.nan, VP())
         (lambda m: sample(rk45, NAN, X, [1.0, 0.5]), "error of a step at t = 1 is NaN"),
         (lambda m: sample(implicit_euler, m, X, [1.0, 0.5], iterations=0), "at least 1, got 0"),
         (lambda m: log_likelihood(m, X, [1.0, 0.5], divergence="exactly"), "got 'exactly'"),
-        (lambda m: log_likelihood(m, X, [1.0, 0.5], "hutchinson", probes=0), "probes must be at least 1"),
+        (lambda m: log_likelihood(m, X, [1.0, 0.5], "hutchinson", probes=0), "probes must be a whole"),
         (lambda m: log_likelihood(m, X, [1.0, 0.5, 0.0]), "sigma > 0"),
     ],
 )  # fmt: skip

@@ -306,7 +306,7 @@ X = torch.zeros(3, 2)
         (X, [math.inf, 1.0], {}, "finite"),
         (X, GRID, {"batch_size": 0}, "batch_size"),
         (X, GRID, {"batch_size": -1}, "batch_size"),
-        (X, GRID, {"draws": "seven"}, "rng must be"),
+        (X, GRID, {"draws": "seven"}, "draws must be.*got 'seven'"),
         (X, GRID, {"rng": 3}, "draws="),
     ],
 )
