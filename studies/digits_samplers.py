@@ -43,8 +43,14 @@ SAMPLERS = {
         2,
         1000,
     ),
-    "Predictor-corrector": (predictor_corrector, {"corrections": 1, "snr": 0.16}, "quadratic", 2, 1000),
-    "Annealed Langevin": (langevin, {"corrections": 5, "snr": 0.6}, "strided", 5, 200),
+    "Predictor-corrector": (
+        predictor_corrector,
+        {"corrections": 1, "snr": 0.16, "norms": "sample"},
+        "quadratic",
+        2,
+        1000,
+    ),
+    "Annealed Langevin": (langevin, {"corrections": 5, "snr": 0.6, "norms": "sample"}, "strided", 5, 200),
 }
 ABOUT = {
     "what": "Fréchet distance of n generated digits to all 1797, in the shipped classifier's features; the "

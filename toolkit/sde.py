@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from toolkit.noise import noise_of
+from toolkit.options import at_each_time, check_choice, real_number, true_or_false
 from toolkit.sampling import sampler
 
 # --- forward --------------------------------------------------------------------------------------------
@@ -46,14 +47,12 @@ def simulate(schedule, x0, times, rng=0):
 def reverse_coefficients(schedule, times, tau=1.0):
     """(p, q, c), float64 arrays shaped like times: dx = (p x + q eps) dt + c dw, dt < 0, at these times.
 
-    p = f, q = (1 + tau^2) / 2 g^2 / sigma (from score = -eps / sigma), c = tau g.  tau: a number, or a
-    function of an array of times; 0 is the probability-flow ODE, 1 Anderson's reversal.  ValueError if it is
-    negative.
+    p = f, q = (1 + tau^2) / 2 g^2 / sigma (from score = -eps / sigma), c = tau g.  tau: a number, a function
+    of time, or a list of one number for each of times; 0 is the probability-flow ODE, 1 Anderson's reversal.
+    ValueError if it is negative.
     """
     times = np.asarray(times, dtype=np.float64)
-    tau = np.broadcast_to(np.asarray(tau(times) if callable(tau) else tau, dtype=float), times.shape)
-    if not (tau >= 0).all():
-        raise ValueError(f"tau must be a number and not negative, got {tau.min():g}")
+    tau = np.reshape(at_each_time("tau", tau, times.reshape(-1)), times.shape)
     g2, sigma = schedule.g2(times), schedule.sigma(times)
     with np.errstate(divide="ignore", invalid="ignore"):  # sigma = 0 is an end that no step starts from
         return schedule.f(times), (1 + tau**2) / 2 * g2 / sigma, tau * np.sqrt(g2)
@@ -73,8 +72,8 @@ def euler_maruyama(model, x, times, tau=1.0, last_noise=None, rng=0):
     Order 1 both in the weak and in the strong sense.
     """
     p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, tau))
-    if last_noise is None:
-        last_noise = not _ends_clean(model.schedule, times)
+    clean = _ends_clean(model.schedule, times)
+    last_noise = not clean if last_noise is None else true_or_false("last_noise", last_noise)
     noises = noise_of(rng, x, times)
     yield times[0], x
     for i, t in enumerate(times[:-1]):
@@ -122,7 +121,8 @@ def churned(kappa, churn, low=0.0, high=math.inf):
     kappa: sigma / alpha at the n + 1 times.  gamma = min(churn / n, sqrt(2) - 1) where low <= kappa <= high,
     and 0 elsewhere.  ValueError if churn is negative.
     """
-    if not churn >= 0:
+    churn = real_number("churn", churn)
+    if churn < 0:
         raise ValueError(f"churn must be a number and not negative, got {churn}")
     kappa = np.asarray(kappa)[:-1]
     gamma = np.where((low <= kappa) & (kappa <= high), min(churn / len(kappa), math.sqrt(2) - 1), 0.0)
@@ -177,7 +177,8 @@ def snr_step(score, noise, snr):
     """The step 2 (snr |noise| / |score|)^2 (Song et al. 2021, Algorithm 4), one for each sample, (B, 1, ...).
 
     It scales with the width of p, so that one snr serves every noise level.  (The paper's VP variant carries
-    a factor alpha_i, which is 1 up to the size of a step.)
+    a factor alpha_i, which is 1 up to the size of a step.)  The norms stand for their expectations.  In few
+    dimensions those of a single sample do not: |score| comes near 0, and the step has no mean.
     """
     norms = (v.flatten(1).norm(dim=1) for v in (noise, score))
     return (2 * (snr * torch.div(*norms)) ** 2).reshape(-1, *[1] * (score.ndim - 1))
@@ -190,29 +191,51 @@ def subdivided(times, parts):
     return [*inner.reshape(-1).tolist(), float(ends[-1])]
 
 
+def level_step(sigma, snr):
+    """The step 2 (snr sigma)^2: `snr_step` with the norms' expectations at noise level sigma, about sqrt(d)
+    and sqrt(d) / sigma, since the score is -eps / sigma.  Stable in any number of dimensions, for snr < 1, as
+    no noisy p is narrower than sigma; where p is much wider it is small.  sigma: a float or array.
+    """
+    return 2 * (snr * sigma) ** 2
+
+
 def _correct(model, x, t, noises, corrections, snr, step):
-    """`corrections` Langevin steps at time t, each with one call of the model."""
+    """`corrections` Langevin steps at time t, each with one call of the model; step None: `snr_step`."""
     for _ in range(corrections):
         z, score = next(noises), model.score(x, t)
         x = langevin_step(x, score, snr_step(score, z, snr) if step is None else step, z)
     return x
 
 
+def _langevin_steps(schedule, levels, norms, snr, step):
+    """The Langevin step at each of the times `levels`, a list of floats, or of None for `snr_step`."""
+    check_choice("norms", norms, ("expected", "sample"))
+    if not (snr if step is None else real_number("step", step)) > 0:
+        raise ValueError(f"snr and step must be positive, got snr = {snr}, step = {step}")
+    if step is None and norms == "sample":
+        return [None] * len(levels)
+    sigma = schedule.sigma(np.asarray(levels, dtype=float))
+    return (level_step(sigma, snr) if step is None else np.full(len(levels), float(step))).tolist()
+
+
 @sampler(order=None, nfe=lambda steps, corrections: steps * corrections, kind="mcmc", cite="song2019ncsn")
-def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
+def langevin(model, x, times, corrections=10, snr=0.16, step=None, norms="expected", rng=0):
     """Annealed Langevin dynamics (NCSN: Song & Ermon 2019, Algorithm 1): at each of times[1:], from noisy to
     clean, `corrections` steps of Langevin dynamics on p_t, x' = x + step score + sqrt(2 step) z; from one
     time to the next x is kept as it is.
 
-    x: (B, ...) at times[0].  The step follows the SNR rule, `snr_step`; or step: their rule, step x
+    x: (B, ...) at times[0].  The step is 2 (snr sigma)^2, `level_step`; with norms="sample" that of
+    `snr_step`, from each sample's own norms, for many dimensions only; or step: their rule, step x
     sigma_i^2 / sigma_n^2, n the last level visited, which is half of their alpha_i.  A last time with
     sigma = 0 is reached by a jump to the predicted x_0, one call.  Not a solver of an equation: no order.
     """
-    _check_corrections(corrections, snr, step, least=1)
+    _check_corrections(corrections, least=1)
     schedule, clean = model.schedule, _ends_clean(model.schedule, times)
     levels = times[1 : len(times) - clean]
-    sigma = schedule.sigma(np.asarray(levels))
-    steps = [None] * len(levels) if step is None or not levels else (step * (sigma / sigma[-1]) ** 2).tolist()
+    steps = _langevin_steps(schedule, levels, norms, snr, step)
+    if step is not None and levels:
+        sigma = schedule.sigma(np.asarray(levels))
+        steps = (np.array(steps) * (sigma / sigma[-1]) ** 2).tolist()
     noises = noise_of(rng, x, subdivided(times, corrections))
     yield times[0], x
     for t, size in zip(levels, steps):
@@ -225,16 +248,20 @@ def langevin(model, x, times, corrections=10, snr=0.16, step=None, rng=0):
 @sampler(
     order=None, nfe=lambda steps, corrections: steps * (1 + corrections), kind="mcmc", cite="song2021sde"
 )
-def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, tau=1.0, rng=0):
+def predictor_corrector(
+    model, x, times, corrections=1, snr=0.16, step=None, tau=1.0, norms="expected", rng=0
+):
     """Predictor-corrector sampling (Song et al. 2021, Algorithm 1): an Euler-Maruyama step to the next time,
     then `corrections` Langevin steps there, x' = x + step score + sqrt(2 step) z.  Without a correction it is
     `euler_maruyama`.
 
-    x: (B, ...) at times[0].  The corrector's step follows the SNR rule, `snr_step`, or is `step`, fixed.  A
-    step that ends at sigma = 0 adds no noise and is not corrected.  No order: the corrector's own bias, of
-    the size of its step, does not shrink with the grid.
+    x: (B, ...) at times[0].  The corrector's step is 2 (snr sigma)^2, `level_step`; with norms="sample" that
+    of `snr_step`, from each sample's own norms, for many dimensions only; or `step`, fixed.  A step that ends
+    at sigma = 0 adds no noise and is not corrected.  No order: the corrector's own bias, of the size of its
+    step, does not shrink with the grid.
     """
-    _check_corrections(corrections, snr, step, least=0)
+    _check_corrections(corrections, least=0)
+    steps = _langevin_steps(model.schedule, times[1:], norms, snr, step)
     p, q, c = (v.tolist() for v in reverse_coefficients(model.schedule, times, tau))
     clean = _ends_clean(model.schedule, times)
     noises = noise_of(rng, x, subdivided(times, corrections + 1))
@@ -244,12 +271,10 @@ def predictor_corrector(model, x, times, corrections=1, snr=0.16, step=None, tau
         x = x + h * (p[i] * x + q[i] * model.eps(x, t))
         if not (clean and i == len(times) - 2):
             x = x + math.sqrt(-h) * c[i] * z
-            x = _correct(model, x, s, noises, corrections, snr, step)
+            x = _correct(model, x, s, noises, corrections, snr, steps[i])
         yield s, x
 
 
-def _check_corrections(corrections, snr, step, least):
+def _check_corrections(corrections, least):
     if corrections < least:
         raise ValueError(f"corrections must be at least {least}, got {corrections}")
-    if not (snr if step is None else step) > 0:
-        raise ValueError(f"snr and step must be positive, got snr = {snr}, step = {step}")

@@ -1048,9 +1048,9 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
     model, x = data.model(schedule), initial_noise(n, 64, 0, **DOUBLE)
     cases = {
         "Euler–Maruyama": (euler_maruyama, 1, {}),
-        "with one correction a step": (predictor_corrector, 2, {}),
+        "with one correction a step": (predictor_corrector, 2, {"norms": "sample"}),
         "stochastic Heun": (stochastic_heun, 2, {}),
-        "annealed Langevin, 5 a level": (langevin, 5, {"corrections": 5}),
+        "annealed Langevin, 5 a level": (langevin, 5, {"corrections": 5, "norms": "sample"}),
     }
     return {
         name: (

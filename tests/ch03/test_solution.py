@@ -93,7 +93,8 @@ def test_the_rule_of_the_corrector_is_the_toolkits():
 def test_predictor_and_corrector_are_the_toolkits(end):
     times, x, z = [*TIMES[:-1], end], normals(5, 2), normals(3, 2, 5, 2, seed=1)
     found = solution.predictor_corrector(modes.score, schedule.f, schedule.g2, x, times, z, 0.2)
-    assert same(found, noisy(sde.predictor_corrector, modes, x, times, z.flatten(0, 1), snr=0.2))
+    z = z.flatten(0, 1)
+    assert same(found, noisy(sde.predictor_corrector, modes, x, times, z, snr=0.2, norms="sample"))
 
 
 # --- 3.4 to 3.6: solvers without noise ----------------------------------------------------------------------

@@ -462,16 +462,18 @@ def test_a_predictor_without_correctors_is_euler_maruyama(schedule, level):
             assert torch.equal(one, two)
 
 
-def test_predictor_corrector_by_hand():
+@pytest.mark.parametrize("norms", ["expected", "sample"])
+def test_predictor_corrector_by_hand(norms):
     schedule, times, model = VP(), [0.8, 0.5, 0.0], RING.model(VP())
     x = noisy(schedule, RING, 0.8)
     zs = list(initial_noise(6, x.shape, 1, torch.float64))
-    run = sample(predictor_corrector, model, x, times, draws=Replay(zs), corrections=2, snr=0.1)
+    run = sample(predictor_corrector, model, x, times, draws=Replay(zs), corrections=2, snr=0.1, norms=norms)
     p, q, c = reverse_coefficients(schedule, times)
     y = x - 0.3 * (p[0] * x + q[0] * model.eps(x, 0.8)) + math.sqrt(0.3) * c[0] * zs[0]
     for z in zs[1:3]:
         score = model.score(y, 0.5)
         size = 2 * (0.1 * z.norm(dim=1) / score.norm(dim=1)) ** 2
+        size = torch.full_like(size, 2 * (0.1 * schedule.sigma(0.5)) ** 2) if norms == "expected" else size
         y = y + size[:, None] * score + (2 * size[:, None]).sqrt() * z
     y = y - 0.5 * (p[1] * y + q[1] * model.eps(y, 0.5))  # to sigma = 0: no noise, no correction
     assert torch.allclose(run.x, y, atol=1e-12)
