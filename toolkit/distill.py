@@ -26,10 +26,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toolkit import grids
 from toolkit.ddpm import diffuse
-from toolkit.models import Affine, Model, Network, Wrapper, alpha_and_sigma, view_coefficients
+from toolkit.models import Affine, Calls, Model, Network, Wrapper, alpha_and_sigma, view_coefficients
 from toolkit.noise import noise_of
+from toolkit.options import whole_number
 from toolkit.sampling import sampler
-from toolkit.training import batches, draw_times, fit, loss
+from toolkit.schedules import wide_dtype
+from toolkit.training import batches, device_of, draw_times, fit, loss
 
 # --- weights and metrics ----------------------------------------------------------------------------------
 
@@ -72,6 +74,11 @@ def _mean_square(error):
 def _column(values, x):
     """(B,) float64 -> (B, 1, ...) to broadcast against x."""
     return values.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _there(times, x):
+    """A grid (n + 1,) on x's device."""
+    return times.to(wide_dtype(x.device)).to(x.device)
 
 
 # --- progressive distillation -----------------------------------------------------------------------------
@@ -130,6 +137,7 @@ def distill_progressively(
         raise ValueError(f"rounds must halve, with as many entries of steps: got {rounds} and {steps}")
     _check_loop(loop)
     _check_apart(student, teacher)
+    seed = whole_number("seed", seed, -math.inf)
     draw = batches(student.network, data, labels, p_uncond, batch)
     schedule, runs = student.schedule, []
     for i, (pieces, n) in enumerate(zip(rounds, steps)):
@@ -137,8 +145,8 @@ def distill_progressively(
 
         def loss_of(generator, teacher=teacher, times=times, pieces=pieces):
             x0, eps, label = draw(generator)
-            place = 2 * torch.randint(pieces, (len(x0),), generator=generator, device=x0.device).cpu()
-            t, middle, s = (times[place + k].to(x0.device) for k in range(3))
+            place = 2 * torch.randint(pieces, (len(x0),), generator=generator, device=x0.device)
+            t, middle, s = (_there(times, x0)[place + k] for k in range(3))
             x = diffuse(schedule, x0, t, eps)
             with torch.no_grad():
                 target = two_step_target(teacher.with_label(label), x, t, middle, s)
@@ -203,7 +211,8 @@ def distill_guidance(
     def loss_of(generator):
         x0, eps, label = draw(generator)
         t = draw_times("lognormal", schedule, len(x0), generator, x0.device)
-        scale = low + (high - low) * torch.rand(len(x0), generator=generator, device=x0.device)
+        share = torch.rand(len(x0), generator=generator, device=x0.device, dtype=x0.dtype)
+        scale = low + (high - low) * share
         x = diffuse(schedule, x0, t, eps)
         with torch.no_grad():
             target = guided_x0(teacher, x, t, label, scale)
@@ -236,11 +245,11 @@ class ConsistencyModel(Network):
     def __init__(self, network, schedule, label=None, sigma_data=0.5, end=None):
         super().__init__(network, schedule, predicts="edm", label=label, sigma_data=sigma_data)
         self.end = schedule.end if end is None else float(end)
-        self._floor = schedule.sigma(self.end) / schedule.alpha(self.end)
 
     def _affine(self, want, x, t):
         alpha, sigma = alpha_and_sigma(self.schedule, x, t)
-        c_skip, c_out = boundary_coefficients(sigma / alpha, self._floor, self.sigma_data)
+        floor = self.schedule.sigma(self.end) / self.schedule.alpha(self.end)
+        c_skip, c_out = boundary_coefficients(sigma / alpha, floor, self.sigma_data)
         a, b = view_coefficients("x0", want, alpha, sigma)
         return Affine(a + b * c_skip / alpha, b * c_out)
 
@@ -252,11 +261,11 @@ class FlowMap(Model):
     """
 
     def __init__(self, flow, end=None):
-        self.flow, self.schedule, self._calls = flow, flow.schedule, [0]
+        self.flow, self.schedule, self._calls = flow, flow.schedule, Calls()
         self.end = flow.schedule.end if end is None else float(end)
 
     def _view(self, want, x, t):
-        self._calls[0] += 1
+        self._calls.add()
         x0 = self.flow.map(x, float(t), self.end) / self.schedule.alpha(self.end)
         to = view_coefficients("x0", want, *alpha_and_sigma(self.schedule, x, t))
         return to.x * x + to.prediction * x0
@@ -296,8 +305,8 @@ def draw_intervals(times, schedule, n, generator, mean=-1.1, std=2.0):
     that a normal of this mean and deviation gives to its part of the axis of log(sigma / alpha) (Song &
     Dhariwal 2024, sec. 3.5)."""
     edges = torch.special.ndtr((-schedule.lam(times) - mean) / std)
-    share = (edges[:-1] - edges[1:]).to(generator.device)
-    return torch.multinomial(share, n, replacement=True, generator=generator).cpu()
+    share = (edges[:-1] - edges[1:]).to(wide_dtype(generator.device)).to(generator.device)
+    return torch.multinomial(share, n, replacement=True, generator=generator)
 
 
 def consistency_loss(f, wanted, x, t, s, *, weighting="snr+1", metric="mse", c=None):
@@ -314,6 +323,7 @@ def consistency_loss(f, wanted, x, t, s, *, weighting="snr+1", metric="mse", c=N
     return (weight(weighting, level, f.sigma_data, lower).to(x) * size).mean()
 
 
+@torch.inference_mode(False)
 def train_consistency(
     student,
     data,
@@ -369,10 +379,12 @@ def train_consistency(
         step += 1
         x0, eps, label = draw(generator)
         place = draw_intervals(times, schedule, len(x0), generator, *log_level)
-        t, s = times[place].to(x0.device), times[place + 1].to(x0.device)
+        t, s = (_there(times, x0)[place + k] for k in range(2))
         x = diffuse(schedule, x0, t, eps)
         if teacher is None:
-            again = eps if shared_noise else torch.randn(eps.shape, generator=generator, device=eps.device)
+            again = eps
+            if not shared_noise:
+                again = torch.randn(eps.shape, generator=generator, device=eps.device, dtype=eps.dtype)
             y = diffuse(schedule, x0, s, again)
         else:
             with torch.no_grad():
@@ -435,7 +447,7 @@ def regress_on_pairs(student, noise, samples, *, labels=None, start=None, batch=
 
 def _pair_drawer(student, noise, samples, labels, batch):
     """A function of a generator that draws `batch` of the pairs, with their labels or None."""
-    device = next(student.network.parameters()).device
+    device, batch = device_of(student.network), whole_number("batch", batch)
     noise, samples = (torch.as_tensor(v).to(device, torch.float32) for v in (noise, samples))
     labels = None if labels is None else torch.as_tensor(labels).to(device, torch.int64)
     if noise.shape != samples.shape or (labels is not None and labels.shape != noise.shape[:1]):
@@ -494,6 +506,7 @@ def critic_loss(critic, real, fake, label=None, gamma=1.0):
     return value + 0.5 * gamma * gradient.square().flatten(1).sum(1).mean()
 
 
+@torch.inference_mode(False)
 def distill_adversarially(
     student,
     noise,
@@ -522,9 +535,11 @@ def distill_adversarially(
         raise ValueError("give labels of the pairs and data_labels both, or neither: the critic sees them")
     draw, start = _pair_drawer(student, noise, samples, labels, batch), _start(student, start)
     draw_real = batches(student.network, data, data_labels, p_uncond, batch)
+    seed = whole_number("seed", seed, -math.inf)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        critic = Critic(data.shape[1:], getattr(student.network, "n_classes", 0)).to(data.device)
+        critic = Critic(data.shape[1:], getattr(student.network, "n_classes", 0))
+    critic = critic.to(data.device, torch.float32)
     optimizer = torch.optim.Adam(critic.parameters(), lr=critic_lr, betas=(0.0, 0.99))
 
     def loss_of(generator):

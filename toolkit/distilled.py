@@ -67,7 +67,8 @@ class Setting:
         labels = None
         if self.labels is not None:
             labels = digit_labels(n, seed)
-            labels[torch.rand(n, generator=torch.Generator().manual_seed(seed)) < 0.5] = NULL
+            generator = torch.Generator().manual_seed(seed)
+            labels[torch.rand(n, generator=generator, dtype=torch.float32) < 0.5] = NULL
         model = self.teacher if labels is None else self.teacher.with_label(labels)
         times = grids.karras(EDM(), self.pair_steps)
         return noise, sample(edm_heun, model, noise, times, batch_size=1000).x, labels
@@ -80,6 +81,7 @@ def teacher():
 
 
 @cache
+@torch.inference_mode(False)
 def mixture(name):
     """The data of the plane's settings, as a `Mixture`: "ring" is eight Gaussians of deviation 0.1 on the
     unit circle, "swiss roll" is `data.swiss_roll` as 512 Gaussians of its noise along the curve."""
@@ -113,6 +115,7 @@ def _toy(seed):
 
 
 @cache
+@torch.inference_mode(False)  # what is kept serves in every mode
 def setting(name):
     """The `Setting` called "digits", "ring" or "swiss roll"."""
     if name == "digits":

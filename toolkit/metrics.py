@@ -22,7 +22,9 @@ FEATURE_VARIANCE = 64.0  # total variance of the digits' features once scaled
 
 def _points(values, name="x"):
     """`values` as a finite float64 array (n, d)."""
-    values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double().numpy()
+    values = np.asarray(values)
     if not values.size or not values.ndim:
         raise ValueError(f"{name} must be a set of points of shape (n, ...), got shape {values.shape}")
     points = values.astype(np.float64).reshape(len(values), -1)
@@ -119,7 +121,7 @@ def frechet_floor():
 
 def class_accuracy(images, labels):
     """Share of digit images (n, 1, 8, 8) that the shipped classifier reads as `labels` (n,)."""
-    labels = np.asarray(labels).reshape(-1)
+    labels = torch.as_tensor(labels).cpu().numpy().reshape(-1)
     read = _classify(images, _classifier()).argmax(1)
     if len(read) != len(labels):
         raise ValueError(f"images and labels must have the same length, got {len(read)} and {len(labels)}")

@@ -21,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from toolkit.files import write_file
 from toolkit.models import Network, view_coefficients
-from toolkit.schedules import Discrete
+from toolkit.options import real_number, whole_number
+from toolkit.schedules import Discrete, wide_dtype
 
 LOSS_CHECK_EVERY = 100  # steps between looks at the loss, each of which waits for the device
 
@@ -56,15 +57,16 @@ def noise_error_factor(predicts, alpha, sigma, sigma_data=0.5):
 
 
 def draw_times(t_sampler, schedule, n, generator, device="cpu"):
-    """n times t (n,) float64, spread by the low-discrepancy rule u_i = (u_0 + i/n) mod 1 (Kingma et al. 2021,
-    app. I.1).
+    """n times t (n,), float64 on CPU and CUDA, else float32, spread by the low-discrepancy rule u_i = (u_0 +
+    i/n) mod 1 (Kingma et al. 2021, app. I.1).
 
     `t_sampler` turns u into t. "uniform": uniform on [schedule.end, schedule.start], or on n/T, n = 1 ... T
     of a Discrete schedule. "lognormal", or ("lognormal", mean, std): log(sigma/alpha) ~ N(-1.2, 1.2^2)
     (Karras et al. 2022, table 1). Or a function (schedule, u) -> t, the inverse of the distribution function
     that you want."""
-    u = torch.rand(1, generator=generator, device=device, dtype=torch.float64)
-    u = (u + torch.arange(n, device=device, dtype=torch.float64) / n) % 1.0
+    wide = wide_dtype(torch.device(device))
+    u = torch.rand(1, generator=generator, device=device, dtype=wide)
+    u = (u + torch.arange(n, device=device, dtype=wide) / n) % 1.0
     if callable(t_sampler):
         return t_sampler(schedule, u)
     if t_sampler == "uniform":
@@ -76,7 +78,8 @@ def draw_times(t_sampler, schedule, n, generator, device="cpu"):
         raise ValueError(
             f"t_sampler must be 'uniform', 'lognormal' or a function (schedule, u) -> t, got {t_sampler!r}"
         )
-    lam = -(mean + std * torch.special.ndtri(u.clamp(1e-9, 1 - 1e-9)))
+    rare = max(1e-9, torch.finfo(wide).eps)
+    lam = -(mean + std * torch.special.ndtri(u.clamp(rare, 1 - rare)))
     return schedule.t_of_lam(lam.clamp(schedule.lam(schedule.start), schedule.lam(schedule.end)))
 
 
@@ -127,6 +130,7 @@ class Training:
     resumed_at: int
 
 
+@torch.inference_mode(False)
 def train(
     net,
     data,
@@ -153,7 +157,8 @@ def train(
     resume=True,
     callback=None,
 ):
-    """Train `net` in place on `data` (n, ...) and return a `Training` with its moving average.
+    """Train `net` in place on `data` (n, ...) and return a `Training` with its moving average.  Weights that
+    are frozen stay so, unless all of them are, as shipped ones come: then all are trained.
 
     predicts, clock, sigma_data: as in `Network`, which is how the network is called here too.
     labels: classes (n,) int64 or None; each is replaced by the null label with probability `p_uncond`, so
@@ -163,14 +168,16 @@ def train(
     weighting: see `loss`. t_sampler: see `draw_times`; "lognormal" for predicts="edm", else "uniform".
     amp: False, "bf16", "fp16", or "auto" for what the device runs fast (nothing on a CPU). Weights stay
         float32.
-    checkpoint: a file, written every `checkpoint_every` steps. With `resume` a run goes on from it where it
-        exists and ends in the very weights of an uninterrupted run; the settings and data must be the same.
+    checkpoint: a file, written every `checkpoint_every` steps; its folder is made if need be. With `resume` a
+        run goes on from it where it exists and ends in the very weights of an uninterrupted run; the settings
+        and data must be the same.
     callback(step, loss): called after each step with a tensor loss; an exception in it stops training.
 
     Batches, times, noise and dropout come from `seed` alone; the global random state is left as it was. The
     device is that of the network's weights. ValueError for data that are not finite, labels that do not fit,
     a checkpoint that is damaged or of other settings, and a loss that is not finite."""
-    data, labels = _check_data(net, data, labels, next(net.parameters()).device)
+    batch, p_uncond = whole_number("batch", batch), _share("p_uncond", p_uncond)
+    data, labels = _check_data(net, data, labels, device_of(net))
     t_sampler = t_sampler or ("lognormal" if predicts == "edm" else "uniform")
     model = Network(net, schedule, predicts, clock=clock, sigma_data=sigma_data)
     settings = _settings(locals())
@@ -198,6 +205,8 @@ def train(
     )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit(
     net,
     loss_of,
@@ -222,7 +231,13 @@ def fit(
     settings: a dictionary of strings that a checkpoint must have in common with the run that resumes it. The
     other arguments, the result and the errors are those of `train`."""
     began = time.perf_counter()
-    device, settings = next(net.parameters()).device, settings or {}
+    device, settings = device_of(net), settings or {}
+    steps, checkpoint_every = whole_number("steps", steps), whole_number("checkpoint_every", checkpoint_every)
+    warmup, ema = whole_number("warmup", warmup, 0), real_number("ema", ema)
+    seed = whole_number("seed", seed, -math.inf)
+    if not real_number("lr", lr) > 0 or not 0 <= ema < 1:
+        raise ValueError(f"lr must be positive and ema in [0, 1), got lr = {lr}, ema = {ema}")
+    _make_ready(net, checkpoint)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout layers draw from the global state
         state = _State(net, steps, lr, betas, _amp_dtype(amp, device), seed)
@@ -244,12 +259,41 @@ def fit(
     return Training(state.average.eval(), state.losses.cpu(), time.perf_counter() - began, resumed_at)
 
 
+def device_of(net):
+    """The device of a network's weights; ValueError if it has none that can be trained."""
+    weights = next((p for p in net.parameters() if p.is_floating_point()), None)
+    if weights is None:
+        raise ValueError(f"{type(net).__name__} has no weights to train")
+    if weights.is_inference():
+        raise ValueError(
+            "the network's weights were made in torch.inference_mode, so they cannot be trained: "
+            "make or load it outside"
+        )
+    return weights.device
+
+
+def _share(name, value):
+    if not 0 <= real_number(name, value) <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {value}")
+    return value
+
+
+def _make_ready(net, checkpoint):
+    """Weights that can be trained, and a folder for the checkpoint; ValueError if its name is a folder's."""
+    if not any(p.requires_grad for p in net.parameters()):
+        net.requires_grad_(True)
+    if checkpoint is not None:
+        if Path(checkpoint).is_dir():
+            raise ValueError(f"checkpoint must be the name of a file, got the folder {str(checkpoint)!r}")
+        Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
+
+
 def _draw(generator, data, labels, batch, p_uncond, schedule, t_sampler):
     """One batch: rows of the data, times, noise and labels, all from `generator`."""
     device = data.device
     rows = torch.randint(len(data), (batch,), generator=generator, device=device)
     t = draw_times(t_sampler, schedule, batch, generator, device)
-    eps = torch.randn((batch, *data.shape[1:]), generator=generator, device=device)
+    eps = torch.randn((batch, *data.shape[1:]), generator=generator, device=device, dtype=data.dtype)
     if labels is None:
         return rows, t, eps, None
     return rows, t, eps, labels.drawn(rows, p_uncond, generator)
@@ -260,11 +304,14 @@ def batches(net, data, labels=None, p_uncond=0.1, batch=256):
     labels (batch,) or None, each replaced by the null label of `net` with probability `p_uncond`.
 
     data (n, ...), labels (n,) int64 or None. ValueError as in `train`."""
-    data, labels = _check_data(net, data, labels, next(net.parameters()).device)
+    batch, p_uncond = whole_number("batch", batch), _share("p_uncond", p_uncond)
+    data, labels = _check_data(net, data, labels, device_of(net))
 
     def draw(generator):
         rows = torch.randint(len(data), (batch,), generator=generator, device=data.device)
-        eps = torch.randn((batch, *data.shape[1:]), generator=generator, device=data.device)
+        eps = torch.randn(
+            (batch, *data.shape[1:]), generator=generator, device=data.device, dtype=data.dtype
+        )
         return data[rows], eps, None if labels is None else labels.drawn(rows, p_uncond, generator)
 
     return draw
@@ -283,12 +330,15 @@ class _Labels:
 
     def drawn(self, rows, p_uncond, generator):
         """The labels of these rows, each with probability `p_uncond` the null label instead."""
-        dropped = torch.rand(len(rows), generator=generator, device=rows.device) < p_uncond
+        drawn = torch.rand(len(rows), generator=generator, device=rows.device, dtype=torch.float32)
+        dropped = drawn < p_uncond
         return torch.where(dropped, self.null, self.values[rows])
 
 
 def _check_data(net, data, labels, device):
     data = torch.as_tensor(data).to(device, torch.float32)
+    if data.ndim < 2:
+        raise ValueError(f"data must be of shape (n, ...), one row a sample, got shape {tuple(data.shape)}")
     if not len(data) or not torch.isfinite(data).all():
         raise ValueError(
             f"data must be finite and not empty, got shape {tuple(data.shape)} with "
@@ -349,7 +399,7 @@ class _State:
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp_dtype is torch.float16)
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.losses = torch.full((steps,), math.nan, device=self.device)
+        self.losses = torch.full((steps,), math.nan, device=self.device, dtype=torch.float32)
 
     def descend(self, value, lr, ema):
         """One optimiser step on the loss `value`, then one step of the moving average."""
