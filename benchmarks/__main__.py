@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import errors, loops, noise, solvers
+from benchmarks import errors, loops, noise, solvers, throughput
 from benchmarks.timing import fresh_process, summary
 
 RESULTS = Path(__file__).parent / "results"
@@ -121,6 +121,8 @@ def page(results: dict) -> str:
         lines += [*noise.page(results["noise"]), ""]
     if "solvers" in results:
         lines += [*solvers.page(results["solvers"]), ""]
+    if "throughput" in results:
+        lines += [*throughput.page(results["throughput"]), ""]
     if "errors" in results:
         lines += [*errors.page(results["errors"]), ""]
     lines += ["## Imports", ""]
@@ -147,6 +149,7 @@ def main():
         "loops": lambda: [row for case in loops.CASES for row in loops.measure(*case, options.rounds)],
         "noise": lambda: noise.measure(options.rounds),
         "solvers": lambda: [row for case in solvers.CASES for row in solvers.measure(*case, options.rounds)],
+        "throughput": throughput.measure,
         "errors": errors.measure,
         "imports": lambda: imports(max(3, options.rounds // 3)),
         "chapters": chapters,

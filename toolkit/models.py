@@ -119,14 +119,11 @@ class Calls(list):
         super().__init__(total)
         self._lock, self._thread = threading.Lock(), threading.local()
 
-    def add(self):
-        """Count one call."""
+    def add(self, count=1):
+        """Count one call, or so many."""
         with self._lock:
-            self[0] += 1
-        try:
-            self._thread.calls += 1
-        except AttributeError:
-            self._thread.calls = 1
+            self[0] += count
+        self._thread.calls = self.here + count
 
     @property
     def here(self):

@@ -11,7 +11,7 @@ import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import WRAPPER_ASSIGNMENTS, lru_cache, wraps
+from functools import WRAPPER_ASSIGNMENTS, lru_cache, partial, wraps
 from importlib import import_module
 
 import numpy as np
@@ -192,6 +192,7 @@ def sample(
     progress=False,
     batch_size=None,
     gradients=False,
+    graph=False,
     **options,
 ) -> Run:
     """Run `sampler` from `noise`, the state at times[0], along `times`.
@@ -206,6 +207,8 @@ def sample(
     gradients: keep the graph, so that the result can be differentiated with respect to the noise and the
         model's parameters.  A sampler that chooses its own steps is differentiated with the steps held as it
         chose them.
+    graph: on a CUDA device, record the whole run of one batch, the network included, as one CUDA graph, and
+        replay it for each batch (`toolkit.graphs`): pays for a small network and many batches of one size.
     options: the sampler's own.
     x has the dtype and the device of the noise.  Runs without gradients unless asked for them.  ValueError
     for shapes and grids that cannot work, and if the result is not finite.
@@ -219,19 +222,18 @@ def sample(
     size = max(len(noise), 1) if batch_size is None else whole_number("batch_size", batch_size)
     if size < len(noise) and sampler.random and not hasattr(draws, "rows"):
         raise ValueError(f"draws needs rows(first, last) for batches, which {type(draws).__name__} has not")
+    run = partial(_run, sampler, times, options, keep_path, progress and len(times))
+    run = _replayed(run, sampler, noise, gradients) if true_or_false("graph", graph) else run
     states, paths = [], []
-    with graph(true_or_false("gradients", gradients)):
+    with with_gradients(true_or_false("gradients", gradients)):
         noise = noise.clone() if gradients and noise.is_inference() else noise  # autograd keeps none of these
         for first in range(0, max(len(noise), 1), size):
             rows = noise[first : first + size]
             part = model if size >= len(noise) else model.rows(first, first + len(rows))
             part = part.fresh() if hasattr(part, "fresh") else part
-            if sampler.random:
-                options["rng"] = draws if size >= len(noise) else draws.rows(first, first + len(rows))
-            part.begin()
+            normals = draws if size >= len(noise) or not sampler.random else draws.rows(first, first + size)
             before = _calls_here(part)
-            run = sampler(part, rows, times, **options)
-            visited, path, x = _consume(run, keep_path, progress and len(times))
+            visited, path, x = run(part, rows, normals)
             nfe = _calls_here(part) - before
             states.append(x)
             paths.append(path)
@@ -270,7 +272,7 @@ def _calls_here(model):
 
 
 @contextlib.contextmanager
-def graph(wanted):
+def with_gradients(wanted):
     """Without gradients, or with them, whatever holds outside.  ValueError where weights that can have none
     need one, for the caller or for an implicit solver.
     """
@@ -285,6 +287,27 @@ def graph(wanted):
             "gradients are needed here, and part of the model was made in torch.inference_mode, where it can "
             "have none: make or load it outside"
         ) from problem
+
+
+def _run(sampler, times, options, keep_path, progress, model, x, normals):
+    """One batch's run: (times visited, path or None, last state)."""
+    if sampler.random:
+        options = options | {"rng": normals}
+    model.begin()
+    return _consume(sampler(model, x, times, **options), keep_path, progress)
+
+
+def _replayed(run, sampler, noise, gradients):
+    """The same, recorded as a CUDA graph.  ValueError where there can be none."""
+    from toolkit.graphs import Replayed
+
+    if noise.device.type != "cuda":
+        raise ValueError(f"graph=True records a run on a CUDA device; the noise is on {noise.device}")
+    if gradients:
+        raise ValueError("graph=True keeps no gradients: leave one of graph and gradients out")
+    if sampler.nfe is None:
+        raise ValueError("graph=True needs steps known beforehand, and this sampler chooses its own")
+    return Replayed(run)
 
 
 def _consume(states, keep_path, progress):
