@@ -359,7 +359,7 @@ def test_editing_a_part_is_the_sampler_on_that_part():
     [
         (lambda m, x: sample(ddim, m, x, [1.0, 0.5], eta=-0.1), "not negative, got -0.1"),
         (lambda m, x: sample(ddim, m, x, [1.0, 0.9, 0.8], eta=9.0), "eta = 9 asks for more noise"),
-        (lambda m, x: sample(ddim, m, x, [1.0, 0.5], eta=math.nan), "not negative, got nan"),
+        (lambda m, x: sample(ddim, m, x, [1.0, 0.5], eta=math.nan), "eta must be a number, got nan"),
         (lambda m, x: sample(ddim, m, x, [0.5, 1.0]), "decrease"),
         (lambda m, x: edit(m, m, x, [1.0, 0.5, 0.1], until=0.05), "nothing to edit"),
         (lambda m, x: sample(ddim_invert, m, x, [1.0, 0.5], iterations=-1), "iterations"),

@@ -536,6 +536,7 @@ def run(solver, schedule=VP(), times=(0.9, 0.5, 0.1), **options):  # noqa: B008 
     return sample(solver, MODES.model(schedule), torch.ones(2, 2), times, **options)
 
 
+ONES = torch.ones(2, 2)
 NAN = Network(lambda x, c: x * math.nan, VP())
 
 
@@ -546,7 +547,7 @@ NAN = Network(lambda x, c: x * math.nan, VP())
         (lambda: run(dpm_solver_2, r1=1.2), "got 1.2"),
         (lambda: run(dpm_solver_3, r1=0.7, r2=0.5), "0 < r1 < r2 <= 1, got 0.7, 0.5"),
         (lambda: run(dpm_solver_3, r1=0.5, r2=0.5), "0 < r1 < r2 <= 1, got 0.5, 0.5"),
-        (lambda: run(dpm_solver_3, r2=math.nan), "0 < r1 < r2 <= 1"),
+        (lambda: run(dpm_solver_3, r2=math.nan), "r2 must be a number, got nan"),
         (lambda: run(dpmpp_2s, r1=-0.5), "got -0.5"),
         (lambda: run(dpm_solver_fast, nfe=12), "nfe = 12 needs 5 steps; times has 2"),
         (lambda: run(dpm_solver_fast, nfe=0), "nfe must be at least 1, got 0"),
@@ -556,7 +557,7 @@ NAN = Network(lambda x, c: x * math.nan, VP())
         (lambda: run(dpm_solver_adaptive, order=1), "order must be one of 2, 3; got 1"),
         (lambda: sample(dpm_solver_adaptive, NAN, torch.ones(1, 2), [1.0, 0.1]), "at t = 1 is NaN"),
         *[
-            (lambda solver=solver: run(solver, Flow(), (1.0, 0.5)), "start the grid")
+            (lambda loop=solver.loop: list(loop(MODES.model(Flow()), ONES, [1.0, 0.5])), "start the grid")
             for solver in (
                 dpm_solver_1, dpm_solver_2, dpm_solver_3, dpm_solver_fast, dpm_solver_adaptive,
                 dpmpp_2s, dpmpp_2m, dpmpp_3m, dpmpp_3m_divided, sde_dpmpp_1, sde_dpmpp_2m, sde_dpmpp_3m,
