@@ -45,7 +45,8 @@ def _column(value, y):
 
 def _direction(model, y, level):
     """eps at y (B, ...) and kappa = level, a number or (B,)."""
-    t = time_of(model.schedule, level)
+    t, ends = time_of(model.schedule, level), model.schedule.span  # a predictor may scale beyond them
+    t = t.clamp(*ends) if isinstance(t, torch.Tensor) else min(max(t, ends[0]), ends[1])
     alpha = model.schedule.alpha(t)
     return model.eps(_column(alpha, y) * y, t)
 

@@ -142,7 +142,7 @@ def exact_variance(sampler, schedule, times, std: float = 0.5, **options):
     std^2 + sigma^2 of x at times[0].
     Returns a float.  Needs a sampler whose steps do not depend on x.
     """
-    times = check_times(times)
+    times = check_times(times, schedule)
     steps = len(times) - 1
     basis = torch.eye(2 * steps + 1, dtype=torch.float64)  # the start, and up to two noises a step
     start = math.sqrt(schedule.alpha(times[0]) ** 2 * std**2 + schedule.sigma(times[0]) ** 2)

@@ -18,6 +18,7 @@ from toolkit.ddpm import transition
 from toolkit.noise import noise_of
 from toolkit.options import real_number
 from toolkit.sampling import largest_rms, sample_last, sampler
+from toolkit.schedules import check_signal
 
 
 def ddim_sigma(schedule, t, s, eta=1.0):
@@ -44,11 +45,7 @@ def ddim_coefficients(schedule, times, eta=0.0):
     times = np.asarray(times)
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     (t, alpha_t, sigma_t), (s, alpha_s, sigma_s) = zip(*((v[:-1], v[1:]) for v in (times, alpha, sigma)))
-    if not (alpha_t > 0).all():
-        raise ValueError(
-            f"alpha is 0 at t = {t[0]:g} (lambda is -inf), where eps tells nothing of x0: "
-            "start the grid a little later"
-        )
+    check_signal(alpha_t, t)
     noise = ddim_sigma(schedule, t, s, eta) if eta else np.zeros(len(t))
     room = sigma_s**2 - noise**2
     if (room < -1e-12 * sigma_s**2).any():
@@ -186,6 +183,7 @@ def edit(source, target, x, times, until: float, iterations: int = 0):
     without gradients.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
+    until = source.schedule.within(float(until))
     first = int((times - until).abs().argmin())
     if first >= len(times) - 1:
         raise ValueError(

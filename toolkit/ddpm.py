@@ -23,6 +23,7 @@ from toolkit.models import alpha_and_sigma
 from toolkit.noise import noise_of
 from toolkit.options import real_number
 from toolkit.sampling import kept, sampler
+from toolkit.schedules import check_signal
 
 VARIANCES = ("posterior", "beta", "learned", "analytic")
 
@@ -123,11 +124,7 @@ def ddpm_coefficients(schedule, times):
     """
     t, s = np.asarray(times[:-1]), np.asarray(times[1:])
     alpha = schedule.alpha(t)
-    if not (alpha > 0).all():
-        raise ValueError(
-            f"alpha is 0 at t = {t[0]:g} (lambda is -inf), where eps tells nothing of x0: "
-            "start the grid a little later"
-        )
+    check_signal(alpha, t)
     c_0, c_t, _ = posterior(schedule, t, s)
     return (c_t + c_0 / alpha).tolist(), (-c_0 * schedule.sigma(t) / alpha).tolist()
 

@@ -261,12 +261,12 @@ class FlowMap(Model):
     """
 
     def __init__(self, flow, end=None):
-        self.flow, self.schedule, self._calls = flow, flow.schedule, Calls()
+        self.exact, self.schedule, self._calls = flow, flow.schedule, Calls()
         self.end = flow.schedule.end if end is None else float(end)
 
     def _view(self, want, x, t):
         self._calls.add()
-        x0 = self.flow.map(x, float(t), self.end) / self.schedule.alpha(self.end)
+        x0 = self.exact.map(x, float(t), self.end) / self.schedule.alpha(self.end)
         to = view_coefficients("x0", want, *alpha_and_sigma(self.schedule, x, t))
         return to.x * x + to.prediction * x0
 

@@ -20,7 +20,7 @@ def _ends(schedule, steps, start, end):
         raise ValueError(
             f"a grid runs from a finite start down to end >= 0, got start = {start:g}, end = {end:g}"
         )
-    return steps, start, end
+    return steps, schedule.within(start), schedule.within(end)
 
 
 def _grid(times, start, end):
@@ -74,6 +74,8 @@ def karras(schedule, steps, start=None, end=None, rho: float = 7.0):
     if not real_number("rho", rho) > 0:
         raise ValueError(f"rho must be positive, got {rho}")
     steps, start, end = _ends(schedule, steps, start, end)
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho must be positive and finite, got {rho}")
     first = math.exp(-_finite_lam(schedule, "start", start) / rho)
     last = math.exp(-_finite_lam(schedule, "end", end) / rho)
     return _grid(schedule.t_of_lam(-rho * torch.log(first + _ramp(steps) * (last - first))), start, end)
@@ -86,8 +88,11 @@ def truncated(schedule, steps, start=None, end=None, snr_start: float = 1e-3, sn
     A given `start` or `end` replaces that end; neither reaches beyond the schedule's own.  What is skipped at
     the start holds almost no signal, at the end almost no noise.
     """
-    if not (real_number("snr_start", snr_start) > 0 and real_number("snr_end", snr_end) > 0):
-        raise ValueError(f"snr_start and snr_end must be positive, got {snr_start} and {snr_end}")
+    snr_start, snr_end = real_number("snr_start", snr_start), real_number("snr_end", snr_end)
+    if not math.inf > snr_end > snr_start > 0:
+        raise ValueError(
+            f"snr_end must be larger than snr_start > 0, and finite, got {snr_end} and {snr_start}"
+        )
     if start is None:
         start = min(schedule.start, schedule.t_of_lam(0.5 * math.log(snr_start)))
     if end is None:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from toolkit.models import Calls, Labelled, alpha_and_sigma, clock_dtype, without_autocast
+from toolkit.models import Calls, Labelled, alpha_and_sigma, clock_dtype, view_of, without_autocast
 
 
 class Mixture:
@@ -184,6 +184,8 @@ class MixtureModel(Labelled):
 
     def with_label(self, label):
         known = self.mixture.labels
+        if isinstance(label, dict):
+            raise ValueError("label must be among the mixture's labels, ints; got a dict")
         if label is not None and not torch.isin(torch.as_tensor(label).cpu(), known).all():
             raise ValueError(
                 f"label must be among the mixture's labels {known.unique().tolist()}, got {label}"
@@ -237,7 +239,7 @@ class MixtureModel(Labelled):
         elif want == "eps":
             out = -sigma * score(resp)
         else:
-            out = -alpha * sigma * score(resp) - sigma * x0(resp)
+            out = view_of(want, x0(resp), -sigma * score(resp), alpha, sigma)
         return out.reshape(x.shape).to(x.dtype)
 
 

@@ -1,28 +1,39 @@
-"""One model, four views.
+"""One model, five views.
 
-A denoising model answers one question, "what is in this noisy x_t?", and the literature asks it in four ways.
+A denoising model answers one question, "what is in this noisy x_t?", and the literature asks it in five ways.
 With x_t = alpha x_0 + sigma eps they are linear in one another (Salimans & Ho 2022, sec. 4; Song et al. 2021,
 sec. 3):
 
     eps(x, t)    the noise, E[eps | x_t]             score(x, t) = -eps / sigma, the gradient of log p_t
     x0(x, t)     the data, E[x_0 | x_t]              v(x, t)     = alpha eps - sigma x0
+                                                     flow(x, t)  = eps - x0, the slope of straight paths
 
-Whatever one a network predicts, every model here has all four, plus `schedule` and `nfe`, the number of times
+Whatever one a network predicts, every model here has all five, plus `schedule` and `nfe`, the number of times
 that the network itself was called.  x has shape (B, ...); t is a number, or a tensor of shape () or (B,).
 """
 
 import contextlib
 import copy
+import inspect
+import math
 import threading
+import warnings
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
-from toolkit.schedules import wide_dtype
+from toolkit.schedules import Flow, Schedule, holds, on_host, wide_dtype
 
-VIEWS = ("eps", "x0", "score", "v")
+VIEWS = ("eps", "x0", "score", "v", "flow")
+
+
+class MixUp(UserWarning):
+    """A warning about what is allowed and is nearly always a mix-up.  Where it is meant,
+    `warnings.simplefilter("ignore", MixUp)` silences it.
+    """
 
 
 class Composition(NamedTuple):
@@ -35,8 +46,8 @@ class Composition(NamedTuple):
 
 
 def composition(view: str, alpha, sigma, sigma_data: float = 0.5) -> Composition:
-    """The `Composition` of x0, eps, v, score, or of EDM's raw network output "edm" (Karras et al. 2022, eq. 7
-    and table 1, at kappa = sigma / alpha: c_out F = x0 - c_skip x / alpha).
+    """The `Composition` of x0, eps, v, score, flow, or of EDM's raw network output "edm" (Karras et al. 2022,
+    eq. 7 and table 1, at kappa = sigma / alpha: c_out F = x0 - c_skip x / alpha).
 
     alpha, sigma: floats or tensors.  ValueError for another view.
     """
@@ -48,12 +59,14 @@ def composition(view: str, alpha, sigma, sigma_data: float = 0.5) -> Composition
         return Composition(1.0, -sigma, alpha)
     if view == "score":
         return Composition(-sigma, 0.0, 1.0)
+    if view == "flow":
+        return Composition(1.0, -1.0, 1.0)
     if view == "edm":
         total = sigma**2 + alpha**2 * sigma_data**2
         return Composition(
             scale=sigma * sigma_data / total**0.5, x0=1.0, eps=0.0, x=-(alpha * sigma_data**2) / total
         )
-    raise ValueError(f"a prediction is one of eps, x0, v, score, edm; got {view!r}")
+    raise ValueError(f"a prediction is one of eps, x0, v, score, flow, edm; got {view!r}")
 
 
 class Affine(NamedTuple):
@@ -64,20 +77,26 @@ class Affine(NamedTuple):
 
 
 def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.5) -> Affine:
-    """The `Affine` map from the prediction `have` to `want`, any two of eps, x0, score, v and "edm".
+    """The `Affine` map from the prediction `have` to `want`, any two of eps, x0, score, v, flow and "edm".
 
     With x_t = alpha x_0 + sigma eps, the two `composition`s are a 2 x 2 linear system, solved here by
     Cramer's rule.  alpha, sigma: floats or tensors.  ValueError if the system is singular (x0 from eps where
-    alpha = 0, and so on).
+    alpha = 0, and so on); tensors on a device are not looked at, and give NaN or infinity there.
     """
+    if have == want:
+        return Affine(0.0, 1.0)
     given = composition(have, alpha, sigma, sigma_data)
     if have in ("x0", "edm") and want == "x0":
         return Affine(-given.x, given.scale)  # needs no eps, so it holds at sigma = 0 too
     asked = composition(want, alpha, sigma, sigma_data)
     determinant = asked.scale * (alpha * given.eps - sigma * given.x0)
-    if isinstance(determinant, float) and determinant == 0:
+    if holds(determinant == 0):
+        singular = on_host(determinant) == 0
+        alpha, sigma = (float(on_host(level)[singular][0]) for level in (alpha, sigma))
+        later = "start a little later, or take a network that predicts x0, v or flow"
         raise ValueError(
-            f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}"
+            f"{want} cannot be computed from {have} where alpha = {alpha:g} and sigma = {sigma:g}: "
+            + ("end a little earlier" if alpha else later)
         )
     slope = (asked.eps * alpha - asked.x0 * sigma) / determinant
     mixed = (asked.x0 * given.eps - asked.eps * given.x0) / determinant
@@ -96,6 +115,16 @@ def _at_a_time(function):
     return at
 
 
+def view_of(want: str, x0, eps, alpha, sigma):
+    """The view `want`, one of VIEWS, of predictions x0 and eps (B, ...) made at one x_t: it holds where alpha
+    or sigma is 0 too.
+    """
+    if want in ("x0", "eps"):
+        return x0 if want == "x0" else eps
+    made = composition(want, alpha, sigma)
+    return (made.x0 * x0 + made.eps * eps) / made.scale
+
+
 @_at_a_time
 def _view_coefficients_at(schedule, t, have, want, sigma_data):
     """`view_coefficients` at a time t, a float."""
@@ -107,7 +136,7 @@ def _clock_at(schedule, t, clock, dtype, device, _inference):
     """What a network with this clock is told of a time t, (1,).  A tensor made in inference mode cannot serve
     outside of it, so that the mode is one of the keys.
     """
-    return torch.full((1,), _CLOCKS[clock](schedule, t), dtype=dtype, device=device)
+    return torch.full((1,), _told(schedule, t, clock), dtype=dtype, device=device)
 
 
 class Calls(list):
@@ -165,6 +194,12 @@ class Model:
         """Velocity alpha eps - sigma x0 (Salimans & Ho 2022, app. D), shaped like x."""
         return self._view("v", x, t)
 
+    def flow(self, x, t):
+        """eps - x0, the velocity of a straight path from data to noise (Lipman et al. 2023; Liu et al. 2023),
+        shaped like x; on `Flow` it is dx/dt.
+        """
+        return self._view("flow", x, t)
+
     def eps_and_fraction(self, x, t):
         """eps and the share of a learned variance, for networks that predict one: see
         `Network.eps_and_fraction`.
@@ -190,8 +225,11 @@ class Model:
         """This model for samples first..last-1 of a batch (a label given per sample is cut accordingly)."""
         return self
 
+    def check_batch(self, n: int):
+        """ValueError where what was given per sample does not fit a batch of n; `sample` asks once."""
+
     def with_label(self, label):
-        """This model, conditioned on `label`: an int, a tensor (B,) of ints, or None for no condition."""
+        """This model, conditioned on `label`, or on nothing for None: see `Labelled`."""
         raise ValueError(f"{type(self).__name__} takes no label")
 
     def _view(self, want, x, t):
@@ -199,7 +237,9 @@ class Model:
 
 
 class Labelled(Model):
-    """A model whose `label` is an attribute, None, an int or a tensor (B,)."""
+    """A model whose `label` is an attribute: None; an int; a tensor with one row a sample, such as classes
+    (B,), vectors (B, n) or sequences (B, L, n), or with a single row for all; or a dict of these.
+    """
 
     label = None
 
@@ -209,25 +249,70 @@ class Labelled(Model):
         return relative
 
     def rows(self, first, last):
-        if isinstance(self.label, torch.Tensor) and self.label.ndim:
-            return self.with_label(self.label[first:last])
-        return self
+        relative = copy.copy(self)
+        relative.label = _each(self.label, lambda rows: _cut(rows, first, last))
+        return relative
+
+    def check_batch(self, n):
+        _each(self.label, lambda rows: _check_rows(rows, n))
 
     def _labels(self, x):
-        """The label as a tensor (B,) on x's device."""
-        if isinstance(self.label, int):
-            return torch.full((1,), self.label, device=x.device).expand(len(x))
-        if self.label.device != x.device:
-            self.label = self.label.to(x.device)  # once, not at every call
-        if self.label.ndim and len(self.label) != len(x):
-            raise ValueError(
-                f"label must be one number or have one entry per sample: got {len(self.label)} for {len(x)}"
-            )
-        return self.label.expand(len(x))
+        """The label with one row a sample, on x's device: a tensor (B, ...), or a dict of these."""
+        self.check_batch(len(x))
+        self.label = _each(self.label, lambda rows: rows.to(x.device))  # once, not at every call
+        return _each(self.label, lambda rows: _expanded(rows, x), numbers=True)
+
+
+def _each(label, function, numbers=False):
+    """The label with `function` applied to each of its tensors, and to its ints if `numbers`."""
+    if isinstance(label, dict):
+        return {name: _each(part, function, numbers) for name, part in label.items()}
+    return function(label) if isinstance(label, torch.Tensor) or (numbers and label is not None) else label
+
+
+def _per_sample(rows):
+    return rows.ndim > 0 and len(rows) != 1
+
+
+def _check_rows(rows, n):
+    if _per_sample(rows) and len(rows) != n:
+        raise ValueError(f"label must be one for all or have one row per sample: got {len(rows)} for {n}")
+
+
+def _cut(rows, first, last):
+    if _per_sample(rows):
+        _check_rows(rows, max(last, len(rows)))
+        return rows[first:last]
+    return rows
+
+
+def _expanded(rows, x):
+    """A label with one row for each sample of x."""
+    if not isinstance(rows, torch.Tensor):
+        rows = torch.full((1,), rows, device=x.device)  # made there: nothing is copied, nothing waits
+    return (rows if rows.ndim else rows[None]).expand(len(x), *rows.shape[1:])
 
 
 def _as_label(label):
-    return label if label is None or isinstance(label, int) else torch.as_tensor(label)
+    if label is None or isinstance(label, int):
+        return label
+    if isinstance(label, dict):
+        return {name: _as_label(part) for name, part in label.items()}
+    try:
+        return torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            "label must be an int, a tensor with one row a sample, or a dict of these; "
+            f"got {type(label).__name__}"
+        ) from None
+
+
+def _called_as_diffusers(network):
+    try:
+        names = inspect.signature(getattr(network, "forward", network)).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    return "timestep" in names and "return_dict" in names
 
 
 class Network(Labelled):
@@ -237,15 +322,20 @@ class Network(Labelled):
         device, and float32 (float64 when x is float64).  It returns a tensor shaped like x (twice the
         channels with learned_variance).  A module whose weights share one dtype is given a copy of x in that
         dtype, any other network one in x's own; what it returns is brought to x's dtype, whatever it is.
-    predicts: what it returns: "eps", "x0", "v", "score", or "edm", the raw output F of EDM's preconditioned
-        network D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x / alpha and at
-        noise level sigma / alpha.
+    predicts: what it returns: "eps", "x0", "v", "score", "flow", or "edm", the raw output F of EDM's
+        preconditioned network D = c_skip x + c_out F(c_in x, c_noise)  (Karras et al. 2022, eq. 7), in x /
+        alpha and at noise level sigma / alpha.
+        "flow" is what rectified flows and flow matching train: eps - x0.  Where time runs the other way, as
+        in Liu et al. 2023 (noise at 0, data at 1, x0 - eps), give Network(lambda x, c: -net(x, 1 - c),
+        Flow(), "flow"); where it runs to 1000, lambda x, c: net(x, 1000 * c).
     clock: what c is: "t"; "lam", half the log-SNR; "index", t T of a Discrete schedule, from 1 at the least
-        noise to T (a network that counts from 0, as diffusers' do, wants one less); "sigma", sigma / alpha;
-        "c_noise", log(sigma / alpha) / 4.
+        noise to T, and 1 for times below 1 / T (a network that counts from 0 wants one less); "sigma",
+        sigma / alpha; "c_noise", log(sigma / alpha) / 4.
         Default "t", and "c_noise" for predicts="edm".
-    ValueError for an unknown `predicts` or `clock`, and for an output of the wrong shape or of numbers that
-    are not floating-point.
+    label: see `Labelled`; the network gets it with one row a sample.
+    ValueError for an unknown `predicts` or `clock`, for an output of the wrong shape or of numbers that are
+    not floating-point, and at times outside the schedule's span.  A `MixUp` warning for predicts="v" on Flow,
+    where "flow" is the usual one.  diffusers' networks are read by toolkit.interop.
     """
 
     def __init__(
@@ -258,8 +348,24 @@ class Network(Labelled):
         sigma_data=0.5,
         learned_variance=False,
     ):
+        if not callable(network):
+            raise ValueError(f"a network is called as network(x, c), and {type(network).__name__} cannot be")
+        if _called_as_diffusers(network):
+            raise ValueError(
+                f"{type(network).__name__} takes timestep= and return_dict=, and is not called as "
+                "network(x, c): toolkit.interop reads diffusers' models"
+            )
+        if not isinstance(schedule, Schedule):
+            raise ValueError(f"schedule must be one of toolkit.schedules, such as VP(); got {schedule!r}")
         if predicts not in (*VIEWS, "edm"):
-            raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}")
+            raise ValueError(f"predicts must be one of eps, x0, v, score, flow, edm; got {predicts!r}")
+        if predicts == "v" and isinstance(schedule, Flow):
+            warnings.warn(
+                'predicts="v" means alpha eps - sigma x0, which on Flow is not the velocity eps - x0 of a '
+                'rectified flow: that is predicts="flow"',
+                MixUp,
+                stacklevel=2,
+            )
         clock = clock or ("c_noise" if predicts == "edm" else "t")
         if clock not in _CLOCKS:
             raise ValueError(f"clock must be one of {', '.join(_CLOCKS)}; got {clock!r}")
@@ -317,7 +423,7 @@ class Network(Labelled):
         self._calls.add()
         dtype = _dtype_of_weights(self.network, x)
         if isinstance(t, torch.Tensor):
-            c = _CLOCKS[self.clock](self.schedule, _check_t(t, x).to(wide_dtype(t.device)))
+            c = _told(self.schedule, _check_t(t, x).to(wide_dtype(t.device)), self.clock)
             c = c.to(_clock_dtype(dtype)).to(x.device).expand(len(x))
         else:
             inference = torch.is_inference_mode_enabled()
@@ -329,6 +435,8 @@ class Network(Labelled):
         out = network(given, c) if self.label is None else network(given, c, self._labels(x))
         if not isinstance(out, torch.Tensor) or out.shape != shape:
             got = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+            if hasattr(out, "sample"):
+                got += " with .sample: toolkit.interop reads diffusers' models"
             raise ValueError(f"the network must return a tensor of shape {tuple(shape)}, got {got}")
         if not out.is_floating_point():
             raise ValueError(f"the network must return floating-point numbers, got {out.dtype}")
@@ -428,19 +536,37 @@ def _first_weight(module):
 
 
 def _step_number(n):
-    """n, made whole where only round-off keeps it from being so: networks look it up in tables."""
+    """n, made whole where only round-off keeps it from being so, and at least 1: networks look it up in
+    tables.
+    """
     if isinstance(n, torch.Tensor):
-        return torch.where((n - n.round()).abs() < 1e-4, n.round(), n)
-    return round(n) if abs(n - round(n)) < 1e-4 else n
+        return torch.where((n - n.round()).abs() < 1e-4, n.round(), n).clamp(min=1)
+    return max(round(n) if abs(n - round(n)) < 1e-4 else n, 1)
+
+
+def _kappa(schedule, t):
+    """sigma / alpha, infinite where alpha is 0."""
+    alpha = schedule.alpha(t)
+    return math.inf if isinstance(alpha, float) and alpha == 0 else schedule.sigma(t) / alpha
 
 
 _CLOCKS = {
     "t": lambda schedule, t: t,
     "lam": lambda schedule, t: schedule.lam(t),
     "index": lambda schedule, t: _step_number(t * schedule.T),
-    "sigma": lambda schedule, t: schedule.sigma(t) / schedule.alpha(t),
+    "sigma": _kappa,
     "c_noise": lambda schedule, t: -0.25 * schedule.lam(t),
 }
+
+
+def _told(schedule, t, clock):
+    """What a network with this clock is told of t, a float or a tensor.  ValueError where it is infinite."""
+    c = _CLOCKS[clock](schedule, schedule.within(t))
+    if holds(abs(c) == math.inf):
+        endless = np.isinf(on_host(c))
+        t, c = (float(on_host(v)[endless][0]) for v in (t, c))
+        raise ValueError(f"a network with clock={clock!r} cannot be asked at t = {t:g}, for it {c:g}")
+    return c
 
 
 class Wrapper(Model):
@@ -467,6 +593,9 @@ class Wrapper(Model):
         relative.model = self.model.rows(first, last)
         return relative
 
+    def check_batch(self, n):
+        self.model.check_batch(n)
+
     def with_label(self, label):
         relative = copy.copy(self)
         relative.model = self.model.with_label(label)
@@ -478,17 +607,21 @@ class Guided(Wrapper):
     2022, eq. 6).
 
     scale = 1 is the plain conditional model, 0 the unconditional one; Ho & Salimans' w is scale - 1.
+    label, null: as `Labelled` has them; null is what the network was trained to take for no condition, such
+    as an embedding of the empty text, and None calls it without a label.
     """
 
-    def __init__(self, model, label, scale: float):
+    def __init__(self, model, label, scale: float, null=None):
         super().__init__(model)
-        self.scale = float(scale)
-        self._conditional, self._null = model.with_label(label), model.with_label(None)
+        self.scale, self.null = float(scale), null
+        if not math.isfinite(self.scale):
+            raise ValueError(f"scale must be a finite number, got {scale}")
+        self._conditional, self._null = model.with_label(label), model.with_label(null)
 
     def rows(self, first, last):
-        relative = copy.copy(self)
-        relative.model = self.model.rows(first, last)
+        relative = super().rows(first, last)
         relative._conditional = self._conditional.rows(first, last)
+        relative._null = self._null.rows(first, last)
         return relative
 
     def fresh(self):
@@ -496,8 +629,12 @@ class Guided(Wrapper):
         relative._conditional, relative._null = self._conditional.fresh(), self._null.fresh()
         return relative
 
+    def check_batch(self, n):
+        self._conditional.check_batch(n)
+        self._null.check_batch(n)
+
     def with_label(self, label):
-        return Guided(self.model, label, self.scale)
+        return Guided(self.model, label, self.scale, self.null)
 
     def eps_and_features(self, x, t):
         """Guided eps, and the features of both calls side by side (B, 2n)."""
@@ -527,6 +664,8 @@ class Thresholded(Wrapper):
         super().__init__(model)
         if quantile is not None and not 0 < quantile <= 1:
             raise ValueError(f"quantile must lie in (0, 1] or be None, got {quantile}")
+        if not limit > 0:
+            raise ValueError(f"limit must be positive, got {limit}")
         self.quantile, self.limit = quantile, float(limit)
 
     def _view(self, want, x, t):
@@ -556,6 +695,8 @@ class AFS(Wrapper):
     def __init__(self, model, mean=0.0, std=1.0):
         super().__init__(model)
         self.mean, self.std, self._answered = mean, std, False
+        if not all(torch.as_tensor(value).isfinite().all() for value in (mean, std)):
+            raise ValueError("mean and std must be finite")
 
     def begin(self):
         self._answered = False
@@ -576,8 +717,5 @@ class AFS(Wrapper):
         self._answered = True
         alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         mean, std = (v.to(x) if isinstance(v, torch.Tensor) else v for v in (self.mean, self.std))
-        eps = sigma * (x - alpha * mean) / (alpha**2 * std**2 + sigma**2)
-        if want == "eps":
-            return eps
-        to = view_coefficients("eps", want, alpha, sigma)
-        return to.x * x + to.prediction * eps
+        off = (x - alpha * mean) / (alpha**2 * std**2 + sigma**2)
+        return view_of(want, mean + alpha * std**2 * off, sigma * off, alpha, sigma)

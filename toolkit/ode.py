@@ -23,6 +23,7 @@ import torch
 from toolkit.models import clock_dtype, without_autocast
 from toolkit.options import whole_number
 from toolkit.sampling import largest_rms, sampler, with_gradients
+from toolkit.schedules import check_signal
 
 VARIABLES = ("t", "sigma", "lam")
 
@@ -35,21 +36,18 @@ def flow_coefficients(schedule, times, variable="t"):
 
         dy/du = p y + q eps(x, t).
 
-    variable: "t", "sigma" or "lam", the u of the module's table.  ValueError for another, and where x /
-    alpha is needed and alpha is 0.
+    variable: "t", "sigma" or "lam", the u of the module's table.  ValueError for another, and where alpha
+    is 0: x / alpha does not exist there, and f is infinite.
     """
     times = np.asarray(times, dtype=np.float64)
     if variable not in VARIABLES:
         raise ValueError(f"variable must be one of {', '.join(VARIABLES)}; got {variable!r}")
+    alpha = schedule.alpha(times)
+    check_signal(alpha, times)
     if variable == "t":
         f, g2, sigma = schedule.f(times), schedule.g2(times), schedule.sigma(times)
         return times, np.ones_like(times), f, g2 / (2 * sigma)
-    alpha, lam = schedule.alpha(times), schedule.lam(times)
-    if not (alpha > 0).all():
-        raise ValueError(
-            f"alpha is 0 at t = {times[0]:g} (lambda is -inf), so that x / alpha does not exist: "
-            "start the grid a little later"
-        )
+    lam = schedule.lam(times)
     kappa = np.exp(-lam)
     u, slope = (kappa, np.ones_like(kappa)) if variable == "sigma" else (lam, -kappa)
     return u, alpha, np.zeros_like(u), slope

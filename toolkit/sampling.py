@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import math
 import pkgutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import WRAPPER_ASSIGNMENTS, lru_cache, partial, wraps
@@ -20,22 +21,28 @@ import torch
 from toolkit.models import clock_dtype
 from toolkit.noise import Noise, drawn_seed
 from toolkit.options import at_each_time, checked, true_or_false, whole_number
+from toolkit.schedules import can_be_looked_at
 
 # --- the registry ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """A sampling loop and what it promises; called as sampler(model, x, times, **options), it checks x and
-    times, and the options of a registered one (`options.checked`), and runs the loop.  `Sampler(loop)` makes
-    one of a loop of your own, unregistered, for `sample`.
+    """A sampling loop and what it promises; called as sampler(model, x, times, **options), it checks what it
+    is given, and the options of a registered one (`options.checked`), and runs the loop.  `Sampler(loop)`
+    makes one of a loop of your own, unregistered, for `sample`.
+
+    Where alpha is 0 at times[0] (zero terminal SNR, Flow at t = 1) x is noise alone, and no step can be
+    written in eps or in lambda.  There a sampler of kind "ode" or "sde" that keeps to its times takes as its
+    first step DDIM's, x_s = alpha_s x0 + sigma_s / sigma_t x_t, one call, and goes on with its own loop from
+    times[1]; the model must be one that tells x0 there, such as a network that predicts x0, v or flow.
 
     loop: the generator function (model, x, times, **options); it receives times as a list of floats.
     order: order of convergence as the steps are refined, the weak order for kind="sde"; None where there is
     none.
-    nfe: nfe(steps, **options) is the number of model calls with these options and an end at sigma > 0; None
-    if the sampler chooses its own steps (`Run.nfe` is what was counted).  It is declared as a function of the
-    steps and of those options, by name, that it depends on.
+    nfe: nfe(steps, **options) is the number of model calls with these options, a start at alpha > 0 and an
+    end at sigma > 0; None if the sampler chooses its own steps (`Run.nfe` is what was counted).  It is
+    declared as a function of the steps and of those options, by name, that it depends on.
     kind: "ode" or "sde" (sampling), "mcmc" (Langevin dynamics, which solves no equation between the times),
     "jump" (each call leads to the data, for models trained to do so), "inversion" (from data to noise).
     random: whether it draws noise, that is, whether the loop takes an `rng`.
@@ -59,9 +66,26 @@ class Sampler:
         )
 
     def __call__(self, model, x, times, **options):
+        _check_model(model)
+        _check_state(x)
+        times = check_times(times, model.schedule)
         if REGISTRY.get(self.__name__) is self:
             options = checked(self.loop, options)
-        return self.loop(model, _check_state(x), check_times(times), **options)
+        if self.kind in ("ode", "sde") and self.nfe and model.schedule.alpha(times[0]) == 0:
+            return self._from_noise_alone(model, x, times, options)
+        return self.loop(model, x, times, **options)
+
+    def _from_noise_alone(self, model, x, times, options):
+        """The run from a time at which alpha is 0: DDIM's step to times[1], then the loop."""
+        schedule, t, s = model.schedule, *times[:2]
+        yield t, x
+        x = schedule.alpha(s) * model.x0(x, t) + schedule.sigma(s) / schedule.sigma(t) * x
+        if len(times) == 2:
+            yield s, x
+        else:
+            if isinstance(options.get("tau"), (list, tuple, np.ndarray, torch.Tensor)):
+                options = options | {"tau": options["tau"][1:]}  # one for each time
+            yield from self.loop(model, x, times[1:], **options)
 
     def __reduce__(self):
         return self.__qualname__  # pickled by name, as functions are
@@ -126,8 +150,18 @@ def _check_state(x):
     return x
 
 
-def check_times(times):
-    """times as a list of floats.  ValueError unless they are at least two, finite, and decrease."""
+def _check_model(model):
+    if isinstance(model, type) or not (hasattr(model, "schedule") and hasattr(model, "eps")):
+        raise ValueError(
+            f"model must be one of toolkit.models, got {type(model).__name__}: wrap a network as "
+            "Network(net, schedule, predicts=...)"
+        )
+
+
+def check_times(times, schedule):
+    """times as a list of floats.  ValueError unless they are at least two, within the schedule's span, and
+    decrease.
+    """
     values = torch.as_tensor(times, dtype=torch.float64)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(
@@ -137,6 +171,7 @@ def check_times(times):
     values = values.tolist()
     if not all(math.isfinite(t) for t in values):
         raise ValueError("times must be finite")
+    values = [schedule.within(t) for t in values]
     for i, (t, s) in enumerate(zip(values, values[1:])):
         if not t > s:
             raise ValueError(
@@ -163,6 +198,25 @@ def kept(build):
         return make(*asked.args, **asked.kwargs)
 
     return table
+
+
+class NoiseNotScaled(UserWarning):
+    """A warning that the noise handed to `sample` looks as if it had not been multiplied by sigma(start)."""
+
+
+def _check_scale(model, noise, start):
+    """Warn of unit noise where sigma is far from 1, at no cost: noise on a device is not looked at."""
+    sigma = model.schedule.sigma(start)
+    if sigma < 5 or noise.numel() < 16 or not can_be_looked_at(noise):
+        return
+    std, mean = (float(v) for v in torch.std_mean(noise.detach().double()))
+    if 0.8 < std < 1.25 and abs(mean) < 0.5:
+        warnings.warn(
+            f"noise has deviation {std:.2g} where sigma(start) = {sigma:g}: multiply it by "
+            "schedule.sigma(times[0])",
+            NoiseNotScaled,
+            stacklevel=3,
+        )
 
 
 # --- running --------------------------------------------------------------------------------------------
@@ -197,7 +251,8 @@ def sample(
 ) -> Run:
     """Run `sampler` from `noise`, the state at times[0], along `times`.
 
-    noise: (B, ...), for VE and EDM already multiplied by sigma(start).
+    noise: (B, ...), for VE and EDM already multiplied by sigma(start); a `NoiseNotScaled` warning where it
+    plainly is not.
     draws: for samplers that draw noise, an int, the seed of a Noise, or an object with `normals`, such as
     Brownian (paths that a finer grid sees again) or Replay; and with `rows`, for batches.
     generator: in its place, a torch.Generator, whose next draw is the seed.
@@ -213,7 +268,17 @@ def sample(
     x has the dtype and the device of the noise.  Runs without gradients unless asked for them.  ValueError
     for shapes and grids that cannot work, and if the result is not finite.
     """
+    if not isinstance(sampler, Sampler):
+        raise ValueError(
+            f"sampler must be a Sampler, such as toolkit.ddim.ddim, got {sampler!r}: by name they are in "
+            "toolkit.sampling.every_sampler(), and Sampler(loop) makes one of a loop of your own"
+        )
+    _check_model(model)
     _check_state(noise)
+    times = check_times(times, model.schedule)
+    model.check_batch(len(noise))
+    if sampler.kind != "inversion":
+        _check_scale(model, noise, times[0])
     if "rng" in options:
         raise ValueError(
             "give sample the noise as draws= or generator=, not rng=, which is the sampler's own option"

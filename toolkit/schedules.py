@@ -10,7 +10,8 @@ and gives
 (Kingma et al. 2021, eq. 1; Lu et al. 2022, eq. 2.3 for f and g^2.)  All of them take a Python number, a NumPy
 array or a torch tensor of any shape and return the same kind (tensors in their own dtype); the arithmetic is
 float64, and float32 for tensors on devices that are not known to have float64.
-`start` and `end` are the times at which grids begin and stop unless told otherwise.
+`start` and `end` are the times at which grids begin and stop unless told otherwise; `span` holds all times
+that there are, and a time outside is refused wherever it is given.
 """
 
 import math
@@ -48,6 +49,43 @@ def _elementwise(method):
     return wrapper
 
 
+def _of_time(method):
+    """`_elementwise` for a method of times, which must lie within the schedule's span."""
+    plain = _elementwise(method)
+
+    @wraps(method)
+    def wrapper(self, t):
+        return plain(self, self.within(t))
+
+    return wrapper
+
+
+def can_be_looked_at(value) -> bool:
+    """Whether Python can decide something by this number or tensor at no cost: a tensor on a device would
+    have to be waited for, and one that torch compiles or transforms (torch.func) has no value yet.
+    """
+    if not isinstance(value, torch.Tensor):
+        return True
+    if value.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    try:
+        return value.data_ptr() is not None
+    except RuntimeError:  # torch.func's tensors have no storage
+        return False
+
+
+def on_host(value):
+    """A number, array or CPU tensor as a float64 array of the same shape."""
+    return np.asarray(value.detach().double() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
+
+
+def holds(condition) -> bool:
+    """Whether a condition, a bool or a tensor of them, holds anywhere, as far as it `can_be_looked_at`."""
+    if isinstance(condition, torch.Tensor):
+        return can_be_looked_at(condition) and bool(on_host(condition).any())
+    return condition
+
+
 class Schedule:
     """What all schedules share.  A subclass gives `_log_alpha`, `_sigma`, `_f`, `_g2` and `_t_of_lam` of
     (value, xp).
@@ -72,22 +110,62 @@ class Schedule:
             )
         super().__setattr__(name, value)
 
-    @_elementwise
+    @property
+    def span(self) -> tuple[float, float]:
+        """The first and the last time that the schedule knows: 0 and 1, or `start` where that is later."""
+        return 0.0, max(1.0, self.start)
+
+    def within(self, t):
+        """t, a number, array or tensor of times, with what only rounding put outside `span` (by 1e-6 of it)
+        moved to its end.
+
+        ValueError where a time lies farther outside, or is NaN.  A tensor on a device is not looked at, since
+        that would wait for the device; there, and while torch compiles or transforms, such times become NaN
+        instead, and so does what is made of them.
+        """
+        low, high = self.span
+        if isinstance(t, (int, float)) and low <= t <= high:
+            return t
+        slack = 1e-6 * (high if math.isfinite(high) else 1.0)
+        if isinstance(t, torch.Tensor):
+            if not can_be_looked_at(t):
+                t = t if t.is_floating_point() else t.double()
+                return torch.where((t >= low - slack) & (t <= high + slack), t.clamp(low, high), math.nan)
+        values = on_host(t)
+        if ((low <= values) & (values <= high)).all():
+            return t
+        outside = values[~((low - slack <= values) & (values <= high + slack))]
+        if outside.size:
+            self._refuse(outside)
+        if isinstance(t, torch.Tensor):
+            return t.clamp(low, high)
+        return np.clip(values, low, high) if values.ndim else min(max(float(values), low), high)
+
+    def _refuse(self, outside):
+        """Raise the ValueError for times (n,) outside of `span`."""
+        low, high = self.span
+        ends = f"[{low:g}, {high:g}]" if math.isfinite(high) else f"[{low:g}, inf)"
+        first, hint = float(outside[0]), ""
+        if high == 1 and first > 1 and first == round(first):
+            hint = f": step n of {getattr(self, 'T', 'T')} is the time n / {getattr(self, 'T', 'T')}"
+        raise ValueError(f"times of {type(self).__name__} lie in {ends}, got {first:g}{hint}")
+
+    @_of_time
     def log_alpha(self, t, xp):
         """log alpha(t)."""
         return self._log_alpha(t, xp)
 
-    @_elementwise
+    @_of_time
     def alpha(self, t, xp):
         """Signal level alpha(t)."""
         return xp.exp(self._log_alpha(t, xp))
 
-    @_elementwise
+    @_of_time
     def sigma(self, t, xp):
         """Noise level sigma(t): the standard deviation of x_t given x_0."""
         return self._sigma(t, xp)
 
-    @_elementwise
+    @_of_time
     def lam(self, t, xp):
         """Half the log signal-to-noise ratio, lam(t) = log(alpha(t) / sigma(t)); infinite where sigma or
         alpha is 0.
@@ -99,17 +177,17 @@ class Schedule:
         """The time t at which lam(t) equals `lam`."""
         return self._t_of_lam(lam, xp)
 
-    @_elementwise
+    @_of_time
     def f(self, t, xp):
         """Drift coefficient of the forward SDE dx = f(t) x dt + g(t) dw, f = d log(alpha) / dt."""
         return self._f(t, xp)
 
-    @_elementwise
+    @_of_time
     def g2(self, t, xp):
         """Squared diffusion coefficient of the forward SDE, g^2 = d(sigma^2)/dt - 2 f sigma^2."""
         return self._g2(t, xp)
 
-    @_elementwise
+    @_of_time
     def beta(self, t, xp):
         """The rate beta(t) = -2 f(t) at which signal power decays; VP's beta (Song et al. 2021, eq. 11)."""
         return -2 * self._f(t, xp)
@@ -246,8 +324,10 @@ class VE(Schedule):
 
 class EDM(Schedule):
     """EDM's convention: alpha = 1 and time is the noise level itself, sigma(t) = t (Karras et al. 2022, sec.
-    4).
+    4): any level from 0 on, of which grids take those from sigma_max to sigma_min.
     """
+
+    span = (0.0, math.inf)
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
         if not 0 < sigma_min < sigma_max:
@@ -304,6 +384,9 @@ class Discrete(Schedule):
     Step n is time t = n / T.  Between the steps log(alpha) is interpolated linearly (Lu et al. 2022, app.
     D.2), so that a continuous solver can use the table.  `T`, `betas` (T,) and `alpha_bar` (T + 1,),
     alpha_bar[0] = 1, are NumPy float64.
+
+    The last beta may be 1 (zero terminal SNR: Lin et al. 2024): then alpha(1) = 0, and alpha itself is
+    interpolated in the last cell.
     """
 
     end = 0.0
@@ -312,17 +395,23 @@ class Discrete(Schedule):
         if isinstance(betas, torch.Tensor):
             betas = betas.detach().cpu().double().numpy()
         betas = np.array(betas, dtype=np.float64)
-        if betas.ndim != 1 or len(betas) == 0 or not ((betas > 0) & (betas < 1)).all():
+        inside = (betas > 0) & (betas < 1)
+        inside[-1:] |= betas[-1:] == 1
+        if betas.ndim != 1 or not betas.size or not inside.all():
             span = f", from {betas.min():g} to {betas.max():g}" if betas.size else ""
             raise ValueError(
-                "betas must be a list of numbers, each strictly between 0 and 1 "
-                f"(the tables scaled by 1000 / T need T > 20); got shape {betas.shape}{span}"
+                "betas must be a list of numbers, each strictly between 0 and 1 but for the last, which may "
+                f"be 1 (the tables scaled by 1000 / T need T > 20); got shape {betas.shape}{span}"
             )
         self.betas, self.T = betas, len(betas)
         self._knots = np.arange(self.T + 1) / self.T
-        self._logs = 0.5 * np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
+        with np.errstate(divide="ignore"):
+            self._logs = 0.5 * np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
         self.alpha_bar = np.exp(2 * self._logs)
         self._made_of = self.betas.tobytes(), self.alpha_bar.tobytes()
+        self._ends_at_0 = bool(betas[-1] == 1)
+        if self._ends_at_0:
+            self._logs[-1] = self._logs[-2] - 1  # any finite number: `_log_alpha` does not use it
 
     @property
     def constant(self):
@@ -364,9 +453,24 @@ class Discrete(Schedule):
         bar = np.cos((np.arange(T + 1) / T + s) / (1 + s) * np.pi / 2) ** 2
         return cls(np.minimum(1 - bar[1:] / bar[:-1], largest))
 
+    @classmethod
+    def zero_terminal_snr(cls, betas):
+        """The table `betas` (T,), T > 1, with sqrt(alpha_bar) shifted and scaled to end at 0 and to keep its
+        first value (Lin et al. 2024, alg. 1), for networks that predict x0, v or flow.
+        """
+        root = np.sqrt(np.cumprod(1 - np.asarray(betas, dtype=np.float64)))
+        if root.ndim != 1 or not root[:1] > root[-1:]:
+            raise ValueError(f"betas must be a list of at least two positive numbers, got shape {root.shape}")
+        root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+        return cls(1 - (root / np.concatenate([[1.0], root[:-1]])) ** 2)
+
     def _log_alpha(self, t, xp):
         self._check_tables()
-        return _interpolate(t, self._knots, self._logs, xp)
+        inside = _interpolate(t, self._knots, self._logs, xp)
+        if not self._ends_at_0:
+            return inside
+        last = self._logs[-2] + xp.log((1 - t) * self.T)  # alpha falls to 0 in a straight line
+        return xp.where(t > self._knots[-2], last, inside)
 
     def _sigma(self, t, xp):
         return xp.sqrt(-xp.expm1(2 * self._log_alpha(t, xp)))
@@ -375,15 +479,21 @@ class Discrete(Schedule):
         slopes = np.diff(self._logs) * self.T
         index = xp.ceil(t * self.T - 1e-9) - 1  # on a knot: the slope of the cell that ends there
         if xp is torch:
-            slopes = torch.tensor(slopes, dtype=t.dtype, device=t.device)
-            return slopes[index.long().clamp(0, self.T - 1)]
-        return slopes[np.clip(index, 0, self.T - 1).astype(int)]
+            slope = torch.tensor(slopes, dtype=t.dtype, device=t.device)[index.long().clamp(0, self.T - 1)]
+        else:
+            slope = slopes[np.clip(index, 0, self.T - 1).astype(int)]
+        return xp.where(index < self.T - 1, slope, -1 / (1 - t)) if self._ends_at_0 else slope
 
     def _g2(self, t, xp):
         return -2 * self._f(t, xp)
 
     def _t_of_lam(self, lam, xp):
-        return _interpolate(0.5 * _softplus(-2 * lam, xp), -self._logs, self._knots, xp)
+        log_alpha = -0.5 * _softplus(-2 * lam, xp)
+        if not self._ends_at_0:
+            return _interpolate(-log_alpha, -self._logs, self._knots, xp)
+        last = 1 - xp.exp(log_alpha - self._logs[-2]) / self.T
+        inside = _interpolate(-xp.clip(log_alpha, self._logs[-1], None), -self._logs, self._knots, xp)
+        return xp.where(log_alpha < self._logs[-2], last, inside)
 
     def __repr__(self):
         return f"Discrete(T={self.T}, betas {self.betas[0]:.3g} … {self.betas[-1]:.3g})"
@@ -392,7 +502,8 @@ class Discrete(Schedule):
 class LinearSDE(Schedule):
     """The schedule of a general dx = f(t) x dt + g(t) dw: alpha and sigma by quadrature from f and g^2.
 
-    f, g2: functions of t, a NumPy array or a float64 tensor, smooth on [0, start].  sigma0: the noise already
+    f, g2: functions of t, a NumPy array or a float64 tensor, smooth on [0, start], which are the times that
+    the schedule knows.  sigma0: the noise already
     present at t = 0 (VE's sigma_min).  alpha = exp(int_0^t f) and sigma^2 = alpha^2 (sigma0^2 + int_0^t
     g^2 / alpha^2) (Karras et al. 2022, app. B.1), both by Gauss-Legendre with 48 nodes: a dozen digits where
     f and g^2 are smooth.
@@ -410,6 +521,11 @@ class LinearSDE(Schedule):
         values = np.stack([np.broadcast_to(h(probe), probe.shape) for h in (f, g2)])
         if not np.isfinite(values).all() or not (values[1] > 0).all():
             raise ValueError("f and g2 must be finite, and g2 positive, between 0 and start")
+
+    @property
+    def span(self):
+        """0 and `start`: beyond it nothing is known of f and g2."""
+        return 0.0, self.start
 
     def _integral(self, function, t, xp):
         """int_0^t function, for t of any shape; function takes arrays with one more axis at the end."""
@@ -441,6 +557,18 @@ class LinearSDE(Schedule):
             noisier = self._log_alpha(middle, xp) - xp.log(self._sigma(middle, xp)) < lam
             low, high = xp.where(noisier, low, middle), xp.where(noisier, middle, high)
         return (low + high) / 2
+
+
+def check_signal(alpha, times):
+    """ValueError unless alpha, float64 (n,) at these times, is positive: where it is 0 no step can be written
+    in eps.
+    """
+    if not (np.asarray(alpha) > 0).all():
+        t = np.asarray(times)[np.asarray(alpha) == 0][0]
+        raise ValueError(
+            f"alpha is 0 at t = {t:g} (lambda is -inf), where eps tells nothing of x0: "
+            "start the grid a little later"
+        )
 
 
 def _softplus(x, xp):

@@ -17,6 +17,7 @@ import torch
 from toolkit.noise import noise_of
 from toolkit.options import at_each_time, check_choice, real_number, true_or_false
 from toolkit.sampling import sampler
+from toolkit.schedules import check_signal
 
 # --- forward --------------------------------------------------------------------------------------------
 
@@ -28,7 +29,7 @@ def simulate(schedule, x0, times, rng=0):
     int seed, generator, Noise or Brownian (for which a grid refined between the same ends sees the same
     path).  ValueError unless the times increase.
     """
-    times = [float(t) for t in times]
+    times = [schedule.within(float(t)) for t in times]
     if len(times) < 2 or not all(s > t for t, s in zip(times, times[1:])):
         raise ValueError("times must be at least two, and increase: the diffusion runs from data to noise")
     t, h = np.asarray(times[:-1]), np.diff(times)
@@ -49,10 +50,11 @@ def reverse_coefficients(schedule, times, tau=1.0):
 
     p = f, q = (1 + tau^2) / 2 g^2 / sigma (from score = -eps / sigma), c = tau g.  tau: a number, a function
     of time, or a list of one number for each of times; 0 is the probability-flow ODE, 1 Anderson's reversal.
-    ValueError if it is negative.
+    ValueError if it is negative, and where alpha is 0.
     """
     times = np.asarray(times, dtype=np.float64)
     tau = np.reshape(at_each_time("tau", tau, times.reshape(-1)), times.shape)
+    check_signal(schedule.alpha(times), times)
     g2, sigma = schedule.g2(times), schedule.sigma(times)
     with np.errstate(divide="ignore", invalid="ignore"):  # sigma = 0 is an end that no step starts from
         return schedule.f(times), (1 + tau**2) / 2 * g2 / sigma, tau * np.sqrt(g2)
@@ -136,12 +138,14 @@ def edm_stochastic(model, x, times, churn=40.0, low=0.0, high=math.inf, noise_sc
 
     x: (B, ...) at times[0].  Each step first adds noise, from kappa = sigma / alpha up to a level `churned`,
     then takes a Heun step of the ODE from there.  churn, low, high, noise_scale: the paper's S_churn, S_tmin,
-    S_tmax and S_noise; churn = 0 is `edm_heun`.  A last step to sigma = 0 costs one call.  Noise raised
-    beyond times[0] is beyond the grid: the schedule must be defined there (limit it by `high` if it is not).
+    S_tmax and S_noise; churn = 0 is `edm_heun`.  A last step to sigma = 0 costs one call.  Noise is raised
+    beyond times[0], but never beyond the schedule's `span`, where no model knows what it sees: from t = 1 on
+    VP the first step raises nothing; EDM's span has no end.
     """
     schedule = model.schedule
     alpha, kappa = schedule.alpha(np.asarray(times)), np.exp(-schedule.lam(np.asarray(times)))
-    raised = churned(kappa, churn, low, high)
+    top = np.exp(-schedule.lam(schedule.span[1]))
+    raised = np.maximum(np.minimum(churned(kappa, churn, low, high), top), kappa[:-1])
     raised_times = np.where(raised > kappa[:-1], schedule.t_of_lam(-np.log(raised)), times[:-1])
     raised_alpha, raised_times = schedule.alpha(raised_times).tolist(), raised_times.tolist()
     added = (noise_scale * np.sqrt(np.maximum(raised**2 - kappa[:-1] ** 2, 0))).tolist()

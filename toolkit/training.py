@@ -33,9 +33,10 @@ LOSS_CHECK_EVERY = 100  # steps between looks at the loss, each of which waits f
 def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
     """What the network should return at x_t = alpha x0 + sigma eps; all arguments broadcast.
 
-    "eps", "x0", "v" = alpha eps - sigma x0 (Salimans & Ho 2022), "score" = -eps / sigma, and for "edm" the
-    raw output F = (s x0 / d - d eps) / sqrt(s^2 + d^2), s = sigma / alpha, d = sigma_data (Karras et al.
-    2022, eq. 8, simplified)."""
+    "eps", "x0", "v" = alpha eps - sigma x0 (Salimans & Ho 2022), "score" = -eps / sigma, "flow" = eps - x0
+    (Lipman et al. 2023; Liu et al. 2023), and for "edm" the raw output
+    F = (s x0 / d - d eps) / sqrt(s^2 + d^2), s = sigma / alpha, d = sigma_data (Karras et al. 2022, eq. 8,
+    simplified)."""
     if predicts == "eps":
         return eps
     if predicts == "x0":
@@ -44,10 +45,12 @@ def target(predicts, x0, eps, alpha, sigma, sigma_data=0.5):
         return alpha * eps - sigma * x0
     if predicts == "score":
         return -eps / sigma
+    if predicts == "flow":
+        return eps - x0
     if predicts == "edm":
         level = sigma / alpha
         return (level / sigma_data * x0 - sigma_data * eps) / (level**2 + sigma_data**2) ** 0.5
-    raise ValueError(f"predicts must be one of eps, x0, v, score, edm; got {predicts!r}")
+    raise ValueError(f"predicts must be one of eps, x0, v, score, flow, edm; got {predicts!r}")
 
 
 def noise_error_factor(predicts, alpha, sigma, sigma_data=0.5):
@@ -68,7 +71,7 @@ def draw_times(t_sampler, schedule, n, generator, device="cpu"):
     u = torch.rand(1, generator=generator, device=device, dtype=wide)
     u = (u + torch.arange(n, device=device, dtype=wide) / n) % 1.0
     if callable(t_sampler):
-        return t_sampler(schedule, u)
+        return schedule.within(t_sampler(schedule, u))
     if t_sampler == "uniform":
         if isinstance(schedule, Discrete):
             return (torch.floor(u * schedule.T) + 1) / schedule.T

@@ -233,6 +233,6 @@ def test_training_lowers_the_error_on_fresh_noise(seed, base):
     )
     assert after < 0.8 * before, (before, after)
     again = train_predictor(
-        Predictor(0), model, times, lambda g: torch.randn(8, 2, generator=g), steps=3, seed=seed
+        Predictor(0), model, times, lambda g: 10.0 * torch.randn(8, 2, generator=g), steps=3, seed=seed
     )
     assert math.isfinite(float(again.losses[-1]))

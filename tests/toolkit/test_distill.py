@@ -698,7 +698,7 @@ def test_reflow_straightens_paths(seed):
     pairs = flow.map(noise, Flow().start, Flow().end)
     bends, errors = [], []
     for samples in (PAIR.sample(n, seed), pairs):
-        student = Network(small((1,), seed, width=48), Flow(), predicts="v")
+        student = Network(small((1,), seed, width=48), Flow(), predicts="flow")
         run = reflow(student, noise, samples, steps=300, lr=4e-3, seed=seed, batch=128)
         model, x = student.with_network(run.net), noise[:400]
         path = sample(ddim, model, x, grids.uniform(Flow(), 32), keep_path=True)

@@ -536,6 +536,7 @@ def run(solver, schedule=VP(), times=(0.9, 0.5, 0.1), **options):  # noqa: B008 
     return sample(solver, MODES.model(schedule), torch.ones(2, 2), times, **options)
 
 
+ONES = torch.ones(2, 2)
 NAN = Network(lambda x, c: x * math.nan, VP())
 
 
@@ -556,7 +557,7 @@ NAN = Network(lambda x, c: x * math.nan, VP())
         (lambda: run(dpm_solver_adaptive, order=1), "order must be one of 2, 3; got 1"),
         (lambda: sample(dpm_solver_adaptive, NAN, torch.ones(1, 2), [1.0, 0.1]), "at t = 1 is NaN"),
         *[
-            (lambda solver=solver: run(solver, Flow(), (1.0, 0.5)), "start the grid")
+            (lambda loop=solver.loop: list(loop(MODES.model(Flow()), ONES, [1.0, 0.5])), "start the grid")
             for solver in (
                 dpm_solver_1, dpm_solver_2, dpm_solver_3, dpm_solver_fast, dpm_solver_adaptive,
                 dpmpp_2s, dpmpp_2m, dpmpp_3m, dpmpp_3m_divided, sde_dpmpp_1, sde_dpmpp_2m, sde_dpmpp_3m,

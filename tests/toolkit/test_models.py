@@ -98,6 +98,7 @@ def test_views_follow_the_definition_of_x_t(schedule, have):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         x = alpha * x0 + sigma * eps
         truth = {"x0": x0, "eps": eps, "score": -eps / sigma, "v": alpha * eps - sigma * x0}
+        truth["flow"] = eps - x0
         for want in VIEWS:
             a, b = view_coefficients(have, want, alpha, sigma)
             size = max(1.0, abs(a), abs(b)) * max(1.0, sigma, 1 / sigma)
@@ -106,15 +107,16 @@ def test_views_follow_the_definition_of_x_t(schedule, have):
 
 def test_views_at_the_ends():
     x = states()
-    assert torch.equal(
-        Network(lambda x, c: x, EDM(), predicts="edm").x0(x, 0.0), x
-    )  # nothing is noise at sigma = 0
+    # nothing is noise at sigma = 0
+    assert torch.equal(Network(lambda x, c: x, EDM(), predicts="edm", clock="sigma").x0(x, 0.0), x)
+    with pytest.raises(ValueError, match="clock='c_noise' cannot be asked at t = 0"):
+        Network(lambda x, c: x, EDM(), predicts="edm").x0(x, 0.0)
     assert torch.equal(Network(lambda x, c: x, EDM(), predicts="eps").x0(x, 0.0), x)
     with pytest.raises(ValueError, match="eps cannot be computed from x0"):
         Network(lambda x, c: x, EDM(), predicts="x0").eps(x, 0.0)
     with pytest.raises(ValueError, match="x0 cannot be computed from eps"):
         Network(lambda x, c: x, Flow(), predicts="eps").x0(x, 1.0)
-    assert torch.equal(Network(lambda x, c: x, Flow(), predicts="v").x0(x, 1.0), -x)
+    assert torch.equal(Network(lambda x, c: x, VPCosine(), predicts="v").x0(x, 1.0), -x)
 
 
 @by_name
@@ -147,7 +149,7 @@ def test_clocks(schedule):
 
 
 def test_a_network_is_told_whole_steps():
-    """Embedding tables are indexed by the clock: n / T * T must be n, in float64 as well."""
+    """Embedding tables are indexed by the clock: n / T * T must be n, in float64 as well, and 1 at least."""
     for T in (50, 100, 250, 1000):
         schedule, seen = Discrete(np.full(T, 1e-3)), []
         model = Network(lambda x, c: seen.append(c) or x, schedule, clock="index")  # noqa: B023
@@ -155,7 +157,7 @@ def test_a_network_is_told_whole_steps():
             x = torch.zeros(1, 1, dtype=dtype)
             for n in range(T + 1):
                 model.eps(x, n / T)
-                assert int(seen.pop().long()) == n
+                assert int(seen.pop().long()) == max(n, 1)
 
 
 def test_half_precision_clocks_are_not_half_precise():

@@ -19,8 +19,8 @@ from toolkit import (
     initial_noise,
     sample,
 )
-from toolkit.ddim import ddim, ddim_invert
-from toolkit.ddpm import ddpm
+from toolkit.ddim import ddim, ddim_coefficients, ddim_invert
+from toolkit.ddpm import ddpm, ddpm_coefficients
 from toolkit.sampling import REGISTRY, Sampler, sampler
 
 RING = Mixture.ring()
@@ -69,7 +69,7 @@ def test_the_decorator_registers_and_checks():
         promises = stand_still.order, stand_still.nfe(7), stand_still.kind, stand_still.random
         assert promises == (1, 0, "ode", False) and stand_still.cite is None
         with pytest.raises(ValueError, match="decrease"):
-            stand_still(None, torch.zeros(1, 1), [0.0, 1.0])
+            stand_still(RING.model(VP()), torch.zeros(1, 1), [0.0, 1.0])
         with pytest.raises(dataclasses.FrozenInstanceError):
             stand_still.order = 2
     finally:
@@ -326,9 +326,11 @@ def test_a_model_that_fails_is_named_and_dated(bad):
 
 
 def test_alpha_zero_at_the_start():
-    for loop in (ddim, ddpm, ddim_invert):
+    with pytest.raises(ValueError, match="alpha is 0"):
+        sample(ddim_invert, RING.model(Flow()), X, [1.0, 0.5, 0.1])
+    for coefficients in (ddim_coefficients, ddpm_coefficients):
         with pytest.raises(ValueError, match="alpha is 0"):
-            sample(loop, RING.model(Flow()), X, [1.0, 0.5, 0.1])
+            coefficients(Flow(), [1.0, 0.5, 0.1])
     assert Discrete.linear().alpha(1.0) > 0
 
 

@@ -19,7 +19,7 @@ from toolkit.models import view_coefficients
 from toolkit.networks import ToyMLP
 from toolkit.training import draw_times, learning_rate, loss, noise_error_factor, target, train
 
-PREDICTS = ["eps", "x0", "v", "score", "edm"]
+PREDICTS = ["eps", "x0", "v", "score", "flow", "edm"]
 
 
 @pytest.fixture(autouse=True)
