@@ -244,7 +244,7 @@ class ConsistencyModel(Network):
 
     def __init__(self, network, schedule, label=None, sigma_data=0.5, end=None):
         super().__init__(network, schedule, predicts="edm", label=label, sigma_data=sigma_data)
-        self.end = schedule.end if end is None else float(end)
+        self.end = schedule.end if end is None else schedule.within(float(end))
 
     def _affine(self, want, x, t):
         alpha, sigma = alpha_and_sigma(self.schedule, x, t)
@@ -262,7 +262,7 @@ class FlowMap(Model):
 
     def __init__(self, flow, end=None):
         self.exact, self.schedule, self._calls = flow, flow.schedule, Calls()
-        self.end = flow.schedule.end if end is None else float(end)
+        self.end = self.schedule.end if end is None else self.schedule.within(float(end))
 
     def _view(self, want, x, t):
         self._calls.add()

@@ -71,11 +71,9 @@ def karras(schedule, steps, start=None, end=None, rho: float = 7.0):
     """Equal steps in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5); rho = 7 is theirs, rho -> inf is
     uniform_lambda.  ValueError unless rho is positive.
     """
-    if not real_number("rho", rho) > 0:
-        raise ValueError(f"rho must be positive, got {rho}")
-    steps, start, end = _ends(schedule, steps, start, end)
-    if not 0 < rho < math.inf:
+    if not 0 < real_number("rho", rho) < math.inf:
         raise ValueError(f"rho must be positive and finite, got {rho}")
+    steps, start, end = _ends(schedule, steps, start, end)
     first = math.exp(-_finite_lam(schedule, "start", start) / rho)
     last = math.exp(-_finite_lam(schedule, "end", end) / rho)
     return _grid(schedule.t_of_lam(-rho * torch.log(first + _ramp(steps) * (last - first))), start, end)
@@ -88,11 +86,8 @@ def truncated(schedule, steps, start=None, end=None, snr_start: float = 1e-3, sn
     A given `start` or `end` replaces that end; neither reaches beyond the schedule's own.  What is skipped at
     the start holds almost no signal, at the end almost no noise.
     """
-    snr_start, snr_end = real_number("snr_start", snr_start), real_number("snr_end", snr_end)
-    if not math.inf > snr_end > snr_start > 0:
-        raise ValueError(
-            f"snr_end must be larger than snr_start > 0, and finite, got {snr_end} and {snr_start}"
-        )
+    if not (real_number("snr_start", snr_start) > 0 and real_number("snr_end", snr_end) > 0):
+        raise ValueError(f"snr_start and snr_end must be positive, got {snr_start} and {snr_end}")
     if start is None:
         start = min(schedule.start, schedule.t_of_lam(0.5 * math.log(snr_start)))
     if end is None:

@@ -103,6 +103,16 @@ def view_coefficients(have: str, want: str, alpha, sigma, sigma_data: float = 0.
     return Affine(mixed + asked.x / asked.scale - slope * given.x, given.scale * slope)
 
 
+def view_of(want: str, x0, eps, alpha, sigma):
+    """The view `want`, one of VIEWS, of predictions x0 and eps (B, ...) made at one x_t: it holds where alpha
+    or sigma is 0 too.
+    """
+    if want in ("x0", "eps"):
+        return x0 if want == "x0" else eps
+    made = composition(want, alpha, sigma)
+    return (made.x0 * x0 + made.eps * eps) / made.scale
+
+
 def _at_a_time(function):
     """Remember function(schedule, t, ...), t a float: a run comes back to the same times, and a batch is
     several runs.  For a schedule that is not `constant` nothing is remembered.
@@ -113,16 +123,6 @@ def _at_a_time(function):
         return (remembered if getattr(schedule, "constant", False) else function)(schedule, *args)
 
     return at
-
-
-def view_of(want: str, x0, eps, alpha, sigma):
-    """The view `want`, one of VIEWS, of predictions x0 and eps (B, ...) made at one x_t: it holds where alpha
-    or sigma is 0 too.
-    """
-    if want in ("x0", "eps"):
-        return x0 if want == "x0" else eps
-    made = composition(want, alpha, sigma)
-    return (made.x0 * x0 + made.eps * eps) / made.scale
 
 
 @_at_a_time
@@ -288,8 +288,7 @@ def _cut(rows, first, last):
 
 def _expanded(rows, x):
     """A label with one row for each sample of x."""
-    if not isinstance(rows, torch.Tensor):
-        rows = torch.full((1,), rows, device=x.device)  # made there: nothing is copied, nothing waits
+    rows = torch.full((1,), rows, device=x.device) if isinstance(rows, int) else rows
     return (rows if rows.ndim else rows[None]).expand(len(x), *rows.shape[1:])
 
 

@@ -84,7 +84,7 @@ class Sampler:
             yield s, x
         else:
             if isinstance(options.get("tau"), (list, tuple, np.ndarray, torch.Tensor)):
-                options = options | {"tau": options["tau"][1:]}  # one for each time
+                options = options | {"tau": options["tau"][1:]}  # one number for each time
             yield from self.loop(model, x, times[1:], **options)
 
     def __reduce__(self):
@@ -276,7 +276,8 @@ def sample(
     _check_model(model)
     _check_state(noise)
     times = check_times(times, model.schedule)
-    model.check_batch(len(noise))
+    if hasattr(model, "check_batch"):
+        model.check_batch(len(noise))
     if sampler.kind != "inversion":
         _check_scale(model, noise, times[0])
     if "rng" in options:

@@ -129,7 +129,7 @@ class Schedule:
         slack = 1e-6 * (high if math.isfinite(high) else 1.0)
         if isinstance(t, torch.Tensor):
             if not can_be_looked_at(t):
-                t = t if t.is_floating_point() else t.double()
+                t = t if t.is_floating_point() else t.to(wide_dtype(t.device))
                 return torch.where((t >= low - slack) & (t <= high + slack), t.clamp(low, high), math.nan)
         values = on_host(t)
         if ((low <= values) & (values <= high)).all():
@@ -408,10 +408,10 @@ class Discrete(Schedule):
         with np.errstate(divide="ignore"):
             self._logs = 0.5 * np.concatenate([[0.0], np.cumsum(np.log1p(-betas))])
         self.alpha_bar = np.exp(2 * self._logs)
-        self._made_of = self.betas.tobytes(), self.alpha_bar.tobytes()
         self._ends_at_0 = bool(betas[-1] == 1)
         if self._ends_at_0:
             self._logs[-1] = self._logs[-2] - 1  # any finite number: `_log_alpha` does not use it
+        self._made_of = self.betas.tobytes(), self.alpha_bar.tobytes()
 
     @property
     def constant(self):
@@ -479,7 +479,8 @@ class Discrete(Schedule):
         slopes = np.diff(self._logs) * self.T
         index = xp.ceil(t * self.T - 1e-9) - 1  # on a knot: the slope of the cell that ends there
         if xp is torch:
-            slope = torch.tensor(slopes, dtype=t.dtype, device=t.device)[index.long().clamp(0, self.T - 1)]
+            slopes = torch.tensor(slopes, dtype=t.dtype, device=t.device)
+            slope = slopes[index.long().clamp(0, self.T - 1)]
         else:
             slope = slopes[np.clip(index, 0, self.T - 1).astype(int)]
         return xp.where(index < self.T - 1, slope, -1 / (1 - t)) if self._ends_at_0 else slope
