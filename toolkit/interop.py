@@ -653,7 +653,7 @@ class DiffusersScheduler:
             return
         at = self.begin_index or 0
         if number is not None:
-            calls = self._numbers[:1] if going else self._numbers
+            calls = self._numbers[:1] if going and self.begin_index is None else self._numbers
             places = [i for i, one in enumerate(calls) if one == number]
             if not places or (self.begin_index is not None and at not in places):
                 raise ValueError(f"timestep {number:g} is not the next of this scheduler's timesteps")
