@@ -35,7 +35,7 @@ from toolkit import grids, schedules
 from toolkit.files import whole_file, write_file
 from toolkit.models import Guided
 from toolkit.networks import digits_model
-from toolkit.noise import Brownian, initial_noise
+from toolkit.noise import Noise, initial_noise
 from toolkit.sampling import Sampler, every_sampler, sample
 
 # --- settings -------------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ class _Work:
 
 def _draws(seed, first, last):
     """The noise of samples first..last-1 of a run with this seed."""
-    return Brownian(seed).rows(first, last)
+    return Noise(seed).rows(first, last)
 
 
 # --- the command ----------------------------------------------------------------------------------------

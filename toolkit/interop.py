@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from toolkit.models import Network, Thresholded, alpha_and_sigma, view_coefficients
-from toolkit.noise import Brownian, drawn_seed
+from toolkit.noise import Noise, drawn_seed
 from toolkit.schedules import Discrete, Flow
 
 # --- what a config says ---------------------------------------------------------------------------------
@@ -528,7 +528,7 @@ def _draws_of(generator):
     a seed."""
     if isinstance(generator, (list, tuple)):
         return _Each([_draws_of(one) for one in generator])
-    return Brownian(drawn_seed(generator))
+    return Noise(drawn_seed(generator))
 
 
 class DiffusersScheduler:
@@ -679,7 +679,7 @@ class DiffusersScheduler:
         """The tape along times, of a state of one number.  ValueError where the network would first be asked
         about another state than the one that is given, since a pipeline asks about that.
         """
-        run = _Run(self, times, torch.ones(1, 1, dtype=torch.float64), Brownian(0))
+        run = _Run(self, times, torch.ones(1, 1, dtype=torch.float64), Noise(0))
         if abs(float(run.until_question()) - 1) > 1e-9:
             raise ValueError(
                 f"{self.sampler.__name__} changes the state before it first asks the network, and a pipeline "
@@ -691,7 +691,7 @@ class DiffusersScheduler:
         if generator is not None:
             return _draws_of(generator)
         if isinstance(self.draws, (int, np.integer)):  # a run that begins anew has noise of its own
-            return Brownian(int(self.draws) + (self._runs << 40))
+            return Noise(int(self.draws) + (self._runs << 40))
         return self.draws
 
     def _data(self, output, sample, t):
