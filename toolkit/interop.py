@@ -565,8 +565,7 @@ class DiffusersScheduler:
     def sigmas(self) -> torch.Tensor:
         """The noise level at each call and at the end, float64: sigma / alpha, and sigma for a flow."""
         times = np.array([*self._asked, self._times[-1]])
-        sigma = self.schedule.sigma(times)
-        return torch.as_tensor(sigma if self._is_flow else sigma / self.schedule.alpha(times))
+        return torch.as_tensor(times if self._is_flow else np.exp(-self.schedule.lam(times)))
 
     def set_timesteps(
         self, num_inference_steps=None, device=None, timesteps=None, sigmas=None, mu=None
@@ -582,6 +581,8 @@ class DiffusersScheduler:
             self._times = [*self._times_of_sigmas(np.asarray(sigmas, dtype=np.float64), mu), 0.0]
         elif timesteps is not None:
             self._times = [*((np.asarray(timesteps) + self._offset) / self._T).tolist(), 0.0]
+        elif num_inference_steps is None:
+            raise ValueError("set_timesteps needs num_inference_steps, or timesteps or sigmas in their place")
         else:
             shift = {} if mu is None else {"shift": math.exp(mu)}
             self._times = np.asarray(self.grid(num_inference_steps, **shift), dtype=np.float64).tolist()
@@ -615,6 +616,7 @@ class DiffusersScheduler:
         output = model_output.to(sample.dtype)
         self._run.answer(output)
         self._next = self._run.until_question()
+        self._next_version = _version(self._next)
         result = Step(self._next, self._data(output, sample, t))
         return result if return_dict else tuple(result)
 
@@ -642,22 +644,24 @@ class DiffusersScheduler:
 
     def _find(self, timestep, sample, generator):
         """Have a run whose next question is the one at timestep: begin one where there is none, or where the
-        state was changed."""
-        number = None
-        if not isinstance(timestep, torch.Tensor) or timestep.device.type == "cpu":  # else it would be a wait
-            number = float(timestep)
+        state was changed.  A tensor on a device is looked at in these cases only, since it means a wait.
+        """
         going = self._run is not None and self._at < len(self._asked)
-        if going and number in (None, self._numbers[self._at]):
-            if sample is not self._next and not _same(sample, self._next):
+        untouched = going and sample is self._next and _version(sample) == self._next_version
+        if untouched and isinstance(timestep, torch.Tensor) and timestep.device.type != "cpu":
+            return
+        number = float(timestep)
+        if going and number == self._numbers[self._at]:
+            if not untouched and (sample is self._next or not _same(sample, self._next)):
                 self._begin(self._at, sample, generator, again=True)
             return
-        at = self.begin_index or 0
-        if number is not None:
-            calls = self._numbers[:1] if going and self.begin_index is None else self._numbers
-            places = [i for i, one in enumerate(calls) if one == number]
-            if not places or (self.begin_index is not None and at not in places):
-                raise ValueError(f"timestep {number:g} is not the next of this scheduler's timesteps")
-            at = at if at in places else next((i for i in places if i in self._starts), places[0])
+        calls = self._numbers[:1] if going and self.begin_index is None else self._numbers
+        places = [i for i, one in enumerate(calls) if one == number]
+        at = next((i for i in places if i in self._starts), places[0] if places else None)
+        if self.begin_index is not None:
+            at = self.begin_index if self.begin_index in places else None
+        if at is None:
+            raise ValueError(f"timestep {number:g} is not the next of this scheduler's timesteps")
         self._begin(at, sample, generator)
 
     def _begin(self, at, sample, generator, again=False):
@@ -706,6 +710,11 @@ class DiffusersScheduler:
 
 def _same(one, other):
     return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _version(x):
+    """What changes when a tensor is written to; torch does not count that in inference mode."""
+    return None if x.is_inference() else x._version
 
 
 def _whole(number):

@@ -216,6 +216,9 @@ def test_clipping_is_what_the_config_says(unet):
     x = states(3)
     run = sample(ddim, model_of(unet, theirs), x, times_of(theirs, 8))
     assert relative(run.x, looped(theirs, unet, x, use_clipped_model_output=True)) < 1e-6
+    ours = as_diffusers(ddim, theirs)
+    ours.set_timesteps(8)
+    assert relative(looped(ours, unet, x), run.x) < 1e-6
     assert isinstance(model_of(unet, theirs), Thresholded)
     assert isinstance(model_of(unet, theirs, clip=False), Network)
 
@@ -479,13 +482,14 @@ def test_a_run_may_be_left_and_another_begun():
 def test_a_changed_state_begins_anew():
     """One call a step and no memory: as if nothing were; with memory, as a run from there."""
     network, x = Small(8), states(8)
-    for sampler in (ddim, unipc):
+    for sampler, change in ((ddim, torch.Tensor.add), (unipc, torch.Tensor.add), (unipc, torch.Tensor.add_)):
         scheduler = as_diffusers(sampler, KINDS["linear"])
         scheduler.set_timesteps(5)
         y = x
         for i, t in enumerate(scheduler.timesteps):
             if i == 2:
-                middle = y = y + 0.1
+                y = change(y, 0.1)
+                middle = y.clone()
             y = scheduler.step(network(y, t)[0], t, y).prev_sample
         want = sample(sampler, model_of(network, KINDS["linear"]), middle, times_of(KINDS["linear"], 5)[2:]).x
         assert relative(y, want) < 1e-9
@@ -525,6 +529,19 @@ def test_runs_begin_in_the_middle_for_img2img():
     scheduler.set_begin_index(4)
     with pytest.raises(ValueError, match="pndm makes other calls"):
         scheduler.step(x, scheduler.timesteps[4], x)
+
+
+def test_inference_mode_and_a_finished_run():
+    network, x = Small(14), states(14)
+    scheduler = as_diffusers(unipc, KINDS["linear"])
+    scheduler.set_timesteps(3)
+    want = looped(scheduler, network, x)
+    with torch.inference_mode():
+        got = looped(scheduler, network, x)
+        assert got.is_inference() and torch.equal(got, want)
+    assert torch.equal(looped(scheduler, network, x), want)
+    with pytest.raises(ValueError, match="needs num_inference_steps"):
+        scheduler.set_timesteps()
 
 
 def test_gradients_and_dtypes_follow_the_caller():
