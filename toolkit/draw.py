@@ -50,7 +50,7 @@ def fingerprint(model, times) -> str:
     def add(*values):
         digest.update(repr(values).encode("utf8"))
 
-    add([(model.schedule.alpha(t), model.schedule.sigma(t)) for t in map(float, times)])
+    add([(model.schedule.alpha(t), model.schedule.sigma(t)) for t in times])
     while model is not None:
         numbers = {name: one for name, one in vars(model).items() if isinstance(one, (int, float, str))}
         add(type(model).__qualname__, sorted(numbers.items()))
@@ -117,7 +117,8 @@ class _Processes(NamedTuple):
                 distributed.all_gather_object(said, said[0], group=self.group)
             except RuntimeError as error:
                 raise fault or RuntimeError(
-                    "another process has ended; what was drawn is kept: start all of them again to go on"
+                    "another process has ended or does not answer; what was drawn is kept: start all of them "
+                    "again to go on"
                 ) from error
         if fault:
             raise fault
@@ -200,7 +201,8 @@ def draw(
 ) -> Drawn:
     """Draw n samples in all the processes that run this, and go on where an earlier run stopped.
 
-    sampler, model, times: as for `sample`; or model, a function of a torch.device that makes it there.
+    sampler, model, times: as for `sample`; or model a function of a torch.device that makes it there, and
+    times one of its schedule.
     shape: of one sample.
     out: a folder, which all processes see.
     batch_size: samples at once.  The last bits of the samples depend on it, not on the number of processes.
@@ -243,12 +245,14 @@ def draw(
                     f"all processes need the same settings: {name} is {other[name]!r} in process {rank}, "
                     f"{settings[name]!r} in process 0"
                 )
-        try:
-            work.draw_batches(missing, processes, progress and processes.rank == 0)
-        except Exception as error:
-            fault = error
-            work.failed.touch()
-        processes.exchanged(fault)
+        with work.bar(progress and processes.rank == 0) as show:
+            try:
+                work.draw_batches(missing[processes.rank :: processes.count], show)
+            except Exception as error:
+                fault = error
+                work.failed.touch()
+            processes.exchanged(fault)
+            show()
         try:
             if processes.rank == 0:
                 work.join(began)
@@ -270,6 +274,7 @@ class _Work:
             raise ValueError(f"n and batch_size must be at least 1, got {n} and {batch_size}")
         self.device = _own_device() if device is None else torch.device(device)
         self.model = model if hasattr(model, "schedule") else model(self.device)
+        times = times(self.model.schedule) if callable(times) else times
         self.sampler, self.times, self.n, self.batch_size = sampler, [float(t) for t in times], n, batch_size
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.seed, self.labels, self.dtype, self.options = seed, labels, dtype, options
@@ -282,7 +287,7 @@ class _Work:
         self.settings = _settings(
             sampler,
             self.model,
-            times,
+            self.times,
             n,
             self.shape,
             batch_size,
@@ -318,28 +323,29 @@ class _Work:
     def path(self, number):
         return self.folder / f"{number:06d}.safetensors"
 
-    def draw_batches(self, missing, processes, progress):
-        """Draw this process's share of the missing batches, until another one has failed."""
-        bar = self._bar() if progress else None
-        for number in missing[processes.rank :: processes.count]:
+    def draw_batches(self, numbers, show):
+        """Draw these batches, until another process has failed; show() is called after each."""
+        for number in numbers:
             if self.failed.exists():
                 break
             self._draw(number)
-            if bar is not None:
-                bar.update(self._samples_there() - bar.n)
-        if bar is not None:
-            bar.close()
+            show()
 
-    def _bar(self):
+    @contextmanager
+    def bar(self, wanted):
+        """A function that brings a bar to what is drawn so far, in all processes; or that does nothing."""
+        if not wanted:
+            yield lambda: None
+            return
         from tqdm.auto import tqdm
 
-        there = self.n if self.result.exists() else self._samples_there()
-        return tqdm(total=self.n, initial=there, unit="sample")
+        with tqdm(total=self.n, initial=self._samples_there(), unit="sample") as bar:
+            yield lambda: bar.update(self._samples_there() - bar.n)
 
     def _samples_there(self):
-        return min(
-            self.n, self.batch_size * sum(path.suffix == ".safetensors" for path in self.folder.iterdir())
-        )
+        if self.result.exists():
+            return self.n
+        return min(self.n, self.batch_size * len(list(self.folder.glob("*.safetensors"))))
 
     def _draw(self, number):
         from safetensors.torch import save
@@ -382,8 +388,8 @@ class _Work:
         wall = time.monotonic() - began
         about = {"settings": self.settings, "nfe": calls / self.n, "seconds": seconds, "wall_seconds": wall}
         write_file(self.about, json.dumps(about, indent=1) + "\n")
-        for path in [*map(self.path, range(self.batches))]:
-            path.unlink()
+        for number in range(self.batches):
+            self.path(number).unlink()
         self.folder.rmdir()
 
 
@@ -397,7 +403,8 @@ def _draws(seed, first, last):
 SHIPPED = {"digits": (1, 8, 8), "digits-unet": (1, 8, 8), "digits-teacher": (1, 8, 8)}
 
 
-def _parser():
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         prog="python -m toolkit.draw",
         description="Draw many samples in one process, or in several under torchrun, and go on after a stop.",
@@ -465,13 +472,12 @@ def _run(given):
     samplers = every_sampler()
     if given.sampler not in samplers:
         raise ValueError(f"sampler must be one of {', '.join(samplers)}; got {given.sampler!r}")
+    make = _model_maker(given.network, given.schedule)
     if given.shape is None and given.network not in SHIPPED:
         raise ValueError("a model of your own needs --shape, that of one sample, as 3,32,32")
     if given.guidance is not None and given.labels is None:
         raise ValueError("--guidance needs --labels")
-    make = _model_maker(given.network, given.schedule)
     classes = None if given.labels is None else _numbers(given.labels)
-    schedule = make(torch.device("cpu")).schedule
 
     def model(device):
         made = make(device)
@@ -480,7 +486,7 @@ def _run(given):
     return draw(
         samplers[given.sampler],
         model,
-        grids.GRIDS[given.grid](schedule, given.steps, given.start, given.end),
+        lambda schedule: grids.GRIDS[given.grid](schedule, given.steps, given.start, given.end),
         given.samples,
         shape=SHIPPED[given.network] if given.shape is None else _numbers(given.shape),
         out=given.out,
@@ -497,7 +503,7 @@ def main(arguments=None) -> int:
     """The command; see `python -m toolkit.draw --help`.  Returns 0, or 1 after a sentence that says what is
     wrong.
     """
-    given = _parser().parse_args(arguments)
+    given = command_line().parse_args(arguments)
     try:
         drawn = _run(given)
     except (ValueError, RuntimeError, OSError, TypeError) as error:
@@ -505,9 +511,8 @@ def main(arguments=None) -> int:
         return 1
     if os.environ.get("RANK", "0") == "0":
         about = drawn.about
-        print(
-            f"{drawn.path}: {given.samples} samples, {about['nfe']:g} calls each, {about['seconds']:.1f} s of work"
-        )
+        spent = f"{about['nfe']:g} calls each, {about['seconds']:.1f} s of work"
+        print(f"{drawn.path}: {given.samples} samples, {spent}")
     return 0
 
 
