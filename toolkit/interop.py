@@ -378,8 +378,11 @@ class _Tape:
         """The times of the questions."""
         return [line.t for line in self.lines if isinstance(line, _Question)]
 
-    def _stand(self, like):
-        return self._numbered(torch.zeros_like(like).as_subclass(_Stand))
+    def _stand(self, like, channels=1):
+        """A new stand-in like a tensor, or with so many times its channels."""
+        with torch._C.DisableTorchFunctionSubclass():  # none of this belongs to the sampler
+            blank = torch.zeros_like(torch.cat([like] * channels, dim=1))
+            return self._numbered(blank.as_subclass(_Stand))
 
     def _numbered(self, stand):
         stand.tape, stand.number, self._count = self, _Number(self._count), self._count + 1
@@ -401,8 +404,7 @@ class _Tape:
 
     def asked(self, x, t, learned_variance):
         """A stand-in for the network's output at x and t, which is noted as a question."""
-        with torch._C.DisableTorchFunctionSubclass():
-            answer = self._stand(torch.cat([x, x], dim=1) if learned_variance else x)
+        answer = self._stand(x, 2 if learned_variance else 1)
         self.lines.append(_Question(x.number, answer.number, t, []))
         self._asked += 1
         return answer
