@@ -134,7 +134,10 @@ def _processes(patience):
     waiting = timedelta(seconds=patience)
     if distributed.is_available() and distributed.is_initialized():
         group = distributed.new_group(backend="gloo", timeout=waiting)
-        yield _Processes(distributed.get_rank(), distributed.get_world_size(), group)
+        try:
+            yield _Processes(distributed.get_rank(), distributed.get_world_size(), group)
+        finally:
+            distributed.destroy_process_group(group)
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
         distributed.init_process_group("gloo", timeout=waiting)
         try:

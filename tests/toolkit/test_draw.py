@@ -41,6 +41,9 @@ try:
     drawn_by_all(out, mischief if rank == "1" else "")
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
+finally:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 """
 
 
