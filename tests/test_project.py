@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -49,10 +50,27 @@ def test_links_and_pictures_of_the_pages(name):
     assert all(len(alt.split()) >= 5 for alt in re.findall(r"!\[([^\]]*)\]", text))
 
 
-def test_the_code_on_the_front_page_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out.strip() == "torch.Size([500, 2]) 20"
+@pytest.mark.parametrize(
+    ("number", "prints"),
+    [(0, "torch.Size([500, 2]) 20"), (1, "torch.Size([4, 1, 8, 8]) torch.Size([4, 1, 8, 8])")],
+    ids=["the toolkit", "with diffusers"],
+)
+def test_the_code_on_the_front_page_runs(number, prints, capsys):
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    assert len(codes) == 2
+    if "diffusers" in codes[number]:
+        pytest.importorskip("diffusers")
+    with torch.random.fork_rng([]):  # an untrained network of diffusers is drawn from the global state
+        exec(compile(codes[number], "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == prints
+
+
+def test_the_command_on_the_front_page_is_one():
+    from toolkit.draw import SHIPPED, command_line
+
+    (line,) = re.findall(r"-m toolkit\.draw (.*)", (ROOT / "README.md").read_text())
+    given = command_line().parse_args(line.split())
+    assert given.network in SHIPPED and given.samples == 50000
 
 
 def test_every_package_takes_the_oldest_python_that_we_declare():

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file in one move, so that a stop in the middle leaves what was there.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes into, which takes its place in one move at the end, so that a stop in the middle
+    leaves what was there.
 
     Its folder is made where there is none; a file that is replaced keeps its permissions.  Raises OSError.
     """
@@ -17,7 +22,7 @@ def write_file(path: Path, content: str | bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode("utf8") if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())  # the content is on the disk before the name is
         os.chmod(name, mode)
@@ -25,3 +30,9 @@ def write_file(path: Path, content: str | bytes) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file in one move, as `whole_file` does."""
+    with whole_file(path) as file:
+        file.write(content.encode("utf8") if isinstance(content, str) else content)
