@@ -228,6 +228,10 @@ class Model:
     def check_batch(self, n: int):
         """ValueError where what was given per sample does not fit a batch of n; `sample` asks once."""
 
+    def conditions(self) -> list[torch.Tensor]:
+        """The tensors of its conditions, in memory of their own for a model that `rows` made."""
+        return []
+
     def with_label(self, label):
         """This model, conditioned on `label`, or on nothing for None: see `Labelled`."""
         raise ValueError(f"{type(self).__name__} takes no label")
@@ -256,6 +260,11 @@ class Labelled(Model):
     def check_batch(self, n):
         _each(self.label, lambda rows: _check_rows(rows, n))
 
+    def conditions(self):
+        found = []
+        _each(self.label, found.append)
+        return found
+
     def _labels(self, x):
         """The label with one row a sample, on x's device: a tensor (B, ...), or a dict of these."""
         self.check_batch(len(x))
@@ -282,7 +291,7 @@ def _check_rows(rows, n):
 def _cut(rows, first, last):
     if _per_sample(rows):
         _check_rows(rows, max(last, len(rows)))
-        return rows[first:last]
+        return rows[first:last].clone()  # a recorded run writes the next batch's into it
     return rows
 
 
@@ -595,6 +604,9 @@ class Wrapper(Model):
     def check_batch(self, n):
         self.model.check_batch(n)
 
+    def conditions(self):
+        return self.model.conditions()
+
     def with_label(self, label):
         relative = copy.copy(self)
         relative.model = self.model.with_label(label)
@@ -631,6 +643,9 @@ class Guided(Wrapper):
     def check_batch(self, n):
         self._conditional.check_batch(n)
         self._null.check_batch(n)
+
+    def conditions(self):
+        return self._conditional.conditions() + self._null.conditions()
 
     def with_label(self, label):
         return Guided(self.model, label, self.scale, self.null)
