@@ -16,7 +16,7 @@ A claim stands above its experiment, in `experiments.py` of its chapter's folder
         return {"distance at 20 steps": ..., "distance at 1000 steps": ...}
 
 ``tests/book/test_claims.py`` runs each experiment and demands that it still decides as recorded;
-:func:`table` shows the claims of a chapter in a notebook, :func:`show` the numbers of an experiment.
+:func:`table` shows the claims of a chapter in a notebook; `book.numbers` shows the numbers of an experiment.
 """
 
 import html
@@ -155,19 +155,6 @@ class Table:
 def table(chapter: str | None = None) -> Table:
     """The claims of a chapter, with their recorded verdicts, for display."""
     return Table(claims(chapter))
-
-
-def show(*results: dict) -> None:
-    """Print experiments' numbers, one a line: whole ones as they are, others to four digits.
-
-    What is below 1e-9 differs between machines and prints as 'below 1e-9'.
-    """
-    for name, value in (item for result in results for item in result.items()):
-        if isinstance(value, int):
-            text = f"{value:,}"
-        else:
-            text = "below 1e-9" if abs(value) < 1e-9 else format(value, ".4g")
-        print(f"{name:52s} {text}")
 
 
 def recorded(name: str) -> dict:

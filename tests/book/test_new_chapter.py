@@ -17,7 +17,8 @@ PARTS = ("toolkit", "book", "chapters", "exercises", "solutions", "tests", "pypr
 
 CHAPTER = [
     "# 99 A fixture\n\n<!-- eq:fixture.decay -->\n$$\\dot x = -\\rho x \\tag{99.1}$$",
-    "from book.ch99 import experiments, figures\nfrom book.claims import show, table",
+    "from book.ch99 import experiments, figures\nfrom book.claims import table\n"
+    "from book.numbers import show",
     "show(experiments.euler_halves())",
     "figures.decay()",
     'table("99")',

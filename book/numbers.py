@@ -1,0 +1,97 @@
+"""The numbers of an experiment as a captioned table, with the experiment's source folded under it."""
+
+import html
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+
+def told(value) -> str:
+    """A number as every table has it: whole ones as they are, others to four digits, 'below 1e-9' for what
+    differs between machines.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "below 1e-9" if abs(value) < 1e-9 else format(value, ".4g")
+
+
+def source_of(experiment: Callable) -> str:
+    """The source of an experiment, without its decorators: claims, and the memory of earlier calls."""
+    while isinstance(experiment, partial):
+        experiment = experiment.func
+    lines = inspect.getsource(inspect.unwrap(experiment)).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith(("def ", "class ")))
+    return "\n".join(lines[first:])
+
+
+class Numbers:
+    """What one or more experiments found, as a notebook shows it: a table (HTML), or lines of text.
+
+    caption: what is compared with what.  unit: one for all rows, or a dict from a row's name to its unit.
+    right: a dict from a row's name to what would be right there, a number or words.
+    """
+
+    def __init__(self, experiments, caption: str, unit="", right=None):
+        self.caption, self.rows, self.sources = " ".join(caption.split()), {}, []
+        for experiment in experiments:
+            if callable(experiment):
+                self.sources.append(source_of(experiment))
+                experiment = experiment()
+            self.rows |= experiment
+        self.units = unit if isinstance(unit, dict) else dict.fromkeys(self.rows, unit)
+        self.right = right or {}
+        strangers = [*(set(self.units) | set(self.right)) - set(self.rows)]
+        if strangers:
+            raise ValueError(f"there is no row {strangers[0]!r}; there are {', '.join(self.rows)}")
+
+    def cells(self) -> list[tuple[str, str, str]]:
+        """(name, number with its unit, what would be right) of each row."""
+        return [
+            (name, f"{told(value)} {self.units.get(name, '')}".strip(), told(self.right.get(name, "")))
+            for name, value in self.rows.items()
+        ]
+
+    def __repr__(self):
+        wide = max(52, *(len(name) + 2 for name in self.rows))
+        lines = [
+            f"{name:{wide}s} {number}" + (f"   (right: {right})" if right else "")
+            for name, number, right in self.cells()
+        ]
+        return "\n".join([self.caption, *lines])
+
+    def _repr_html_(self):
+        left, number = 'style="text-align:left"', 'style="text-align:right"'
+        heads = ["", "measured", *(["would be right"] if self.right else [])]
+        head = "".join(f'<th scope="col" {number if name else left}>{name}</th>' for name in heads)
+        body = "".join(
+            f'<tr><th scope="row" style="text-align:left;font-weight:normal">{html.escape(name)}</th>'
+            f"<td {number}>{html.escape(value)}</td>"
+            + (f"<td {number}>{html.escape(right)}</td>" if self.right else "")
+            + "</tr>"
+            for name, value, right in self.cells()
+        )
+        folded = "".join(
+            "<details><summary>How it was measured</summary>"
+            f"<pre><code>{html.escape(source)}</code></pre></details>"
+            for source in self.sources
+        )
+        return (
+            f'<table><caption style="text-align:left;caption-side:top">{html.escape(self.caption)}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{folded}"
+        )
+
+
+def show(*experiments, caption: str | None = None, unit="", right=None):
+    """The numbers of experiments: functions without arguments (or `functools.partial`s), or dicts label ->
+    number.
+
+    With a caption, the table to display, the functions' source folded under it (`Numbers`). Without one,
+    lines of text are printed.
+    """
+    if caption is not None:
+        return Numbers(experiments, caption, unit, right)
+    for experiment in experiments:
+        for name, value in (experiment() if callable(experiment) else experiment).items():
+            print(f"{name:52s} {told(value)}")

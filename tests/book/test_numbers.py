@@ -1,0 +1,53 @@
+"""The numbers of an experiment, as a notebook shows them."""
+
+from functools import cache, partial
+
+import pytest
+
+from book.numbers import Numbers, show, source_of, told
+
+
+@cache
+def gaps(scale=1):
+    """An experiment for these tests."""
+    return {"largest <gap>": 0.5 * scale, "of": 1234, "rounding": 1e-17}
+
+
+def test_a_number_is_told_alike_everywhere():
+    assert [told(v) for v in (1234567, 0.123456, -3e-12, 2.0, "nan")] == [
+        "1,234,567",
+        "0.1235",
+        "below 1e-9",
+        "2",
+        "nan",
+    ]
+
+
+def test_the_table_has_a_caption_units_what_is_right_and_the_source():
+    shown = show(gaps, caption="A  gap\nand its like", unit={"largest <gap>": "nats"}, right={"of": 1000})
+    page = shown._repr_html_()
+    assert "<caption" in page and "A gap and its like" in page and "largest &lt;gap&gt;" in page
+    assert "0.5 nats" in page and "1,000" in page and "would be right" in page
+    assert "<details><summary>" in page and "def gaps(scale=1):" in page and "@cache" not in page
+    assert repr(shown).splitlines() == [
+        "A gap and its like",
+        f"{'largest <gap>':52s} 0.5 nats",
+        f"{'of':52s} 1,234   (right: 1,000)",
+        f"{'rounding':52s} below 1e-9",
+    ]
+
+
+def test_an_experiment_with_arguments_and_a_dict():
+    assert show(partial(gaps, 3), {"more": 1}, caption="c").rows["largest <gap>"] == 1.5
+    assert source_of(partial(gaps, 3)).startswith("def gaps")
+    assert "<details>" not in show({"more": 1}, caption="c")._repr_html_()
+
+
+def test_without_a_caption_lines_are_printed(capsys):
+    assert show(gaps(), {"more": 2}) is None
+    assert capsys.readouterr().out.splitlines()[-1] == f"{'more':52s} 2"
+
+
+def test_a_unit_of_no_row_is_refused():
+    with pytest.raises(ValueError, match="there is no row 'off'; there are largest <gap>, of, rounding"):
+        Numbers([gaps], "c", right={"off": 1})
