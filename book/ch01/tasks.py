@@ -43,7 +43,7 @@ def _one_noise_for_all(x0, n, noise, betas):
 def _probe_jump(answer, seed):
     """The jump at steps in between, and at both ends of the table."""
     betas = torch.tensor([uniform(seed, 0.05, 0.3, stream=k) for k in range(6)], dtype=torch.float64)
-    x0, noise, n = 2 + normal(seed, 3, 3), normal(seed, 3, 3, stream=1), torch.tensor([2, 4, 5])
+    x0, noise, n = 12 + normal(seed, 3, 3), normal(seed, 3, 3, stream=1), torch.tensor([2, 4, 5])
     ones, zeros = torch.ones(3, 1, dtype=torch.float64), torch.zeros(3, 1, dtype=torch.float64)
     signal, spread = (torch.as_tensor(answer(*pair, betas)) for pair in ((ones, n, zeros), (zeros, n, ones)))
     return {
@@ -371,10 +371,10 @@ def _probe_ancestral(answer, seed):
     mean = answer(model, zero, times, [zero] * steps, "posterior")
     calls = model.nfe
     x, noises = normal(seed, 3, 1), normal(seed, steps, 3, 1, stream=1)
-    point = Mixture.empirical(torch.full((1, 1), 1.5, dtype=torch.float64)).model(LINEAR)
+    point = Mixture.empirical(torch.full((1, 1), 12.0, dtype=torch.float64)).model(LINEAR)
     above = [0.9, 0.6, 0.35, 0.1 + uniform(seed, 0.0, 0.1)]
     return {
-        "where data that are the one point 1.5 end": answer(point, x[:1], times, list(noises[:, :1])),
+        "where data that are the one point 12 end": answer(point, x[:1], times, list(noises[:, :1])),
         f"variance after {steps} steps, 'posterior'": _variance_after(answer, times),
         f"variance after {steps} steps, 'beta'": _variance_after(answer, times, "beta"),
         "variance after 6 uneven steps, 'posterior'": _variance_after(answer, uneven),
@@ -514,16 +514,18 @@ ANCESTRAL = Task(
         "σ at the end is 0.",
     ),
     asks={
-        "where data that are the one point 1.5 end": "For data that are the one point 1.5 the model knows "
-        "the noise exactly, and the last step has to return the point; yours returns {value}. Does your x̂_0 "
-        "give 1.5 back, and what do c_0 and c_t become at σ_s = 0?",
+        "where data that are the one point 12 end": "For data that are the one point 12 the model knows the "
+        "noise exactly, and the last step has to return the point; yours returns {value}. Does your x̂_0 "
+        "give 12 back, with nothing cut off, and what do c_0 and c_t become at σ_s = 0?",
         "variance after 8 steps, 'posterior'": "A point comes back right, and the variance of data N(0, "
-        "0.25) does not: yours is {value} after 8 steps. Is c_t as it should be, and z multiplied by the "
-        "root of v?",
+        "0.25) does not: yours is {value} after 8 steps. Are c_0 and c_t as they should be, and z "
+        "multiplied by the root of v?",
         "variance after 8 steps, 'beta'": "With variance='posterior' you are right; with 'beta' the variance "
         "is {value} after 8 steps. Which variance has the way from s to t, when it skips a hundred entries?",
         "x at a last time above 0, 'posterior'": "Lists that end at 0 come out right. One may end above 0, "
         "and then x there is wanted, with its noise.",
+        "x_0 for given noises": "Variances and mean are right, and a run with given noises is another one: "
+        "which noise belongs to which step?",
         "calls of the model": "How many times per step is the model called? Once is enough: keep what it "
         "returns.",
         "mean, for data N(2, 0.25)": "The variances are right, the mean is not: is there a shift that a "

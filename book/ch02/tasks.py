@@ -48,15 +48,15 @@ def _gaussian_eps(alpha_bar, asked=None, mean=2.0, variance=0.25):
 
 
 def _point_eps(alpha_bar):
-    """predict(x, n) for data that are the one point 1.5."""
-    return _gaussian_eps(alpha_bar, mean=1.5, variance=0.0)
+    """predict(x, n) for data that are the one point 12."""
+    return _gaussian_eps(alpha_bar, mean=12.0, variance=0.0)
 
 
-_POINT = "where data that are the one point 1.5 end"
+_POINT = "where data that are the one point 12 end"
 _POINT_ASK = (
-    "For data that are the one point 1.5 the noise is known exactly, and any number of right steps returns "
-    "the point; yours returns {value}. Does the x0 that you predict equal 1.5, and what are its factor and "
-    "that of the noise in the last step, where x_s is x_0?"
+    "For data that are the one point 12 the noise is known exactly, and any number of right steps returns "
+    "the point; yours returns {value}. Does the x0 that you predict equal 12, with nothing cut off, and "
+    "which factors have it and the noise in the last step, where x_s is x_0?"
 )
 
 
@@ -167,10 +167,10 @@ def _probe_terms(answer, seed):
     c = levels[3] * uniform(seed, 0.3, 0.7)
     one = torch.ones(1, 1, dtype=torch.float64)
     terms = _three(answer(x, eps, *levels, c, z))
-    clean = _three(answer(2 * levels[0] * one + levels[1] * one, one, *levels, c, one))
+    clean = _three(answer(12 * levels[0] * one + levels[1] * one, one, *levels, c, one))
     still = _three(answer(x, eps, *levels, 0.0, z))
     return {
-        "data term for x_0 = 2, over alpha_s": (clean[0] / levels[2]).sum(),
+        "data term for x_0 = 12, over alpha_s": (clean[0] / levels[2]).sum(),
         "variance of the noise in x_s, over sigma_s²": (clean[1] ** 2 + clean[2] ** 2).sum() / levels[3] ** 2,
         "data term": terms[0],
         "direction term": terms[1],
@@ -279,8 +279,9 @@ STEP = Task(
         "variances share sigma_s² between them; what the new one takes, the old one lacks.",
     ),
     asks={
-        "data term for x_0 = 2, over alpha_s": "x_t was made of x_0 = 2 and a noise that is eps itself. Then "
-        "your data term is {value} times alpha_s, and it should be 2 times alpha_s: which x_0 do you find?",
+        "data term for x_0 = 12, over alpha_s": "x_t was made of x_0 = 12 and a noise that is eps itself. "
+        "Then your data term is {value} times alpha_s, and it should be 12 times alpha_s: which x_0 do you "
+        "find?",
         "variance of the noise in x_s, over sigma_s²": "The old noise and the fresh one are independent. "
         "Together they have {value} times the variance sigma_s² in your x_s, and should have all of it, no "
         "more and no less.",
@@ -486,11 +487,12 @@ def _probe_walk(answer, seed):
         )
     noises = normal(seed, 10, 3, 1, stream=1)
     return {
+        _POINT: answer(_point_eps(alpha_bar), alpha_bar, x[:1], 10),
         "gain, 50 steps, eta = 0": gains[0],
         "gain, 10 steps, eta = 0": gains[1],
-        _POINT: answer(_point_eps(alpha_bar), alpha_bar, x[:1], 10),
         "x_0, 10 steps, eta = 0": answer(predict, alpha_bar, x, 10),
         "x_0, 10 steps, eta = 1, given noises": answer(predict, alpha_bar, x, 10, eta=1.0, noises=noises),
+        "x_0, 10 steps, eta = 0.5, given noises": answer(predict, alpha_bar, x, 10, eta=0.5, noises=noises),
     }
 
 
@@ -601,28 +603,30 @@ WALK = Task(
         "x0 is clean: it enters the new level with that level's own signal rate, whatever the old one was.",
     ),
     asks={
+        _POINT: _POINT_ASK,
         "gain, 50 steps, eta = 0": "For data of variance 0.25 the exact flow has a gain of 0.5, and 50 right "
         "steps come close; your x_0 moves by {value} when x_T moves by 1. Follow x0 and x through the last "
         "step: which factor does x0 get there, and should it get?",
         "gain, 10 steps, eta = 0": "With 50 steps you are right, and with 10 the gain is {value}: which "
         "number of your loop does not follow `steps`?",
-        _POINT: _POINT_ASK,
         "x_0, 10 steps, eta = 1, given noises": "At eta = 0 you are right. With noise: which noise is added "
         "in step i, of what size, and how much room does it leave the old one?",
+        "x_0, 10 steps, eta = 0.5, given noises": "At eta = 0 and eta = 1 you are right, and in between you "
+        "are not: what does eta multiply?",
     },
 )
 
 # --- 2.5: find the bug, the introduction's listing ----------------------------------------------------------
 
 
-def _posterior_mean(alpha_bar, asked=None, variance=0.25):
-    """denoise(x, n): E[x_0 | x_n] for data N(2, variance)."""
+def _posterior_mean(alpha_bar, asked=None, mean=2.0, variance=0.25):
+    """denoise(x, n): E[x_0 | x_n] for data N(mean, variance)."""
 
     def denoise(x, n):
         if asked is not None:
             asked.append(int(n))
         alpha = alpha_bar[n] ** 0.5
-        return 2 + variance * alpha * (x - 2 * alpha) / (1 - (1 - variance) * alpha_bar[n])
+        return mean + variance * alpha * (x - mean * alpha) / (1 - (1 - variance) * alpha_bar[n])
 
     return denoise
 
@@ -635,6 +639,7 @@ def _probe_short(answer, seed):
     pair = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     low, high = answer(_posterior_mean(alpha_bar), betas, pair, 100)
     return {
+        _POINT: answer(_posterior_mean(alpha_bar, mean=12.0, variance=0.0), betas, x[:1], 10),
         "gain, all 100 steps": float(high - low),
         "x_0, all 100 steps": all_steps,
         "x_0, 10 of 100 steps": ten,
@@ -737,6 +742,9 @@ SHORT = Task(
         "as in 2.3.",
     ),
     asks={
+        _POINT: "For data that are the one point 12 every call returns 12, and your loop {value}: is x0 "
+        "used as it comes, with nothing cut off, and what are its factor and that of the noise in the last "
+        "step?",
         "gain, all 100 steps": "For data of variance 0.25 the exact flow has a gain of 0.5, and 100 right "
         "steps come close; your x_0 moves by {value} when x_T moves by 1. Is the noise of each step the one "
         "that x and x0 leave over, and does it go into the level where the step ends?",
@@ -1091,11 +1099,19 @@ def _probe_invert(answer, seed):
     x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), list(range(100, -1, -5))
     z = answer(predict, alpha_bar, x, grid, 30)
     back = _decoded(predict, alpha_bar, z, grid)
+    asked = []
+
+    def counted(x, n):
+        asked.append(n)
+        return predict(x, n)
+
+    twice = answer(counted, alpha_bar, x, grid, 2)
     above = list(range(90, 9, -10))
     return {
         "round trip below 1e-8, 30 iterations": "yes" if float((back - x).abs().max()) < 1e-8 else "no",
+        "calls for 20 steps, 2 iterations": len(asked),
         "code, 0 iterations": answer(predict, alpha_bar, x, grid, 0),
-        "code, 2 iterations": answer(predict, alpha_bar, x, grid, 2),
+        "code, 2 iterations": twice,
         "code, 30 iterations": z,
         "code at 90 of x at 10, 1 iteration": answer(predict, alpha_bar, x, above, 1),
     }
@@ -1195,8 +1211,10 @@ INVERT = Task(
         "that you came from?",
         "code, 0 iterations": "With 30 iterations the round trip closes. With 0 there is one call a step: "
         "which x, and which time, does it see?",
-        "code, 2 iterations": "With 0 iterations and with 30 you are right. How many calls does a step make "
-        "with 2?",
+        "calls for 20 steps, 2 iterations": "The round trip closes with 30 iterations. A step makes one "
+        "call, and one more for each iteration, so that 20 steps with 2 of them make 60; yours make {value}.",
+        "code, 2 iterations": "With 0 iterations and with 30 you are right. Which x does the second call of "
+        "a step see, and which the third?",
     },
 )
 

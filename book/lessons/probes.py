@@ -185,32 +185,37 @@ def error_lines(seen: SimpleNamespace, *names: str, count: int | None = 3) -> di
     """{name: (x, y)} of the lines, or scatters, with these labels in what `read_axes` has read: the numbers
     of steps and the errors above 0, `count` of them, in the order of the steps.
 
-    A label may also say η for eta.  Raises Remark for a line that is missing or other than that, and for
-    logarithms drawn on linear axes.
+    Labels are compared without blanks and capitals, and η is eta.  Raises Remark for a line that is missing
+    or other than that, and for logarithms in the place of errors.
     """
-    curves = {label.replace("η", "eta"): curve for label, curve in seen.curves.items()}
+    curves = {_called(label): curve for label, curve in seen.curves.items()}
     found = {}
     for name in names:
-        if name not in curves:
+        if _called(name) not in curves:
             there = ", ".join(repr(label) for label in seen.curves) or "none"
             raise Remark(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        x, y = curves[name]
-        order = np.argsort(x)
+        x, y = curves[_called(name)]
+        order = np.argsort(x, kind="stable")
         x, y = found[name] = x[order], y[order]
         if count is not None and len(x) != count:
             raise Remark(f"The line {name!r} needs {count} points, one for each count; it has {len(x)}.")
         if not (y > 0).all():
-            if seen.yscale == "linear" and (y < 0).all():
+            first = f"{y[~(y > 0)][0]:.4g}"
+            if seen.yscale == "linear":
                 raise Remark(
-                    f"All values of the line {name!r} are negative, on a linear axis: if they are "
-                    "logarithms, draw the errors themselves and let the axes be logarithmic, xscale='log', "
-                    "yscale='log'."
+                    f"The line {name!r} has the value {first}, on a linear axis: if these are logarithms, "
+                    "draw the errors themselves and let the axes be logarithmic, xscale='log', yscale='log'."
                 )
             raise Remark(
-                f"The line {name!r} has an error that is not above 0, where a logarithmic axis shows "
-                "nothing: is the absolute value missing?"
+                f"The line {name!r} has the value {first}, and a logarithmic axis shows only what is above "
+                "0: is the absolute value missing, or is it a logarithm already?"
             )
     return found
+
+
+def _called(label: str) -> str:
+    """A label as labels are compared."""
+    return "".join(label.replace("η", "eta").split()).casefold()
 
 
 def one_axes(drawn):
