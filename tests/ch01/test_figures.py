@@ -32,7 +32,8 @@ def test_the_reverse_kernel_is_bayes_rule_on_a_grid():
 def test_the_same_step_is_harder_near_the_data():
     """The answer to the first question of the chapter."""
     kls = [
-        experiments.reverse_kernel(two_peaks(), VP(), t, t - 0.3, 0.1)[3] for t in (0.3, 0.4, 0.5, 0.7, 1.0)
+        experiments.reverse_kernel(two_peaks(), VP(), t, t - 0.3, 0.1)[3]
+        for t in (0.3, 0.4, 0.5, 0.7, 1.0)
     ]
     assert all(a > 5 * b or a > 3 * b for a, b in zip(kls, kls[1:], strict=False))
 
