@@ -104,3 +104,17 @@ def step_distribution(history):
     root = history.square().mean(1).sqrt()
     p = root / root.sum()
     return p, 1 / (len(p) * p)
+
+
+def training_step(net, optimiser, x0, n, noise, alpha_bar):
+    """One step of training; returns the loss before it, a float.
+
+    net(x, n): the predicted noise, (B, d).  x0, noise: (B, d).  n: int64 (B,), from 1 to T.  alpha_bar: (T + 1,).
+    """
+    bar = alpha_bar[n][:, None]
+    x = bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+    loss = (net(x, n) - noise).square().mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()

@@ -20,7 +20,7 @@ from book.lessons import (
     read_axes,
     uniform,
 )
-from toolkit import VE, VP, Discrete, Mixture, exact_variance
+from toolkit import VE, VP, Discrete, Mixture, Network, exact_variance, initial_noise, sample
 from toolkit.ddpm import ddpm
 from toolkit.grids import strided
 
@@ -1253,4 +1253,174 @@ IMPORTANCE = Task(
     },
 )
 
-TASKS = (JUMP, POSTERIOR, EPS_FORM, ANCESTRAL, CONVERGENCE, COSINE, FLOOR, ELBO, WEIGHT, IMPORTANCE)
+# --- 1.11: a step of training -------------------------------------------------------------------------------
+
+SHORT_TABLE = Discrete.linear(100)
+TWO_SPOTS = Mixture([1, 1], [[3.0, 0.0], [-1.0, 2.0]], [0.3, 0.3])
+
+
+class _Net(torch.nn.Module):
+    """net(x, n) for points in the plane and n of SHORT_TABLE, float64, weights from a seed; counts its "
+    "calls."""
+
+    def __init__(self, seed, width=32):
+        super().__init__()
+        linear, act = torch.nn.Linear, torch.nn.SiLU
+        layers = linear(4, width), act(), linear(width, width), act(), linear(width, 2)
+        self.layers, self.calls = torch.nn.Sequential(*layers).double(), 0
+        for stream, weights in enumerate(self.parameters()):
+            weights.data = normal(seed, *weights.shape, stream=stream) / math.sqrt(weights.shape[-1])
+
+    def forward(self, x, n):
+        self.calls += 1
+        t = (n / SHORT_TABLE.T).to(x.dtype)[:, None]
+        return self.layers(torch.cat([x, t, (8 * t).sin()], 1))
+
+
+def _draws(seed, steps, rows):
+    """(x_0, n, noise) of so many steps of training."""
+    x0 = TWO_SPOTS.sample(steps * rows, seed).reshape(steps, rows, 2)
+    n = torch.randint(1, SHORT_TABLE.T + 1, (steps, rows), generator=torch.Generator().manual_seed(seed))
+    return x0, n, normal(seed, steps, rows, 2, stream=50)
+
+
+def _excess(net, seed):
+    """By how much a network's loss on fresh draws is above that of the exact model, per dimension."""
+    bar = torch.from_numpy(SHORT_TABLE.alpha_bar)
+    (x0,), _, (noise,) = _draws(seed + 1, 1, 1000)
+    n = torch.arange(1, SHORT_TABLE.T + 1).repeat_interleave(10)
+    x = bar[n].sqrt()[:, None] * x0 + (1 - bar[n]).sqrt()[:, None] * noise
+    exact = TWO_SPOTS.model(SHORT_TABLE)
+    best = torch.cat([exact.eps(part, k / SHORT_TABLE.T) for k, part in enumerate(x.split(10), 1)])
+    with torch.no_grad():
+        return float((net(x, n) - noise).square().mean() - (best - noise).square().mean())
+
+
+def _share_near_data(net, seed):
+    """The share of 300 samples of a network that lie within three standard deviations of a spot."""
+    noise = initial_noise(300, 2, seed=seed, dtype=torch.float64)
+    model, times = Network(net, SHORT_TABLE, clock="index"), strided(SHORT_TABLE, 25)
+    with torch.no_grad():
+        x = sample(ddpm, model, noise, times, draws=seed).x
+    return float((torch.cdist(x, TWO_SPOTS.means).min(1).values < 0.9).double().mean())
+
+
+def _probe_training(answer, seed):
+    """Three steps of plain gradient descent, number by number; 300 steps of Adam, by what they lead to."""
+    bar = torch.from_numpy(SHORT_TABLE.alpha_bar)
+    net = _Net(seed)
+    plain = torch.optim.SGD(net.parameters(), lr=0.1)
+    losses = [float(answer(net, plain, *draw, bar)) for draw in zip(*_draws(seed, 3, 8))]
+    calls, net = net.calls, _Net(seed)
+    adam = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for draw in zip(*_draws(seed, 300, 128)):
+        answer(net, adam, *draw, bar)
+    return {
+        "loss of the first step": losses[0],
+        "losses of two more steps": losses[1:],
+        "calls of the network in 3 steps": calls,
+        "300 steps: loss within 0.05 of the smallest": "yes" if _excess(net, seed) < 0.05 else "no",
+        "300 steps: 9 of 10 samples near the data": "yes" if _share_near_data(net, seed) > 0.9 else "no",
+    }
+
+
+_ZERO = "optimiser.zero_grad()"
+_FIT = "(net(x, n) - noise)"
+
+TRAINING = Task(
+    id="1.11",
+    title="A step of training",
+    kind="implement-equation",
+    difficulty=2,
+    minutes=20,
+    points=3,
+    ids=("P10", "S05", "S13"),
+    probe=_probe_training,
+    reference=solution.training_step,
+    decimals=5,
+    mistakes=(
+        Mistake(
+            changed(solution.training_step, (f"    {_ZERO}\n", "")),
+            "The first step is right and the second is not: gradients add up from call to call until "
+            "somebody sets them to 0. Who does so here?",
+        ),
+        Mistake(
+            changed(
+                solution.training_step,
+                (f"    {_ZERO}\n", ""),
+                ("loss.backward()", f"loss.backward(); {_ZERO}"),
+            ),
+            "The gradients are set to 0 after they were computed and before the optimiser has seen them, so "
+            "that nothing is learnt. In which order do the three lines come?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("    optimiser.step()\n", "")),
+            "The loss is right and never falls: who moves the parameters?",
+        ),
+        Mistake(
+            changed(solution.training_step, (_FIT, "(net(x, n) - x0)")),
+            "Your network is asked for x_0. That can be done, too, and is another loss: what does L_simple "
+            "compare its output with?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("bar.sqrt() * x0", "bar * x0")),
+            "x_0 is multiplied by ᾱ_n itself, and the signal level is its root. Which variance would x_n "
+            "have?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("(1 - bar).sqrt() * noise", "(1 - bar) * noise")),
+            "The noise is multiplied by its variance, 1 - ᾱ_n. By what must it be multiplied?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("alpha_bar[n]", "alpha_bar[n - 1]")),
+            "x is made at level n - 1, and the network is told n. alpha_bar has T + 1 entries and entry 0 is "
+            "clean data: which one belongs to n?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("alpha_bar[n]", "alpha_bar[n[:1]]")),
+            "All rows get the level of the first row, while the network is told each row's own n. How does "
+            "one look up one level a row?",
+        ),
+        Mistake(
+            changed(solution.training_step, (".mean()", ".sum(1).mean()")),
+            "Your loss is the squared length, twice that per dimension. Over what is the mean taken in the "
+            "statement?",
+        ),
+        Mistake(
+            changed(solution.training_step, (".mean()", ".sum()")),
+            "Your loss is a sum over the batch, so that its size, and that of a step, depend on the number "
+            "of rows. Which average does the statement write?",
+        ),
+        Mistake(
+            changed(solution.training_step, (".square()", ".abs()")),
+            "You take the absolute error, whose best answer is a median. Of which function of the error is "
+            "the conditional mean the best answer?",
+        ),
+        Mistake(
+            changed(solution.training_step, (_FIT, "(1 - bar).sqrt() * (net(x, n) - noise)")),
+            "You weight the error by σ. That is a loss for the score or for x_0 in disguise: which weight "
+            "has L_simple?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("net(x, n)", "net(x0, n)")),
+            "The network is shown the clean x_0. What does it see when it samples?",
+        ),
+    ),
+    hints=(
+        "Two parts: make the noisy rows that the network is to see, as in task 1.1; then one step of any "
+        "training loop in PyTorch.",
+        "The target is known, since the noise was drawn by us. Compare it with what the network says of x_n, "
+        "and take the mean of the squares over all numbers of the batch.",
+        "Levels are looked up by row and need a second axis of length 1. Then clear the gradients, go back "
+        "through the loss, let the optimiser move the parameters, and return the loss as a float.",
+    ),
+    asks={
+        "loss of the first step": "Nothing has been learnt yet, and your loss is {value}. Which x does the "
+        "network see, what is its answer compared with, and over what is the mean?",
+        "losses of two more steps": "The first loss is right. What is different when the second step begins?",
+        "calls of the network in 3 steps": "The network is to be called once a step; yours was called "
+        "{value} times in 3 steps.",
+    },
+)
+
+TASKS = (JUMP, POSTERIOR, EPS_FORM, ANCESTRAL, CONVERGENCE, COSINE, FLOOR, ELBO, WEIGHT, IMPORTANCE, TRAINING)

@@ -92,7 +92,7 @@ def test_the_hints_are_three_and_lead_on(task):
 def test_a_lesson_is_what_the_book_promises(lesson):
     tasks = registry.tasks(lesson).values()
     kinds = [task.kind for task in tasks]
-    assert 7 <= len(tasks) <= 10
+    assert 7 <= len(tasks) <= 12
     assert set(kinds) <= set(KINDS) and len(set(kinds)) >= 5
     assert kinds.count("find-the-bug") >= 2
     assert [task.id for task in tasks if len(task.mistakes) < 4] == []
