@@ -60,7 +60,7 @@ RECOVER = Task(
 
 
 def _half_facts(answer, seed):
-    """In words when it is right: the exercise is handed out with what a right answer prints."""
+    """In words when it is right: the record holds what a right answer prints, and tells no answer."""
     value = number_facts(LABEL)(answer, seed)[LABEL]
     return {LABEL: "right" if abs(value - solution.alpha_bar) <= 5e-4 else f"{value:.4f}"}
 

@@ -13,6 +13,7 @@ from book.lessons import (
     Remark,
     Task,
     changed,
+    error_lines,
     expression_probe,
     normal,
     number_facts,
@@ -28,6 +29,9 @@ LINEAR = Discrete.linear()
 # --- 1.1: one jump, from a table of betas -------------------------------------------------------------------
 
 
+_NOISE_BY_SIGNAL = (" + (1 - row).sqrt() * noise", " + row.sqrt() * noise")
+
+
 def _one_noise_for_all(x0, n, noise, betas):
     """A walk step by step, each step with the same noise."""
     x = x0.clone()
@@ -39,9 +43,12 @@ def _one_noise_for_all(x0, n, noise, betas):
 def _probe_jump(answer, seed):
     """The jump at steps in between, and at both ends of the table."""
     betas = torch.tensor([uniform(seed, 0.05, 0.3, stream=k) for k in range(6)], dtype=torch.float64)
-    x0, noise = normal(seed, 3, 3), normal(seed, 3, 3, stream=1)
+    x0, noise, n = 12 + normal(seed, 3, 3), normal(seed, 3, 3, stream=1), torch.tensor([2, 4, 5])
+    ones, zeros = torch.ones(3, 1, dtype=torch.float64), torch.zeros(3, 1, dtype=torch.float64)
+    signal, spread = (torch.as_tensor(answer(*pair, betas)) for pair in ((ones, n, zeros), (zeros, n, ones)))
     return {
-        "x_n for n = 2, 4, 5": answer(x0, torch.tensor([2, 4, 5]), noise, betas),
+        "variance of x_n, x_0 of variance 1": signal**2 + spread**2,
+        "x_n for n = 2, 4, 5": answer(x0, n, noise, betas),
         "x_n for n = 0": answer(x0[:1], torch.tensor([0]), noise[:1], betas),
         "x_n for n = T": answer(x0[:1], torch.tensor([6]), noise[:1], betas),
     }
@@ -95,6 +102,35 @@ JUMP = Task(
             "multiplied out?",
         ),
         Mistake(
+            changed(solution.jump, ("row.sqrt() * x0", "(1 - row).sqrt() * x0"), _NOISE_BY_SIGNAL),
+            "Two factors have changed places. Of x_0 and of the noise, which one is left alone when n is 0?",
+        ),
+        Mistake(
+            changed(solution.jump, ("(1 - row).sqrt()", "betas[n - 1][:, None].sqrt()")),
+            "The signal is that of n steps, and the noise is that of the last one alone, √β_n. What became "
+            "of the noise of the n - 1 steps before?",
+        ),
+        Mistake(
+            changed(solution.jump, ("[n][:, None]", "[n][:, None].sqrt()")),
+            "The root is taken twice: once of ᾱ_n, and again of what came out. Is your `row` the product, "
+            "or the factor of x_0 already?",
+        ),
+        Mistake(
+            changed(solution.jump, ("(1 - row).sqrt()", "(1 - row.sqrt())")),
+            "Your noise is multiplied by 1 - √ᾱ_n. It is the variances of signal and noise that add up to "
+            "1: which root is it, then, and of what?",
+        ),
+        Mistake(
+            changed(solution.jump, ("torch.cumprod(1 - betas, 0)", "1 - torch.cumprod(betas, 0)")),
+            "You multiply the betas, and take that from 1. What one step leaves of the signal's variance is "
+            "1 - β: of which numbers is the product then?",
+        ),
+        Mistake(
+            changed(solution.jump, ("torch.cumprod(1 - betas, 0)", "torch.cumprod(betas, 0)")),
+            "This is the product of the betas, which is nearly 0 after two steps. What does one step leave "
+            "of the signal's variance: β, or 1 - β?",
+        ),
+        Mistake(
             _one_noise_for_all,
             "You walk the n steps one by one and give each the same noise. The jump's formula holds for "
             "independent noises, whose variances add up: what adds up in your walk?",
@@ -109,6 +145,10 @@ JUMP = Task(
         "what is left to 1 scales the noise.",
     ),
     asks={
+        "variance of x_n, x_0 of variance 1": "For x_0 and a noise of variance 1 each, your x_n has variance "
+        "{value}, and should keep 1: which squares of your two factors have to add up to 1?",
+        "x_n for n = 2, 4, 5": "The squares of your two factors add up to 1, as they should. Is each of them "
+        "at its place, and made of the n factors 1 - β_1 … 1 - β_n?",
         "x_n for n = 0": "At n = 0 no step has been taken yet: what should come out, whatever the noise?",
         "x_n for n = T": "At n = T all T betas have acted. Which entry of your table is looked up there?",
     },
@@ -131,10 +171,14 @@ def _probe_posterior(answer, seed):
         except ZeroDivisionError:
             question = "where does 1 - α² stand for σ²?"
             raise Remark(f"Under {name} your function divides by 0: {question}") from None
-        if not isinstance(result, tuple) or len(result) != 3:
+        if not hasattr(result, "__len__") or len(result) != 3:
             raise Remark("The function returns three numbers: c_0, c_t and the variance.")
+        c_0, c_t, variance = map(float, result)
+        mean, spread = c_0 + c_t * schedule.alpha(t), (c_t * schedule.sigma(t)) ** 2 + variance
         values |= {
-            f"{name}: {what}": part for what, part in zip(("c_0", "c_t", "variance"), result, strict=True)
+            f"{name}: signal in x_s, over α_s": mean / schedule.alpha(s),
+            f"{name}: variance of x_s given x_0, over σ_s²": spread / schedule.sigma(s) ** 2,
+            **{f"{name}: {what}": part for what, part in zip(("c_0", "c_t", "variance"), result)},
         }
     try:
         values["at sigma_s = 0: all three"] = answer(0.6, 0.8, 1.0, 0.0)
@@ -214,6 +258,17 @@ POSTERIOR = Task(
         "one fraction whose numerator is σ_t².",
     ),
     asks={
+        "VP: signal in x_s, over α_s": "Put x_t = α_t x_0 + σ_t ε into your mean: it then holds {value} "
+        "times α_s x_0, and x_s must hold α_s x_0 exactly. Which coefficient is off?",
+        "VP: variance of x_s given x_0, over σ_s²": "Draw x_t from q(x_t | x_0), then x_s from your "
+        "posterior: given x_0, its variance is {value} times σ_s², and should be σ_s² itself. Does the "
+        "noise in c_t x_t weigh too much, or your variance?",
+        "VP: c_0": "Your x_s has the right mean and variance given x_0, as a DDIM step has, too. What must "
+        "c_t be for x_s and x_t to be the neighbours of one chain, x_t = r x_s + noise?",
+        "VE: signal in x_s, over α_s": "VP comes out right. Under VE your mean holds {value} times the "
+        "signal α_s x_0: which step has used that α² + σ² = 1?",
+        "VE: variance of x_s given x_0, over σ_s²": "VP comes out right. Under VE the variance of x_s given "
+        "x_0 is {value} times σ_s²: which step has used that α² + σ² = 1?",
         "VE: c_0": "VP comes out right, and c_0 under VE does not, where α is 1 at all times: which step has "
         "used that α² + σ² = 1?",
         "VE: c_t": "VP comes out right, and c_t under VE does not: does it use the transition's β of VP?",
@@ -286,6 +341,10 @@ _X0 = "(x - sigma * model.eps(x, t)) / alpha"
 _MEAN = "c_0 * x0 + c_t * x"
 _BETA = "beta = sigma**2 - (alpha / alpha_s) ** 2 * sigma_s**2"
 _NO_NOISE = ("if sigma_s > 0", "if False")
+_ASK_ONCE = ("    for t, s, z", "    eps = model.eps(x, times[0])\n    for t, s, z")
+_AND_NOISE = ("x = x + math", "x_s = x_s + math")
+_LAST = ("return x", "return x_s")
+_COUNTED = "for k, (t, s, z) in enumerate(zip(times, times[1:], noises))"
 
 
 def _variance_after(sampler, times, variance="posterior"):
@@ -312,12 +371,17 @@ def _probe_ancestral(answer, seed):
     mean = answer(model, zero, times, [zero] * steps, "posterior")
     calls = model.nfe
     x, noises = normal(seed, 3, 1), normal(seed, steps, 3, 1, stream=1)
+    point = Mixture.empirical(torch.full((1, 1), 12.0, dtype=torch.float64)).model(LINEAR)
+    above = [0.9, 0.6, 0.35, 0.1 + uniform(seed, 0.0, 0.1)]
     return {
+        "where data that are the one point 12 end": answer(point, x[:1], times, list(noises[:, :1])),
         f"variance after {steps} steps, 'posterior'": _variance_after(answer, times),
         f"variance after {steps} steps, 'beta'": _variance_after(answer, times, "beta"),
         "variance after 6 uneven steps, 'posterior'": _variance_after(answer, uneven),
         "mean, for data N(2, 0.25)": mean.sum(),
         "x_0 for given noises": answer(model, x, times, list(noises), "posterior"),
+        "x at a last time above 0, 'posterior'": answer(model, x, above, list(noises[:3]), "posterior"),
+        "x at a last time above 0, 'beta'": answer(model, x, above, list(noises[:3]), "beta"),
         "calls of the model": calls,
     }
 
@@ -393,6 +457,49 @@ ANCESTRAL = Task(
             "were another?",
         ),
         Mistake(
+            changed(solution.ancestral, ("x - sigma * model", "x + sigma * model")),
+            "x̂_0 is x_t with its noise taken away, over α_t. Which sign does your noise have there?",
+        ),
+        Mistake(
+            changed(solution.ancestral, (_X0, f"x - sigma * {_EPS}")),
+            "x_t less its noise is α_t x_0. What is still to be done before c_0 may multiply it?",
+        ),
+        Mistake(
+            changed(solution.ancestral, ("math.sqrt(", "math.sqrt(math.sqrt("), ("beta) * z", "beta)) * z")),
+            "Your noise is multiplied by the fourth root of v. What does `posterior` return last, a "
+            "variance or a deviation, and how many roots does that ask for?",
+        ),
+        Mistake(
+            changed(solution.ancestral, _ASK_ONCE, (_EPS, "eps")),
+            "The model is asked once, at the start, and its answer kept for all steps. What does it know of "
+            "the x of the later steps?",
+        ),
+        Mistake(
+            changed(solution.ancestral, ("        x = c_0", "        x_s = c_0"), _AND_NOISE, _LAST),
+            "Every step starts from the same x_T, so that all but the last one are thrown away. What should "
+            "the second step start from?",
+        ),
+        Mistake(
+            changed(solution.ancestral, (_BETA, "beta = schedule.betas[round(t * schedule.T) - 1]")),
+            "With 'posterior' you are right. With 'beta' your variance is the table's β_n, that of one step "
+            "of the table. How far does your step go?",
+        ),
+        Mistake(
+            changed(solution.ancestral, ("return x", "return x0")),
+            "On lists that end at 0 you are right. You return the last x̂_0, and when the last time is "
+            "above 0, that is not x there: which of your variables lives at the end of the step?",
+        ),
+        Mistake(
+            changed(
+                solution.ancestral,
+                ("for t, s, z in zip(times, times[1:], noises)", _COUNTED),
+                ("if sigma_s > 0", "if k < len(times) - 2"),
+            ),
+            "On lists that end at 0 you are right. You leave the noise out of the last step, whatever it "
+            "is; a step that ends above 0 still adds noise. By what do you know a step that returns the "
+            "mean?",
+        ),
+        Mistake(
             changed(solution.ancestral, (_EPS, "model.eps(x, s)")),
             "The model is asked at s, where the step ends. At which time does the x that you give it live?",
         ),
@@ -407,6 +514,18 @@ ANCESTRAL = Task(
         "σ at the end is 0.",
     ),
     asks={
+        "where data that are the one point 12 end": "For data that are the one point 12 the model knows the "
+        "noise exactly, and the last step has to return the point; yours returns {value}. Does your x̂_0 "
+        "give 12 back, with nothing cut off, and what do c_0 and c_t become at σ_s = 0?",
+        "variance after 8 steps, 'posterior'": "A point comes back right, and the variance of data N(0, "
+        "0.25) does not: yours is {value} after 8 steps. Are c_0 and c_t as they should be, and z "
+        "multiplied by the root of v?",
+        "variance after 8 steps, 'beta'": "With variance='posterior' you are right; with 'beta' the variance "
+        "is {value} after 8 steps. Which variance has the way from s to t, when it skips a hundred entries?",
+        "x at a last time above 0, 'posterior'": "Lists that end at 0 come out right. One may end above 0, "
+        "and then x there is wanted, with its noise.",
+        "x_0 for given noises": "Variances and mean are right, and a run with given noises is another one: "
+        "which noise belongs to which step?",
         "calls of the model": "How many times per step is the model called? Once is enough: keep what it "
         "returns.",
         "mean, for data N(2, 0.25)": "The variances are right, the mean is not: is there a shift that a "
@@ -446,13 +565,7 @@ def _drawn(*edits):
 def _convergence_facts(answer, seed):
     """The two lines that the answer drew, by their labels; scales, axis labels and legend."""
     seen = read_axes(answer)
-    lines = {}
-    for name in ("posterior", "beta"):
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Remark(f"Two lines are asked for, labelled 'posterior' and 'beta'; the figure has {there}.")
-        x, y = seen.lines[name]
-        lines[name] = x[np.argsort(x)], y[np.argsort(x)]
+    lines = error_lines(seen, "posterior", "beta", count=None)
     steps, error = lines["posterior"]
     if not np.array_equal(steps, lines["beta"][0]):
         raise Remark(
@@ -467,7 +580,7 @@ def _convergence_facts(answer, seed):
         "beta: error": lines["beta"][1],
     }
     tail = steps >= 100
-    if tail.sum() > 1 and (error[tail] > 0).all():
+    if tail.sum() > 1:
         values["slope of 'posterior' from 100 steps"] = np.polyfit(
             np.log(steps[tail]), np.log(error[tail]), 1
         )[0]
@@ -573,11 +686,13 @@ def _probe_cosine(answer, seed):
         raise Remark(f"For T = {T} the table has {T} betas, one a step; yours has shape {betas.shape}.")
     with np.errstate(divide="ignore"):
         logs = np.cumsum(np.log1p(-betas))
+    other = np.asarray(answer(T, 0.05, 0.6), dtype=float)
     return {
         "beta of the first step": betas[0],
         "beta of the last step": betas[-1],
         "alpha-bar half-way": math.exp(logs[T // 2 - 1]),
         "log10 of alpha-bar at T": logs[-1] / math.log(10),
+        "first and last beta, s = 0.05, largest = 0.6": other[[0, -1]],
     }
 
 
@@ -592,6 +707,14 @@ COSINE = Task(
     probe=_probe_cosine,
     reference=solution.cosine_betas,
     decimals=5,
+    asks={
+        "beta of the first step": "Your first beta is {value}. ᾱ_1 = f(1)/f(0) is 1 less the first beta: "
+        "what does that make of it?",
+        "beta of the last step": "Your last beta is {value}. f(T) is 0, so one limit decides it: which?",
+        "alpha-bar half-way": "From your betas ᾱ comes out as {value} half-way, and the equation gives it "
+        "as f(T/2)/f(0), a little under a half. What does ᾱ_n have to be divided by to give one step's "
+        "share?",
+    },
     mistakes=(
         Mistake(
             _cosine_as_given,
@@ -618,6 +741,26 @@ COSINE = Task(
             changed(solution.cosine_betas, (_CLIPPED, _STEP)),
             "The last beta is 1: it deletes the signal altogether, and the reverse step would divide by "
             "√(1 - β). What is the parameter `largest` for?",
+        ),
+        Mistake(
+            changed(solution.cosine_betas, (_CLIPPED, f"np.clip({_STEP}, 0.0001, 0.9999)")),
+            "You clip to [0.0001, 0.9999], as a snippet does that is copied a great deal. The equation has "
+            "only an upper limit, the parameter `largest`: what does a lower one do to the first steps of a "
+            "long table?",
+        ),
+        Mistake(
+            changed(solution.cosine_betas, (_CLIPPED, f"np.clip({_STEP}, 0.0001, largest)")),
+            "The upper limit is right. The lower one, 0.0001, is not in the equation, and it raises the "
+            "first betas of a long table: how small are they without it?",
+        ),
+        Mistake(
+            changed(solution.cosine_betas, (_CLIPPED, f"np.minimum({_STEP}, 0.999)")),
+            "With the usual 0.999 you are right, and the parameter `largest` changes nothing: where should "
+            "it stand?",
+        ),
+        Mistake(
+            changed(solution.cosine_betas, ("/ T + s) / (1 + s)", "/ T + 0.008) / 1.008")),
+            "With the usual s you are right, and the parameter `s` changes nothing: where should it stand?",
         ),
         Mistake(
             changed(solution.cosine_betas, ("(np.arange(T + 1) / T + s) / (1 + s)", "np.arange(T + 1) / T")),
@@ -667,8 +810,13 @@ def _echo(number):
 
 
 def _floor_facts(answer, seed):
-    """In words when it is right: the exercise is handed out with what a right answer prints."""
+    """In words when it is right: the record holds what a right answer prints, and tells no answer."""
     ((label, number),) = number_facts("the lowest loss at n = 100")(answer, seed).items()
+    if 2e-3 < abs(number - LOWEST) < 8e-3:
+        raise Remark(
+            f"Close: yours is {number:.4f}, and it is to be right to 0.002. A measurement needs some "
+            "millions of draws for that; the variance of ε given x_n can be had without any."
+        )
     return {label: "right" if abs(number - LOWEST) <= 2e-3 else _echo(number)}
 
 
@@ -741,8 +889,8 @@ FLOOR = Task(
     ),
     asks={
         "the lowest loss at n = 100": "What is the variance of ε once x_n is known? It lies between 0, where "
-        "x_n tells all, and 1, where it tells nothing; the exact model can measure it, too. (Three "
-        "decimals are asked for.)",
+        "x_n tells all, and 1, where it tells nothing; the exact model can measure it, too, with some "
+        "millions of draws.",
     },
 )
 
@@ -751,6 +899,7 @@ FLOOR = Task(
 _DDIM = ("c_0 * x0_hat + c_n * x", "math.sqrt(bar[n - 1]) * x0_hat + math.sqrt(1 - bar[n - 1]) * eps")
 _DRAW = ("c_0 * x0 + c_n * x", "before")
 _VARIANCE = " + (1 - bar[T]) - 1 - math.log(1 - bar[T])"  # what it adds to the KL at T
+_L_T = f"0.5 * (bar[T] * (x0**2).mean(){_VARIANCE})"
 _NORM = (f"bar[T] * (x0**2).mean(){_VARIANCE}", "(x**2).mean()")
 
 
@@ -759,7 +908,7 @@ def _probe_elbo(answer, seed):
     schedule = Discrete.linear(30, 1e-4, 0.0035)  # ᾱ_T is about 0.15: an L_T worth checking
     noises = normal(seed, 30, 40, 2, stream=1)
     one = torch.full((40, 2), uniform(seed, 0.3, 0.9), dtype=torch.float64)
-    data = Mixture.gaussian(2, 0.5)
+    data = Mixture.gaussian(2, 0.5, mean=2.0)
     prior, kls, decoder = _three(answer(data.model(schedule), data.sample(40, seed), noises))
     known = _three(answer(Mixture.empirical(one[:1]).model(schedule), one, noises))
     return {
@@ -772,7 +921,7 @@ def _probe_elbo(answer, seed):
 
 def _three(result):
     """The result, if it is a tuple of three."""
-    if not isinstance(result, tuple) or len(result) != 3:
+    if not isinstance(result, (tuple, list)) or len(result) != 3:
         raise Remark("The function returns three things: L_T, the KLs of n = 2 … T, and L_0.")
     return result
 
@@ -831,6 +980,24 @@ ELBO = Task(
             "- ᾱ_T, and the other Gaussian has variance 1: what does that add?",
         ),
         Mistake(
+            changed(solution.negative_elbo, (" - math.log(1 - bar[T])", "")),
+            "Your L_T lacks the logarithm of the two variances. Without it, could it fall below 0? A KL "
+            "never does.",
+        ),
+        Mistake(
+            changed(
+                solution.negative_elbo,
+                (_L_T, "0.5 * ((1 + bar[T] * (x0**2).mean()) / (1 - bar[T]) - 1 + math.log(1 - bar[T]))"),
+            ),
+            "This is the KL the other way round, from N(0, 1) to q(x_T | x_0). Which of the two Gaussians "
+            "stands first in L_T, and whose variance is then in the denominator?",
+        ),
+        Mistake(
+            changed(solution.negative_elbo, ("(x0**2).mean()", "x0.var(0, correction=0).mean()")),
+            "In L_T you take the variance of x_0, where the KL has its square: what is the difference when "
+            "the data have mean 2?",
+        ),
+        Mistake(
             changed(solution.negative_elbo, ("2 * tilde", "2 * beta")),
             "The means are right. You divide by 2β, and this model's variance is that of the posterior: "
             "which of the two variances does `posterior` return?",
@@ -852,7 +1019,10 @@ ELBO = Task(
         "x_T is in it.",
     ),
     asks={
-        "L_T": "L_T is the KL from q(x_T | x_0) to N(0, 1), a formula in x_0 and ᾱ_T: does yours need x_T?",
+        "L_T": "L_T is the KL of the statement with m = √ᾱ_T x_0, v = 1 - ᾱ_T, m' = 0 and v' = 1, averaged "
+        "over x_0; yours is {value}. Put ᾱ_T = 0 into yours: is it 0 then, and never below 0?",
+        "KLs of n = 2 … T": "L_T is right. Each KL is the squared gap of two means over 2β̃: are yours the "
+        "posterior's mean at the true x_0, and the same formula at the predicted one?",
         "KLs when ε is known": "When ε is known, the two means agree. What of the KL is left then?",
     },
 )
@@ -1002,11 +1172,12 @@ def _probe_steps(answer, seed):
     """Probabilities and weights for a random history, and what they estimate together."""
     history = torch.exp(1.5 * normal(seed, 4, 6) - torch.arange(4)[:, None])
     result = answer(history)
-    if not isinstance(result, tuple) or len(result) != 2:
+    if not hasattr(result, "__len__") or len(result) != 2:
         raise Remark("The function returns two tensors of shape (T,): the probabilities and the weights.")
-    p, w = result
+    p, w = (torch.as_tensor(part, dtype=torch.float64) for part in result)
     values = {"probabilities": p, "weights": w}
-    if isinstance(p, torch.Tensor) and isinstance(w, torch.Tensor) and p.shape == w.shape == (4,):
+    if p.shape == w.shape == (4,):
+        values = {"sum of the probabilities": p.sum(), **values}
         weighted = (p * w * history.mean(1)).sum()
         values["mean of the weighted loss, over the plain mean"] = weighted / history.mean()
     return values
@@ -1073,6 +1244,13 @@ IMPORTANCE = Task(
         "Minimise with a Lagrange multiplier for Σ p = 1, and solve for p. Mind the order: the square of an "
         "average is not the average of the squares. For w, ask what uniform p must give.",
     ),
+    asks={
+        "sum of the probabilities": "Your probabilities add up to {value}: what do they have to be divided "
+        "by?",
+        "probabilities": "Your probabilities add up to 1. Are they in proportion to what Σ E[L²]/p asks for?",
+        "weights": "The probabilities are right. The mean of w L must be the plain mean over the steps, "
+        "whatever p is: which w does that ask for?",
+    },
 )
 
 TASKS = (JUMP, POSTERIOR, EPS_FORM, ANCESTRAL, CONVERGENCE, COSINE, FLOOR, ELBO, WEIGHT, IMPORTANCE)

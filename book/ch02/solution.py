@@ -16,7 +16,7 @@ table = Discrete.linear(1000)  # DDPM's table: 1000 betas from 0.0001 to 0.02
 
 
 def noise_size(alpha_t, alpha_s, eta):
-    """Standard deviation of the noise that a DDIM step from t to s adds.
+    """Size c, the standard deviation, of the fresh noise that a DDIM step from t to s adds.
 
     alpha_t, alpha_s: signal levels, floats with 0 < alpha_t < alpha_s <= 1.  eta: float.
     Returns a float.
@@ -25,16 +25,16 @@ def noise_size(alpha_t, alpha_s, eta):
     return eta * math.sqrt((1 - bar_s) / (1 - bar_t)) * math.sqrt(1 - bar_t / bar_s)
 
 
-def ddim_terms(x, eps, alpha_t, sigma_t, alpha_s, sigma_s, noise, z):
+def ddim_terms(x, eps, alpha_t, sigma_t, alpha_s, sigma_s, c, z):
     """The three terms (data, direction, fresh noise) whose sum is x_s.
 
     x: x_t, (B, d).  eps: the predicted noise, (B, d).  alpha_t, sigma_t, alpha_s, sigma_s: floats.
-    noise: the size c of the fresh noise, a float from 0 to sigma_s.  z: standard normal, (B, d).
+    c: the size of the fresh noise, a float from 0 to sigma_s.  z: standard normal, (B, d).
     """
     x0 = (x - sigma_t * eps) / alpha_t
     data_term = alpha_s * x0
-    direction = math.sqrt(sigma_s**2 - noise**2) * eps
-    return data_term, direction, noise * z
+    direction = math.sqrt(sigma_s**2 - c**2) * eps
+    return data_term, direction, c * z
 
 
 def subsequence(T, steps):

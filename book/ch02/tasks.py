@@ -1,9 +1,12 @@
 """The tasks of lesson 02, denoising diffusion implicit models.
 
 Levels are this book's: alpha is DDPM's sqrt(alpha-bar), sigma = sqrt(1 - alpha^2); an array `alpha_bar` is
-DDPM's own, with alpha_bar[0] = 1.  The test problem is mostly data N(0, 1/4), where every sampler is linear
-and nothing is left to chance.
+DDPM's own, with alpha_bar[0] = 1.  The test problem is mostly data N(2, 1/4), where every sampler is affine
+and nothing is left to chance: a mean of 0 would hide what clips the prediction, and make every wrong step one
+and the same factor.  Beside it stand data that are one point, which every right sampler returns.
 """
+
+import math
 
 import numpy as np
 import torch
@@ -30,15 +33,31 @@ def _table(T):
     return torch.from_numpy(Discrete.linear(T).alpha_bar)
 
 
-def _gaussian_eps(alpha_bar, asked=None):
-    """predict(x, n): the exact noise for data N(0, 1/4); the n asked for are noted in the list `asked`."""
+def _gaussian_eps(alpha_bar, asked=None, mean=2.0, variance=0.25):
+    """predict(x, n): the exact noise for data N(mean, variance); the n asked for are noted in the list
+    `asked`.
+    """
 
     def predict(x, n):
         if asked is not None:
             asked.append(int(n))
-        return (1 - alpha_bar[n]) ** 0.5 * x / (1 - 0.75 * alpha_bar[n])
+        bar = alpha_bar[n]
+        return (1 - bar) ** 0.5 * (x - mean * bar**0.5) / (1 - (1 - variance) * bar)
 
     return predict
+
+
+def _point_eps(alpha_bar):
+    """predict(x, n) for data that are the one point 12."""
+    return _gaussian_eps(alpha_bar, mean=12.0, variance=0.0)
+
+
+_POINT = "where data that are the one point 12 end"
+_POINT_ASK = (
+    "For data that are the one point 12 the noise is known exactly, and any number of right steps returns "
+    "the point; yours returns {value}. Does the x0 that you predict equal 12, with nothing cut off, and "
+    "which factors have it and the noise in the last step, where x_s is x_0?"
+)
 
 
 def _listed(numbers):
@@ -52,6 +71,8 @@ def _listed(numbers):
 def _probe_noise_size(answer, seed):
     alpha_t, alpha_s = uniform(seed, 0.1, 0.5), uniform(seed, 0.6, 0.95, stream=1)
     return {
+        "noise at eta = 1, from pure noise, over sigma_s": answer(1e-7, alpha_s, 1.0)
+        / (1 - alpha_s**2) ** 0.5,
         "noise at eta = 1": answer(alpha_t, alpha_s, 1.0),
         "noise at eta = 0.5": answer(alpha_t, alpha_s, 0.5),
         "noise at eta = 0": answer(alpha_t, alpha_s, 0.0),
@@ -76,6 +97,16 @@ NOISE_SIZE = Task(
             changed(solution.noise_size, ("alpha_t**2, alpha_s**2", "alpha_t, alpha_s")),
             "You put alpha where the equation has DDPM's alpha-bar. The function is given alpha, the signal "
             "level: how is alpha-bar made from it?",
+        ),
+        Mistake(
+            changed(solution.noise_size, (_RATIO, "(1 - alpha_s) / (1 - alpha_t)")),
+            "In the first factor you put alpha where alpha-bar is meant; in the second it is squared. Are "
+            "both factors made of the same thing?",
+        ),
+        Mistake(
+            changed(solution.noise_size, ("1 - bar_t / bar_s", "1 - alpha_t / alpha_s")),
+            "In the second factor you put alpha where alpha-bar is meant; in the first it is squared. Are "
+            "both factors made of the same thing?",
         ),
         Mistake(
             changed(solution.noise_size, ("math.sqrt((", "(("), ("math.sqrt(1", "(1")),
@@ -112,6 +143,18 @@ NOISE_SIZE = Task(
         "the line, and one minus the ratio of the squared signal levels, the noisier one above. eta stands "
         "outside the root.",
     ),
+    asks={
+        "noise at eta = 1, from pure noise, over sigma_s": "A step at eta = 1 that starts from pure noise "
+        "(alpha_t = 0) learns nothing from it, so all of sigma_s is fresh noise; yours is {value} times "
+        "sigma_s. Which factor should be 1 there, and which one sigma_s?",
+        "noise at eta = 1": "At eta = 1 the noise is the posterior's deviation, so its square is the "
+        "variance of task 1.2; yours is {value}. Put your two levels into that formula: which factor "
+        "differs?",
+        "noise at eta = 0.5": "At eta = 1 you are right, and half of eta gives {value}: how does the "
+        "deviation depend on eta?",
+        "noise of a step to clean data": "A step that ends on clean data may add nothing; yours adds "
+        "{value}.",
+    },
 )
 
 # --- 2.2: one step, three terms -----------------------------------------------------------------------------
@@ -119,21 +162,34 @@ NOISE_SIZE = Task(
 
 def _probe_terms(answer, seed):
     x, eps, z = normal(seed, 1, 3), normal(seed, 1, 3, stream=1), normal(seed, 1, 3, stream=2)
-    noise = uniform(seed, 0.1, 0.3)
-    terms = answer(x, eps, 0.6, 0.8, 0.9, 0.19**0.5, noise, z)
-    if not isinstance(terms, (tuple, list)) or len(terms) != 3:
-        raise Remark("Three tensors are wanted, the three terms one by one: return data, direction, noise.")
-    still = answer(x, eps, 0.6, 0.8, 0.9, 0.19**0.5, 0.0, z)
+    t, s = uniform(seed, 0.8, 1.2, stream=1), uniform(seed, 0.3, 0.6, stream=2)
+    levels = math.cos(t), math.sin(t), math.cos(s), math.sin(s)
+    c = levels[3] * uniform(seed, 0.3, 0.7)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    terms = _three(answer(x, eps, *levels, c, z))
+    clean = _three(answer(12 * levels[0] * one + levels[1] * one, one, *levels, c, one))
+    still = _three(answer(x, eps, *levels, 0.0, z))
     return {
+        "data term for x_0 = 12, over alpha_s": (clean[0] / levels[2]).sum(),
+        "variance of the noise in x_s, over sigma_s²": (clean[1] ** 2 + clean[2] ** 2).sum() / levels[3] ** 2,
         "data term": terms[0],
         "direction term": terms[1],
         "noise term": terms[2],
-        "the sum of the three, noise = 0": sum(still),
+        "the sum of the three, c = 0": sum(still),
     }
 
 
+def _three(terms):
+    """The three terms as tensors."""
+    if not isinstance(terms, torch.Tensor) and (not hasattr(terms, "__len__") or len(terms) != 3):
+        raise Remark("Three tensors are wanted, the three terms one by one: return data, direction, noise.")
+    if len(terms) != 3:
+        raise Remark("One tensor came back: return the three terms one by one, data, direction, noise.")
+    return [torch.as_tensor(term) for term in terms]
+
+
 _DATA = "alpha_s * x0"
-_ROOM = "math.sqrt(sigma_s**2 - noise**2)"
+_ROOM = "math.sqrt(sigma_s**2 - c**2)"
 
 STEP = Task(
     id="2.2",
@@ -167,32 +223,47 @@ STEP = Task(
             "the noise: how do x_t and eps together give x_0?",
         ),
         Mistake(
-            changed(solution.ddim_terms, ("noise**2) * eps", "noise**2) * eps / eps.norm()")),
+            changed(solution.ddim_terms, ("c**2) * eps", "c**2) * eps / eps.norm()")),
             "You made eps a unit vector. In d dimensions the norm of eps is about √d: what happens to the "
             "variance of each coordinate of x_s when you divide by it, say at d = 3072?",
         ),
         Mistake(
             changed(solution.ddim_terms, (_ROOM, "sigma_s")),
-            "At noise = 0 you are right. With noise, the old noise and the fresh one together have variance "
-            "sigma_s² + noise². What must it be, if x_s is to have the right marginal?",
+            "At c = 0 you are right. With fresh noise, the old one and the new one together have variance "
+            "sigma_s² + c². What must it be, if x_s is to have the right marginal?",
         ),
         Mistake(
-            changed(solution.ddim_terms, (_ROOM, "(sigma_s - noise)")),
+            changed(solution.ddim_terms, (_ROOM, "(sigma_s - c)")),
             "You subtract standard deviations. Which quantity adds up when independent noises are added?",
         ),
         Mistake(
-            changed(solution.ddim_terms, ("noise**2) * eps", "noise**2) * z")),
+            changed(solution.ddim_terms, ("c**2) * eps", "c**2) * z")),
             "Your direction term is made of fresh noise z. Then nothing of x_t's own noise survives the "
-            "step, even at noise = 0: which noise points back towards x_t?",
+            "step, even at c = 0: which noise points back towards x_t?",
         ),
         Mistake(
-            changed(solution.ddim_terms, ("noise * z", "noise**2 * z")),
-            "`noise` is a standard deviation already. What is the variance of noise² · z?",
+            changed(solution.ddim_terms, ("c * z", "c**2 * z")),
+            "c is a standard deviation already. What is the variance of c² · z?",
         ),
         Mistake(
-            changed(solution.ddim_terms, (_ROOM, "math.sqrt(sigma_s - noise)")),
+            changed(solution.ddim_terms, (_ROOM, "math.sqrt(sigma_s - c)")),
             "Under your root stand standard deviations. A root turns a variance into a deviation: which two "
             "variances belong under it?",
+        ),
+        Mistake(
+            changed(solution.ddim_terms, (_ROOM, "math.sqrt(sigma_t**2 - c**2)")),
+            "Your direction term shares out sigma_t², the variance of the noise before the step. How much "
+            "noise does x_s hold, at the level where the step ends?",
+        ),
+        Mistake(
+            changed(solution.ddim_terms, ("c**2) * eps", "c**2) * z"), ("c * z", "c * eps")),
+            "z and eps have changed places: your fresh noise is the network's, and your direction a new "
+            "draw. Which of the two points back towards x_t?",
+        ),
+        Mistake(
+            changed(solution.ddim_terms, (_DATA, "alpha_s * x0.clamp(-1, 1)")),
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
+            "becomes of data around 2?",
         ),
         Mistake(
             changed(solution.ddim_terms, (_DATA, "x0")),
@@ -207,6 +278,16 @@ STEP = Task(
         "Clean data enter level s with its signal level. Old and new noise are independent, so their "
         "variances share sigma_s² between them; what the new one takes, the old one lacks.",
     ),
+    asks={
+        "data term for x_0 = 12, over alpha_s": "x_t was made of x_0 = 12 and a noise that is eps itself. "
+        "Then your data term is {value} times alpha_s, and it should be 12 times alpha_s: which x_0 do you "
+        "find?",
+        "variance of the noise in x_s, over sigma_s²": "The old noise and the fresh one are independent. "
+        "Together they have {value} times the variance sigma_s² in your x_s, and should have all of it, no "
+        "more and no less.",
+        "direction term": "The data term is right, and old and new noise have the right variance together. "
+        "How is sigma_s² shared out between the two?",
+    },
 )
 
 # --- 2.3: a sub-sequence ------------------------------------------------------------------------------------
@@ -224,8 +305,9 @@ def _probe_subsequence(answer, seed):
     other = np.array([float(n) for n in answer.subsequence(T, 31)])
     other_gaps = -np.diff(other)
     alpha_bar, asked = _table(100), []
-    x = normal(seed, 3, 1)
+    x, above = normal(seed, 3, 1), [100, 70, 40 + seed % 20, 10 + seed % 10]
     x_0 = answer.ddim_sample(_gaussian_eps(alpha_bar, asked), alpha_bar, x, [100, 75, 50, 25, 0])
+    point = answer.ddim_sample(_point_eps(alpha_bar), alpha_bar, x[:1], [100, 75, 50, 25, 0])
     return {
         "subsequence(100, 4)": even,
         "subsequence(1000, 30): start, end": uneven[[0, -1]],
@@ -233,12 +315,20 @@ def _probe_subsequence(answer, seed):
         f"subsequence({T}, 31): start, end": other[[0, -1]],
         f"subsequence({T}, 31): narrowest, widest gap": [other_gaps.min(), other_gaps.max()],
         "steps n at which the network is asked": _listed(asked),
+        _POINT: point,
         "x_0 after 4 steps": x_0,
+        f"x at {above[-1]}, where another grid ends": answer.ddim_sample(
+            _gaussian_eps(alpha_bar), alpha_bar, x, above
+        ),
     }
 
 
 _INDEX = "round(T - T * i / steps)"
 _TO_NEXT = ("zip(grid, grid[1:])", "[(n, n - 1) for n in grid[:-1]]")  # each step to the table's neighbour
+
+
+_CLIP = "/ alpha_bar[now].sqrt()\n        x0 = x0.clamp(-1, 1)"
+_DIRECTION = " + (1 - alpha_bar[then]).sqrt() * eps"
 
 
 def _entries(*edits):
@@ -328,6 +418,42 @@ SUBSEQUENCE = Task(
             "You use alpha-bar and 1 − alpha-bar as factors. In x_t = … x_0 + … eps, are they levels or "
             "squares of levels?",
         ),
+        Mistake(
+            _loop(("/ alpha_bar[now].sqrt()", _CLIP)),
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
+            "becomes of data around 2?",
+        ),
+        Mistake(
+            _loop(("return x", "return x0")),
+            "On grids that end at 0 you are right. You return the last predicted x0, and where the grid ends "
+            "above 0 that is not x there: which variable lives at grid[-1]?",
+        ),
+        Mistake(
+            _loop((_DIRECTION, "")),
+            "Your step ends without its direction term: x at the new level holds data and no noise, and the "
+            "network is shown what it was never trained on. How much noise has level s?",
+        ),
+        Mistake(
+            _loop(("(1 - alpha_bar[then]).sqrt()", "(1 - alpha_bar[now]).sqrt()")),
+            "Signal comes in with the level of the new time and noise with that of the old one. How much "
+            "noise does x hold where the step ends?",
+        ),
+        Mistake(
+            _loop(
+                ("(1 - alpha_bar[now]).sqrt()", "(1 - alpha_bar[now].sqrt())"),
+                ("(1 - alpha_bar[then]).sqrt()", "(1 - alpha_bar[then].sqrt())"),
+            ),
+            "Your noise levels are 1 − √ᾱ. The squares of the signal level and of the noise level add up to "
+            "1: which root is sigma, and of what?",
+        ),
+        Mistake(
+            _loop(
+                *((f"alpha_bar[{at}])", f"alpha_bar[max({at} - 1, 0)])") for at in ("now", "then")),
+                *((f"alpha_bar[{at}].sqrt", f"alpha_bar[max({at} - 1, 0)].sqrt") for at in ("now", "then")),
+            ),
+            "You look the levels up one entry too low, as in tables that count from 0. Here alpha_bar[0] is "
+            "clean data: at which entry is x_n?",
+        ),
     ),
     hints=(
         "Draw four steps out of T = 100 on paper. How many numbers do you write down, and what are the "
@@ -338,6 +464,13 @@ SUBSEQUENCE = Task(
         "numbers; then a loop over pairs, with the network asked at the first of each pair, and the x of "
         "one step handed to the next.",
     ),
+    asks={
+        "steps n at which the network is asked": "The network is to be asked once a step, at the n where x "
+        "is: at 100, 75, 50 and 25 on this grid.",
+        _POINT: _POINT_ASK,
+        "x_0 after 4 steps": "A single point comes back, so the signal enters with the right factor at the "
+        "end. In between, does x keep the noise of the level that it has arrived at, and no other?",
+    },
 )
 
 # --- 2.4: find the bug, the tutorial's listing --------------------------------------------------------------
@@ -346,18 +479,46 @@ SUBSEQUENCE = Task(
 def _probe_walk(answer, seed):
     alpha_bar, x = _table(1000), normal(seed, 3, 1)
     predict = _gaussian_eps(alpha_bar)
+    gains = [_gain(answer, predict, alpha_bar, steps) for steps in (50, 10)]
+    if all(math.isnan(gain) for gain in gains):
+        raise Remark(
+            "It returns NaN, even at eta = 0. Where does a root get a negative number? Look at the first "
+            f"step: which of its two times is the noisier one?{_without_nan(answer)}"
+        )
+    noises = normal(seed, 10, 3, 1, stream=1)
     return {
-        "gain x_0 / x_T, 50 steps, eta = 0": (answer(predict, alpha_bar, x, 50) / x)[0, 0],
-        "gain x_0 / x_T, 10 steps, eta = 0": (answer(predict, alpha_bar, x, 10) / x)[0, 0],
-        "x_0, 10 steps, eta = 1, given noises": answer(
-            predict, alpha_bar, x, 10, eta=1.0, noises=normal(seed, 10, 3, 1, stream=1)
-        ),
+        _POINT: answer(_point_eps(alpha_bar), alpha_bar, x[:1], 10),
+        "gain, 50 steps, eta = 0": gains[0],
+        "gain, 10 steps, eta = 0": gains[1],
+        "x_0, 10 steps, eta = 0": answer(predict, alpha_bar, x, 10),
+        "x_0, 10 steps, eta = 1, given noises": answer(predict, alpha_bar, x, 10, eta=1.0, noises=noises),
+        "x_0, 10 steps, eta = 0.5, given noises": answer(predict, alpha_bar, x, 10, eta=0.5, noises=noises),
     }
+
+
+def _gain(answer, predict, alpha_bar, steps):
+    """By how much x_0 moves when x_T moves by 1."""
+    x = torch.tensor([[0.0], [1.0]], dtype=alpha_bar.dtype)
+    x_0 = answer(predict, alpha_bar, x, steps)
+    return float((x_0[1] - x_0[0]).real)
+
+
+def _without_nan(answer):
+    """The gain of a walk whose roots may be of negative numbers, in words: so that of two mistakes the one
+    that gives NaN does not hide the other; '' where that cannot be had."""
+    alpha_bar = _table(1000).to(torch.complex128)
+    alpha_bar[0] = alpha_bar[1]  # or the first step up divides by 0
+    try:
+        gain = _gain(answer, _gaussian_eps(alpha_bar), alpha_bar, 50)
+    except (RuntimeError, TypeError, ValueError):
+        return ""
+    return f" (With imaginary roots its gain would be {gain:.3g}.)" if math.isfinite(gain) else ""
 
 
 _UP = ("len(alpha_bar) - 1, 0", "0, len(alpha_bar) - 1")  # from data to noise
 _RELATIVE = ("b.sqrt() * x0", "(b / a).sqrt() * x0")
 _SPREAD = "(1 - a / b)).sqrt()"
+_ON_X = "(b / a).sqrt() * x + (1 - b - c**2).sqrt() * eps"
 _GUARDED = (_SPREAD, f"{_SPREAD} if eta > 0 else 0.0")
 
 WALK = Task(
@@ -374,10 +535,14 @@ WALK = Task(
     mistakes=(
         Mistake(
             changed(solution.walk, _UP, _RELATIVE),
-            "It returns NaN, even at eta = 0, as the listing does that was given, and so it does if only the "
-            "factor in front of x0 has been mended. Where does a root get a negative number? "
-            "Look at the first step: which of its two times is the noisier one?",
+            "It returns NaN, even at eta = 0, as the listing does that was given. Where does a root get a "
+            "negative number? Look at the first step: which of its two times is the noisier one?",
             as_given=True,
+        ),
+        Mistake(
+            changed(solution.walk, _UP),
+            "The factor of x0 is right now: one of the two. The other one still gives NaN. Where does a root "
+            "get a negative number? Look at the first step: which of its two times is the noisier one?",
         ),
         Mistake(
             changed(solution.walk, _RELATIVE),
@@ -410,6 +575,22 @@ WALK = Task(
             "Nearly: x0 is multiplied by alpha-bar at the new time. Is alpha-bar the signal level, or its "
             "square?",
         ),
+        Mistake(
+            changed(solution.walk, ("b.sqrt() * x0 + (1 - b - c**2).sqrt() * eps", _ON_X)),
+            "You put the ratio √(b/a) on x, where it carries x_t to the new level, noise and all, and then "
+            "add noise to noise. In the statement's equation x0 has the factor, and the old noise comes "
+            "with eps.",
+        ),
+        Mistake(
+            changed(solution.walk, ("/ a.sqrt()", "/ a.sqrt()\n        x0 = x0.clamp(-1, 1)")),
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
+            "becomes of data around 2?",
+        ),
+        Mistake(
+            changed(solution.walk, ("(1 - b - c**2)", "(1 - b)")),
+            "At eta = 0 you are right. With fresh noise, the old one has to make room: what is left of 1 − "
+            "alpha-bar for it?",
+        ),
     ),
     hints=(
         "Run one step by hand, with steps = 2 and eta = 0, and write down the two times, the "
@@ -421,18 +602,31 @@ WALK = Task(
         "Sampling starts in noise, so each pair must go from the larger n to the smaller. And the predicted "
         "x0 is clean: it enters the new level with that level's own signal rate, whatever the old one was.",
     ),
+    asks={
+        _POINT: _POINT_ASK,
+        "gain, 50 steps, eta = 0": "For data of variance 0.25 the exact flow has a gain of 0.5, and 50 right "
+        "steps come close; your x_0 moves by {value} when x_T moves by 1. Follow x0 and x through the last "
+        "step: which factor does x0 get there, and should it get?",
+        "gain, 10 steps, eta = 0": "With 50 steps you are right, and with 10 the gain is {value}: which "
+        "number of your loop does not follow `steps`?",
+        "x_0, 10 steps, eta = 1, given noises": "At eta = 0 you are right. With noise: which noise is added "
+        "in step i, of what size, and how much room does it leave the old one?",
+        "x_0, 10 steps, eta = 0.5, given noises": "At eta = 0 and eta = 1 you are right, and in between you "
+        "are not: what does eta multiply?",
+    },
 )
 
 # --- 2.5: find the bug, the introduction's listing ----------------------------------------------------------
 
 
-def _posterior_mean(alpha_bar, asked=None):
-    """denoise(x, n): E[x_0 | x_n] for data N(0, 1/4)."""
+def _posterior_mean(alpha_bar, asked=None, mean=2.0, variance=0.25):
+    """denoise(x, n): E[x_0 | x_n] for data N(mean, variance)."""
 
     def denoise(x, n):
         if asked is not None:
             asked.append(int(n))
-        return 0.25 * alpha_bar[n] ** 0.5 * x / (1 - 0.75 * alpha_bar[n])
+        alpha = alpha_bar[n] ** 0.5
+        return mean + variance * alpha * (x - mean * alpha) / (1 - (1 - variance) * alpha_bar[n])
 
     return denoise
 
@@ -442,7 +636,11 @@ def _probe_short(answer, seed):
     betas, asked = torch.from_numpy(Discrete.linear(100).betas), []
     all_steps = answer(_posterior_mean(alpha_bar), betas, x, 100)
     ten = answer(_posterior_mean(alpha_bar, asked), betas, x, 10)
+    pair = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    low, high = answer(_posterior_mean(alpha_bar), betas, pair, 100)
     return {
+        _POINT: answer(_posterior_mean(alpha_bar, mean=12.0, variance=0.0), betas, x[:1], 10),
+        "gain, all 100 steps": float(high - low),
         "x_0, all 100 steps": all_steps,
         "x_0, 10 of 100 steps": ten,
         "n asked for, 10 of 100 steps": _listed(asked),
@@ -514,6 +712,25 @@ SHORT = Task(
             changed(solution.short, ("levels[n].sqrt() * x0", "x0")),
             "Nearly: x0 is subtracted from x as it is. How strongly is x0 present in x at level n?",
         ),
+        Mistake(
+            changed(solution.short, (_OLD, "x_T")),
+            "You take x_T itself for the noise, at every level. At level T it nearly is; but at level n the "
+            "network has found out more: which noise do x and the x0 of this step leave over?",
+        ),
+        Mistake(
+            changed(solution.short, ("denoise(x, n)", "denoise(x, n).clamp(-1, 1)")),
+            "You clip the predicted x_0 to [-1, 1], as code for images does, whose pixels live there. What "
+            "becomes of data around 2?",
+        ),
+        Mistake(
+            changed(solution.short, ("(1 - levels[m]).sqrt()", "(1 - levels[n]).sqrt()")),
+            "The noise goes back in with the size that it had before the step. How much noise has level m?",
+        ),
+        Mistake(
+            changed(solution.short, (" / (1 - levels[n]).sqrt()", "")),
+            "What x holds besides its signal is σ ε, and you put it into the next level as if it were ε. "
+            "What is still to be divided out?",
+        ),
     ),
     hints=(
         "Print, in every step, n and the first entry of what denoise is given. What strikes you about the "
@@ -524,6 +741,16 @@ SHORT = Task(
         "then goes into the next level unchanged; the levels are those of an even sub-sequence from T to 0, "
         "as in 2.3.",
     ),
+    asks={
+        _POINT: "For data that are the one point 12 every call returns 12, and your loop {value}: is x0 "
+        "used as it comes, with nothing cut off, and what are its factor and that of the noise in the last "
+        "step?",
+        "gain, all 100 steps": "For data of variance 0.25 the exact flow has a gain of 0.5, and 100 right "
+        "steps come close; your x_0 moves by {value} when x_T moves by 1. Is the noise of each step the one "
+        "that x and x0 leave over, and does it go into the level where the step ends?",
+        "x_0, 10 of 100 steps": "With all the steps you are right. Over which n are 10 of 100 spread, and to "
+        "which n does each step go?",
+    },
 )
 
 # --- 2.6: coefficients --------------------------------------------------------------------------------------
@@ -572,6 +799,16 @@ EULER = Task(
             "The size is right and the sign is not. When sigma/alpha falls, does x/alpha gain or lose noise?",
         ),
         Mistake(
+            {"slope": "sqrt(1 - a_s**2 - c**2)/a_s - sqrt(1 - a_t**2)/a_t"},
+            "You put 1 − alpha² where sigma² stands. That is right for a variance-preserving schedule, and "
+            "the exercise asks for all of them: which symbols did you replace?",
+        ),
+        Mistake(
+            {"eta_max": "1/sqrt(1 - a_t**2*(1 - a_s**2)/(a_s**2*(1 - a_t**2)))"},
+            "You put 1 − alpha² where sigma² stands. That is right for a variance-preserving schedule, and "
+            "the exercise asks for all of them: write your answer with s_t and s_s again.",
+        ),
+        Mistake(
             {"eta_max": "1"},
             "At eta = 1 the step is DDPM's. Put eta = 1 into the radicand sigma_s² − c²: is it 0 there, or "
             "is there still room?",
@@ -608,8 +845,7 @@ def _probe_bundles(answer, seed):
     start = uniform(seed, -0.3, 0.3)
     ax = answer(start, [3, 4, 5, 6])
     seen = read_axes(ax)
-    if not hasattr(ax, "get_lines"):
-        raise Remark("Return the Axes itself, the ax that you drew in, rather than its figure.")
+    ax = ax if hasattr(ax, "get_lines") else ax.axes[0]
     lines = {"DDPM": [], "DDIM": []}
     for line in ax.get_lines():
         if line.get_label() in lines:
@@ -769,6 +1005,21 @@ CONVERGENCE = Task(
             "The slopes are twice as steep as they should be. Did you square the error?",
         ),
         Mistake(
+            _drawn((_ERROR, "abs(variance - 0.25) / 0.25")),
+            "Your errors are relative, divided by 0.25: the slopes are the same, the heights are not. Which "
+            "of the two does the exercise ask for?",
+        ),
+        Mistake(
+            _drawn((_ERROR, "variance - 0.25")),
+            "Your error is signed, and negative, since DDIM leaves too little variance; a logarithmic axis "
+            "drops such points without a word. Which bars are missing round the difference?",
+        ),
+        Mistake(
+            _drawn((_ERROR, "abs(variance**0.5 - 0.5)")),
+            "This is the error of the standard deviation, a good thing to draw, and not the one asked for. "
+            "What does `exact_variance` return?",
+        ),
+        Mistake(
             _drawn(("eta=eta", "eta=0.0")),
             "Both lines are the same, the deterministic sampler. How is eta handed on to ddim?",
         ),
@@ -821,11 +1072,12 @@ CONVERGENCE = Task(
 
 
 def _two_modes(alpha_bar):
-    """predict(x, n): the exact noise for two equal modes at -1 and 1, each of standard deviation 0.3."""
+    """predict(x, n): the exact noise for two equal modes at 1 and 3, each of standard deviation 0.3."""
     squares = alpha_bar.tolist()
 
     def predict(x, n):
         alpha, variance = squares[n] ** 0.5, 1 - 0.91 * squares[n]
+        x = x - 2 * alpha
         return (1 - squares[n]) ** 0.5 * (x - alpha * torch.tanh(alpha * x / variance)) / variance
 
     return predict
@@ -843,15 +1095,25 @@ def _decoded(predict, alpha_bar, z, grid):
 def _probe_invert(answer, seed):
     alpha_bar = _table(100)
     predict = _two_modes(alpha_bar)
-    modes = torch.tensor([[-1.0], [1.0], [1.0]], dtype=torch.float64)
+    modes = torch.tensor([[1.0], [3.0], [3.0]], dtype=torch.float64)
     x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), list(range(100, -1, -5))
     z = answer(predict, alpha_bar, x, grid, 30)
     back = _decoded(predict, alpha_bar, z, grid)
+    asked = []
+
+    def counted(x, n):
+        asked.append(n)
+        return predict(x, n)
+
+    twice = answer(counted, alpha_bar, x, grid, 2)
+    above = list(range(90, 9, -10))
     return {
-        "code, 0 iterations": answer(predict, alpha_bar, x, grid, 0),
-        "code, 2 iterations": answer(predict, alpha_bar, x, grid, 2),
-        "code, 30 iterations": z,
         "round trip below 1e-8, 30 iterations": "yes" if float((back - x).abs().max()) < 1e-8 else "no",
+        "calls for 20 steps, 2 iterations": len(asked),
+        "code, 0 iterations": answer(predict, alpha_bar, x, grid, 0),
+        "code, 2 iterations": twice,
+        "code, 30 iterations": z,
+        "code at 90 of x at 10, 1 iteration": answer(predict, alpha_bar, x, above, 1),
     }
 
 
@@ -862,6 +1124,10 @@ def _one_jump(predict, alpha_bar, x, grid, iterations):
 
 
 _NETWORK = "predict(x, high)"
+_LOOP = "for _ in range(1 + iterations):\n            x = (below - b * predict(x, high)) / a"
+_FIRST_AT_S = (
+    "for k in range(1 + iterations):\n            x = (below - b * predict(x, high if k else low)) / a"
+)
 
 INVERT = Task(
     id="2.9",
@@ -896,6 +1162,20 @@ INVERT = Task(
             "at x_s, does not count as an iteration.",
         ),
         Mistake(
+            changed(solution.invert, (_LOOP, _FIRST_AT_S)),
+            "Your first guess asks the network at the time where the climb starts, and your iterations ask "
+            "at the upper end. All of them stand for one and the same call: at which time is it in the "
+            "equation?",
+        ),
+        Mistake(
+            changed(solution.invert, ("(below - b *", "(below + b *")),
+            "You add what the step down has added. Solve x_s = a x_t + b ε̂ for x_t: which sign has b then?",
+        ),
+        Mistake(
+            changed(solution.invert, ("high)) / a", "high))")),
+            "You take the noise away, and do not divide by a. What stands before x_t in the step?",
+        ),
+        Mistake(
             changed(solution.invert, ("[::-1]", "")),
             "Your first step ends at T already: the pairs come in the order of decoding. Where does an "
             "encoder begin?",
@@ -925,6 +1205,17 @@ INVERT = Task(
         "the network, solve again: once, and then as often as iterations says. Then go on to the next pair "
         "upwards.",
     ),
+    asks={
+        "round trip below 1e-8, 30 iterations": "Decoded by DDIM along the same grid, your code does not "
+        "come back to x. Take one pair of the grid and put your x_t into the step down: do you get the x_s "
+        "that you came from?",
+        "code, 0 iterations": "With 30 iterations the round trip closes. With 0 there is one call a step: "
+        "which x, and which time, does it see?",
+        "calls for 20 steps, 2 iterations": "The round trip closes with 30 iterations. A step makes one "
+        "call, and one more for each iteration, so that 20 steps with 2 of them make 60; yours make {value}.",
+        "code, 2 iterations": "With 0 iterations and with 30 you are right. Which x does the second call of "
+        "a step see, and which the third?",
+    },
 )
 
 # --- 2.10: a claim ------------------------------------------------------------------------------------------

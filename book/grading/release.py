@@ -274,7 +274,7 @@ def _told(chosen: Release, tasks: Sequence[str], part: bool):
         f"{text.counted(len(tasks), 'task')} ({_run(tasks)}), {text.counted(total, 'point')} in all. {due}: "
         "this one file, under any name. What is graded is what you write into the answer cells; the check "
         "cells tell you beforehand how it stands.",
-        "The output under a check is what a right answer prints, until you run it.",
+        "A check prints values computed from your answer, then that the task is done, or what it noticed.",
     ]
     if part:
         said.append(f"The introduction speaks of the whole lesson; of it these are set: {_run(tasks)}.")

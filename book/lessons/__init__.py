@@ -14,6 +14,10 @@ and one module `book/chNN/tasks.py`, which holds what is said of wrong ones:
         from book import check
         check("1.1", forward)
 
+    A Markdown cell with the tag `solution-only` (a derivation, the answer to a question that the statement
+    asks) stays in the solution.  The exercise has the check without its first line and without any output:
+    what a right answer prints is in the package's record.
+
     The build takes from it `book/chNN/solution.py`, in which are the functions that the checks are given and
     whatever these need, by name: imports, helpers, constants.  A number, a word or a formula is in it where
     it is written down plainly, with operators and the elementary functions of math and sympy.  What is

@@ -2,9 +2,10 @@
 
 `solutions/NN_name.ipynb` is the only source.  The build takes the right answers from it, with which the tasks
 compare, runs it, takes the solutions out, puts the hints in, writes nbgrader's metadata (schema 3), and gives
-the same bytes for the same source; whatever does not fit is refused with one sentence.  Printed values that
-agree with the committed ones within the task's tolerance are kept as they are, so that another processor does
-not change a file.
+the same bytes for the same source; whatever does not fit is refused with one sentence.  What the checks print
+of the right answers goes into the record and into the solution; an exercise holds no output.  Printed values
+that agree with the committed ones within the task's tolerance are kept as they are, so that another processor
+does not change a file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from book.lessons.task import Task
 
 BEGIN, INSTEAD, END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
 CHECK = "# NBVAL_CHECK_OUTPUT"
+
+SOLUTION_ONLY = "solution-only"
+"""The tag of a Markdown cell that stays in the solution: a derivation, the answer to an open question."""
 
 
 class BuildError(Exception):
@@ -72,8 +76,7 @@ def _files(path: Path, source, lesson: str, prelude: str) -> dict[Path, str]:
         _check_hints(part, source)
     solution, exercise = _solution(source, parts, lesson), _exercise(source, parts, lesson)
     noted = _record(path, source, parts, solution, lesson, prelude)
-    for notebook in (solution, exercise):
-        _put_outputs(notebook, noted)
+    _put_outputs(solution, noted)
     return {
         path: _text(solution),
         path.parent.parent / "exercises" / path.name: _text(exercise),
@@ -89,6 +92,12 @@ def _parts(notebook, tasks: dict[str, Task], name: str) -> list[Part]:
 
     Raises BuildError for everything that does not fit.
     """
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and _solution_only(cell):
+            raise BuildError(
+                f"{name}, cell {cell.get('id')}: the tag {SOLUTION_ONLY!r} is for Markdown; code goes "
+                f"between {BEGIN} and {END}."
+            )
     ids = [cell.get("id") for cell in notebook.cells]
     if None in ids:
         raise BuildError(f"{name} has a cell without an id: save it in JupyterLab, as nbformat 4.5.")
@@ -324,7 +333,9 @@ def _name(cell, cell_id: str, solution=False, locked=False, points: int | None =
 
 
 def _exercise(source, parts: list[Part], lesson: str):
-    """The exercise notebook: stubs for solutions, a folded cell of hints after each check."""
+    """The exercise notebook: stubs for solutions, a folded cell of hints after each check, and neither the
+    outputs nor the Markdown of the solution.
+    """
     from nbformat.v4 import new_markdown_cell
 
     notebook = _solution(source, parts, lesson)
@@ -332,7 +343,10 @@ def _exercise(source, parts: list[Part], lesson: str):
         for index in part.answers:
             cell = notebook.cells[index]
             cell.source = stub(cell.source, part.task)
-        notebook.cells[part.check].metadata.update(editable=False, deletable=False)
+        check = notebook.cells[part.check]
+        # The marker stands for nbval's eyes, which takes the check from the package's record.
+        check.source = "\n".join(line for line in check.source.splitlines() if line.strip() != CHECK)
+        check.metadata.update(editable=False, deletable=False)
     for part in reversed(parts):
         folded = [
             f"<details><summary>Hint {number} for {part.task.id}</summary>\n\n{hint.strip()}\n\n</details>"
@@ -341,7 +355,13 @@ def _exercise(source, parts: list[Part], lesson: str):
         hints = new_markdown_cell("\n\n".join(folded))
         _name(hints, f"hints-{part.task.slug}", locked=True)
         notebook.cells.insert(part.check + 1, hints)
+    notebook.cells = [cell for cell in notebook.cells if not _solution_only(cell)]
     return notebook
+
+
+def _solution_only(cell) -> bool:
+    """Whether a cell stays in the solution notebook."""
+    return SOLUTION_ONLY in cell.metadata.get("tags", ())
 
 
 def stub(source: str, task: Task) -> str:

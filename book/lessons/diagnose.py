@@ -468,12 +468,12 @@ def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
         return "dtype", (
             f"Your answer returns {seen.dtype} where {right.dtype} is needed: where is the precision lost?"
         )
+    far = ~np.isclose(a, b, rtol=task.tolerance, atol=task.tolerance)
     if label in task.asks:
-        return "value", task.asks[label]
+        return "value", task.asks[label].replace("{value}", f"{a[far].flat[0]:.4g}")
     pattern = _pattern(mine, theirs, wrong, task.tolerance)
     if pattern:
         return "pattern", pattern
-    far = ~np.isclose(a, b, rtol=task.tolerance, atol=task.tolerance)
     agree = len(theirs) - len(wrong)
     verb = "agrees" if agree == 1 else "agree"
     also = f" {agree} of the {len(theirs)} things checked {verb} already." if agree else ""
@@ -492,6 +492,9 @@ def _shape(array: np.ndarray) -> str:
     return "a single number" if array.ndim == 0 else f"{array.shape}"
 
 
+_FACTOR = "Every wrong value is off by one and the same factor: which constant is missing or too much?"
+
+
 def _pattern(mine, theirs, wrong, tolerance) -> str:
     """A sentence for differences that follow one rule over all numbers (sign, factor, offset, order), else
     ''.
@@ -508,8 +511,10 @@ def _pattern(mine, theirs, wrong, tolerance) -> str:
     ):
         return "The values are right but in the opposite order: which end comes first?"
     if np.abs(b).min() > 1e-9 and np.ptp(a / b) < 1e-6 * np.abs(a / b).max():
-        return "Every wrong value is off by one and the same factor: which constant is missing or too much?"
+        return _FACTOR
     if np.ptp(a - b) < 1e-6 * (1 + np.abs(b).max()) and np.abs(a - b).max() > tolerance:
+        if all(label.startswith("log10 of") for label in wrong):
+            return _FACTOR
         return "Every wrong value is off by one and the same amount: which term is missing or too much?"
     return ""
 

@@ -48,8 +48,8 @@ def named_numbers(answer, *names) -> dict:
 
 
 def right_or_number(number, right, tolerance):
-    """The word "right" for a right number, else the number: an exercise is handed out with what a right
-    answer prints, and must not print the answer."""
+    """The word "right" for a right number, else the number: the package's record holds what a right answer
+    prints, for everyone to read, and must not tell the answer."""
     return "right" if abs(number - right) <= tolerance * (1 + abs(right)) else number
 
 
@@ -129,8 +129,9 @@ def read_axes(drawn) -> SimpleNamespace:
     `.fig`.
 
     Gives .lines ({label: (x, y)}, unlabelled lines as 'line 0', 'line 1', …), .points (scatters, {label: (n,
-    2)}), .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when
-    missing) and .legend (the texts of its legend).  Raises Remark for anything else.
+    2)}), .curves (both as {label: (x, y)}, for a task that does not mind which), .xscale and .yscale
+    ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when missing) and .legend (the texts
+    of its legend).  Raises Remark for anything else.
     """
     axes = one_axes(drawn)
     lines, points = {}, {}
@@ -146,6 +147,7 @@ def read_axes(drawn) -> SimpleNamespace:
     return SimpleNamespace(
         lines=lines,
         points=points,
+        curves={label: tuple(cloud.T) for label, cloud in points.items()} | lines,
         xscale=axes.get_xscale(),
         yscale=axes.get_yscale(),
         xlabel=axes.get_xlabel().strip(),
@@ -179,19 +181,41 @@ def axes_values(drawn, order: Mapping[str, str] | None = None) -> dict[str, Any]
     return values
 
 
-def error_lines(seen: SimpleNamespace, *names: str) -> dict[str, tuple]:
-    """{name: (x, y)} of the lines with these labels in what `read_axes` has read, each of three errors above
-    0.  Raises Remark for a line that is missing or other than that."""
+def error_lines(seen: SimpleNamespace, *names: str, count: int | None = 3) -> dict[str, tuple]:
+    """{name: (x, y)} of the lines, or scatters, with these labels in what `read_axes` has read: the numbers
+    of steps and the errors above 0, `count` of them, in the order of the steps.
+
+    Labels are compared without blanks and capitals, and η is eta.  Raises Remark for a line that is missing
+    or other than that, and for logarithms in the place of errors.
+    """
+    curves = {_called(label): curve for label, curve in seen.curves.items()}
+    found = {}
     for name in names:
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
+        if _called(name) not in curves:
+            there = ", ".join(repr(label) for label in seen.curves) or "none"
             raise Remark(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        x, y = seen.lines[name]
-        if len(x) != 3 or not (y > 0).all():
+        x, y = curves[_called(name)]
+        order = np.argsort(x, kind="stable")
+        x, y = found[name] = x[order], y[order]
+        if count is not None and len(x) != count:
+            raise Remark(f"The line {name!r} needs {count} points, one for each count; it has {len(x)}.")
+        if not (y > 0).all():
+            first = f"{y[~(y > 0)][0]:.4g}"
+            if seen.yscale == "linear":
+                raise Remark(
+                    f"The line {name!r} has the value {first}, on a linear axis: if these are logarithms, "
+                    "draw the errors themselves and let the axes be logarithmic, xscale='log', yscale='log'."
+                )
             raise Remark(
-                f"The line {name!r} needs an error above 0 for each of 3 counts; it has {len(x)} points."
+                f"The line {name!r} has the value {first}, and a logarithmic axis shows only what is above "
+                "0: is the absolute value missing, or is it a logarithm already?"
             )
-    return {name: seen.lines[name] for name in names}
+    return found
+
+
+def _called(label: str) -> str:
+    """A label as labels are compared."""
+    return "".join(label.replace("η", "eta").split()).casefold()
 
 
 def one_axes(drawn):

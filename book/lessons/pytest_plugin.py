@@ -1,11 +1,11 @@
 """The pytest plugin that makes `pytest --nbval-lax exercises/02_ddim.ipynb` a real check.
 
-nbval compares a notebook with the outputs stored in it, which running it overwrites.  For notebooks of this
-book (metadata `{"toolkit": {"lesson": "02"}}`) this plugin takes nbval's place: check cells are run as the
-package has them and compared with the package's record, missing ones fail, and cells that never end, flood or
-kill the kernel fail with one sentence, whatever comes before or after.  Other notebooks are left to nbval,
-and without `--nbval` or `--nbval-lax` nothing happens.  The items of a lesson are independent: any selection
-of them (`-k "task 2.3"`, xdist) gives the same verdicts.
+nbval compares a notebook with the outputs stored in it, of which an exercise has none, and which running it
+overwrites.  For notebooks of this book (metadata `{"toolkit": {"lesson": "02"}}`) this plugin takes nbval's
+place: check cells are run as the package has them and compared with the package's record, missing ones fail,
+and cells that never end, flood or kill the kernel fail with one sentence, whatever comes before or after.
+Other notebooks are left to nbval, and without `--nbval` or `--nbval-lax` nothing happens.  The items of a
+lesson are independent: any selection of them (`-k "task 2.3"`, xdist) gives the same verdicts.
 """
 
 import json

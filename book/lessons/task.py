@@ -79,7 +79,10 @@ class Task:
         `answer.step`.
     tolerance: values agree when |a - b| <= tolerance (1 + |b|).
     decimals: of the printed values.
-    asks: {label: question}: said instead of the generic question where that label is the first to differ.
+    asks: {label: question}: said instead of the generic question where that label is the first to differ;
+        `{value}` in it stands for the student's number.  Let the first labels of a probe be properties (a
+        variance that should stay 1, a point that should come back), so that a wrong answer that nobody listed
+        is told something true.
 
     Raises ValueError, with the task's id, for a field that does not fit.
     """

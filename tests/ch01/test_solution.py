@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from book.ch01 import solution, tasks
-from book.lessons import normal, read_axes
+from book.lessons import changed, judge, normal, read_axes
 from toolkit import VE, VP, Discrete, Mixture, grids, sample
 from toolkit import ddpm as d
 from toolkit.noise import Replay
@@ -130,3 +130,46 @@ def test_the_steps_probabilities_and_weights_are_the_toolkits():
     assert torch.allclose(p, steps.probabilities(), rtol=1e-12)
     drawn, weights = steps.draw(100, torch.Generator().manual_seed(0))
     assert torch.allclose(w[drawn - 1], weights, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bound", [1, 3, 10])
+def test_whatever_clips_the_predicted_data_is_not_done(bound):
+    assert judge("1.4", solution.ancestral).state == "done"
+    clipped = changed(solution.ancestral, ("c_0 * x0 +", f"c_0 * x0.clamp(-{bound}, {bound}) +"))
+    verdict = judge("1.4", clipped)
+    assert verdict.state == "not yet" and ("clip" in verdict.sentence or "12" in verdict.sentence)
+
+
+def _as_lists(function):
+    def answer(*given):
+        return [part.tolist() if hasattr(part, "tolist") else part for part in function(*given)]
+
+    return answer
+
+
+def _as_arrays(function):
+    def answer(*given):
+        return tuple(np.asarray(part) for part in function(*given))
+
+    return answer
+
+
+@pytest.mark.parametrize("form", [_as_lists, _as_arrays])
+@pytest.mark.parametrize(
+    "task, right",
+    [("1.2", solution.posterior), ("1.8", solution.negative_elbo), ("1.10", solution.step_distribution)],
+)
+def test_lists_and_arrays_are_answers_too(task, right, form):
+    assert judge(task, form(right)).state == "done"
+
+
+@pytest.mark.parametrize("draw", ["plot", "scatter"])
+def test_a_figure_may_be_of_lines_or_of_points(draw):
+    axes = tasks._convergence()
+    curves = read_axes(axes).curves
+    axes.clear()
+    for label, (x, y) in curves.items():
+        getattr(axes, draw)(x[::-1], y[::-1], label=label)
+    axes.set(xscale="log", yscale="log", xlabel="steps", ylabel="error")
+    axes.legend()
+    assert judge("1.5", axes).state == "done"

@@ -8,6 +8,7 @@ import sympy
 import torch
 
 from book.ch02 import solution, tasks
+from book.lessons import changed, judge
 from toolkit import Discrete, Mixture, grids, initial_noise, sample
 from toolkit.ddim import ddim, ddim_coefficients, ddim_invert, ddim_sigma
 from toolkit.noise import Replay
@@ -162,3 +163,68 @@ def test_the_strided_grid_of_the_figures_is_the_subsequence():
         assert [round(TABLE.T * float(t)) for t in grids.strided(TABLE, steps)] == solution.subsequence(
             1000, steps
         )
+
+
+CLIPPED = {
+    "2.2": (solution.ddim_terms, ("alpha_s * x0", "alpha_s * x0.clamp(-{0}, {0})")),
+    "2.3": (solution.ddim_sample, ("x0 + (1", "x0.clamp(-{0}, {0}) + (1")),
+    "2.4": (solution.walk, ("x0 + (1", "x0.clamp(-{0}, {0}) + (1")),
+    "2.5": (solution.short, ("denoise(x, n)", "denoise(x, n).clamp(-{0}, {0})")),
+}
+
+
+def _judged(task, answer):
+    """The verdict on one answer; of 2.3 it is the sampler."""
+    return (
+        judge(task, **tasks.SUBSEQUENCE.reference | {"ddim_sample": answer})
+        if task == "2.3"
+        else judge(task, answer)
+    )
+
+
+@pytest.mark.parametrize("bound", [1, 3, 10])
+@pytest.mark.parametrize("task", CLIPPED)
+def test_whatever_clips_the_predicted_data_is_not_done(task, bound):
+    right, (old, new) = CLIPPED[task]
+    assert _judged(task, right).state == "done"
+    verdict = _judged(task, changed(right, (old, new.format(bound))))
+    assert verdict.state == "not yet" and ("clip" in verdict.sentence or "12" in verdict.sentence)
+
+
+def _in_kappa(predict, alpha_bar, x, grid):
+    """DDIM as Euler's method for x / alpha in sigma / alpha, with NumPy's levels."""
+    levels = alpha_bar.numpy()
+    kappa, y = np.sqrt((1 - levels) / levels), x / math.sqrt(levels[grid[0]])
+    for now, then in zip(grid, grid[1:]):
+        y = y + (kappa[then] - kappa[now]) * predict(y * math.sqrt(levels[now]), now)
+    return y * math.sqrt(levels[grid[-1]])
+
+
+def _ratios(denoise, betas, x, steps):
+    """Task 2.5 without eps: x_s as a mean of x_t and x_0."""
+    levels = np.concatenate([[1.0], np.cumprod(1 - betas.numpy())])
+    grid = np.linspace(len(betas), 0, steps + 1).round().astype(int)
+    for n, m in zip(grid, grid[1:]):
+        ratio = math.sqrt((1 - levels[m]) / (1 - levels[n]))
+        x = ratio * x + (math.sqrt(levels[m]) - ratio * math.sqrt(levels[n])) * denoise(x, n)
+    return x
+
+
+def _stacked(*inputs):
+    return torch.stack(solution.ddim_terms(*inputs))
+
+
+@pytest.mark.parametrize(
+    "task, answer", [("2.3", _in_kappa), ("2.5", _ratios), ("2.2", _stacked)], ids=["2.3", "2.5", "2.2"]
+)
+def test_other_forms_of_a_right_answer_are_done(task, answer):
+    assert _judged(task, answer).state == "done"
+
+
+def test_of_two_mistakes_the_one_mended_is_seen_behind_the_nan():
+    up = ("len(alpha_bar) - 1, 0", "0, len(alpha_bar) - 1")
+    listing = changed(solution.walk, up, ("b.sqrt() * x0", "(b / a).sqrt() * x0"))
+    other_form = changed(solution.walk, up, ("b.sqrt() * x0", "x0 * torch.sqrt(b)"))
+    assert judge("2.4", listing).state == "not tried"
+    verdict = judge("2.4", other_form)
+    assert verdict.state == "not yet" and verdict.sentence.startswith("The factor of x0 is right now")

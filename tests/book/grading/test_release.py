@@ -181,8 +181,8 @@ def test_lessons_follow_from_the_tasks(tmp_path):
     assert len(everything) == len(LESSONS) + 1 and read_release(everything[-1]) == Release.whole(())
 
 
-def test_the_cell_tells_what_the_outputs_are_and_what_is_set(tmp_path):
-    right = "The output under a check is what a right answer prints, until you run it."
+def test_the_cell_tells_what_a_check_prints_and_what_is_set(tmp_path):
+    right = "A check prints values computed from your answer, then that the task is done, or what it noticed."
     whole = cells(make(tmp_path / "a", ["02"])[0])[CELL].source
     part = cells(make(tmp_path / "b", ["02"], tasks=["2.1", "2.3"])[0])[CELL].source
     assert right in whole and right in part and "introduction" not in whole

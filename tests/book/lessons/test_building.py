@@ -39,14 +39,39 @@ def test_solutions_become_stubs(exercise):
     assert "answer-99-2" in cells and "answer-99-2-2" in cells
 
 
-def test_check_cells_keep_their_reference_output(exercise):
+def test_an_exercise_shows_no_output_and_the_solution_what_its_checks_print(exercise, lesson99):
+    code = [cell for cell in exercise.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    solution = by_id(nbformat.read(lesson99.solution, as_version=4))
     for task in lesson_99.TASK_IDS:
-        cell = by_id(exercise)[f"check-{task.replace('.', '-')}"]
-        (output,) = cell.outputs
-        assert output.text.endswith(f"{task} done\n") and cell.execution_count
-        assert cell.metadata["editable"] is False and cell.metadata["deletable"] is False
-    others = [c for c in exercise.cells if c.cell_type == "code" and not c["id"].startswith("check")]
-    assert all(not c.outputs and c.execution_count is None for c in others)
+        name = f"check-{task.replace('.', '-')}"
+        (output,) = solution[name].outputs
+        assert output.text == record.load("99").cell(task).output and output.text.endswith(f"{task} done\n")
+        assert by_id(exercise)[name].metadata["editable"] is False
+        assert by_id(exercise)[name].metadata["deletable"] is False
+
+
+def test_check_cells_of_an_exercise_hold_no_marker(exercise, lesson99):
+    solution = by_id(nbformat.read(lesson99.solution, as_version=4))
+    for task in lesson_99.TASK_IDS:
+        name = f"check-{task.replace('.', '-')}"
+        assert solution[name].source == f"{building.CHECK}\n{by_id(exercise)[name].source}"
+
+
+def test_markdown_of_the_solution_stays_there(lesson99, tmp_path):
+    path = lesson_99.write(tmp_path / "solutions" / "99_small.ipynb")
+    raw = json.loads(path.read_text("utf8"))
+    place = next(i for i, cell in enumerate(raw["cells"]) if cell["id"] == "a1")
+    note = nbformat.v4.new_markdown_cell("A derivation.", id="why", metadata={"tags": ["solution-only"]})
+    raw["cells"].insert(place, note)
+    path.write_text(json.dumps(raw), "utf8")
+    files = build(path)
+    exercise = tmp_path / "exercises" / "99_small.ipynb"
+    assert "A derivation." in files[path] and files[exercise] == lesson99.files[lesson99.exercise]
+    raw["cells"][place] = nbformat.v4.new_code_cell("x = 1", id="why", metadata=note.metadata)
+    path.write_text(json.dumps(raw), "utf8")
+    with pytest.raises(BuildError, match="cell why: the tag 'solution-only' is for Markdown"):
+        build(path)
 
 
 def test_statements_get_title_difficulty_and_minutes_once(exercise, lesson99):

@@ -12,7 +12,7 @@ import torch
 from book.lessons import Made, Mistake, NotTried, NotYet, Remark, Task, check, judge, read_axes
 from book.lessons.checking import NoSuchTask
 from book.lessons.diagnose import diagnose, observe
-from book.lessons.probes import axes_values, describe, normal
+from book.lessons.probes import axes_values, describe, error_lines, normal
 from tests.book.lessons import lesson_99
 
 pytestmark = pytest.mark.usefixtures("lesson99")
@@ -230,6 +230,46 @@ def test_what_is_no_figure_is_told():
 def test_a_question_of_the_author_replaces_the_generic_one():
     task = _task(asks={"value": "And at zero?"})
     assert diagnose(task, lambda x: x + 1).sentence == "And at zero?"
+
+
+def test_the_students_number_stands_in_the_question():
+    task = _task(asks={"value": "Yours moved by {value}: why?"})
+    shown = observe(task, lambda x: x + 1, 0).values["value"].flat[0]
+    assert diagnose(task, lambda x: x + 1).sentence == f"Yours moved by {shown:.4g}: why?"
+
+
+def test_an_amount_between_logarithms_is_a_factor():
+    task = _task(probe=lambda answer, seed: {"log10 of the errors": answer(normal(seed, 3).abs()).log10()})
+    assert "the same factor" in diagnose(task, lambda x: 4 * task.reference(x)).sentence
+
+
+def _errors(draw="plot", label="eta = 1", scale="log", change=lambda y: y):
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    getattr(axes, draw)([4, 1, 2], [change(y) for y in (0.1, 0.4, 0.2)], label=label)
+    axes.set(xscale=scale, yscale=scale)
+    return read_axes(axes)
+
+
+@pytest.mark.parametrize("draw", ["plot", "scatter"])
+@pytest.mark.parametrize("label", ["eta = 1", "η = 1", "η=1", "Eta = 1"])
+def test_errors_are_read_from_lines_and_points_in_the_order_of_the_steps(draw, label):
+    x, y = error_lines(_errors(draw, label), "eta = 1")["eta = 1"]
+    assert x.tolist() == [1, 2, 4] and y.tolist() == [0.4, 0.2, 0.1]
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (dict(scale="linear", change=np.log10), "value -0.3979, on a linear axis: if these are logarithms"),
+        (dict(change=np.negative), "is the absolute value missing"),
+        (dict(label="DDPM"), "no line labelled 'eta = 1'; its lines are 'DDPM'"),
+    ],
+)
+def test_what_is_no_error_above_0_is_told(given, words):
+    with pytest.raises(Remark, match=words):
+        error_lines(_errors(**given), "eta = 1")
 
 
 def test_a_listed_mistake_goes_before_the_generic_sentence():

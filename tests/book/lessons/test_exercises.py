@@ -7,10 +7,11 @@ that stops.  That a solved notebook then passes under nbval, too, the small less
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from book.lessons import record, registry
-from book.lessons.building import build
+from book.lessons.building import CHECK, SOLUTION_ONLY, build
 from tests.book.lessons.test_plugin import nbval, summary
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,14 @@ def test_what_is_committed_is_what_the_solution_gives(path):
         if not file.is_file() or file.read_text("utf8") != text
     ]
     assert not stale, f"run toolkit build: {stale}"
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_what_a_student_opens_tells_no_answer(path):
+    """No output, no marker of another tool's, and nothing of what is for the solution only."""
+    for cell in nbformat.read(ROOT / "exercises" / path.name, as_version=4).cells:
+        assert not cell.get("outputs") and CHECK not in cell.source
+        assert SOLUTION_ONLY not in cell.metadata.get("tags", [])
 
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
