@@ -22,7 +22,7 @@ from toolkit.data import digit_labels, digits
 from toolkit.metrics import digit_features, frechet_from_features, nearest_neighbour_ratio
 from toolkit.mixtures import Mixture
 from toolkit.models import Model, Network
-from toolkit.networks import digits_model
+from toolkit.networks import ToyMLP, digits_model
 from toolkit.noise import Replay, initial_noise
 from toolkit.sampling import sample, sample_last
 from toolkit.schedules import VP, Discrete
@@ -876,7 +876,9 @@ def thousand_steps_on_a_narrow_peak() -> dict:
     """Standard deviation of what 1000 steps make of N(0, 0.08^2), one peak of the ring: exact."""
     schedule = Discrete.linear(1000)
     return {
-        v: math.sqrt(exact_variance(d.ddpm, schedule, steps_of(schedule), std=0.08, variance=v))
+        f"0.08 peak, {v}": math.sqrt(
+            exact_variance(d.ddpm, schedule, steps_of(schedule), std=0.08, variance=v)
+        )
         for v in ("posterior", "beta")
     }
 
@@ -898,6 +900,13 @@ def loss_at(model, data, times, seed=0):
         return np.array(
             [float(d.noise_loss(model, data, torch.full((len(data),), float(t)), noise)) for t in times]
         )
+
+
+def small_network(seed=0):
+    """The network that the chapter trains on points in the plane, with its first weights."""
+    with torch.random.fork_rng():  # they come from the global generator
+        torch.manual_seed(seed)
+        return ToyMLP(width=64, blocks=2)
 
 
 def share_on_clusters(points, mixture):

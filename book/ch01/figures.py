@@ -412,7 +412,11 @@ def predict_and_renoise(model, path, times, shown, row=0) -> Picture:
     """
     states = path[list(shown), row : row + 1]
     with torch.no_grad():
-        guesses = [array(model.x0(x, times[i]))[0] for i, x in zip(shown, states, strict=True)]
+        clean = [model.schedule.sigma(times[i]) == 0 for i in shown]  # there the state is its own guess
+        guesses = [
+            array(x if done else model.x0(x, times[i]))[0]
+            for i, x, done in zip(shown, states, clean, strict=True)
+        ]
     return image_grid(
         {"state $x_t$": [array(x)[0] for x in states], "guess $\\hat x_0$": guesses},
         column_labels=[f"t = {times[i]:.2g}" for i in shown],
