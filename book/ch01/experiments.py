@@ -195,15 +195,16 @@ def reverse_kernel(mixture, schedule, t, s, x_t, points=1201):
 
 
 def kernels_by_step(mixture, schedule, t=0.4, steps=(0.4, 0.32, 0.24, 0.04), x_t=0.1):
-    """(t, x_t, kernels): `reverse_kernel` for steps of several lengths down from time t, dict step -> kernel.
+    """(t, x_t, kernels): `reverse_kernel` for steps of several lengths down from time t, dict step ->
+    kernel.
     """
     return t, x_t, {step: reverse_kernel(mixture, schedule, t, t - step, x_t) for step in steps}
 
 
 def explored_step(mixture, schedule, t, step, x_t):
-    """One step from x_t down from t as the arguments of `figures.step_explorer`: the marginal densities of the
-    mixture at both its ends, its `reverse_kernel`, and the kernel's divergence for a step of this length from
-    every time. A step that is longer than t ends at the data.
+    """One step from x_t down from t as the arguments of `figures.step_explorer`: the marginal densities of
+    the mixture at both its ends, its `reverse_kernel`, and the kernel's divergence for a step of this length
+    from every time. A step that is longer than t ends at the data.
     """
     s = max(0.0, t - step)
     x = torch.linspace(-2.8, 2.8, 601, dtype=torch.float64)[:, None]
@@ -246,8 +247,7 @@ def step_size_and_shape() -> dict:
 @claim(
     "C05",
     source=f"{SUMMARY}, section 2.3",
-    says="The three parts of the bound close to the entropy of the data when model and variances are "
-    "optimal",
+    says="The three parts of the bound close to the entropy of the data when model and variances are optimal",
     holds=lambda r: 0 <= r["analytic"] - r["entropy"] < 1e-6,
     verdict=True,
     finding="N(0, 0.25), 1000 steps: 0.7258 nats with the optimal variances, the entropy itself; 0.7269 "
@@ -297,15 +297,17 @@ def where_the_posterior_variance_loses() -> dict:
     "S-5.2",
     source=f"{SUMMARY}, section 5.2",
     says="DDPM is a variational autoencoder of many steps",
-    holds=lambda r: abs(r["its bound as a VAE"] - r["-ELBO of DDPM"]) < 1e-9 and r["what x_T tells about x_0"] > 0.1,
+    holds=lambda r: (
+        abs(r["its bound as a VAE"] - r["-ELBO of DDPM"]) < 1e-9 and r["what x_T tells about x_0"] > 0.1
+    ),
     verdict=False,
     finding="Holds if it means the bound: with the forward chain as encoder a VAE's bound is DDPM's, "
     "to 1e-12. Fails if x_T is to be a code: that encoder is fixed, and x_T tells 5e-6 nats about x_0.",
 )
 def multi_step_vae(steps=20) -> dict:
-    """N(0, 0.25): a VAE's bound, E[-log p(x_0 | z)] + KL(q(z | x_0) || p(z)), whose latent z is the whole path
-    x_1 ... x_T, from the two Gaussians' covariance matrices; DDPM's bound; and the mutual information of x_0
-    and x_T.  Nats.
+    """N(0, 0.25): a VAE's bound, E[-log p(x_0 | z)] + KL(q(z | x_0) || p(z)), whose latent z is the whole
+    path x_1 ... x_T, from the two Gaussians' covariance matrices; DDPM's bound; and the mutual information of
+    x_0 and x_T.  Nats.
     """
     schedule, mixture = Discrete.linear(1000), Mixture.gaussian(1, 0.5)
     times = steps_of(schedule, steps)
@@ -321,8 +323,11 @@ def multi_step_vae(steps=20) -> dict:
     model = decoder @ decoder.T
     inverse, mean = np.linalg.inv(model), schedule.alpha(t)
     divergence = 0.5 * (
-        np.trace(inverse @ encoder) + 0.25 * mean @ inverse @ mean - steps
-        + np.linalg.slogdet(model)[1] - np.linalg.slogdet(encoder)[1]
+        np.trace(inverse @ encoder)
+        + 0.25 * mean @ inverse @ mean
+        - steps
+        + np.linalg.slogdet(model)[1]
+        - np.linalg.slogdet(encoder)[1]
     )
     left = 0.25 * (1 - gains[-1] * mean[-1]) ** 2 + (gains[-1] * schedule.sigma(t[-1])) ** 2
     return {
@@ -449,8 +454,8 @@ def three_step_chain(T=3):
     says="The sum of KL(q(x_n | x_n-1) || p(x_n | x_n+1)) over the steps is the variational bound",
     holds=lambda r: any(abs(value - r["ELBO"]) < 0.01 for name, value in r.items() if "sum" in name),
     verdict=False,
-    finding="10 steps on N(0, 0.25): log p -0.7258, ELBO -0.7258, minus that sum -4.55 with neighbours on one "
-    "path and -7.42 drawn apart. The bound has q(x_n | x_n+1, x_0).",
+    finding="10 steps on N(0, 0.25): log p -0.7258, ELBO -0.7258, minus that sum -4.55 with neighbours on "
+    "one path and -7.42 drawn apart. The bound has q(x_n | x_n+1, x_0).",
 )
 def longer_chain() -> dict:
     """The same for 10 steps."""
@@ -475,12 +480,13 @@ def weights_of_steps(steps=1000):
 @claim(
     "BP13, P11",
     source=f"{TUTORIAL}, section 3.2",
-    says="Weighting the noise error by sigma^2 gives the variational bound, by sigma an improved score matching",
+    says="Weighting the noise error by sigma^2 gives the variational bound, by sigma an improved score "
+    "matching",
     holds=lambda r: r["sigma^2 over the bound's weight"] < 0.1,
     verdict=False,
-    finding="The bound's weight, (SNR_s / SNR_t - 1) / 2, is largest where sigma is smallest: sigma^2 over it "
-    "spreads over 5.7 decades, sigma over 3.9, and 1 over 2.1. For VP schedules sigma^2 is P2's weight; score "
-    "matching with lambda = sigma^2 in front of the score's error has weight 1 here.",
+    finding="The bound's weight, (SNR_s / SNR_t - 1) / 2, is largest where sigma is smallest: sigma^2 over "
+    "it spreads over 5.7 decades, sigma over 3.9, and 1 over 2.1. For VP schedules sigma^2 is P2's weight; "
+    "score matching with lambda = sigma^2 in front of the score's error has weight 1 here.",
 )
 def sigma_is_no_bound() -> dict:
     """Decades over which a weight of the noise error, divided by the bound's, spreads over the steps of the
@@ -499,8 +505,8 @@ def sigma_is_no_bound() -> dict:
     says="The listed loss runs with its default weight, 1.0",
     holds=lambda r: r["runs with a number"] == 1,
     verdict=False,
-    finding="The listing calls weight.view(-1, 1, 1, 1), which a number does not have: AttributeError. Make it a "
-    "tensor first.",
+    finding="The listing calls weight.view(-1, 1, 1, 1), which a number does not have: AttributeError. "
+    "Make it a tensor first.",
 )
 def a_number_has_no_view() -> dict:
     """Whether the listing's line runs with the number 1.0, and with a tensor of ones."""
@@ -524,8 +530,8 @@ def a_number_has_no_view() -> dict:
     says="Some power p makes SNR^p / (1 + SNR) the weight of the bound",
     holds=lambda r: r["the smallest spread"] < 0.1,
     verdict=False,
-    finding="Its ratio to the bound's weight spreads over 2.9 decades at the best p, 0.67, and over more at all "
-    "others.",
+    finding="Its ratio to the bound's weight spreads over 2.9 decades at the best p, 0.67, and over more "
+    "at all others.",
 )
 def snr_powers_are_no_bound() -> dict:
     """Decades over which SNR^p / (1 + SNR), divided by the bound's weight, spreads: 0 would be proportional;
@@ -537,7 +543,11 @@ def snr_powers_are_no_bound() -> dict:
     ratio = d.snr(Discrete.linear(1000), t)
     spread = lambda p: float(np.ptp(p * np.log10(ratio) - np.log10((1 + ratio) * weights["bound"])))
     best = minimize_scalar(spread, bounds=(-3, 5), method="bounded", options={"xatol": 1e-6})
-    return {"the smallest spread": best.fun, "the best p": round(float(best.x), 2), "spread at p = 1": spread(1)}
+    return {
+        "the smallest spread": best.fun,
+        "the best p": round(float(best.x), 2),
+        "spread at p = 1": spread(1),
+    }
 
 
 @claim(
@@ -574,9 +584,9 @@ def kl_is_closed_form() -> dict:
     says="The unweighted integral of the squared score error bounds the KL from data to model",
     holds=lambda r: min(r["without it, t from 0 to 1"], r["without it, t from 0 to 1000"]) >= r["KL"],
     verdict=False,
-    finding="N(0, 1) against N(0, 2): KL 0.0966, and 0.0966 with the weight g^2 / 2 and the prior's term. Without "
-    "the weight 0.0619 for t from 0 to 1, 61.9 for t from 0 to 1000: a number that depends on the unit of time "
-    "bounds nothing.",
+    finding="N(0, 1) against N(0, 2): KL 0.0966, and 0.0966 with the weight g^2 / 2 and the prior's term. "
+    "Without the weight 0.0619 for t from 0 to 1, 61.9 for t from 0 to 1000: a number that depends on the "
+    "unit of time bounds nothing.",
 )
 def likelihood_weight() -> dict:
     """KL of N(0, 1) from N(0, 2), and the integral over time of the squared score difference plus the prior's
@@ -869,8 +879,7 @@ def what_the_start_decides(steps=1000) -> dict:
     says="A thousand DDPM steps reproduce a narrow peak exactly",
     holds=lambda r: all(abs(v - 0.08) < 1e-4 for v in r.values()),
     verdict=False,
-    finding="A peak of standard deviation 0.0800 comes out as 0.0763 with beta-tilde and 0.0807 with "
-    "beta.",
+    finding="A peak of standard deviation 0.0800 comes out as 0.0763 with beta-tilde and 0.0807 with beta.",
 )
 def thousand_steps_on_a_narrow_peak() -> dict:
     """Standard deviation of what 1000 steps make of N(0, 0.08^2), one peak of the ring: exact."""
@@ -970,8 +979,8 @@ def digits_samples(batches=8, n=360, steps=100):
 
 
 def distances(images, n, draws=20):
-    """Fréchet distances of three kinds of n digits each to a reference of real ones, {kind: (draws,)}: batches
-    of `images`; real digits that are not in the reference; and copies of some that are.
+    """Fréchet distances of three kinds of n digits each to a reference of real ones, {kind: (draws,)}:
+    batches of `images`; real digits that are not in the reference; and copies of some that are.
 
     The reference are all real digits but n, drawn anew each time; every set has the classes in their
     proportions, as `images` must have in each n of its rows.
@@ -984,7 +993,9 @@ def distances(images, n, draws=20):
         fresh, rest = split(np.arange(len(labels)), stratify=labels)
         copied = split(rest, stratify=labels[rest])[0]
         first = seed * n % (len(ours) - n + 1) // n * n
-        for kind, rows in zip(result, (ours[first : first + n], features[fresh], features[copied]), strict=True):
+        for kind, rows in zip(
+            result, (ours[first : first + n], features[fresh], features[copied]), strict=True
+        ):
             result[kind].append(frechet_from_features(rows, features[rest]))
     return {kind: np.array(values) for kind, values in result.items()}
 
@@ -1012,9 +1023,9 @@ def samples_beside_real_digits() -> dict:
         > 2 * r["fresh real digits: standard deviation"]
     ),
     verdict=False,
-    finding="Sixteen fresh real digits score 7.9 with a standard deviation of 1.3, and the network's the same "
-    "within that; at 360 their means, 0.27 and 0.35, are three standard errors apart. The number is mostly "
-    "about n.",
+    finding="Sixteen fresh real digits score 7.9 with a standard deviation of 1.3, and the network's the "
+    "same within that; at 360 their means, 0.27 and 0.35, are three standard errors apart. The number is "
+    "mostly about n.",
 )
 def sixteen_digits() -> dict:
     """The same for sets of 16 digits."""
@@ -1036,18 +1047,20 @@ def near_copies() -> dict:
 
 
 def longer_training() -> dict:
-    """Recorded by `studies.memorising`: distances and near-copies of networks trained for longer."""
+    """Recorded by `studies.memorising`: distances, with standard deviation, and near-copies of networks
+    trained for longer.
+    """
     recorded = json.loads((folders.folder("01") / "recorded" / "memorising.json").read_text(encoding="utf-8"))
     return {
-        f"{steps} steps: {name}": row[name]
+        f"{int(steps):,} steps: {name}": value
         for steps, row in recorded["networks"].items()
-        for name in ("Fréchet distance", "ratios below 1/2, per cent")
+        for name, value in row.items()
     }
 
 
 def bits_of_digits(n=32) -> dict:
-    """The bound on test digits with 17 grey levels, bits a pixel, with both fixed variances: the whole, and the
-    part spent by t = 0.1; and what a code costs that knows nothing.
+    """The bound on test digits with 17 grey levels, bits a pixel, with both fixed variances: the whole, and
+    the part spent by t = 0.1; and what a code costs that knows nothing.
     """
     model, images = digits_samples()[2], digits("test")[0][:n]
     result, unit = {"all 17 grey levels alike": math.log2(17)}, 64 * math.log(2)

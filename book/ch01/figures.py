@@ -3,7 +3,6 @@
 import math
 
 import matplotlib.patches
-
 import numpy as np
 import torch
 
@@ -74,8 +73,9 @@ def markov_chain() -> Picture:
     ax.text(14.3, 0.95, "$N(0, I)$", ha="center", va="top")
     return Picture(
         fig,
-        "A chain of circles from x_0, the data, over x_(n-1) and x_n to x_T, which is N(0, I). Solid arrows to "
-        "the right add noise, q; dashed arrows back, p, are what is learned; a long arrow jumps from x_0 to x_n.",
+        "A chain of circles from x_0, the data, over x_(n-1) and x_n to x_T, which is N(0, I). Solid "
+        "arrows to the right add noise, q; dashed arrows back, p, are what is learned; a long arrow jumps "
+        "from x_0 to x_n.",
     )
 
 
@@ -91,9 +91,7 @@ def network() -> Picture:
         "28 × 28 ": (12.5, 2.4, 0.9, 3.2),
     }
     for name, (x, y, width, height) in boxes.items():
-        ax.add_patch(
-            matplotlib.patches.Rectangle((x, y), width, height, facecolor="#DDE7F0", edgecolor=INK)
-        )
+        ax.add_patch(matplotlib.patches.Rectangle((x, y), width, height, facecolor="#DDE7F0", edgecolor=INK))
         ax.text(x + width / 2, y - 0.12, name.strip(), ha="center", va="top", fontsize=8.5)
         _arrow(ax, (8, 1.05), (x + width / 2, y - 0.55), 0.0, dashed=True)
     order = list(boxes.values())
@@ -117,9 +115,9 @@ def network() -> Picture:
     )
     return Picture(
         fig,
-        "A U-Net: x_t enters at 28 by 28 pixels, is halved to 14 and to 7, and is doubled back to the predicted "
-        "noise. Two skip connections lead from the blocks on the way down to those on the way up; dashed arrows "
-        "bring the time and the label to all five blocks.",
+        "A U-Net: x_t enters at 28 by 28 pixels, is halved to 14 and to 7, and is doubled back to the "
+        "predicted noise. Two skip connections lead from the blocks on the way down to those on the way "
+        "up; dashed arrows bring the time and the label to all five blocks.",
     )
 
 
@@ -178,13 +176,15 @@ def step_explorer(t, s, x_t, x, before, after, kernel, starts, curve) -> Picture
     middle.legend(loc="upper right", fontsize=8.5)
     right.plot(starts, np.maximum(curve, 1e-10), **mark(0, points=False))
     right.plot(t, max(kl, 1e-10), "o", color=COLOURS[1], markersize=8)
-    right.set(title=f"KL {number(kl)} nats", xlabel="$t$, where the step starts", yscale="log", ylim=(1e-10, 3))
+    right.set(
+        title=f"KL {number(kl)} nats", xlabel="$t$, where the step starts", yscale="log", ylim=(1e-10, 3)
+    )
     return Picture(
         fig,
         f"A step from t = {t:g} to s = {s:.3g}, from x_t = {x_t:g}. Left: the densities of the noisy data at "
         "both times. Middle: the exact distribution of x_s given x_t and the Gaussian of the same mean and "
-        f"variance; their divergence is {number(kl)} nats. Right: that divergence for such a step from each t, "
-        f"from {number(curve[0])} at t = {starts[0]:g} to {number(curve[-1])} at t = 1.",
+        f"variance; their divergence is {number(kl)} nats. Right: that divergence for such a step from "
+        f"each t, from {number(curve[0])} at t = {starts[0]:g} to {number(curve[-1])} at t = 1.",
     )
 
 
@@ -199,7 +199,9 @@ def demolition(images, names, schedule, times, seed=0) -> Picture:
     rows = {name: np.stack([column[i] for column in columns]) for i, name in enumerate(names)}
     return image_grid(
         rows,
-        column_labels=[f"t = {t:g}\nα = {number(a)}" for t, a in zip(times, signal, strict=True)],
+        column_labels=[
+            f"t = {t:g}\nα = {number(a, 2 if a > 0.1 else 1)}" for t, a in zip(times, signal, strict=True)
+        ],
         pixels=48,
         noisy=True,
         alt=f"{len(images)} handwritten digits drowning in noise from left to right; the signal level alpha "
@@ -237,7 +239,9 @@ def two_clues(schedule, t, s, x0, x_t) -> Picture:
 
 @style()
 def bound_gaps(gaps) -> Picture:
-    """-ELBO minus entropy against the number of steps, {variance: (counts, gaps)}, with a line of slope -1."""
+    """-ELBO minus entropy against the number of steps, {variance: (counts, gaps)}, with a line of slope
+    -1.
+    """
     names = {"posterior": r"$v=\tilde\beta$", "beta": r"$v=\beta$", "analytic": r"$v=v^\star$, the best"}
     fig, ax = new_figure(height=3.0)
     for i, (name, (counts, values)) in enumerate(gaps.items()):
@@ -249,8 +253,8 @@ def bound_gaps(gaps) -> Picture:
     told = listing([f"{name} {number(v[0])} to {number(v[-1])}" for name, (_, v) in gaps.items()])
     return Picture(
         fig,
-        f"Gap of the bound above the entropy, nats, from {counts[0]} to {counts[-1]} steps, both on log scales: "
-        f"{told}. The lower two run along a line of slope -1.",
+        f"Gap of the bound above the entropy, nats, from {counts[0]} to {counts[-1]} steps, both on log "
+        f"scales: {told}. The lower two run along a line of slope -1.",
     )
 
 
@@ -275,7 +279,12 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
     cloud = alpha * mixture.sample(1500, seed + 1)
     for ax in (left, right):
         ax.scatter(
-            *array(cloud).T, s=3, color="#C4C4C4", linewidths=0, rasterized=True, label=r"data, times $\alpha_t$"
+            *array(cloud).T,
+            s=3,
+            color="#C4C4C4",
+            linewidths=0,
+            rasterized=True,
+            label=r"data, times $\alpha_t$",
         )
         ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
     for end in ends:
@@ -310,8 +319,8 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
 
 @style()
 def schedules(tables, alt=None) -> Picture:
-    """beta, alpha-bar, log-SNR and noise level of tables {name: Discrete} against t; in alpha-bar the line below
-    which 1 % of the signal's power is left.
+    """beta, alpha-bar, log-SNR and noise level of tables {name: Discrete} against t; in alpha-bar the line
+    below which 1 % of the signal's power is left.
     """
     fig, axes = new_figure(2, 2, height=4.8, sharex=True)
     (first, power), (ratio, level) = axes
@@ -444,7 +453,7 @@ def with_neighbours(samples, training, count=10) -> Picture:
             "nearest training": [array(training[j]) for j in near],
             "its own nearest": [array(training[j]) for j in next_near],
         },
-        column_labels=[f"ratio {ratio[i]:.2f}" for i in order],
+        column_labels=[f"{'' if k else 'ratio '}{ratio[i]:.2f}" for k, i in enumerate(order)],
         pixels=48,
         alt=f"The {count} samples out of {len(samples)} that lie closest to the training set, the nearest "
         "training image below each, and that image's own nearest neighbour. Ratios of the two distances run "
