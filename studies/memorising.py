@@ -36,30 +36,25 @@ def trained(steps):
 
 
 def measure(net, batches=8, n=360):
-    """Mean Fréchet distance of batches of n samples by two samplers, and the percentage of near-copies among
-    all of the first's.
+    """Of batches of n samples by two samplers: mean Fréchet distance and its standard deviation, and how many
+    of all samples are near-copies of a training digit.
     """
     labels = torch.cat([digit_labels(n, seed) for seed in range(batches)])
-    model = Network(net, Discrete.linear(1000), "edm", label=labels, sigma_data=DIGITS_SIGMA_DATA)
+    settings = dict(predicts="edm", label=labels, sigma_data=DIGITS_SIGMA_DATA)
+    table, times = Discrete.linear(1000), karras(EDM(), 50)
     noise, training = initial_noise(batches * n, net.shape, seed=0), digits("train")[0]
-    images = sample(d.ddpm, model, noise, steps_of(model.schedule, 100), draws=1).x
-    times = karras(EDM(), 50)
-    quick = sample(
-        ddim, Network(net, EDM(), "edm", label=labels, sigma_data=DIGITS_SIGMA_DATA), noise * times[0], times
-    ).x
-    found = distances(images, n)["samples of the network"]
-    other = distances(quick, n)["samples of the network"]
-    ratio = nearest_neighbour_ratio(images, training)
-    return {
-        "Fréchet distance": round(float(found.mean()), 2),
-        "its standard deviation": round(float(found.std(ddof=1)), 2),
-        "Fréchet distance by DDIM": round(float(other.mean()), 2),
-        "its standard deviation by DDIM": round(float(other.std(ddof=1)), 2),
-        "near-copies, per cent": round(100 * float((ratio < 0.5).mean()), 1),
-        "near-copies by DDIM, per cent": round(
-            100 * float((nearest_neighbour_ratio(quick, training) < 0.5).mean()), 1
-        ),
+    samples = {
+        "DDPM": sample(d.ddpm, Network(net, table, **settings), noise, steps_of(table, 100), draws=1).x,
+        "DDIM": sample(ddim, Network(net, EDM(), **settings), noise * times[0], times).x,
     }
+    result = {}
+    for name, images in samples.items():
+        found = distances(images, n)["samples of the network"]
+        result[name] = {
+            "Fréchet distance": [round(float(found.mean()), 2), round(float(found.std(ddof=1)), 2)],
+            "near-copies": int((nearest_neighbour_ratio(images, training) < 0.5).sum()),
+        }
+    return result
 
 
 def main():

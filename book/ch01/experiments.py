@@ -1034,28 +1034,28 @@ def sixteen_digits() -> dict:
 
 def near_copies() -> dict:
     """Ratio of the distance to the nearest training digit over that digit's own distance to its nearest, of
-    the network's samples and of test digits: median, and percentage below 1/2.
+    the network's samples and of test digits: median, and how many lie below 1/2.
     """
     training, result = digits("train")[0], {}
     for name, images in {"samples": digits_samples()[0], "test digits": digits("test")[0]}.items():
         ratio = nearest_neighbour_ratio(images, training)
-        result |= {
-            f"{name}: median ratio": float(np.median(ratio)),
-            f"{name}: ratios below 1/2, per cent": 100 * float((ratio < 0.5).mean()),
-        }
+        result[f"{name}: median ratio"] = float(np.median(ratio))
+        result[f"{name}: ratios below 1/2, of {len(images):,}"] = int((ratio < 0.5).sum())
     return result
 
 
 def longer_training() -> dict:
-    """Recorded by `studies.memorising`: distances, with standard deviation, and near-copies of networks
-    trained for longer.
+    """Recorded by `studies.memorising`: Fréchet distance, with standard deviation, and number of near-copies
+    among 2,880 samples, of networks trained for longer.
     """
     recorded = json.loads((folders.folder("01") / "recorded" / "memorising.json").read_text(encoding="utf-8"))
-    return {
-        f"{int(steps):,} steps: {name}": value
-        for steps, row in recorded["networks"].items()
-        for name, value in row.items()
-    }
+    result = {}
+    for steps, samplers in recorded["networks"].items():
+        for name, found in samplers.items():
+            distance, spread = found["Fréchet distance"]
+            result[f"{int(steps):,} steps, {name}: Fréchet distance"] = f"{distance:.2f} ± {spread:.2f}"
+            result[f"{int(steps):,} steps, {name}: near-copies"] = found["near-copies"]
+    return result
 
 
 def bits_of_digits(n=32) -> dict:

@@ -13,6 +13,7 @@ from tests.seeds import seed_of
 from toolkit import VP, Discrete, Mixture, initial_noise, sample
 from toolkit import ddpm as d
 from toolkit.data import digit_labels, digits
+from toolkit.networks import pretrained
 
 LINEAR = Discrete.linear(1000)
 
@@ -29,6 +30,19 @@ def test_the_reverse_kernel_is_bayes_rule_on_a_grid():
         assert np.trapezoid(x * density, x) == pytest.approx(np.trapezoid(x * exact, x), abs=1e-9)
         assert np.trapezoid(x**2 * density, x) == pytest.approx(np.trapezoid(x**2 * exact, x), abs=1e-9)
     assert kl > 0
+
+
+def test_a_short_step_is_a_bell_moved_by_the_score():
+    """The argument of section 1.1: mean (x_t + beta score) / ratio, variance near beta, for several data."""
+    t, s, x_t = 0.4, 0.398, 0.3
+    ratio, beta = d.transition(VP(), s, t)
+    for mixture in (two_peaks(), Mixture.gaussian(1, 0.5), Mixture([0.5, 0.5], [[-2.0], [1.0]], [0.1, 1.0])):
+        x, exact, _, kl = experiments.reverse_kernel(mixture, VP(), t, s, x_t)
+        score = float(mixture.model(VP()).score(torch.tensor([[x_t]], dtype=torch.float64), t))
+        mean = np.trapezoid(x * exact, x)
+        assert mean == pytest.approx((x_t + beta * score) / ratio, abs=1e-9)
+        assert np.trapezoid((x - mean) ** 2 * exact, x) == pytest.approx(beta, rel=0.1)
+        assert kl < 1e-6
 
 
 def test_the_same_step_is_harder_near_the_data():
@@ -69,6 +83,8 @@ def test_numbers_of_the_text():
     result = experiments.terminal_signal()
     assert 1 - result["almost cosine: mean, flow"] == pytest.approx(0.12, abs=0.005)
     assert round(experiments.thousand_steps_on_a_narrow_peak()["0.08 peak, posterior"], 4) == 0.0763
+    assert round(experiments.kl_is_closed_form()["largest weight over smallest"]) == 120
+    assert sum(weight.numel() for weight in pretrained("digits").parameters()) == 364_576
     assert experiments.what_the_start_decides()["share of the start"] == pytest.approx(1e-5, rel=0.05)
 
 
@@ -155,8 +171,9 @@ def test_copies_score_best_and_the_network_worst_at_the_same_n_and_quotas():
 
 def test_recorded_networks_that_were_trained_for_longer_copy_more():
     rows = experiments.longer_training()
-    copies = [value for name, value in rows.items() if name.endswith("steps: near-copies, per cent")]
-    assert len(copies) == 3 and copies == sorted(copies) and copies[-1] > 10 * copies[0]
+    for sampler in ("DDPM", "DDIM"):
+        copies = [count for name, count in rows.items() if name.endswith(f"{sampler}: near-copies")]
+        assert len(copies) == 3 and copies == sorted(copies) and copies[-1] > 10 * copies[0]
 
 
 def test_an_oracle_has_no_kl():
