@@ -276,17 +276,17 @@ def as_model(name, network, on="digits"):
     return Network(network, Flow() if name == "reflow" else EDM(), predicts="edm", sigma_data=sigma_data)
 
 
-def jump(model, noise, steps=1, seed=0):
+def jump(model, noise, steps=1, draws=0):
     """Samples (n, ...) of a student, or of the teacher, from noise (n, ...) at level 80, in `steps` calls.
 
-    A consistency model jumps, and adds noise anew at `refinement_times`; any other model makes that many
-    steps of DDIM: on Karras's grid, or on Flow() in equal steps."""
+    A consistency model jumps, and adds noise anew, by `draws`, at `refinement_times`; any other model makes
+    that many steps of DDIM: on Karras's grid, or on Flow() in equal steps."""
     schedule = model.schedule
     if isinstance(schedule, Flow):
         times = grids.uniform(schedule, steps, FLOW_START, 0.0)
         return sample(ddim, model, noise * (FLOW_START / START), times).x
     if isinstance(model, distill.ConsistencyModel):
-        return sample(distill.consistency, model, noise, refinement_times(steps), draws=seed).x
+        return sample(distill.consistency, model, noise, refinement_times(steps), draws=draws).x
     return sample(ddim, model, noise, grids.karras(schedule, steps)).x
 
 

@@ -8,11 +8,13 @@ run.  Each has `normals(x, times)`, one standard normal shaped like x for each s
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
 from toolkit._normals import KeyedNormals
+from toolkit.options import whole_number
 
 # Keys of the normals: the points of a path's lattice count up from 0, the start and the steps of a run down.
 _START, _FIRST_STEP = -1, -2
@@ -28,7 +30,7 @@ class Noise:
     """
 
     def __init__(self, seed: int = 0, first: int = 0):
-        self.seed, self.first = int(seed), int(first)
+        self.seed, self.first = whole_number("seed", seed, -math.inf), whole_number("first", first, 0)
 
     def rows(self, first: int, last: int):
         """The same noise for rows first..last-1 of a batch."""
@@ -109,10 +111,14 @@ def _joined(cells, points):
 
 def initial_noise(n: int, shape, seed: int = 0, dtype=torch.float32, device="cpu", first: int = 0):
     """Standard normal (n, *shape); row i is a function of (seed, first + i) only.  shape: an int or a tuple.
+    ValueError for counts that are no whole numbers, and for a dtype that is not floating-point.
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    n, start = whole_number("n", n, 0), Noise(seed, first)
+    shape = [whole_number("shape", size) for size in (shape if isinstance(shape, Iterable) else [shape])]
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be floating-point, got {dtype}")
     like = torch.empty(n, *shape, dtype=dtype, device=device)
-    return next(KeyedNormals(int(seed), first, like)(torch.full((1,), _START, device=device)))
+    return next(KeyedNormals(start.seed, start.first, like)(torch.full((1,), _START, device=device)))
 
 
 def noise_of(rng, x, times):

@@ -22,7 +22,7 @@ from functools import wraps
 import numpy as np
 import torch
 
-from toolkit.options import whole_number
+from toolkit.options import real_number, whole_number
 
 
 def wide_dtype(device):
@@ -201,11 +201,12 @@ class _VarianceRate(Schedule):
     """Schedules whose signal decays at the linear rate beta_min + t (beta_max - beta_min): VP and sub-VP."""
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
+        beta_min, beta_max = real_number("beta_min", beta_min), real_number("beta_max", beta_max)
         if not 0 < beta_min < beta_max:
             raise ValueError(
                 f"beta_min and beta_max must satisfy 0 < beta_min < beta_max, got {beta_min} and {beta_max}"
             )
-        self.beta_min, self.beta_max = float(beta_min), float(beta_max)
+        self.beta_min, self.beta_max = beta_min, beta_max
 
     def _log_alpha(self, t, xp):
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
@@ -258,9 +259,9 @@ class VPCosine(Schedule):
     start = 0.9946
 
     def __init__(self, s: float = 0.008):
-        if s < 0:
-            raise ValueError(f"s must not be negative, got {s}")
-        self.s = float(s)
+        self.s = real_number("s", s)
+        if not 0 <= self.s < math.inf:
+            raise ValueError(f"s must be finite and not negative, got {s}")
 
     def _angle(self, t):
         return (t + self.s) / (1 + self.s) * (math.pi / 2)
@@ -300,11 +301,12 @@ class VE(Schedule):
     end = 0.0
 
     def __init__(self, sigma_min: float = 0.01, sigma_max: float = 50.0):
+        sigma_min, sigma_max = real_number("sigma_min", sigma_min), real_number("sigma_max", sigma_max)
         if not 0 < sigma_min < sigma_max:
             raise ValueError(
                 f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}"
             )
-        self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
 
     def _log_alpha(self, t, xp):
         return xp.zeros_like(t)
@@ -330,11 +332,12 @@ class EDM(Schedule):
     span = (0.0, math.inf)
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
+        sigma_min, sigma_max = real_number("sigma_min", sigma_min), real_number("sigma_max", sigma_max)
         if not 0 < sigma_min < sigma_max:
             raise ValueError(
                 f"sigma_min, sigma_max must satisfy 0 < sigma_min < sigma_max, got {sigma_min}, {sigma_max}"
             )
-        self.start, self.end = float(sigma_max), float(sigma_min)
+        self.start, self.end = sigma_max, sigma_min
 
     def _log_alpha(self, t, xp):
         return xp.zeros_like(t)
@@ -514,7 +517,8 @@ class LinearSDE(Schedule):
     constant = False  # f and g2 may be of numbers that change
 
     def __init__(self, f, g2, start: float = 1.0, end: float = 1e-3, sigma0: float = 0.0):
-        self.start, self.end, self.sigma0 = float(start), float(end), float(sigma0)
+        self.start, self.end = real_number("start", start), real_number("end", end)
+        self.sigma0 = real_number("sigma0", sigma0)
         self._drift, self._rate = f, g2
         nodes, weights = np.polynomial.legendre.leggauss(48)
         self._nodes, self._weights = (nodes + 1) / 2, weights / 2

@@ -2,13 +2,13 @@
 
 import math
 
+import matplotlib.patches
 import numpy as np
 import torch
 
 from book.plots import (
     COLOURS,
     GREY,
-    HATCHES,
     INK,
     Picture,
     array,
@@ -22,6 +22,104 @@ from book.plots import (
 from book.problems import normal_density
 from toolkit import ddpm as d
 from toolkit.metrics import nearest_neighbour_ratio
+
+# --- drawings -------------------------------------------------------------------------------------------
+
+
+def _blank(height, width, tall):
+    """A figure without axes' marks, in units of which `width` fit across and `tall` up."""
+    fig, ax = new_figure(height=height)
+    ax.set(xlim=(0, width), ylim=(0, tall), aspect="equal")
+    ax.set_axis_off()
+    return fig, ax
+
+
+def _arrow(ax, start, end, bend=0.0, dashed=False):
+    """An arrow from start to end, bent to its left by `bend`."""
+    ax.add_patch(
+        matplotlib.patches.FancyArrowPatch(
+            start,
+            end,
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="-|>",
+            mutation_scale=13,
+            linewidth=1.4,
+            linestyle="--" if dashed else "-",
+            color=COLOURS[1] if dashed else INK,
+        )
+    )
+
+
+@style()
+def markov_chain() -> Picture:
+    """The chain x_0 … x_T: the forward kernels q to the right, the learned p back, and the jump over them."""
+    fig, ax = _blank(2.2, 15.4, 4.6)
+    names = ["$x_0$", "$x_{n-1}$", "$x_n$", "$x_T$"]
+    places = [1.1, 5.5, 9.9, 14.3]
+    for name, x in zip(names, places, strict=True):
+        ax.add_patch(matplotlib.patches.Circle((x, 2), 0.75, facecolor="#EEEEEE", edgecolor=INK))
+        ax.text(x, 2, name, ha="center", va="center", fontsize=12)
+    for i, (left, right) in enumerate(zip(places, places[1:], strict=False)):
+        _arrow(ax, (left + 0.65, 2.45), (right - 0.65, 2.45), -0.2)
+        _arrow(ax, (right - 0.65, 1.55), (left + 0.65, 1.55), -0.2, dashed=True)
+        middle = (left + right) / 2
+        if i == 1:
+            ax.text(middle, 2.95, r"$q(x_n\,|\,x_{n-1})$", ha="center", va="bottom")
+            ax.text(middle, 1.05, r"$p(x_{n-1}\,|\,x_n)$", ha="center", va="top", color=COLOURS[1])
+        ax.text(middle, 2, "adds noise" if i == 1 else "…", ha="center", va="center", fontsize=9)
+    _arrow(ax, (1.1, 2.75), (9.75, 2.8), -0.3)
+    ax.text(3.4, 4.45, r"the jump $q(x_n\,|\,x_0)$", ha="center", va="top")
+    ax.text(1.1, 0.95, "data", ha="center", va="top")
+    ax.text(14.3, 0.95, "$N(0, I)$", ha="center", va="top")
+    return Picture(
+        fig,
+        "A chain of circles from x_0, the data, over x_(n-1) and x_n to x_T, which is N(0, I). Solid "
+        "arrows to the right add noise, q; dashed arrows back, p, are what is learned; a long arrow jumps "
+        "from x_0 to x_n.",
+    )
+
+
+@style()
+def network() -> Picture:
+    """The noise network as a picture: a U-Net whose blocks are told the time and the label."""
+    fig, ax = _blank(3.1, 16, 6.9)
+    boxes = {  # name: left, bottom, width, height
+        "28 × 28": (2.6, 2.4, 0.9, 3.2),
+        "14 × 14": (4.4, 2.9, 0.9, 2.2),
+        "7 × 7": (7.55, 3.3, 0.9, 1.4),
+        "14 × 14 ": (10.7, 2.9, 0.9, 2.2),
+        "28 × 28 ": (12.5, 2.4, 0.9, 3.2),
+    }
+    for name, (x, y, width, height) in boxes.items():
+        ax.add_patch(matplotlib.patches.Rectangle((x, y), width, height, facecolor="#DDE7F0", edgecolor=INK))
+        ax.text(x + width / 2, y - 0.12, name.strip(), ha="center", va="top", fontsize=8.5)
+        _arrow(ax, (8, 1.05), (x + width / 2, y - 0.55), 0.0, dashed=True)
+    order = list(boxes.values())
+    for (x, y, width, height), (to, *_) in zip(order, order[1:], strict=False):
+        _arrow(ax, (x + width, y + height / 2), (to, y + height / 2))
+    for first, last, level in ((0, 4, 5.35), (1, 3, 4.85)):
+        _arrow(ax, (order[first][0] + 0.9, level), (order[last][0], level), -0.12)
+    ax.text(8, 6.6, "skip connections: fine detail", ha="center", va="center", fontsize=9)
+    ax.text(1.1, 4, "$x_t$", ha="center", va="center", fontsize=13)
+    _arrow(ax, (1.6, 4), (2.6, 4))
+    ax.text(14.95, 4, r"$\hat\varepsilon$", ha="center", va="center", fontsize=13)
+    _arrow(ax, (13.4, 4), (14.5, 4))
+    ax.text(
+        8,
+        0.6,
+        "time: sines and cosines of $t$, two layers   +   label: a learned vector",
+        ha="center",
+        va="center",
+        color=COLOURS[1],
+        fontsize=9.5,
+    )
+    return Picture(
+        fig,
+        "A U-Net: x_t enters at 28 by 28 pixels, is halved to 14 and to 7, and is doubled back to the "
+        "predicted noise. Two skip connections lead from the blocks on the way down to those on the way "
+        "up; dashed arrows bring the time and the label to all five blocks.",
+    )
+
 
 # --- the exact reverse step -----------------------------------------------------------------------------
 
@@ -42,10 +140,13 @@ def one_step_or_many(t, x_t, kernels) -> Picture:
 
     kernels: dict length of the step -> what `experiments.reverse_kernel` returns.
     """
-    fig, axes = new_figure(1, len(kernels), height=2.5)
+    fig, axes = new_figure(1, len(kernels), height=2.5, sharex=True, sharey=True)
+    widest = next(iter(kernels.values()))[0]
+    tallest = max(exact.max() for _, exact, _, _ in kernels.values())
     for ax, (step, (*densities, kl)) in zip(axes, kernels.items(), strict=True):
         _kernel_panel(ax, *densities)
         ax.set_title(f"step {step:g}\nKL {number(kl)}")
+        ax.set(xlim=(0.6 * widest[0], 0.6 * widest[-1]), ylim=(0, 1.05 * tallest))
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     told = listing([f"{number(kl)} for a step of {step:g}" for step, (*_, kl) in kernels.items()])
     return Picture(
@@ -57,44 +158,52 @@ def one_step_or_many(t, x_t, kernels) -> Picture:
 
 
 @style()
-def step_explorer(t, s, x_t, x, before, after, kernel) -> Picture:
-    """One panel of `one_step_or_many`, of a step from t to s, beside the marginal densities at x: `before`
-    it, at t, and `after` it, at s.
+def step_explorer(t, s, x_t, x, before, after, kernel, starts, curve) -> Picture:
+    """A step from t to s: the marginal densities at x, `before` it, at t, and `after` it, at s; one panel of
+    `one_step_or_many`; and the divergence `curve` of a step of this length from each of `starts`.
     """
-    fig, (left, right) = new_figure(1, 2, height=2.9)
-    left.plot(x, after, label=f"$p_s$, where the step ends ({s:.3g})", **mark(2, points=False))
-    left.plot(x, before, label=f"$p_t$, where it starts ({t:.3g})", **mark(3, points=False))
-    left.axvline(x_t, color=INK, linewidth=1, linestyle=":")
+    fig, (left, middle, right) = new_figure(1, 3, height=2.8)
+    left.plot(x, after, label=f"$p_s$, s = {s:.3g}", **mark(2, points=False))
+    left.plot(x, before, label=f"$p_t$, t = {t:.3g}", **mark(3, points=False))
+    left.set(title="the noisy data", xlabel="$x$", yticks=[], ylim=(0, 1.9))
+    left.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="none")
+    left.plot([x_t, x_t], [0, 1.1], color=INK, linewidth=1, linestyle=":")
     left.annotate("$x_t$", (x_t, 0), xytext=(4, 3), textcoords="offset points")
-    left.set(title="the noisy data", xlabel="$x$", yticks=[])
-    left.set_ylim(0, left.get_ylim()[1] * 1.35)
-    left.legend(loc="upper left")
     *densities, kl = kernel
-    _kernel_panel(right, *densities)
-    right.set_title(f"$p(x_s\\,|\\,x_t)$: KL from Gaussian {number(kl)}")
-    right.set_ylim(0, right.get_ylim()[1] * 1.25)
-    right.legend(loc="upper right")
+    _kernel_panel(middle, *densities)
+    middle.set_title("$p(x_s\\,|\\,x_t)$")
+    middle.set_ylim(0, middle.get_ylim()[1] * 1.35)
+    middle.legend(loc="upper right", fontsize=8.5)
+    right.plot(starts, np.maximum(curve, 1e-10), **mark(0, points=False))
+    right.plot(t, max(kl, 1e-10), "o", color=COLOURS[1], markersize=8)
+    right.set(
+        title=f"KL {number(kl)} nats", xlabel="$t$, where the step starts", yscale="log", ylim=(1e-10, 3)
+    )
     return Picture(
         fig,
         f"A step from t = {t:g} to s = {s:.3g}, from x_t = {x_t:g}. Left: the densities of the noisy data at "
-        "both times. Right: the exact distribution of x_s given x_t and the Gaussian of the same mean and "
-        f"variance; their divergence is {number(kl)} nats.",
+        "both times. Middle: the exact distribution of x_s given x_t and the Gaussian of the same mean and "
+        f"variance; their divergence is {number(kl)} nats. Right: that divergence for such a step from "
+        f"each t, from {number(curve[0])} at t = {starts[0]:g} to {number(curve[-1])} at t = 1.",
     )
 
 
 # --- the forward process and the posterior --------------------------------------------------------------
 
 
-def demolition(images, schedule, times, seed=0) -> Picture:
-    """Images (n, 1, h, w), a row each, at several times: the same noise along a row."""
+def demolition(images, names, schedule, times, seed=0) -> Picture:
+    """Images (n, 1, h, w), a row each with its name, at several times: the same noise along a row."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
     columns = [array(d.diffuse(schedule, images, t, noise)) for t in times]
     signal = [schedule.alpha(t) for t in times]
-    rows = {f"image {i + 1}": np.stack([column[i] for column in columns]) for i in range(len(images))}
+    rows = {name: np.stack([column[i] for column in columns]) for i, name in enumerate(names)}
     return image_grid(
         rows,
-        column_labels=[f"t = {t:g}" for t in times],
+        column_labels=[
+            f"t = {t:g}\nα = {number(a, 2 if a > 0.1 else 1)}" for t, a in zip(times, signal, strict=True)
+        ],
         pixels=48,
+        noisy=True,
         alt=f"{len(images)} handwritten digits drowning in noise from left to right; the signal level alpha "
         f"at the columns is {listing([number(a) for a in signal], 10)}. The eye loses the shapes between "
         "alpha = 0.8 and 0.5.",
@@ -117,8 +226,6 @@ def two_clues(schedule, t, s, x0, x_t) -> Picture:
     for i, (label, (mean, var)) in enumerate(clues.items()):
         y = normal_density(x, mean, var)
         ax.plot(x, y, label=f"{label}: {mean:.2f} ± {math.sqrt(var):.2f}", **mark((1, 2, 0)[i], points=False))
-        if i == 2:
-            ax.fill_between(x, y, facecolor="none", edgecolor=GREY, hatch=HATCHES[1], linewidth=0)
     ax.set(xlabel="$x_s$", yticks=[], xlim=(x[0], x[-1]))
     ax.set_ylim(0, ax.get_ylim()[1] * 1.05)
     ax.legend(loc="upper left")
@@ -127,6 +234,27 @@ def two_clues(schedule, t, s, x0, x_t) -> Picture:
         fig,
         f"Three Gaussians over x_s: the clue from x_0 says {told[0]}, the clue from x_t says {told[1]}, and "
         f"their product, the posterior, {told[2]}: it lies between them and is narrower than both.",
+    )
+
+
+@style()
+def bound_gaps(gaps) -> Picture:
+    """-ELBO minus entropy against the number of steps, {variance: (counts, gaps)}, with a line of slope
+    -1.
+    """
+    names = {"posterior": r"$v=\tilde\beta$", "beta": r"$v=\beta$", "analytic": r"$v=v^\star$, the best"}
+    fig, ax = new_figure(height=3.0)
+    for i, (name, (counts, values)) in enumerate(gaps.items()):
+        ax.plot(counts, values, label=names[name], **mark(i))
+    guide = 0.5 * values[-1] * counts[-1] / np.array([counts[3], counts[-1]])
+    ax.plot([counts[3], counts[-1]], guide, color=GREY, linewidth=1, label="slope −1")
+    ax.set(xscale="log", yscale="log", xlabel="number of steps", ylabel="(−ELBO) − entropy, nats")
+    ax.legend(loc="lower left")
+    told = listing([f"{name} {number(v[0])} to {number(v[-1])}" for name, (_, v) in gaps.items()])
+    return Picture(
+        fig,
+        f"Gap of the bound above the entropy, nats, from {counts[0]} to {counts[-1]} steps, both on log "
+        f"scales: {told}. The lower two run along a line of slope -1.",
     )
 
 
@@ -150,7 +278,14 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
     fig, (left, right) = new_figure(1, 2, height=3.7, sharex=True, sharey=True)
     cloud = alpha * mixture.sample(1500, seed + 1)
     for ax in (left, right):
-        ax.scatter(*array(cloud).T, s=3, color="#C4C4C4", linewidths=0, rasterized=True)
+        ax.scatter(
+            *array(cloud).T,
+            s=3,
+            color="#C4C4C4",
+            linewidths=0,
+            rasterized=True,
+            label=r"data, times $\alpha_t$",
+        )
         ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
     for end in ends:
         left.plot([x_t[0], end[0]], [x_t[1], end[1]], color=COLOURS[6], linewidth=0.8, alpha=0.7)
@@ -159,9 +294,10 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
     left.annotate(
         "", mean, x_t, arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=2, shrinkA=0, shrinkB=0)
     )
+    left.plot([], [], color=INK, linewidth=2, label=r"to their mean: $\sigma_t^2$ score")
     left.plot(*x_t, "s", color=COLOURS[1], markersize=6, label="$x_t$")
     left.set_title("one $x_t$: many possible targets")
-    left.legend(loc="lower left", fontsize=8.5, frameon=True, framealpha=0.85, edgecolor="none")
+    left.legend(loc="lower left", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", borderpad=0.2)
     axis = torch.linspace(-1.15, 1.15, 15, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis)
     field = mixture.model(schedule).score(grid, t)
@@ -183,27 +319,42 @@ def conditional_and_marginal(mixture, schedule, t=0.35, x_t=(0.25, 0.15), draws=
 
 @style()
 def schedules(tables, alt=None) -> Picture:
-    """alpha-bar and log-SNR of tables {name: Discrete} against t, with the line below which 1 % of the
-    signal's power is left.
+    """beta, alpha-bar, log-SNR and noise level of tables {name: Discrete} against t; in alpha-bar the line
+    below which 1 % of the signal's power is left.
     """
-    fig, (left, right) = new_figure(1, 2, height=3.4)
+    fig, axes = new_figure(2, 2, height=4.8, sharex=True)
+    (first, power), (ratio, level) = axes
     told = []
     for i, (name, table) in enumerate(tables.items()):
         t = np.arange(1, table.T + 1) / table.T
-        left.plot(t, table.alpha_bar[1:], label=name, **mark(i, points=False))
-        right.plot(t, 2 * table.lam(t), **mark(i, points=False))
+        first.plot(t, table.betas * table.T, label=name, **mark(i, points=False))
+        power.plot(t, table.alpha_bar[1:], **mark(i, points=False))
+        ratio.plot(t, 2 * table.lam(t), **mark(i, points=False))
+        level.plot(t, table.sigma(t), **mark(i, points=False))
         below = float((table.alpha_bar[1:] < 0.01).mean())
         told.append(
             f"{name} ends at {number(table.alpha_bar[-1])} and spends {100 * below:.1f} % of its steps "
             f"below 1 %"
         )
-    left.axhline(0.01, color=GREY, linewidth=1)
-    left.annotate("1 %", (0.02, 0.025), color=INK, fontsize=9)
-    left.set(title=r"$\bar\alpha_t$: signal power left", xlabel="$t$")
-    right.set(title="log SNR", xlabel="$t$", ylim=(-22, 12))
-    fig.legend(loc="outside lower center", ncols=5)
+    first.set(title=r"$T\beta_n$: noise added", yscale="log")
+    power.axhline(0.01, color=GREY, linewidth=1)
+    power.annotate("1 %", (0.02, 0.025), color=INK, fontsize=9)
+    power.set(title=r"$\bar\alpha_t$: signal power left")
+    ratio.set(title="log SNR", xlabel="$t$", ylim=(-12, 10))
+    ratio.annotate(
+        "on to −20",
+        (0.985, -11.8),
+        xytext=(0.6, -10.5),
+        fontsize=8.5,
+        arrowprops=dict(arrowstyle="->", color=INK),
+    )
+    level.set(title=r"$\sigma_t$: noise level", xlabel="$t$")
+    fig.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return Picture(
-        fig, alt or f"Signal power and log signal-to-noise ratio of {len(tables)} tables. {'; '.join(told)}."
+        fig,
+        alt
+        or f"Noise added, signal power, log signal-to-noise ratio and noise level of {len(tables)} tables. "
+        f"{'; '.join(told)}.",
     )
 
 
@@ -270,11 +421,16 @@ def predict_and_renoise(model, path, times, shown, row=0) -> Picture:
     """
     states = path[list(shown), row : row + 1]
     with torch.no_grad():
-        guesses = [array(model.x0(x, times[i]))[0] for i, x in zip(shown, states, strict=True)]
+        clean = [model.schedule.sigma(times[i]) == 0 for i in shown]  # there the state is its own guess
+        guesses = [
+            array(x if done else model.x0(x, times[i]))[0]
+            for i, x, done in zip(shown, states, clean, strict=True)
+        ]
     return image_grid(
         {"state $x_t$": [array(x)[0] for x in states], "guess $\\hat x_0$": guesses},
-        column_labels=[f"{times[i]:.2g}" for i in shown],
+        column_labels=[f"t = {times[i]:.2g}" for i in shown],
         pixels=48,
+        noisy=[True, False],
         alt="One sample's way from noise to a digit, at the times above the columns. Upper row: the state, "
         "mere noise until late. Lower row: the network's guess of the clean image, a blurred average at "
         "first, which changes its mind between digits and settles while the state is still noisy.",
@@ -297,44 +453,10 @@ def with_neighbours(samples, training, count=10) -> Picture:
             "nearest training": [array(training[j]) for j in near],
             "its own nearest": [array(training[j]) for j in next_near],
         },
-        column_labels=[f"{ratio[i]:.2f}" for i in order],
+        column_labels=[f"{'' if k else 'ratio '}{ratio[i]:.2f}" for k, i in enumerate(order)],
         pixels=48,
         alt=f"The {count} samples out of {len(samples)} that lie closest to the training set, the nearest "
         "training image below each, and that image's own nearest neighbour. Ratios of the two distances run "
         f"from {ratio[order[0]]:.2f} to {ratio[order[-1]]:.2f}; the samples resemble their neighbours but "
         "differ in strokes.",
-    )
-
-
-# --- variances ------------------------------------------------------------------------------------------
-
-
-@style()
-def variances(curves, truth=0.25) -> Picture:
-    """Exact output variance against the number of steps: {name: (steps, variances)}, and the truth as a line.
-    """
-    names = {
-        "posterior": r"posterior ($\tilde\beta$)",
-        "beta": r"beta ($\beta$)",
-        "analytic": r"analytic ($v^\star$)",
-    }
-    fig, ax = new_figure(height=3.0)
-    ax.axhline(truth, color=GREY, linewidth=1, label="true variance")
-    for i, (name, (steps, values)) in enumerate(curves.items()):
-        ax.plot(steps, values, label=names.get(name, name), **mark(i))
-    steps = next(iter(curves.values()))[0]
-    ax.set(xscale="log", xlabel="steps", ylabel="variance of the samples", ylim=(0, None))
-    ax.set_xticks(steps, [str(n) for n in steps])
-    ax.minorticks_off()
-    ax.legend(loc="lower right")
-    told = listing(
-        [
-            f"{name} {number(v[0], 3)} at {s[0]} steps and {number(v[-1], 4)} at {s[-1]}"
-            for name, (s, v) in curves.items()
-        ]
-    )
-    return Picture(
-        fig,
-        f"Variance of DDPM's samples of N(0, {truth:g}) against the number of steps: {told}; the truth is "
-        f"{truth:g}.",
     )

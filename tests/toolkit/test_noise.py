@@ -301,3 +301,22 @@ def test_gpu_noise_is_cpu_noise_up_to_rounding(kind):
     )
     assert torch.allclose(cpu, gpu, atol=1e-4)
     assert torch.allclose(initial_noise(40, 6), initial_noise(40, 6, device="cuda").cpu(), atol=1e-5)
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda: Noise(1.5), "seed must be a whole number, got 1.5"),
+        (lambda: Brownian("one"), "seed must be a whole number, got 'one'"),
+        (lambda: Noise(0, first=-1), "first must be a whole number of at least 0, got -1"),
+        (lambda: initial_noise(2.5, 2), "n must be a whole number of at least 0, got 2.5"),
+        (lambda: initial_noise(2, (2, 0.5)), "shape must be a whole number of at least 1, got 0.5"),
+        (lambda: initial_noise(2, 2, dtype=torch.int64), "dtype must be floating-point, got torch.int64"),
+    ],
+)
+def test_mistakes_are_one_sentence(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()

@@ -300,3 +300,17 @@ def test_a_general_sde_says_what_is_wrong():
     with pytest.raises(ValueError, match="finite"):
         LinearSDE(lambda t: np.inf + t, lambda t: 1 + t)
     assert LinearSDE(lambda t: -1.0, lambda t: 2.0).sigma(0.5) == pytest.approx(np.sqrt(1 - np.exp(-1)))
+
+
+@pytest.mark.parametrize("wrong", ["1", math.nan, None, [0.1, 0.2], True])
+def test_a_schedule_is_made_of_numbers(wrong):
+    for name, make in (
+        ("beta_min", lambda: VP(wrong)),
+        ("beta_max", lambda: SubVP(0.1, wrong)),
+        ("s", lambda: VPCosine(wrong)),
+        ("sigma_min", lambda: VE(wrong)),
+        ("sigma_max", lambda: EDM(0.002, wrong)),
+        ("start", lambda: LinearSDE(lambda t: -t, lambda t: 2 + t, start=wrong)),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be a number, got"):
+            make()
