@@ -6,14 +6,13 @@ experiment takes no argument and returns a dict label -> number.
 """
 
 import math
-import time
 from functools import cache
 
 import numpy as np
 import torch
 from scipy import stats
 
-from book.claims import claim
+from book.claims import claim, recorded
 from book.problems import RING, rms, two_peaks
 from toolkit import (
     VE,
@@ -45,6 +44,19 @@ from toolkit.noise import Noise
 LINEAR = Discrete.linear(1000)
 COUNTS = (10, 20, 50, 100, 1000)
 DOUBLE = {"dtype": torch.float64}
+BATCHES = tuple(range(8))
+
+
+@cache
+def ring_truth(seed=0, n=200):
+    """(x_T, the ring's exact flow of x_T), both (n, 2) float64, for VP."""
+    x = initial_noise(n, 2, seed, **DOUBLE)
+    return x, reference(RING.model(VP()), x, VP().start, VP().end, 1e-7)
+
+
+def mean_and_sd(name, values) -> dict:
+    """{name: mean, name + ", sd": standard deviation} of the values of independent batches."""
+    return {name: float(np.mean(values)), f"{name}, sd": float(np.std(values, ddof=1))}
 
 
 def gaussian_eps_square(schedule, times, std=0.5):
@@ -358,6 +370,108 @@ def ascending() -> dict:
 
 
 @claim(
+    "BI10",
+    source="Introduction to DDIM, listing",
+    says="The product alpha-bar may be worked out anew from the betas in every step.",
+    holds=lambda r: r["multiplications, anew in each step"] < 10 * r["multiplications, once"],
+    verdict=False,
+    finding="It gives the same numbers, at T (T + 1) / 2 multiplications in place of T. The same listing "
+    "leaves its alpha_t unused. A single step is a fair request, and the sampler answers it.",
+)
+def product_in_each_step() -> dict:
+    """Multiplications for alpha-bar of T = 1000 steps both ways, their largest difference, and the calls of a
+    run of one step.
+    """
+    signal, T = 1 - LINEAR.betas, LINEAR.T
+    once = np.cumprod(signal)
+    anew = np.array([np.prod(signal[: n + 1]) for n in range(T)])
+    one = sample(ddim, RING.model(LINEAR), initial_noise(4, 2, 0, **DOUBLE), grids.strided(LINEAR, 1))
+    return {
+        "multiplications, once": T,
+        "multiplications, anew in each step": T * (T + 1) // 2,
+        "largest difference": float(np.abs(anew - once).max()),
+        "calls, one step": one.nfe,
+    }
+
+
+SD_TABLE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012}
+SD_TABLE |= {"beta_schedule": "scaled_linear", "prediction_type": "epsilon", "clip_sample": False}
+
+
+def spacing(name, steps=50):
+    """The times at which diffusers' DDIMScheduler calls the network, and the end: timestep_spacing = `name`,
+    for the table of Stable Diffusion.
+    """
+    from toolkit.interop import times_of
+
+    return times_of({"_class_name": "DDIMScheduler", "timestep_spacing": name} | SD_TABLE, steps)
+
+
+def variance_from_noise(schedule, times, std):
+    """Exact variance of DDIM's result on N(0, std^2), divided by std^2, started from N(0, 1); x0 is asked of
+    the model, not eps, so that alpha may be 0 at the start.
+    """
+    model, x = Mixture.gaussian(1, std).model(schedule), torch.ones(1, 1, **DOUBLE)
+    times = torch.as_tensor(times).tolist()
+    for t, s in zip(times[:-1], times[1:]):
+        x0 = model.x0(x, t)
+        x = schedule.alpha(s) * x0 + schedule.sigma(s) * (x - schedule.alpha(t) * x0) / schedule.sigma(t)
+    return float(x / std) ** 2
+
+
+def terminal_signal() -> dict:
+    """Share of the variance of N(0, 10^2) data that DDIM brings back from N(0, 1) noise: all 1000 steps of
+    three tables, then 50 steps of one table by diffusers' spacings.
+    """
+    root = np.linspace(SD_TABLE["beta_start"] ** 0.5, SD_TABLE["beta_end"] ** 0.5, 1000)
+    stable = Discrete(root**2)
+    tables = {"table of Ho et al.": LINEAR, "Stable Diffusion's": stable}
+    tables["Stable Diffusion's, zero terminal SNR"] = Discrete.zero_terminal_snr(root**2)
+    result = {
+        f"{name}, all steps": variance_from_noise(table, grids.strided(table, 1000), 10.0)
+        for name, table in tables.items()
+    }
+    for name in ("leading", "linspace", "trailing"):
+        result[f"Stable Diffusion's, 50 steps, {name}"] = variance_from_noise(stable, spacing(name), 10.0)
+    return result
+
+
+@claim(
+    "BP33",
+    source="PyTorch tutorial, all sampling listings",
+    says="A final clamp to [-1, 1] only tidies the samples up.",
+    holds=lambda r: r["share outside, ratio misplaced"] < 2 * r["share outside, right loop"],
+    verdict=False,
+    finding="It also hides a sampler that diverges: with the ratio on the predicted x0 nearly all pixels lie "
+    "far outside, and after the clamp they are black-and-white digits that a classifier reads. Look at the "
+    "range before you clamp.",
+)
+def clamp_hides() -> dict:
+    """100 digits in 50 steps, by the right loop and with the ratio on the predicted x0: share of pixels
+    outside [-1.1, 1.1] and largest value before the clamp, share of labels that the classifier reads after.
+    """
+    from toolkit.metrics import class_accuracy
+    from toolkit.networks import digits_model
+
+    labels, result = torch.arange(100) % 10, {}
+    model, times = digits_model(LINEAR, label=labels), grids.strided(LINEAR, 50).tolist()
+    for name, misplaced in (("right loop", False), ("ratio misplaced", True)):
+        x = initial_noise(100, (1, 8, 8), 0)
+        for t, s in zip(times[:-1], times[1:]):
+            with torch.no_grad():
+                eps = model.eps(x, t)
+            x0 = (x - LINEAR.sigma(t) * eps) / LINEAR.alpha(t)
+            ratio = LINEAR.alpha(s) / (LINEAR.alpha(t) if misplaced else 1)
+            x = ratio * x0 + LINEAR.sigma(s) * eps
+        result[f"share outside, {name}"] = round(float((x.abs() > 1.1).double().mean()), 2)
+        result[f"largest value, {name}"] = float(f"{float(x.abs().max()):.1e}")
+        result[f"read as its label after the clamp, {name}"] = round(
+            class_accuracy(x.clamp(-1, 1), labels), 2
+        )
+    return result
+
+
+@claim(
     "BI7, I05",
     source="Introduction to DDIM, listing",
     says="The direction term sqrt(1 - alpha-bar) eps may be drawn afresh as noise at each step.",
@@ -492,26 +606,33 @@ def one_jump() -> dict:
 
 
 def mode_spreads():
-    """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and eta
-    0 and 1.
+    """Standard deviation of 400 samples about the ring's modes (the data: 0.080), for 5 and 20 steps and
+    three eta: mean and standard deviation over `BATCHES`.
     """
-    model, x, result = RING.model(VP()), initial_noise(400, 2, 0, **DOUBLE), {}
+    model, result = RING.model(VP()), {}
     for steps in (5, 20):
-        for eta in (0.0, 1.0):
-            end = sample(ddim, model, x, grids.quadratic(VP(), steps), eta=eta, draws=2).x
-            nearest = torch.cdist(end, RING.means).min(1).values
-            result[f"spread, {steps} steps, eta {eta:g}"] = rms(nearest) / math.sqrt(2)
+        for eta in (0.0, 0.5, 1.0):
+            spreads = []
+            for seed in BATCHES:
+                x, times = initial_noise(400, 2, seed, **DOUBLE), grids.quadratic(VP(), steps)
+                end = sample(ddim, model, x, times, eta=eta, draws=seed + 50).x
+                spreads.append(rms(torch.cdist(end, RING.means).min(1).values) / math.sqrt(2))
+            result |= mean_and_sd(f"{steps} steps, eta {eta:g}", spreads)
     return result
 
 
-def bundle_counts(n=400):
-    """How many of n runs from one x_T (that of the figure) end in each of the ring's eight
-    modes: dict eta -> list.
+FAR_START = (-1.6, 1.9)  # an x_T far from every mode, so that DDIM's path is seen
+
+
+def bundle_counts(n=400) -> dict:
+    """How many of n runs from x_T = `FAR_START` end in the fullest and in the emptiest of the eight modes,
+    40 steps.
     """
-    start, result = initial_noise(1, 2, 8, **DOUBLE).expand(n, 2).clone(), {}
+    start, result = torch.tensor([FAR_START], **DOUBLE).expand(n, 2).clone(), {}
     for eta in (0.0, 0.5, 1.0):
         end = sample(ddim, RING.model(VP()), start, grids.quadratic(VP(), 40), eta=eta, draws=1).x
-        result[eta] = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
+        counts = torch.bincount(torch.cdist(end, RING.means).argmin(1), minlength=8).tolist()
+        result |= {f"eta {eta:g}: fullest mode": max(counts), f"eta {eta:g}: emptiest mode": min(counts)}
     return result
 
 
@@ -567,24 +688,29 @@ def which_euler() -> dict:
     source="Textbook, section 8.2.4, and folklore",
     says="DDIM is always the better of the two Euler methods.",
     holds=lambda r: (
-        r["ring, DDIM"] < r["ring, Euler in t"]
+        r["ring, 10 steps, DDIM"] < r["ring, 10 steps, Euler in t"]
         and abs(r["N(0, 1), variance, DDIM"] - 1) < abs(r["N(0, 1), variance, Euler in t"] - 1)
     ),
     verdict=False,
     finding="On N(0, 1) data nothing moves under the flow, and Euler in t is exact at any number of "
-    "steps where DDIM is not. Which constant is smaller depends on data, grid and schedule; the "
-    "order is one for both.",
+    "steps where DDIM is not; on the ring, too, its error is smaller at 10 and at 40 equal steps in t. "
+    "Which constant is smaller depends on data, grid and schedule; the order is one for both.",
 )
 def better_euler() -> dict:
-    """Error against the exact flow: DDIM and Euler in t, 10 steps; and the exact variance on N(0, 1) data."""
-    schedule = VP()
-    model, times = RING.model(schedule), grids.uniform(schedule, 10)
-    x = initial_noise(400, 2, 0, **DOUBLE)
-    exact = reference(model, x, schedule.start, schedule.end)
+    """Error against the exact flow on one grid, equal steps in t: DDIM and Euler in t, 10 and 40 steps, mean
+    and standard deviation over `BATCHES`; and the exact variance on N(0, 1) data, 10 steps.
+    """
+    schedule, model, result = VP(), RING.model(VP()), {}
+    for steps in (10, 40):
+        times, errors = grids.uniform(schedule, steps), ([], [])
+        for x, exact in map(ring_truth, BATCHES):
+            errors[0].append(rms(sample(ddim, model, x, times).x - exact))
+            errors[1].append(rms(euler_in_t(model, x, times) - exact))
+        result |= mean_and_sd(f"ring, {steps} steps, DDIM", errors[0])
+        result |= mean_and_sd(f"ring, {steps} steps, Euler in t", errors[1])
+    times = grids.uniform(schedule, 10)
     unit, start = Mixture.gaussian(1, 1.0).model(schedule), torch.ones(1, 1, dtype=torch.float64)
-    return {
-        "ring, DDIM": rms(sample(ddim, model, x, times).x - exact),
-        "ring, Euler in t": rms(euler_in_t(model, x, times) - exact),
+    return result | {
         "N(0, 1), variance, DDIM": float(sample(ddim, unit, start, times).x) ** 2,
         "N(0, 1), variance, Euler in t": float(euler_in_t(unit, start, times)) ** 2,
     }
@@ -632,6 +758,25 @@ def round_trip(counts=(10, 20, 50, 100, 400), iterations=(0, 1, 2, 4)):
             errors.append(rms(sample(ddim, model, latent.x, times).x - x))
             calls.append(latent.nfe)
         result[k] = (calls, errors)
+    return result
+
+
+def equal_calls(calls=(20, 50, 100, 200, 300, 500), batches=range(4)) -> dict:
+    """Round trip on the ring: error of the naive inversion over that of inversion with 1, 2 and 4 iterations,
+    at equal calls to encode, so fewer steps with more iterations; means over four batches of 200.
+    """
+    schedule, model, result = VP(), RING.model(VP()), {}
+    for count in calls:
+        errors = {k: [] for k in (0, 1, 2, 4)}
+        for seed in batches:
+            x = RING.sample(200, seed)
+            for k, row in errors.items():
+                times = grids.uniform_lambda(schedule, count // (k + 1))
+                latent = sample(ddim_invert, model, x, times, iterations=k).x
+                row.append(rms(sample(ddim, model, latent, times).x - x))
+        for k in (1, 2, 4):
+            gain = np.mean(np.divide(errors[0], errors[k]))
+            result[f"{count} calls, {k} iteration{'s' * (k > 1)}"] = float(f"{gain:.2g}")
     return result
 
 
@@ -742,42 +887,57 @@ def _ellipse(angle, length, width):
     "BT9, T13",
     source="Textbook, section 8.1.4",
     says="DDIM follows straight paths and so minimises the cost of transport.",
-    holds=lambda r: (
-        r["three modes: pairs changed, %"] == 0 and r["three modes: median arc / chord"] < 1.01
-    ),
+    holds=lambda r: r["three modes: pairs changed, %"] == 0 and r["three modes: median arc / chord"] < 1.01,
     verdict=False,
     finding="The paths are bent, the Jacobian of the map is not symmetric as a gradient's must be, and an "
     "optimal assignment changes pairs. The cost is near the optimum, though: say near-optimal cost, not "
-    "optimal, not straight. On one isotropic Gaussian the map is optimal.",
+    "optimal, not straight. For one Gaussian the cost is minimal, and the paths are straight only if it is "
+    "centred and isotropic.",
 )
 def transport(n=400) -> dict:
-    """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change, its
-    gain in cost, the largest asymmetry of the Jacobian |J12 - J21| / |J|, and arc over chord; for three modes
-    and for one Gaussian.
+    """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change and
+    its gain in cost (mean and standard deviation over `BATCHES`), the largest asymmetry of the Jacobian
+    |J12 - J21| / |J|, and arc over chord; for three modes and for one centred isotropic Gaussian.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     schedule, result = VP(), {}
     for name, mixture in (("three modes", three_modes()), ("one Gaussian", Mixture.gaussian(2, 0.5))):
-        model = mixture.model(schedule)
+        model, changed, saved = mixture.model(schedule), [], []
+        for seed in BATCHES:
+            x = initial_noise(n, 2, seed, **DOUBLE)
+            cost = cdist(x, reference(model, x, schedule.start, schedule.end, 1e-6), "sqeuclidean")
+            rows, columns = linear_sum_assignment(cost)
+            changed.append(100 * (rows != columns).mean())
+            saved.append(100 * (1 - cost[rows, columns].sum() / np.trace(cost)))
         x = initial_noise(n, 2, 0, **DOUBLE)
         h, axes = 1e-4, torch.eye(2, dtype=torch.float64)
-        moved = torch.cat([x, *(x + sign * h * axis for axis in axes for sign in (1, -1))])
-        y, *shifted = reference(model, moved, schedule.start, schedule.end).split(n)
-        cost = cdist(x, y, "sqeuclidean")
-        rows, columns = linear_sum_assignment(cost)
-        jacobian = torch.stack(
-            [(shifted[0] - shifted[1]) / (2 * h), (shifted[2] - shifted[3]) / (2 * h)], dim=2
-        )
+        moved = torch.cat([x + sign * h * axis for axis in axes for sign in (1, -1)])
+        ends = reference(model, moved, schedule.start, schedule.end).split(n)
+        jacobian = torch.stack([(ends[0] - ends[1]) / (2 * h), (ends[2] - ends[3]) / (2 * h)], dim=2)
         asymmetry = (jacobian[:, 0, 1] - jacobian[:, 1, 0]).abs() / jacobian.flatten(1).norm(dim=1)
         path = sample(ddim, model, x, grids.uniform(schedule, 400), keep_path=True).path
-        result |= {
-            f"{name}: pairs changed, %": float(100 * (rows != columns).mean()),
-            f"{name}: cost saved, %": float(100 * (1 - cost[rows, columns].sum() / np.trace(cost))),
-            f"{name}: largest Jacobian asymmetry": float(asymmetry.max()),
-            f"{name}: median arc / chord": float(curvature(path).median()),
-        }
+        result |= mean_and_sd(f"{name}: pairs changed, %", changed)
+        result |= mean_and_sd(f"{name}: cost saved, %", saved)
+        result[f"{name}: largest Jacobian asymmetry"] = float(asymmetry.max())
+        result[f"{name}: median arc / chord"] = float(curvature(path).median())
+    return result
+
+
+def arcs_of_gaussians(n=400) -> dict:
+    """Arc over chord of the exact paths x(t) = alpha m + sqrt(alpha^2 S + sigma^2) z on N(m, S), S diagonal:
+    median and largest of n.
+    """
+    schedule, z, result = VP(), initial_noise(n, 2, 0, **DOUBLE), {}
+    times = np.linspace(schedule.start, schedule.end, 2001)
+    alpha, sigma = (torch.as_tensor(f(times))[:, None, None] for f in (schedule.alpha, schedule.sigma))
+    cases = {"centred, isotropic": ((0, 0), (0.25, 0.25)), "centred, stretched": ((0, 0), (4, 0.01))}
+    cases["off-centre, isotropic"] = ((2, 0), (0.25, 0.25))
+    for name, (mean, variances) in cases.items():
+        mean, variances = torch.tensor([mean, variances], **DOUBLE)
+        arcs = curvature(alpha * mean + (alpha**2 * variances + sigma**2).sqrt() * z)
+        result |= {f"{name}: median": float(arcs.median()), f"{name}: largest": float(arcs.max())}
     return result
 
 
@@ -795,17 +955,17 @@ CHI2_5_PERCENT = float(stats.chi2.ppf(0.95, len(RARE) - 1))
     "included. What few steps distort is a matter of their error, and on this ring they make the rare mode "
     "too frequent, not too rare.",
 )
-def rare_mode(n=20000) -> dict:
+def rare_mode(n=20000, seed=0) -> dict:
     """Share of samples in each of eight unequal modes; Pearson's chi-square against the true weights, which
     exceeds `CHI2_5_PERCENT` once in twenty times.
     """
     schedule = VP()
     mixture = Mixture(RARE, RING.means, torch.full((8,), 0.08))
-    model, x = mixture.model(schedule), initial_noise(n, 2, 0, **DOUBLE)
+    model, x = mixture.model(schedule), initial_noise(n, 2, seed, **DOUBLE)
     expected = n * np.array(RARE)
     result = {}
     for name, points in (
-        ("data", mixture.sample(n, 1)),
+        ("data", mixture.sample(n, seed + 1)),
         ("DDIM, 10 steps", sample(ddim, model, x, grids.quadratic(schedule, 10)).x),
         ("DDIM, 50 steps", sample(ddim, model, x, grids.quadratic(schedule, 50)).x),
         ("exact flow", reference(model, x, schedule.start, schedule.end, 1e-6)),
@@ -843,11 +1003,19 @@ def grid_errors(counts=(5, 10, 20, 40, 80), n=400):
     says="Non-uniform time steps help DDIM.",
     holds=lambda r: max(r["quadratic"], r["uniform in lambda"], r["rho = 7"]) < r["uniform in t"],
     verdict=True,
-    finding="At 20 steps on the ring all three beat equal steps in t, the quadratic grid by most.",
+    finding="At 20 steps on the ring all three beat equal steps in t, the quadratic grid by most, a factor "
+    "of nearly three.",
 )
 def grids_at_twenty() -> dict:
-    """Error of DDIM on the ring with 20 steps, for each grid."""
-    return {name: errors[0] for name, (_, errors) in grid_errors((20,)).items()}
+    """Error of DDIM on the ring against the exact flow with 20 steps, for each grid: mean and standard
+    deviation over `BATCHES`.
+    """
+    model, result = RING.model(VP()), {}
+    for name, grid in GRIDS.items():
+        times = grid(VP(), 20)
+        errors = [rms(sample(ddim, model, x, times).x - exact) for x, exact in map(ring_truth, BATCHES)]
+        result |= mean_and_sd(name, errors)
+    return result
 
 
 def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=False, n=400):
@@ -860,7 +1028,6 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
         for tol in tolerances
     ]
     return [run.nfe for run in runs], [rms(run.x - exact) for run in runs]
-    """Error of the adaptive run with tol = .01, and of fixed grids with as many calls."""
 
 
 @claim(
@@ -873,12 +1040,18 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
     "grid, which happens to suit this problem. What it buys is that nobody has to know which grid suits.",
 )
 def adaptive_against_fixed() -> dict:
-    """Error of the adaptive run with tol = .01, and of fixed grids interpolated to the same number of calls
-    on log axes.
+    """Error on the ring of adaptive runs with tol = .01, and of fixed grids with as many calls, batch by
+    batch: mean and standard deviation over `BATCHES`.
     """
-    (calls,), (error,) = adaptive_errors((0.01,))
-    result = {"calls": calls, "adaptive": error}
-    return result | {name: errors[0] for name, (_, errors) in grid_errors((calls,)).items()}
+    model, ends, found = RING.model(VP()), [VP().start, VP().end], {"calls": [], "adaptive": []}
+    found |= {name: [] for name in GRIDS}
+    for x, exact in map(ring_truth, BATCHES):
+        run = sample(ddim_adaptive, model, x, ends, tol=0.01)
+        found["calls"].append(run.nfe)
+        found["adaptive"].append(rms(run.x - exact))
+        for name, grid in GRIDS.items():
+            found[name].append(rms(sample(ddim, model, x, grid(VP(), run.nfe)).x - exact))
+    return {key: value for name, row in found.items() for key, value in mean_and_sd(name, row).items()}
 
 
 # --- digits ---------------------------------------------------------------------------------------------
@@ -903,9 +1076,6 @@ def digits_at(steps, n=400, name="DDIM", seed=0):
     )
 
 
-SEEDS = (0, 1, 2)
-
-
 @cache
 def distances(steps, n, name, seed):
     """Calls, "Fréchet distance" and "sliced Wasserstein" to all 1797 digits of one `digits_at`: a dict."""
@@ -920,84 +1090,74 @@ def distances(steps, n, name, seed):
     }
 
 
-def speed_and_quality(n=400, counts=COUNTS, names=tuple(SAMPLERS), seeds=SEEDS):
-    """dict sampler -> list of dicts like those of `distances`, averaged over the seeds, one
-    for each of `counts`.
+METRICS = ("Fréchet distance", "sliced Wasserstein")
+
+
+def speed_and_quality() -> dict:
+    """The recorded study `digits_speed`: dict sampler -> list of dicts, one for each of `COUNTS`: calls,
+    seconds an image, and for both metrics (mean, standard error) over 16 seeds.
     """
+    study = recorded("digits_speed")
     result = {}
-    for name in names:
+    for name, rows in study["samplers"].items():
         result[name] = []
-        for steps in counts:
-            each = [distances(steps, n, name, seed) for seed in seeds]
-            result[name].append({key: sum(row[key] for row in each) / len(each) for key in each[0]})
-            result[name][-1]["calls"] = each[0]["calls"]
+        for row in rows:
+            values = {metric: np.array(row[metric]) for metric in METRICS}
+            entry = {"calls": row["nfe"], "seconds": row["seconds"] / study["n"]}
+            entry |= {m: (v.mean(), v.std(ddof=1) / math.sqrt(len(v))) for m, v in values.items()}
+            result[name].append(entry)
     return result
 
 
-def seed_spread(steps=100, seeds=(*SEEDS, 3)):
-    """Fréchet distance of 400 digits by each sampler, with one seed after the other: dict label -> number."""
-    return {
-        f"{name}, seed {seed}": distances(steps, 400, name, seed)["Fréchet distance"]
-        for name in SAMPLERS
-        for seed in seeds
-    }
-
-
-def distance_floors(n=400):
-    """The same two distances for n of the real digits against all: what a perfect sampler
-    could expect to score.
+def distance_floors(per_class=40, draws=20) -> dict:
+    """What as many real digits score, `per_class` of each class as the samples have: metric -> (mean,
+    standard deviation) over `draws` draws without replacement.
     """
     from toolkit.data import digits
     from toolkit.metrics import frechet_distance, sliced_wasserstein
 
-    data = digits("all")[0]
-    some = data[np.random.default_rng(0).permutation(len(data))[:n]]
-    return {"Fréchet distance": frechet_distance(some), "sliced Wasserstein": sliced_wasserstein(some, data)}
+    images, labels = digits("all")
+    found = []
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        rows = [rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in range(10)]
+        some = images[np.concatenate(rows)]
+        found.append((frechet_distance(some), sliced_wasserstein(some, images)))
+    return {m: (float(np.mean(v)), float(np.std(v, ddof=1))) for m, v in zip(METRICS, zip(*found))}
 
 
-def cpu_time(counts=(10, 100, 1000), n=100):
-    """CPU seconds an image of DDIM on digits for each of `counts`: dict steps -> seconds, the best of three
-    runs of up to 100 steps.
+def clip_predictions(steps=50, n=400) -> dict:
+    """The habit of clipping the predicted x0 to [-1, 1] in each step: exact mean on N(2, 1/4) data, and
+    Fréchet distance of n digits over `BATCHES`, DDIM, each beside the other.
     """
-    best = {}
-    for steps in counts:
-        for _ in range(3 if steps <= 100 else 1):
-            start = time.process_time()
-            digits_at(steps, n)
-            best[steps] = min(best.get(steps, math.inf), (time.process_time() - start) / n)
-    return best
+    from toolkit.metrics import frechet_distance
+    from toolkit.networks import digits_model
 
+    times = grids.strided(LINEAR, steps).tolist()
 
-def two_samplers():
-    """DDPM (posterior variance) beside DDIM: dict row -> (DDPM, DDIM), measured; nan where there is nothing
-    to measure.
-    """
-    fixed, result, digits = determinism(), variances((10, 1000)), speed_and_quality()
-    rows = {
-        "calls of the network, 50 steps": (
-            steps_not_noise()["calls, DDPM, 50 steps"],
-            steps_not_noise()["calls, DDIM, 50 steps"],
-        ),
-        "largest gap of two runs from one x_T": (fixed["eta 1, two seeds"], fixed["eta 0, two seeds"]),
-        "round trip of the inversion, 50 steps": (math.nan, inversion()["round trip, 50 steps"]),
-    }
-    for k, steps in enumerate((10, 1000)):
-        rows[f"variance, {steps} steps (data: 0.25)"] = (
-            result["DDPM, posterior variance"][k],
-            result["DDIM"][k],
-        )
-        at = COUNTS.index(steps)
-        rows[f"Fréchet distance on digits, {steps} steps"] = tuple(
-            digits[name][at]["Fréchet distance"] for name in ("DDPM, posterior variance", "DDIM")
-        )
-    return rows
+    def run(model, x, bound):
+        for t, s in zip(times[:-1], times[1:]):
+            x0 = model.x0(x, t).clamp(-bound, bound)
+            x = LINEAR.alpha(s) * x0 + LINEAR.sigma(s) * (x - LINEAR.alpha(t) * x0) / LINEAR.sigma(t)
+        return x
+
+    off, zero = Mixture([1.0], [[2.0]], [0.5]).model(LINEAR), torch.zeros(1, 1, **DOUBLE)
+    network, result, both = digits_model(LINEAR, label=torch.arange(n) % 10), {}, []
+    for name, bound in (("as it is", math.inf), ("clipped", 1.0)):
+        result[f"mean on N(2, 1/4), {name}"] = float(run(off, zero, bound))
+        with torch.no_grad():
+            starts = (initial_noise(n, (1, 8, 8), seed) for seed in BATCHES)
+            both.append([frechet_distance(run(network, x, bound)) for x in starts])
+        result[f"Fréchet distance, {name}"] = round(float(np.mean(both[-1])), 2)
+    more = mean_and_sd("clipped minus as it is, same seed", np.subtract(both[1], both[0]))
+    return result | {k: round(v, 2) for k, v in more.items()}
 
 
 def knee(rows, metric, slack=0.15):
     """The fewest calls among `rows` (of `speed_and_quality`) whose metric is within `slack`
     of the last row's.
     """
-    return next(row["calls"] for row in rows if row[metric] <= (1 + slack) * rows[-1][metric])
+    return next(row["calls"] for row in rows if row[metric][0] <= (1 + slack) * rows[-1][metric][0])
 
 
 @claim(
@@ -1011,13 +1171,14 @@ def knee(rows, metric, slack=0.15):
     "Gaussian says of it.",
 )
 def fewer_steps_on_digits() -> dict:
-    """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `SEEDS`."""
-    result = speed_and_quality(counts=(10, 20, 100))
+    """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `BATCHES`."""
     short = {"DDIM": "DDIM", "DDPM, posterior variance": "posterior", "DDPM, forward variance": "forward"}
     return {
-        f"Fréchet distance, {short[name]}, {row['calls']} steps": row["Fréchet distance"]
-        for name, rows in result.items()
-        for row in rows
+        f"Fréchet distance, {short[name]}, {steps} steps": float(
+            np.mean([distances(steps, 400, name, seed)["Fréchet distance"] for seed in BATCHES])
+        )
+        for name in SAMPLERS
+        for steps in (10, 20, 100)
     }
 
 

@@ -25,27 +25,73 @@ from toolkit.ddim import ddim, ddim_adaptive, ddim_invert, ddim_sigma, edit, ler
 RING = Mixture.ring(8)
 
 
-def bundles(etas=(0.0, 0.5, 1.0), steps=40, copies=10, seed=8) -> Picture:
-    """Paths on the ring from one x_T, `copies` times with different noise, for several eta."""
+def key(ax, **options):
+    """Say in a panel of paths what its signs mean."""
+    signs = [
+        ax.plot([], [], "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, label="noise")[0],
+        ax.plot([], [], "o", color=INK, markersize=4, label="sample")[0],
+        ax.plot([], [], "o", color="#C8C8C8", markersize=3, label="data")[0],
+    ]
+    ax.legend(handles=signs, **{"loc": "upper left", "fontsize": 8, "handlelength": 1} | options)
+
+
+@style()
+def graphs() -> Picture:
+    """Two graphs of four states side by side: DDPM's Markov chain, and DDIM's family, where every arrow down
+    needs x_0 too.
+    """
+    fig, axes = new_figure(1, 2, height=2.5)
+    places = {k: (3.0 - k, 0.0) for k in range(4)}
+    for ax, title in zip(axes, ("DDPM: a Markov chain", "DDIM's family: every step sees $x_0$")):
+        for k, (x, y) in places.items():
+            ax.plot(x, y, "o", markersize=26, color="white", markeredgecolor=INK, zorder=3)
+            ax.annotate(f"$x_{k}$", (x, y), ha="center", va="center", fontsize=12, zorder=4)
+        ax.set(xlim=(-0.5, 3.5), ylim=(-0.9, 1.35), aspect="equal", title=title)
+        ax.set_axis_off()
+
+    def arrow(ax, start, end, colour, bend=0.0, dash="-"):
+        look = {"arrowstyle": "-|>", "color": colour, "shrinkA": 14, "shrinkB": 14, "linewidth": 1.6}
+        look |= {"connectionstyle": f"arc3,rad={bend}", "linestyle": dash, "mutation_scale": 13}
+        ax.annotate("", places[end], places[start], arrowprops=look)
+
+    for k in range(3):
+        arrow(axes[0], k, k + 1, COLOURS[2], bend=0.35)
+        arrow(axes[0], k + 1, k, COLOURS[1], bend=0.35, dash="--")
+        arrow(axes[1], k + 1, k, COLOURS[2])
+    arrow(axes[1], 0, 3, COLOURS[2], bend=0.5)
+    arrow(axes[1], 0, 2, COLOURS[2], bend=0.42)
+    arrow(axes[1], 0, 1, COLOURS[2], bend=0.5)
+    text = {"ha": "center", "fontsize": 9.5}
+    axes[0].text(1.5, 0.62, "noise is added: $q(x_t|x_{t-1})$", color=COLOURS[2], **text)
+    axes[0].text(1.5, -0.78, r"sampling: $p_\theta(x_{t-1}|x_t)$", color=COLOURS[1], **text)
+    axes[1].text(1.5, -0.6, "$q_c(x_{t-1}|x_t,x_0)$, written backwards", color=COLOURS[2], **text)
+    return Picture(
+        fig,
+        "Two graphs, noise at the left. DDPM: arrows from each state to the next noisier one, and dashed "
+        "ones back, so that a state sees only its neighbour. DDIM's family: an arrow from each state to the "
+        "cleaner one beside it, and one from x0 to every state, so that each step sees x0 as well.",
+    )
+
+
+def bundles(start, etas=(0.0, 0.5, 1.0), steps=40, copies=4) -> Picture:
+    """Paths on the ring from one x_T = `start` (2,), `copies` times with different noise, for several eta."""
     schedule = VP()
-    start = initial_noise(1, 2, seed, dtype=torch.float64).expand(copies, 2).clone()
-    paths, told = {}, []
+    start = torch.tensor([start], dtype=torch.float64).expand(copies, 2).clone()
+    times, paths, told = grids.quadratic(schedule, steps), {}, []
     for eta in etas:
-        run = sample(
-            ddim,
-            RING.model(schedule),
-            start,
-            grids.quadratic(schedule, steps),
-            eta=eta,
-            draws=1,
-            keep_path=True,
-        )
+        run = sample(ddim, RING.model(schedule), start, times, eta=eta, draws=1, keep_path=True)
         name = {0.0: "η = 0: DDIM", 1.0: "η = 1: DDPM"}.get(eta, f"η = {eta:g}")
         paths[name] = run.path
         modes = len(set(torch.cdist(run.x, RING.means).argmin(1).tolist()))
         told.append(f"{name} ends in {modes} of the eight modes")
     alt = f"{copies} sampling paths from one and the same noise, on a ring of eight modes: {listing(told)}."
-    return trajectories(paths, data=RING.sample(800, 1), limit=2.3, alt=alt)
+    picture = trajectories(paths, data=RING.sample(800, 1), limit=3, alt=alt)
+    for ax in picture.axes:
+        for line in ax.lines:
+            if len(line.get_xdata()) > steps:
+                line.set(linewidth=0.8, marker="")
+    key(picture.axes[0], loc="lower left")
+    return picture
 
 
 @style()
@@ -85,8 +131,7 @@ def marginal_test(series, critical, title="") -> Picture:
 
 @style()
 def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)) -> Picture:
-    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel for each eta.
-    """
+    """What multiplies predicted x0, direction and noise in each step of an even grid, a panel an eta."""
     times = grids.strided(schedule, steps).numpy()
     t, s = times[:-1], times[1:]
     fig, axes = new_figure(1, len(etas), height=2.8, sharey=True)
@@ -111,38 +156,34 @@ def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)) -> Picture:
 
 
 @style()
-def explorer(eta, steps, seed=8) -> Picture:
-    """For the widget: on the ring, 12 paths from one x_T at the left, 400 samples at the right, for eta and a
-    number of steps.
+def explorer(eta, steps, start=(-1.6, 1.9), runs=5) -> Picture:
+    """For the widget: on the ring, `runs` paths from one x_T at the left, 400 samples at the right, for eta and
+    a number of steps.
     """
     schedule = VP()
     times, model = grids.quadratic(schedule, steps), RING.model(schedule)
-    start = initial_noise(1, 2, seed, dtype=torch.float64).expand(12, 2).clone()
+    start = torch.tensor([start], dtype=torch.float64).expand(runs, 2).clone()
     path = sample(ddim, model, start, times, eta=eta, draws=1, keep_path=True).path.numpy()
     cloud = sample(ddim, model, initial_noise(400, 2, 0, dtype=torch.float64), times, eta=eta, draws=2).x
     fig, (left, right) = new_figure(1, 2, height=3.7)
     for ax in (left, right):
         ax.scatter(*RING.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, rasterized=True)
-        ax.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
-    for k in range(path.shape[1]):
-        left.plot(
-            *path[:, k].T,
-            color=COLOURS[k % 6 + 1],
-            linewidth=1,
-            marker="." if steps <= 25 else None,
-            markersize=4,
-        )
+        ax.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
+    for k in range(runs):
+        dots = {"marker": ".", "markersize": 4} if steps <= 25 else {}
+        left.plot(*path[:, k].T, color=COLOURS[k % 6 + 1], linewidth=0.9, **dots)
     left.plot(*path[0, 0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=6)
     left.plot(*path[-1].T, "o", color=INK, markersize=4)
+    key(left, loc="lower left")
     right.scatter(*cloud.T, s=7, color=COLOURS[2], linewidths=0, rasterized=True)
     spread = float(np.sqrt(((path[-1] - path[-1].mean(0)) ** 2).sum(1).mean()))
     apart = "at one point" if spread < 1e-9 else f"{number(spread)} from their centre (root mean square)"
     off = float((torch.cdist(cloud, RING.means).min(1).values ** 2).mean().div(2).sqrt())
-    left.set_title("12 runs from one $x_T$")
-    right.set_title(f"400 samples, spread {off:.3f}")
+    left.set_title(f"{runs} runs from one $x_T$")
+    right.set_title(f"spread {off:.3f} (data: 0.080)")
     return Picture(
         fig,
-        f"DDIM on the ring with eta {eta:g} and {steps} steps. Twelve runs from one starting point "
+        f"DDIM on the ring with eta {eta:g} and {steps} steps. {runs} runs from one starting point "
         f"end {apart}; 400 samples have a standard deviation of {number(off)} about their modes, "
         "the truth being 0.08.",
     )
@@ -160,8 +201,9 @@ def interpolation(model, first, second, times, weights=7) -> Picture:
         "slerp": torch.cat([slerp(latents[:1], latents[1:], w) for w in weight]),
     }
     rows = {"pixels": torch.cat([lerp(ends[:1], ends[1:], w) for w in weight])}
-    rows |= {f"latent, {name}": sample(ddim, model, z, times).x for name, z in mixed.items()}
     norms = {name: float(z[weights // 2].norm() / math.sqrt(z[0].numel())) for name, z in mixed.items()}
+    for name, z in mixed.items():
+        rows[f"{name}, norm {norms[name]:.2f}"] = sample(ddim, model, z, times).x
     return image_grid(
         rows,
         column_labels=[f"{w:.2f}" for w in weight],
@@ -174,22 +216,28 @@ def interpolation(model, first, second, times, weights=7) -> Picture:
 
 @style()
 def speed_and_quality(measured, floors, n) -> Picture:
-    """Two distances against calls on log axes, a curve for each sampler, with the floor of n real images."""
-    fig, axes = new_figure(1, 2, height=3.3)
+    """Two distances against calls on log axes, a curve with its standard error for each sampler, and the
+    floor: the mean of n real images, a band of one standard deviation about it.
+
+    measured: dict sampler -> rows {calls, metric: (mean, error)}.  floors: dict metric -> (mean, deviation).
+    """
+    fig, axes = new_figure(1, 2, height=3.4)
     told = []
-    for ax, metric in zip(axes, floors, strict=True):
+    for ax, (metric, (floor, deviation)) in zip(axes, floors.items(), strict=True):
         for i, (name, rows) in enumerate(measured.items()):
-            ax.plot([row["calls"] for row in rows], [row[metric] for row in rows], label=name, **mark(i))
+            calls, (mean, error) = [row["calls"] for row in rows], np.transpose([row[metric] for row in rows])
+            ax.errorbar(calls, mean, yerr=error, label=name, capsize=2, **mark(i))
             told.append(
-                f"{plain(metric)}, {name}: {number(rows[0][metric])} at {rows[0]['calls']} calls, "
-                f"{number(rows[-1][metric])} at {rows[-1]['calls']}"
+                f"{plain(metric)}, {name}: {number(mean[0])} at {calls[0]} calls, "
+                f"{number(mean[-1])} at {calls[-1]}"
             )
-        ax.axhline(floors[metric], color=GREY, linestyle=":", linewidth=1.4, label=f"{n} real digits")
+        ax.axhspan(floor - deviation, floor + deviation, color="#DDDDDD", zorder=0)
+        ax.axhline(floor, color=GREY, linestyle=":", linewidth=1.4, label=f"{n} real digits")
+        told.append(f"{n} real digits {number(floor)}")
         ax.set(xscale="log", yscale="log", xlabel="calls of the network", title=metric)
-        calls = [row["calls"] for row in rows]
         ax.set_xticks(calls, [str(c) for c in calls])
         low, high = ax.get_ylim()
-        ticks = [v for v in (0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 1, 2) if low <= v <= high]
+        ticks = [v for v in (0.03, 0.04, 0.05, 0.07, 0.1, 0.2, 0.3, 0.5, 1, 2) if low <= v <= high]
         ax.set_yticks(ticks, [f"{v:g}" for v in ticks])
         ax.minorticks_off()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -213,7 +261,11 @@ def adaptive(curves, chosen) -> Picture:
     axes[0].minorticks_off()
     for label, (lam, step) in chosen.items():
         axes[1].plot(lam, step, label=label, **mark(list(curves).index(label)))
-    axes[1].set(xlabel=r"$\lambda$", ylabel=r"step in $\lambda$", title="where the steps go")
+    axes[1].set(
+        yscale="log", xlabel=r"$\lambda$", ylabel=r"step in $\lambda$", title="where the steps go (20 or 21)"
+    )
+    axes[1].set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    axes[1].minorticks_off()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     lam, step = next(iter(chosen.values()))
     where = f"largest near lambda {number(lam[step.argmax()])} and shortest near {number(lam[step.argmin()])}"
@@ -279,4 +331,5 @@ def bent_paths(mixture, paths=14, steps=200) -> Picture:
     picture.axes[0].scatter(
         *mixture.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, zorder=1, rasterized=True
     )
+    key(picture.axes[0])
     return picture
