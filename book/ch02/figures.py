@@ -157,8 +157,8 @@ def three_terms(schedule, steps=20, etas=(0.0, 0.5, 1.0)) -> Picture:
 
 @style()
 def explorer(eta, steps, start=(-1.6, 1.9), runs=5) -> Picture:
-    """For the widget: on the ring, `runs` paths from one x_T at the left, 400 samples at the right, for eta and
-    a number of steps.
+    """For the widget: on the ring, `runs` paths from one x_T at the left, 400 samples at the right, for an
+    eta and a number of steps.
     """
     schedule = VP()
     times, model = grids.quadratic(schedule, steps), RING.model(schedule)
@@ -325,11 +325,10 @@ def bent_paths(mixture, paths=14, steps=200) -> Picture:
     schedule, start = VP(), initial_noise(paths, 2, 0, dtype=torch.float64)
     drawn = {
         name: sample(ddim, m.model(schedule), start, grids.uniform(schedule, steps), keep_path=True).path
-        for name, m in (("three modes", mixture), ("one Gaussian", Mixture.gaussian(2, 0.5)))
+        for name, m in (("three modes", mixture), ("one Gaussian, centred", Mixture.gaussian(2, 0.5)))
     }
     picture = trajectories(drawn, cols=2)
-    picture.axes[0].scatter(
-        *mixture.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, zorder=1, rasterized=True
-    )
-    key(picture.axes[0])
+    for ax, data in zip(picture.axes, (mixture, Mixture.gaussian(2, 0.5))):
+        ax.scatter(*data.sample(600, 1).T, s=3, color="#C8C8C8", linewidths=0, zorder=1, rasterized=True)
+    key(picture.axes[0], loc="lower left")
     return picture

@@ -32,11 +32,30 @@ def _symbols():
     return a_t, s_t, a_s, s_s, room, s_s**2 - room**2
 
 
+def _covariance_of_family(schedule, times, eta):
+    """Covariance of the states at `times`, noisiest first, given x_0, by walking down (2.1): (n, n)."""
+    result = np.zeros((len(times), len(times)))
+    result[0, 0] = schedule.sigma(times[0]) ** 2
+    for k, (t, s) in enumerate(zip(times, times[1:]), 1):
+        c = ddim_sigma(schedule, t, s, eta)
+        slope = math.sqrt(schedule.sigma(s) ** 2 - c**2) / schedule.sigma(t)
+        result[k, :k] = result[:k, k] = slope * result[k - 1, :k]
+        result[k, k] = slope**2 * result[k - 1, k - 1] + c**2
+    return result
+
+
 @equation("ddim.family")
 def family():
-    """The mean written in x_t and x_0 is the sampler's step at the true x_0; at eta = 1 it
-    is DDPM's posterior.
+    """The mean written in x_t and x_0 is the step at the true x_0; at eta = 1 it is DDPM's posterior.
+    The joint that is written down the steps has the jump's marginals, and at eta = 1 the chain's covariances.
     """
+    times = [1.0, 0.7, 0.4, 0.1]
+    for eta in (0.0, 0.4, 1.0):
+        joint = _covariance_of_family(VP(), times, eta)
+        alpha, sigma = VP().alpha(np.array(times)), VP().sigma(np.array(times))
+        assert np.allclose(np.diag(joint), sigma**2, rtol=1e-12)
+        chain = np.minimum.outer(sigma**2 / alpha**2, sigma**2 / alpha**2) * np.outer(alpha, alpha)
+        assert np.allclose(joint, chain, rtol=1e-10) is (eta == 1)
     for schedule in (VP(), LINEAR):
         t, s = 0.6, 0.45
         for eta in (0.0, 0.3, 1.0):

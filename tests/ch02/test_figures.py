@@ -30,9 +30,24 @@ def test_the_widget_draws_the_same_bytes_twice():
 
 
 def test_bundles_part_only_with_noise():
-    alt = figures.bundles().alt
+    alt = figures.bundles(experiments.FAR_START).alt
     assert re.search(r"DDIM ends in 1 of", alt)
-    assert int(re.search(r"DDPM ends in (\d)", alt)[1]) > 2
+    assert int(re.search(r"DDPM ends in (\d)", alt)[1]) > 1
+
+
+def test_the_chain_and_the_family_are_two_drawings():
+    picture = figures.graphs()
+    assert [len(ax.texts) - 4 > 5 for ax in picture.axes] == [
+        True,
+        True,
+    ]  # arrows beside four names of states
+    assert "Markov chain" in picture.alt or "neighbour" in picture.alt
+
+
+def test_some_noise_remembers_its_start_and_much_does_not():
+    found = experiments.bundle_counts()
+    assert found["eta 0: fullest mode"] == 400
+    assert found["eta 0.5: emptiest mode"] < 30 < found["eta 1: emptiest mode"]
 
 
 def test_a_broken_walk_leaves_the_marginal_at_once():
@@ -61,6 +76,44 @@ def test_iterations_raise_the_order_of_the_round_trip():
         assert slope(calls, errors) == pytest.approx(k + 1, abs=0.25)
 
 
+def test_iterating_pays_the_more_the_more_is_spent():
+    gain = experiments.equal_calls((20, 100, 500), range(1, 3))
+    assert max(gain[f"20 calls, {k}"] for k in ("1 iteration", "2 iterations", "4 iterations")) < 1.2
+    assert gain["100 calls, 4 iterations"] < 2 < gain["100 calls, 1 iteration"] < 5
+    assert gain["500 calls, 4 iterations"] > 50 > gain["500 calls, 1 iteration"] > 5
+
+
+def test_only_a_centred_isotropic_gaussian_has_straight_paths():
+    arcs = experiments.arcs_of_gaussians(100)
+    assert arcs["centred, isotropic: largest"] < 1 + 1e-9
+    assert arcs["centred, stretched: largest"] > 1.02 and arcs["off-centre, isotropic: largest"] > 1.2
+
+
+def test_brightness_needs_a_start_at_pure_noise():
+    found = experiments.terminal_signal()
+    assert found["Stable Diffusion's, all steps"] < 0.75
+    assert found["Stable Diffusion's, zero terminal SNR, all steps"] > 0.98
+    assert found["Stable Diffusion's, 50 steps, leading"] < found["Stable Diffusion's, 50 steps, trailing"]
+    assert np.allclose(experiments.spacing("trailing"), grids.strided(experiments.LINEAR, 50))
+
+
+@pytest.mark.slow
+def test_clipping_is_wrong_off_centre_and_no_help_on_digits():
+    found = experiments.clip_predictions()
+    assert (
+        found["mean on N(2, 1/4), clipped"] == pytest.approx(1) and found["mean on N(2, 1/4), as it is"] > 1.9
+    )
+    assert found["clipped minus as it is, same seed"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_rare_modes_are_kept_by_the_flow_and_overdrawn_by_ten_steps(seed):
+    found = experiments.rare_mode(seed=seed)
+    assert 0.3 < found["exact flow: rare mode, %"] < 0.7 < found["DDIM, 10 steps: rare mode, %"]
+    assert found["DDIM, 10 steps: chi-square"] > 10 * experiments.CHI2_5_PERCENT
+
+
 def test_history_falls_twice_as_fast_as_adaptive_steps():
     with_history = slope(*experiments.adaptive_errors((0.01, 0.003, 0.001), extrapolate=True, n=100))
     assert with_history > 1.7
@@ -80,12 +133,13 @@ def test_digit_figures():
 
 
 def test_distances_and_their_figure():
-    result = experiments.speed_and_quality(60, (1, 20), ("DDIM",))
-    floors = experiments.distance_floors(60)
-    assert [row["calls"] for row in result["DDIM"]] == [1, 20]
-    assert result["DDIM"][0]["Fréchet distance"] > result["DDIM"][1]["Fréchet distance"] > 0
-    assert experiments.knee(result["DDIM"], "Fréchet distance") in (1, 20)
-    assert "60 digits" in figures.speed_and_quality(result, floors, 60).alt
+    result, floors = experiments.speed_and_quality(), experiments.distance_floors(draws=5)
+    assert [row["calls"] for row in result["DDIM"]] == list(experiments.COUNTS)
+    for rows in result.values():
+        for metric, (floor, _) in floors.items():
+            assert rows[0][metric][0] > rows[2][metric][0] > floor
+    assert experiments.knee(result["DDIM"], "Fréchet distance") in experiments.COUNTS[1:3]
+    assert "400 digits" in figures.speed_and_quality(result, floors, 400).alt
 
 
 def test_paths_bend_on_three_modes_only():
