@@ -2,14 +2,25 @@
 
 import numpy as np
 
-from book.plots import GREY, Picture, array, image_grid, listing, mosaic, new_figure, number, style
+from book.plots import (
+    GREY,
+    Picture,
+    array,
+    image_grid,
+    listing,
+    mark,
+    new_figure,
+    number,
+    schedule_panels,
+    style,
+)
 from toolkit.convergence import exact_variance
 from toolkit.noise import initial_noise
 from toolkit.sampling import sample
 from toolkit.schedules import NOTATIONS, convert
 
 
-def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, seed=5, label=None):
+def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, seed=25, label=None):
     """Rows for `plots.journey`: the same noise carried to digits in fewer and fewer steps.
 
     1000 steps are DDPM's ancestral sampling, all others DDIM.  label: class of every sample, or None for any.
@@ -55,17 +66,31 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
 
 @style()
 def rosetta(digit, lam, seed=0) -> Picture:
-    """One noise level in all symbols: the noisy digit at half log-SNR `lam`, and its names.
+    """One noise level in all symbols: the noisy digit at half log-SNR `lam`, where that is on the curves of
+    alpha and sigma and what either alpha-bar says there, and its names.
 
     Variance preserving throughout (alpha^2 + sigma^2 = 1).  digit: (1, 8, 8).
     """
     alpha, sigma = convert((1.0, float(lam)), "half log-SNR", "this book")
     noise = initial_noise(1, (1, 8, 8), seed=seed, dtype=digit.dtype)[0]
-    fig, (left, right) = new_figure(1, 2, height=2.9, gridspec_kw={"width_ratios": [1, 2.1]})
-    sheet, _, _ = mosaic([[array(alpha * digit + sigma * noise)]], pixels=96)
-    left.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
+    fig, axes = new_figure(1, 3, height=2.9, gridspec_kw={"width_ratios": [0.8, 1.2, 1.9]})
+    left, curves, right = axes
+    left.imshow(array(alpha * digit + sigma * noise)[0], cmap="gray_r", vmin=-2, vmax=2)
     left.set_title(f"λ = {lam:.1f}".replace("-", "−"))
     left.set_axis_off()
+    grid = np.linspace(-4, 4, 161)
+    curve = 1 / np.sqrt(1 + np.exp(-2 * grid))
+    for i, (name, y, here) in enumerate(
+        (
+            (r"$\alpha$ (blog: $\barα$)", curve, alpha),
+            (r"$\alpha^2$ (DDPM: $\barα$)", curve**2, alpha**2),
+            (r"$\sigma$", curve[::-1], sigma),
+        )
+    ):
+        curves.plot(grid, y, label=name, **mark(i, points=False))
+        curves.plot(lam, here, **(mark(i) | {"linestyle": "", "markersize": 7}))
+    curves.set(xlabel="λ", xlim=(-4.3, 4.3), ylim=(-0.05, 1.6), yticks=[0, 0.5, 1])
+    curves.legend(loc="upper left", fontsize=8, handlelength=2)
     right.set_axis_off()
     right.set(xlim=(0, 1), ylim=(len(NOTATIONS) + 0.6, -0.4))
     told = []
@@ -78,6 +103,14 @@ def rosetta(digit, lam, seed=0) -> Picture:
         told.append(f"{notation.name}: {text}")
     names = "; ".join(told)
     return Picture(fig, f"A digit at half log-SNR {lam:.1f}, and that level in seven notations. {names}.")
+
+
+def schedules(named) -> Picture:
+    """`plots.schedule_panels` with the noise on a log axis and one line of names."""
+    picture = schedule_panels(named)
+    picture.axes[1].set(yscale="log", ylim=(5e-3, 200))
+    picture.fig.legends[0].set_ncols(len(named))
+    return picture
 
 
 def variance_errors(schedule, steps=(5, 10, 20, 50, 100, 200, 500, 1000)):

@@ -1109,6 +1109,15 @@ def speed_and_quality() -> dict:
     return result
 
 
+def luck_of_a_seed() -> dict:
+    """Correlation over 16 seeds between the Fréchet distances at 50 and at 1000 steps, as recorded."""
+    result = {}
+    for name, rows in recorded("digits_speed")["samplers"].items():
+        fifty, thousand = (rows[COUNTS.index(n)]["Fréchet distance"] for n in (50, 1000))
+        result[name] = round(float(np.corrcoef(fifty, thousand)[0, 1]), 2)
+    return result
+
+
 def distance_floors(per_class=40, draws=20) -> dict:
     """What as many real digits score, `per_class` of each class as the samples have: metric -> (mean,
     standard deviation) over `draws` draws without replacement.
