@@ -61,7 +61,9 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
         f"{listing(list(rows))}: from pure noise at the left to a clean digit at the right, and each row the "
         f"same to {number(spread, 1)}."
     )
-    return image_grid(rows, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], alt=alt)
+    # pixel by pixel, greys from -2 to 2: smoothed and cut off at 1, noise looks like strokes of a pen
+    whole = {label: np.kron(row / 2, np.ones((5, 5))) for label, row in rows.items()}
+    return image_grid(whole, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], alt=alt)
 
 
 @style()
@@ -73,7 +75,7 @@ def rosetta(digit, lam, seed=0) -> Picture:
     """
     alpha, sigma = convert((1.0, float(lam)), "half log-SNR", "this book")
     noise = initial_noise(1, (1, 8, 8), seed=seed, dtype=digit.dtype)[0]
-    fig, axes = new_figure(1, 3, height=2.9, gridspec_kw={"width_ratios": [0.8, 1.2, 1.9]})
+    fig, axes = new_figure(1, 3, height=2.9, gridspec_kw={"width_ratios": [0.75, 1.1, 2.2]})
     left, curves, right = axes
     left.imshow(array(alpha * digit + sigma * noise)[0], cmap="gray_r", vmin=-2, vmax=2)
     left.set_title(f"λ = {lam:.1f}".replace("-", "−"))
@@ -98,18 +100,21 @@ def rosetta(digit, lam, seed=0) -> Picture:
         values = convert((alpha, sigma), "this book", notation.name)
         text = ",  ".join(f"{s} = {v:.4g}" for s, v in zip(notation.symbols, values))
         right.text(0.0, i + 0.5, notation.name, weight="bold", va="center")
-        right.text(0.36, i + 0.5, text.replace("-", "−"), va="center")
+        right.text(0.4, i + 0.5, text.replace("-", "−"), va="center")
         right.axhline(i + 1.0, color=GREY, linewidth=0.4)
         told.append(f"{notation.name}: {text}")
     names = "; ".join(told)
     return Picture(fig, f"A digit at half log-SNR {lam:.1f}, and that level in seven notations. {names}.")
 
 
+@style()
 def schedules(named) -> Picture:
     """`plots.schedule_panels` with the noise on a log axis and one line of names."""
     picture = schedule_panels(named)
     picture.axes[1].set(yscale="log", ylim=(5e-3, 200))
-    picture.fig.legends[0].set_ncols(len(named))
+    picture.fig.legends[0].remove()
+    names = picture.axes[0].get_legend_handles_labels()
+    picture.fig.legend(*names, loc="outside lower center", ncols=len(named))
     return picture
 
 

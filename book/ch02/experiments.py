@@ -1114,7 +1114,7 @@ def luck_of_a_seed() -> dict:
     result = {}
     for name, rows in recorded("digits_speed")["samplers"].items():
         fifty, thousand = (rows[COUNTS.index(n)]["Fréchet distance"] for n in (50, 1000))
-        result[name] = round(float(np.corrcoef(fifty, thousand)[0, 1]), 2)
+        result[name] = float(np.corrcoef(fifty, thousand)[0, 1])
     return result
 
 
