@@ -1,0 +1,29 @@
+"""The numbers and pictures of chapter 0 say what its prose says of them."""
+
+import pytest
+
+from book.ch00 import experiments, figures
+from toolkit import EDM, VE, VP
+from toolkit.data import digits
+
+
+def test_few_steps_draw_digits_that_are_too_alike():
+    found = experiments.digits_in_few_steps(seeds=(7,))
+    spread = [found[f"variance over samples, {k} steps"] for k in experiments.STEPS]
+    away = [found[f"distance from 200 steps, {k} steps"] for k in experiments.STEPS]
+    assert spread == sorted(spread) and spread[-1] < found["variance over samples, the data"]
+    assert away == sorted(away, reverse=True) and away[0] > 3 * away[1] > 0
+
+
+def test_a_machine_reads_through_noise_that_the_eye_does_not():
+    found = experiments.read_through_noise(seeds=(5,))
+    assert found["λ = 1"] > 0.95 and found["λ = 0"] == pytest.approx(0.8, abs=0.05) and found["λ = -2"] < 0.3
+
+
+def test_the_three_pictures_of_noise_levels():
+    digit = digits()[0][3].double()
+    named = {"VP": VP(), "VE": VE(), "EDM": EDM()}
+    assert "the same to" in figures.same_noise_level(digit, named).alt
+    assert "DDPM: ᾱ = 0.5;" in figures.rosetta(digit, 0.0).alt
+    picture = figures.schedules(named)
+    assert picture.axes[1].get_yscale() == "log" and len(picture.fig.legends) == 1
