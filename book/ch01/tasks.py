@@ -1319,8 +1319,8 @@ def _probe_training(answer, seed):
         "loss of the first step": losses[0],
         "losses of two more steps": losses[1:],
         "calls of the network in 3 steps": calls,
-        "300 steps: loss within 0.05 of the smallest": "yes" if _excess(net, seed) < 0.05 else "no",
-        "300 steps: 9 of 10 samples near the data": "yes" if _share_near_data(net, seed) > 0.9 else "no",
+        "300 steps: loss within 0.1 of the smallest": "yes" if _excess(net, seed) < 0.1 else "no",
+        "300 steps: 8 of 10 samples near the data": "yes" if _share_near_data(net, seed) > 0.8 else "no",
     }
 
 
@@ -1345,17 +1345,9 @@ TRAINING = Task(
             "somebody sets them to 0. Who does so here?",
         ),
         Mistake(
-            changed(
-                solution.training_step,
-                (f"    {_ZERO}\n", ""),
-                ("loss.backward()", f"loss.backward(); {_ZERO}"),
-            ),
-            "The gradients are set to 0 after they were computed and before the optimiser has seen them, so "
-            "that nothing is learnt. In which order do the three lines come?",
-        ),
-        Mistake(
             changed(solution.training_step, ("    optimiser.step()\n", "")),
-            "The loss is right and never falls: who moves the parameters?",
+            "The loss is right, and nothing moves the parameters. Does the optimiser make its step, and are "
+            "the gradients still there when it does?",
         ),
         Mistake(
             changed(solution.training_step, (_FIT, "(net(x, n) - x0)")),

@@ -1,8 +1,8 @@
 """The right answers of lesson 06, from 06_amed.ipynb; its tasks compare with them.
 
 Written by `toolkit build`: edit the notebook.  What is computed there is not here: level, edm_left, vp_left,
-off_line, error_itself, error_ratio, error_closed, safe_from, crossing, flattered, worse, teacher_8,
-teacher_2, fixed_seen, fixed_true, informative, std_read.
+off_line, error_itself, error_ratio, error_closed, safe_from, crossing, flattered, worse, teacher_2,
+teacher_8, fixed_seen, fixed_true, informative, std_read.
 """
 
 import math

@@ -34,10 +34,10 @@ def binds(statement: ast.stmt) -> set[str]:
 
 
 def bindings(statements: Iterable[ast.stmt]) -> dict[str, list[ast.stmt]]:
-    """{name: the statements that bind it, in order}."""
+    """{name: the statements that bind it, in order}; the same order of names in every process."""
     bound: dict[str, list[ast.stmt]] = {}
     for statement in statements:
-        for name in binds(statement):
+        for name in sorted(binds(statement)):
             bound.setdefault(name, []).append(statement)
     return bound
 
