@@ -165,7 +165,7 @@ def step_explorer(t, s, x_t, x, before, after, kernel, starts, curve) -> Picture
     fig, (left, middle, right) = new_figure(1, 3, height=2.8)
     left.plot(x, after, label=f"$p_s$, s = {s:.3g}", **mark(2, points=False))
     left.plot(x, before, label=f"$p_t$, t = {t:.3g}", **mark(3, points=False))
-    left.set(title="the noisy data", xlabel="$x$", yticks=[], ylim=(0, 1.9))
+    left.set(title="the noisy data", xlabel="$x$", yticks=[], ylim=(0, 1.7))
     left.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="none")
     left.plot([x_t, x_t], [0, 1.1], color=INK, linewidth=1, linestyle=":")
     left.annotate("$x_t$", (x_t, 0), xytext=(4, 3), textcoords="offset points")

@@ -144,7 +144,8 @@ def test_an_autoencoder_of_many_steps_has_the_bound_of_ddpm_for_any_number_of_th
 @pytest.mark.slow
 def test_a_learned_variance_beats_the_best_constant():
     found = experiments.bound_with_a_learned_variance()
-    assert found["learned"] < found["analytic"] < found["beta"] < found["posterior"]
+    assert found["learned"] + 3 * found["standard error of that"] < found["analytic"]
+    assert found["analytic"] < found["beta"] < found["posterior"]
 
 
 def test_the_optimal_variance_is_best_for_a_gaussian_and_worst_for_clusters_at_ten_steps():
