@@ -496,13 +496,15 @@ def weights_of_steps(steps=1000):
 )
 def sigma_is_no_bound() -> dict:
     """Decades over which a weight of the noise error, divided by the bound's, spreads over the steps of the
-    linear table: 0 would be proportional.
+    linear table: 0 would be proportional; and the rank correlation of the bound's weight with sigma.
     """
+    from scipy.stats import spearmanr
+
     t, weights = weights_of_steps()
-    sigma = Discrete.linear(1000).sigma(t)
+    sigma, log_bound = Discrete.linear(1000).sigma(t), np.log10(weights["bound"])
     spread = {"1 (L_simple)": 0 * t, "sigma": np.log10(sigma), "sigma^2": 2 * np.log10(sigma)}
-    log_bound = np.log10(weights["bound"])
-    return {f"{name} over the bound's weight": float(np.ptp(w - log_bound)) for name, w in spread.items()}
+    result = {f"{name} over the bound's weight": float(np.ptp(w - log_bound)) for name, w in spread.items()}
+    return result | {"rank correlation with sigma, or sigma^2": float(spearmanr(log_bound, sigma)[0])}
 
 
 @claim(
