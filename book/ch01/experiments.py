@@ -372,8 +372,8 @@ def bound_with_a_learned_variance(steps=20, trained=300) -> dict:
     fixed = ("posterior", "beta", "analytic")
     sums = {v: float(exact_bound(mixture, schedule, times, v, gamma).steps.sum()) for v in fixed}
     return sums | {
-        "learned": float(np.mean(learned)),
-        "standard error of that": float(np.std(learned, ddof=1) / 2),
+        "learned": round(float(np.mean(learned)), 2),
+        "standard error of that": round(float(np.std(learned, ddof=1) / 2), 3),
     }
 
 
@@ -1009,9 +1009,9 @@ def distances(images, n, draws=20):
 
 
 def with_spread(found) -> dict:
-    """Mean and standard deviation of each of several sets of numbers, {name: values}."""
+    """Mean and standard deviation, to two decimals, of several sets of numbers, {name: values}."""
     return {
-        f"{name}: {what}": float(of(values))
+        f"{name}: {what}": round(float(of(values)), 2)
         for name, values in found.items()
         for what, of in (("mean", np.mean), ("standard deviation", partial(np.std, ddof=1)))
     }
@@ -1047,7 +1047,7 @@ def near_copies() -> dict:
     training, result = digits("train")[0], {}
     for name, images in {"samples": digits_samples()[0], "test digits": digits("test")[0]}.items():
         ratio = nearest_neighbour_ratio(images, training)
-        result[f"{name}: median ratio"] = float(np.median(ratio))
+        result[f"{name}: median ratio"] = round(float(np.median(ratio)), 2)
         result[f"{name}: ratios below 1/2, of {len(images):,}"] = int((ratio < 0.5).sum())
     return result
 
@@ -1074,6 +1074,6 @@ def bits_of_digits(n=32) -> dict:
     result, unit = {"all 17 grey levels alike": math.log2(17)}, 64 * math.log(2)
     for variance in ("posterior", "beta"):
         bound = d.elbo(model, images, steps_of(model.schedule), variance, bins=17)
-        result[f"{variance}: all steps"] = bound.bits_per_dim
-        result[f"{variance}: steps from t = 1 to 0.1"] = float(bound.steps[:900].sum()) / unit
+        result[f"{variance}: all steps"] = round(bound.bits_per_dim, 2)
+        result[f"{variance}: steps from t = 1 to 0.1"] = round(float(bound.steps[:900].sum()) / unit, 2)
     return result
