@@ -372,8 +372,8 @@ def bound_with_a_learned_variance(steps=20, trained=300) -> dict:
     fixed = ("posterior", "beta", "analytic")
     sums = {v: float(exact_bound(mixture, schedule, times, v, gamma).steps.sum()) for v in fixed}
     return sums | {
-        "learned": float(np.mean(learned)),
-        "standard error of that": float(np.std(learned, ddof=1) / 2),
+        "learned": round(float(np.mean(learned)), 2),
+        "standard error of that": round(float(np.std(learned, ddof=1) / 2), 3),
     }
 
 
@@ -496,13 +496,15 @@ def weights_of_steps(steps=1000):
 )
 def sigma_is_no_bound() -> dict:
     """Decades over which a weight of the noise error, divided by the bound's, spreads over the steps of the
-    linear table: 0 would be proportional.
+    linear table: 0 would be proportional; and the rank correlation of the bound's weight with sigma.
     """
+    from scipy.stats import spearmanr
+
     t, weights = weights_of_steps()
-    sigma = Discrete.linear(1000).sigma(t)
+    sigma, log_bound = Discrete.linear(1000).sigma(t), np.log10(weights["bound"])
     spread = {"1 (L_simple)": 0 * t, "sigma": np.log10(sigma), "sigma^2": 2 * np.log10(sigma)}
-    log_bound = np.log10(weights["bound"])
-    return {f"{name} over the bound's weight": float(np.ptp(w - log_bound)) for name, w in spread.items()}
+    result = {f"{name} over the bound's weight": float(np.ptp(w - log_bound)) for name, w in spread.items()}
+    return result | {"rank correlation with sigma, or sigma^2": float(spearmanr(log_bound, sigma)[0])}
 
 
 @claim(
@@ -1007,9 +1009,9 @@ def distances(images, n, draws=20):
 
 
 def with_spread(found) -> dict:
-    """Mean and standard deviation of each of several sets of numbers, {name: values}."""
+    """Mean and standard deviation, to two decimals, of several sets of numbers, {name: values}."""
     return {
-        f"{name}: {what}": float(of(values))
+        f"{name}: {what}": round(float(of(values)), 2)
         for name, values in found.items()
         for what, of in (("mean", np.mean), ("standard deviation", partial(np.std, ddof=1)))
     }
@@ -1045,7 +1047,7 @@ def near_copies() -> dict:
     training, result = digits("train")[0], {}
     for name, images in {"samples": digits_samples()[0], "test digits": digits("test")[0]}.items():
         ratio = nearest_neighbour_ratio(images, training)
-        result[f"{name}: median ratio"] = float(np.median(ratio))
+        result[f"{name}: median ratio"] = round(float(np.median(ratio)), 2)
         result[f"{name}: ratios below 1/2, of {len(images):,}"] = int((ratio < 0.5).sum())
     return result
 
@@ -1072,6 +1074,6 @@ def bits_of_digits(n=32) -> dict:
     result, unit = {"all 17 grey levels alike": math.log2(17)}, 64 * math.log(2)
     for variance in ("posterior", "beta"):
         bound = d.elbo(model, images, steps_of(model.schedule), variance, bins=17)
-        result[f"{variance}: all steps"] = bound.bits_per_dim
-        result[f"{variance}: steps from t = 1 to 0.1"] = float(bound.steps[:900].sum()) / unit
+        result[f"{variance}: all steps"] = round(bound.bits_per_dim, 2)
+        result[f"{variance}: steps from t = 1 to 0.1"] = round(float(bound.steps[:900].sum()) / unit, 2)
     return result
