@@ -2,6 +2,7 @@
 
 import html
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -47,11 +48,20 @@ class Numbers:
             raise ValueError(f"there is no row {strangers[0]!r}; there are {', '.join(self.rows)}")
 
     def cells(self) -> list[tuple[str, str, str]]:
-        """(name, number with its unit, what would be right) of each row."""
+        """(name, number with its unit, what would be right) of each row; a row "x, sd" joins its row "x"."""
         return [
-            (name, f"{told(value)} {self.units.get(name, '')}".strip(), told(self.right.get(name, "")))
-            for name, value in self.rows.items()
+            (name, f"{self._number(name)} {self.units.get(name, '')}".strip(), told(self.right.get(name, "")))
+            for name in self.rows
+            if not (name.endswith(", sd") and name[:-4] in self.rows)
         ]
+
+    def _number(self, name):
+        """The number of a row, and behind it its spread to two digits where there is a row of that."""
+        value, spread = self.rows[name], self.rows.get(f"{name}, sd", 0)
+        if abs(spread) < 1e-9:
+            return told(value)
+        digits = max(0, 1 - math.floor(math.log10(spread)))
+        return f"{value:.{digits}f} ± {spread:.{digits}f}"
 
     def __repr__(self):
         wide = max(52, *(len(name) + 2 for name in self.rows))

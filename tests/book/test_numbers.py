@@ -51,3 +51,22 @@ def test_without_a_caption_lines_are_printed(capsys):
 def test_a_unit_of_no_row_is_refused():
     with pytest.raises(ValueError, match="there is no row 'off'; there are largest <gap>, of, rounding"):
         Numbers([gaps], "c", right={"off": 1})
+
+
+def test_a_spread_stands_behind_its_mean():
+    found = {
+        "a": 0.04932,
+        "a, sd": 0.00236,
+        "b": 21.375,
+        "b, sd": 0.744,
+        "c": 1.0,
+        "c, sd": 0.0,
+        "d, sd": 2.0,
+    }
+    shown = Numbers([found], "means", right={"a": 0})
+    assert [row[:2] for row in shown.cells()] == [
+        ("a", "0.0493 ± 0.0024"),
+        ("b", "21.38 ± 0.74"),
+        ("c", "1"),
+        ("d, sd", "2"),
+    ]
