@@ -577,24 +577,39 @@ def _paths_against_time(ax, path, t, data):
 # --- images ---------------------------------------------------------------------------------------------
 
 
-def _tile(image, pixels):
-    """One image (h, w) or (c, h, w) in [-1, 1] enlarged smoothly to (pixels, pixels): 0 paper, 1 ink."""
+LARGE = 16  # images with sides from here on are enlarged pixel by pixel, small digits smoothly
+
+
+def _tile(image, pixels, noisy=False):
+    """One image (h, w) or (c, h, w) at (pixels, pixels): 0 paper, 1 ink; a `noisy` state pixel by pixel, with
+    greys from -2 to 2, for smoothed and cut off at 1 white noise looks like strokes of a pen."""
     from PIL import Image
 
-    image = np.squeeze(array(image)).astype(np.float32)
+    image = np.nan_to_num(np.squeeze(array(image)).astype(np.float32))
     image = image.mean(0) if image.ndim == 3 else image
-    grey = Image.fromarray(np.nan_to_num(image)).resize((pixels, pixels), Image.Resampling.BICUBIC)
-    return (
-        np.round(np.clip((np.asarray(grey) + 1) / 2, 0, 1) * 31) / 31
-    )  # 32 greys look the same and halve the file
+    smooth = not noisy and max(image.shape) < LARGE
+    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    grey = np.asarray(Image.fromarray(image / (2 if noisy else 1)).resize((pixels, pixels), how))
+    return np.round(np.clip((grey + 1) / 2, 0, 1) * 31) / 31  # 32 greys look the same and halve the file
 
 
-def mosaic(images, pixels: int = 44, gap: int = 2) -> tuple:
+def _cell(image, pixels):
+    """The side of a tile: `pixels`, or for a large image the next multiple of its own side."""
+    side = max(array(image).shape[-2:])
+    return pixels if side < LARGE else side * math.ceil(pixels / side)
+
+
+def mosaic(images, pixels: int = 44, gap: int = 2, noisy=False) -> tuple:
     """Rows of images as one array, and the centres of the rows and columns in it.
 
-    images: nested [row][column] of arrays (h, w) or (1, h, w) in [-1, 1]; None leaves a hole.
+    images: nested [row][column] of arrays (h, w) or (1, h, w), all of one size; None leaves a hole.
+    pixels: side of a tile; for images of 16 x 16 and more the next multiple of their own side.
+    noisy: whether they are noisy states, drawn pixel by pixel with greys from -2 to 2, or clean images in
+        [-1, 1], enlarged smoothly where they are smaller than 16 x 16; one bool, or one for each row.
     """
     rows, cols = len(images), max(len(row) for row in images)
+    pixels = _cell(next(image for row in images for image in row if image is not None), pixels)
+    noisy = [noisy] * rows if isinstance(noisy, bool) else noisy
     sheet = np.zeros((rows * (pixels + gap) - gap, cols * (pixels + gap) - gap), dtype=np.float32)
     for i, row in enumerate(images):
         for j, image in enumerate(row):
@@ -605,19 +620,19 @@ def mosaic(images, pixels: int = 44, gap: int = 2) -> tuple:
         for j, image in enumerate(row):
             if image is not None:
                 y, x = i * (pixels + gap), j * (pixels + gap)
-                sheet[y : y + pixels, x : x + pixels] = _tile(image, pixels)
+                sheet[y : y + pixels, x : x + pixels] = _tile(image, pixels, noisy[i])
     centre = np.arange(max(rows, cols)) * (pixels + gap) + (pixels - 1) / 2
     return sheet, centre[:rows], centre[:cols]
 
 
 @style()
 def image_grid(
-    images, row_labels=None, column_labels=None, cols=10, title="", pixels=44, alt=None
+    images, row_labels=None, column_labels=None, cols=10, title="", pixels=44, noisy=False, alt=None
 ) -> Picture:
-    """Small images in rows, enlarged smoothly, dark ink on white.
+    """Small images in rows, dark ink on white.
 
     images: (n, 1, h, w) or (n, h, w), cut into rows of ``cols``; or a dict row label -> such a batch, a row
-    each; in [-1, 1]. row_labels, column_labels: text at the left and above.
+    each. row_labels, column_labels: text at the left and above. pixels, noisy: see :func:`mosaic`.
     """
     if isinstance(images, Mapping):
         row_labels, images = list(images), [list(array(batch)) for batch in images.values()]
@@ -626,9 +641,10 @@ def image_grid(
         if images.ndim not in (3, 4):
             raise ValueError(f"images must have shape (n, h, w) or (n, 1, h, w), got {images.shape}")
         images = [list(images[i : i + cols]) for i in range(0, len(images), cols)]
-    sheet, y, x = mosaic(images, pixels)
+    sheet, y, x = mosaic(images, pixels, noisy=noisy)
     room = 0.25 + 0.085 * max(map(len, row_labels)) if row_labels else 0.12  # inches for the labels
-    inner = min(WIDTH - room, sheet.shape[1] / 66)
+    small = max(images[0][0].shape[-2:]) < LARGE
+    inner = min(WIDTH - room, sheet.shape[1] / (66 if small else DPI))  # a large image's pixels stay whole
     above = 0.1 + (0.28 if column_labels else 0) + (0.3 if title else 0)
     fig, ax = new_figure(width=inner + room, height=inner * sheet.shape[0] / sheet.shape[1] + above)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
@@ -646,29 +662,29 @@ def image_grid(
 
 @style()
 def journey(
-    rows, title="From noise to digits: the same network, fewer and fewer steps", alt=None, pixels=40
+    rows, title="From noise to digits: the same network, fewer and fewer steps", alt=None, width=WIDTH
 ) -> Picture:
     """The book in one picture: a row for each sampler, its path from noise at left, more results at right.
 
     rows: dict label -> (path, results): path (frames, 1, h, w), the states of one sample that are to be
     shown, noise first; results (n, 1, h, w), further samples. Short paths are spread over the same width:
-    fewer states are fewer steps.
+    fewer states are fewer steps. All states but the last of a path are drawn as noisy ones, see
+    :func:`mosaic`. width: of the figure, in inches.
     """
     rows = {label: (array(path), array(results)) for label, (path, results) in _named(rows, "rows").items()}
     frames = max(len(path) for path, _ in rows.values())
     results = max(len(r) for _, r in rows.values())
     step, start = 1.1, (frames + 0.5) * 1.1
-    unit = (WIDTH - 1.55) / (start + results * step)  # inches a picture takes; 1.55 for the labels
-    fig, ax = new_figure(height=0.75 + unit * step * len(rows))
+    unit = (width - 1.55) / (start + results * step)  # inches a picture takes; 1.55 for the labels
+    fig, ax = new_figure(height=0.75 + unit * step * len(rows), width=width)
     for i, (path, ends) in enumerate(rows.values()):
         at = np.linspace(0, frames - 1, len(path)) if len(path) > 1 else np.array([0.0])
         ax.plot([0.5, (frames - 1) * step + 0.5], [i * step + 0.5] * 2, color=GREY, linewidth=0.8, zorder=1)
-        for x, image in [
-            *zip(at * step, path, strict=True),
-            *((start + j * step, e) for j, e in enumerate(ends)),
-        ]:
+        for j, (x, image) in enumerate(
+            [*zip(at * step, path), *((start + j * step, e) for j, e in enumerate(ends))]
+        ):
             ax.imshow(
-                _tile(image, pixels),
+                _tile(image, _cell(image, 40), noisy=j < len(path) - 1),
                 cmap="gray_r",
                 vmin=0,
                 vmax=1,

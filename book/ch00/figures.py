@@ -13,13 +13,13 @@ def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, see
     """Rows for `plots.journey`: the same noise carried to digits in fewer and fewer steps.
 
     1000 steps are DDPM's ancestral sampling, all others DDIM.  label: class of every sample, or None for any.
-    Returns a dict: row label -> (path (frames, 1, 8, 8), results (samples - 1, 1, 8, 8)).
+    Returns a dict: row label -> (path (frames, 1, h, w), results (samples - 1, 1, h, w)).
     """
     from toolkit import grids
     from toolkit.ddim import ddim
     from toolkit.ddpm import ddpm
 
-    noise = initial_noise(samples, (1, 8, 8), seed=seed)
+    noise = initial_noise(samples, model.network.shape, seed=seed)
     model = model if label is None else model.with_label(label)
     rows = {}
     for n in steps:
@@ -50,7 +50,7 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
         f"{listing(list(rows))}: from pure noise at the left to a clean digit at the right, and each row the "
         f"same to {number(spread, 1)}."
     )
-    return image_grid(rows, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], alt=alt)
+    return image_grid(rows, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], noisy=True, alt=alt)
 
 
 @style()
@@ -62,7 +62,7 @@ def rosetta(digit, lam, seed=0) -> Picture:
     alpha, sigma = convert((1.0, float(lam)), "half log-SNR", "this book")
     noise = initial_noise(1, (1, 8, 8), seed=seed, dtype=digit.dtype)[0]
     fig, (left, right) = new_figure(1, 2, height=2.9, gridspec_kw={"width_ratios": [1, 2.1]})
-    sheet, _, _ = mosaic([[array(alpha * digit + sigma * noise)]], pixels=96)
+    sheet, _, _ = mosaic([[array(alpha * digit + sigma * noise)]], pixels=96, noisy=True)
     left.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
     left.set_title(f"λ = {lam:.1f}".replace("-", "−"))
     left.set_axis_off()

@@ -95,6 +95,7 @@ def demolition(images, schedule, times, seed=0) -> Picture:
         rows,
         column_labels=[f"t = {t:g}" for t in times],
         pixels=48,
+        noisy=True,
         alt=f"{len(images)} handwritten digits drowning in noise from left to right; the signal level alpha "
         f"at the columns is {listing([number(a) for a in signal], 10)}. The eye loses the shapes between "
         "alpha = 0.8 and 0.5.",
@@ -275,6 +276,7 @@ def predict_and_renoise(model, path, times, shown, row=0) -> Picture:
         {"state $x_t$": [array(x)[0] for x in states], "guess $\\hat x_0$": guesses},
         column_labels=[f"{times[i]:.2g}" for i in shown],
         pixels=48,
+        noisy=[True, False],
         alt="One sample's way from noise to a digit, at the times above the columns. Upper row: the state, "
         "mere noise until late. Lower row: the network's guess of the clean image, a blurred average at "
         "first, which changes its mind between digits and settles while the state is still noisy.",
