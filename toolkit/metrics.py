@@ -1,15 +1,15 @@
 """Metrics: how far a set of samples is from a set of data.
 
 Sets are tensors or arrays (n, ...); everything but the first axis is flattened, arithmetic is float64 and
-results are Python floats.  Metrics with `images` read digits (n, 1, 8, 8) in [-1, 1] through the shipped
-classifier.
+results are Python floats.  Metrics with `images` read digits (n, 1, 8, 8) or (n, 1, 28, 28) in [-1, 1]
+through the shipped classifier of that size; distances of one size cannot be compared with the other's.
 
 **A Fréchet distance depends on the number of samples**: an estimated covariance is biased, and the bias
 shrinks like 1/n.  Compare only distances taken at the same n, and print n beside them.
 """
 
 import math
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ import torch
 from toolkit.data import digits
 from toolkit.networks import pretrained
 
+CLASSIFIERS = {8: "classifier", 28: "large-classifier"}  # side: shipped weights
 FEATURE_VARIANCE = 64.0  # total variance of the digits' features once scaled
 
 
@@ -72,57 +73,91 @@ def frechet_from_features(x, y):
     return max(0.0, gaussian_w2_squared(*moments[0], *moments[1]))
 
 
-@lru_cache(maxsize=1)
-def _classifier():
-    return pretrained("classifier")
+@cache
+def _classifier(side):
+    return pretrained(CLASSIFIERS[side])
+
+
+def _digit_images(images):
+    """`images` as float32 (n, 1, side, side) on the CPU, of a side that there is a classifier for."""
+    images = torch.as_tensor(images).float().cpu()
+    images = images[:, None] if images.ndim == 3 else images
+    if tuple(images.shape[1:]) not in [(1, side, side) for side in CLASSIFIERS]:
+        raise ValueError(
+            f"digit images have shape (batch, 1, 8, 8) or (batch, 1, 28, 28), got {tuple(images.shape)}"
+        )
+    if not torch.isfinite(images).all():
+        raise ValueError("images hold NaN or infinite values")
+    return images
 
 
 @torch.no_grad()
-def _classify(images, head, batch=4096):
-    """`head` of the classifier on `images`, a batch at a time, as a float64 array."""
-    images = torch.as_tensor(images).float().cpu()
-    images = images[:, None] if images.ndim == 3 else images
-    if not torch.isfinite(images).all():
-        raise ValueError("images hold NaN or infinite values")
-    return np.concatenate([head(part).double().numpy() for part in images.split(batch)])
-
-
-@lru_cache(maxsize=1)
-def _feature_scale():
-    return math.sqrt(FEATURE_VARIANCE / _classify(digits("all")[0], _classifier().features).var(0).sum())
-
-
-def digit_features(images):
-    """64 features (n, 64) of digit images in the shipped classifier, scaled so that those of all 1797 digits
-    have total variance 64 (one unit a feature on average)."""
-    return _classify(images, _classifier().features) * _feature_scale()
+def _classify(images, what):
+    """`what`, "forward" or "features", of the images' classifier, a batch at a time, as a float64 array."""
+    images = _digit_images(images)
+    read, batch = getattr(_classifier(images.shape[-1]), what), 2**18 // images[0].numel()
+    return np.concatenate([read(part).double().numpy() for part in images.split(batch)])
 
 
 @cache
-def _digit_features(split):
-    return digit_features(digits(split)[0])
+def _feature_scale(side):
+    return math.sqrt(FEATURE_VARIANCE / _classify(digits("all", side)[0], "features").var(0).sum())
+
+
+def digit_features(images):
+    """64 features (n, 64) of digit images in the shipped classifier of their size, scaled so that those of
+    all digits of that size have total variance 64 (one unit a feature on average)."""
+    images = _digit_images(images)
+    return _classify(images, "features") * _feature_scale(images.shape[-1])
+
+
+@cache
+def _digit_features(split, side):
+    return digit_features(digits(split, side)[0])
 
 
 def frechet_distance(images, reference=None):
-    """Fréchet distance of digit images in `digit_features`, to all 1797 digits or to the images `reference`.
+    """Fréchet distance of digit images in `digit_features`, to all digits of that size or to the images
+    `reference`.
 
-    It falls with the number of images: quote n. `frechet_floor` gives the scale."""
-    target = _digit_features("all") if reference is None else digit_features(reference)
-    return frechet_from_features(digit_features(images), target)
+    It falls with the number of images: quote n. `frechet_floor` and `fresh_distances` give the scale."""
+    side = _digit_images(images).shape[-1]
+    if reference is None:
+        return frechet_from_features(digit_features(images), _digit_features("all", side))
+    if _digit_images(reference).shape[-1] != side:
+        raise ValueError(
+            f"images and reference must be of one size, got {side} and {reference.shape[-1]} pixels a side"
+        )
+    return frechet_from_features(digit_features(images), digit_features(reference))
 
 
-def frechet_floor():
-    """The distance between the 1437 digits for training and the 360 for testing: two samples of one
-    distribution.
+def frechet_floor(side=8):
+    """The distance between the digits for training and those for testing (1437 and 360 of side 8, 4000 and
+    1000 of side 28): two samples of one distribution.
 
     Samples that come closer to the data than this do so because they resemble the training set."""
-    return frechet_from_features(_digit_features("train"), _digit_features("test"))
+    return frechet_from_features(_digit_features("train", side), _digit_features("test", side))
+
+
+def fresh_distances(n, side=8, draws=20, seed=0):
+    """The distances (draws,) of n real digits to all others of that side, drawn anew each time with the
+    classes in their proportions: what n perfect samples could expect. Their mean is the floor of the distance
+    of n samples, their standard deviation its luck."""
+    from sklearn.model_selection import train_test_split
+
+    labels, features = digits("all", side)[1], _digit_features("all", side)
+    if not 10 <= n <= len(labels) - 10:
+        raise ValueError(f"n must be from 10 to {len(labels) - 10} of the {len(labels)} digits, got {n}")
+    parts = [
+        train_test_split(features, train_size=n, stratify=labels, random_state=seed + i) for i in range(draws)
+    ]
+    return np.array([frechet_from_features(*pair) for pair in parts])
 
 
 def class_accuracy(images, labels):
-    """Share of digit images (n, 1, 8, 8) that the shipped classifier reads as `labels` (n,)."""
+    """Share of digit images that the shipped classifier of their size reads as `labels` (n,)."""
     labels = torch.as_tensor(labels).cpu().numpy().reshape(-1)
-    read = _classify(images, _classifier()).argmax(1)
+    read = _classify(images, "forward").argmax(1)
     if len(read) != len(labels):
         raise ValueError(f"images and labels must have the same length, got {len(read)} and {len(labels)}")
     return float((read == labels).mean())

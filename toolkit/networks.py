@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 WEIGHTS = Path(__file__).parent / "weights"
 DIGITS_SIGMA_DATA = 0.85  # root mean square of the digits' pixels in [-1, 1]
+LARGE_DIGITS_SIGMA_DATA = 0.62  # standard deviation of the larger digits' pixels about their mean, -0.74
 
 
 # --- conditioning ---------------------------------------------------------------------------------------
@@ -246,12 +247,14 @@ class ConvBlock(nn.Module):
 class UNet(Denoiser):
     """A U-Net (Ronneberger et al. 2015) with one residual block a level on each side and one at the bottom.
 
-    `channels` gives the width of each level, multiples of 8; height and width must divide by 2^(levels - 1).
-    The bottleneck is the bottom block's output, averaged over its pixels. Feature size: channels[-1]."""
+    `channels` gives the width of each level, multiples of 8. With `patch` = p the first level takes p x p
+    pixels as p^2 channels on a grid p times coarser, at a fraction of the cost. Height and width must divide
+    by p 2^(levels - 1). The bottleneck is the bottom block's output, averaged over its pixels. Feature size:
+    channels[-1]."""
 
-    def __init__(self, shape=(1, 8, 8), n_classes=10, channels=(24, 48, 96), condition=96):
+    def __init__(self, shape=(1, 8, 8), n_classes=10, channels=(24, 48, 96), condition=96, patch=1):
         super().__init__()
-        factor = 2 ** (len(channels) - 1)
+        factor = patch * 2 ** (len(channels) - 1)
         if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
             raise ValueError(
                 f"shape must be (channels, height, width) with sides that divide by {factor}, got {shape}"
@@ -259,19 +262,20 @@ class UNet(Denoiser):
         if any(c % 8 for c in channels):
             raise ValueError(f"channels must be multiples of 8, got {tuple(channels)}")
         self.config = dict(
-            shape=list(shape), n_classes=n_classes, channels=list(channels), condition=condition
+            shape=list(shape), n_classes=n_classes, channels=list(channels), condition=condition, patch=patch
         )
         self.shape, self.n_classes, self.feature_size = tuple(shape), n_classes, channels[-1]
+        self.patch, pixels = patch, shape[0] * patch**2
         self.conditioning = Conditioning(condition, n_classes)
-        self.inlet = nn.Conv2d(shape[0], channels[0], 3, padding=1)
+        self.inlet = nn.Conv2d(pixels, channels[0], 3, padding=1)
         levels = list(zip((channels[0], *channels), channels))
         self.down = nn.ModuleList(ConvBlock(a, b, condition) for a, b in levels)
         self.bottom = ConvBlock(channels[-1], channels[-1], condition)
         self.up = nn.ModuleList(ConvBlock(2 * b, a, condition) for a, b in reversed(levels))
-        self.norm, self.outlet = nn.GroupNorm(8, channels[0]), nn.Conv2d(channels[0], shape[0], 3, padding=1)
+        self.norm, self.outlet = nn.GroupNorm(8, channels[0]), nn.Conv2d(channels[0], pixels, 3, padding=1)
 
     def encode(self, x, table, rows):
-        h, skips = self.inlet(x), []
+        h, skips = self.inlet(F.pixel_unshuffle(x, self.patch)), []
         for i, block in enumerate(self.down):
             h = block(F.avg_pool2d(h, 2) if i else h, table, rows)
             skips.append(h)
@@ -282,24 +286,26 @@ class UNet(Denoiser):
         for i, (block, skip) in enumerate(zip(self.up, reversed(skips))):
             h = F.interpolate(h, scale_factor=2.0, mode="nearest") if i else h
             h = block(torch.cat([h, skip], 1), table, rows)
-        return self.outlet(F.silu(self.norm(h)))
+        return F.pixel_shuffle(self.outlet(F.silu(self.norm(h))), self.patch)
 
 
 # --- classifier -----------------------------------------------------------------------------------------
 
 
 class DigitClassifier(nn.Module):
-    """A small convolutional network for 1 x 8 x 8 digits in [-1, 1]: logits (B, 10).
+    """A small convolutional network for digits of `side` x `side` pixels in [-1, 1]: logits (B, 10). With
+    `patch` = p it works on p x p pixels at once, as `UNet` does.
 
     `features` gives the 64 penultimate activations in which `toolkit.metrics` measures Fréchet distances."""
 
     feature_size = 64
 
-    def __init__(self):
+    def __init__(self, side=8, patch=1):
         super().__init__()
-        self.config = {}
+        self.config = dict(side=side, patch=patch)
+        self.shape, self.patch = (1, side, side), patch
         self.body = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
+            nn.Conv2d(patch**2, 32, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(32, 64, 3, padding=1),
             nn.SiLU(),
@@ -308,7 +314,7 @@ class DigitClassifier(nn.Module):
             nn.SiLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(256, 64),
+            nn.Linear(64 * (side // patch // 4) ** 2, 64),
             nn.SiLU(),
         )
         self.head = nn.Linear(64, 10)
@@ -317,10 +323,13 @@ class DigitClassifier(nn.Module):
         return self.head(self.features(x))
 
     def features(self, x):
-        """The 64 penultimate activations of images x (B, 1, 8, 8)."""
-        if tuple(x.shape[1:]) != (1, 8, 8):
-            raise ValueError(f"the classifier reads digits of shape (batch, 1, 8, 8), got {tuple(x.shape)}")
-        return self.body(x)
+        """The 64 penultimate activations of images x (B, 1, side, side)."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"this classifier reads digits of shape (batch, {', '.join(map(str, self.shape))}), got "
+                f"{tuple(x.shape)}"
+            )
+        return self.body(F.pixel_unshuffle(x, self.patch))
 
 
 # --- shipped weights ------------------------------------------------------------------------------------
@@ -370,11 +379,12 @@ def load_weights(path, sha256=None):
 
 
 def pretrained(name="digits"):
-    """A shipped network, in evaluation mode: "digits" (an MLP), "digits-unet" or "classifier".
+    """A shipped network, in evaluation mode: "digits" (an MLP) or "digits-unet" for 8 x 8 pixels,
+    "large-digits" (a U-Net) for 28 x 28, "classifier" or "large-classifier".
 
-    The denoisers are EDM's raw network F of c_noise, with sigma_data = `DIGITS_SIGMA_DATA`; `digits_model`
-    wraps them. Files and hashes are listed in toolkit/weights/manifest.json. Each call reads the file
-    anew."""
+    The denoisers are EDM's raw network F of c_noise, with the sigma_data that their notes name;
+    `digits_model` wraps them. Files and hashes are listed in toolkit/weights/manifest.json. Each call reads
+    the file anew."""
     manifest = json.loads((WEIGHTS / "manifest.json").read_text())
     if name not in manifest:
         raise ValueError(f"there are no shipped weights {name!r}; there are {', '.join(manifest)}")
@@ -382,8 +392,12 @@ def pretrained(name="digits"):
 
 
 def digits_model(schedule, label=None, name="digits"):
-    """The shipped digits network as a model on any `schedule`; `label` (n,) or None for unconditional
-    sampling."""
+    """A shipped digits network as a model on any `schedule`; `label` (n,) or None for unconditional
+    sampling. `name`: "digits", "digits-unet", "digits-teacher", or "large-digits" for 28 x 28 pixels."""
     from toolkit.models import Network
 
-    return Network(pretrained(name), schedule, predicts="edm", label=label, sigma_data=DIGITS_SIGMA_DATA)
+    net = pretrained(name)
+    sigma_data = net.notes.get("settings", {}).get("sigma_data")
+    if sigma_data is None:
+        raise ValueError(f"the shipped weights {name!r} are not those of a digits network such as 'digits'")
+    return Network(net, schedule, predicts="edm", label=label, sigma_data=sigma_data)

@@ -24,13 +24,13 @@ def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, see
     """Rows for `plots.journey`: the same noise carried to digits in fewer and fewer steps.
 
     1000 steps are DDPM's ancestral sampling, all others DDIM.  label: class of every sample, or None for any.
-    Returns a dict: row label -> (path (frames, 1, 8, 8), results (samples - 1, 1, 8, 8)).
+    Returns a dict: row label -> (path (frames, 1, h, w), results (samples - 1, 1, h, w)).
     """
     from toolkit import grids
     from toolkit.ddim import ddim
     from toolkit.ddpm import ddpm
 
-    noise = initial_noise(samples, (1, 8, 8), seed=seed)
+    noise = initial_noise(samples, model.network.shape, seed=seed)
     model = model if label is None else model.with_label(label)
     rows = {}
     for n in steps:
@@ -61,9 +61,7 @@ def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, al
         f"{listing(list(rows))}: from pure noise at the left to a clean digit at the right, and each row the "
         f"same to {number(spread, 1)}."
     )
-    # pixel by pixel, greys from -2 to 2: smoothed and cut off at 1, noise looks like strokes of a pen
-    whole = {label: np.kron(row / 2, np.ones((5, 5))) for label, row in rows.items()}
-    return image_grid(whole, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], alt=alt)
+    return image_grid(rows, column_labels=[f"λ = {v}".replace("-", "−") for v in lams], noisy=True, alt=alt)
 
 
 @style()

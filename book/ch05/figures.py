@@ -260,7 +260,9 @@ def _ring_jumps(runs, k):
 def _digits_jumps(runs, k):
     levels, students, end = runs["levels"], runs["students"], runs["end"]
     shown = [0, 7, 9, 11, 12, 14, 18]
-    sheet, y, x = mosaic([runs["path"][shown], [end, *students.values()]], pixels=60, gap=8)
+    sheet, y, x = mosaic(
+        [runs["path"][shown], [end, *students.values()]], pixels=60, gap=8, noisy=[True, False]
+    )
     fig, ax = new_figure(height=2.7)
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     ax.grid(False)

@@ -140,3 +140,30 @@ def test_figures_take_data_and_experiments_draw_nothing(chapter):
         path = folders.folder(chapter) / f"{name}.py"
         if path.exists():
             assert not re.search(rf"^\s*(from|import) .*\b{other}\b", path.read_text("utf8"), re.MULTILINE)
+
+
+# --- images ---------------------------------------------------------------------------------------------
+
+
+def test_noise_is_drawn_pixel_by_pixel_over_twice_the_range_and_small_digits_smoothly():
+    noise = np.random.default_rng(0).normal(size=(8, 8))
+    sheet, *_ = plots.mosaic([[noise]], pixels=48, noisy=True)
+    blocks = sheet.reshape(8, 6, 8, 6)
+    assert np.ptp(blocks, axis=(1, 3)).max() == 0
+    assert np.abs(blocks[:, 0, :, 0] - np.clip((noise + 2) / 4, 0, 1)).max() < 1 / 31
+    smooth, *_ = plots.mosaic([[np.clip(noise, -1, 1)]], pixels=48)
+    assert np.ptp(smooth.reshape(8, 6, 8, 6), axis=(1, 3)).max() > 0.2
+
+
+def test_a_row_can_be_noisy_beside_a_clean_one():
+    image = np.full((8, 8), -1.0)
+    sheet, *_ = plots.mosaic([[image], [image]], pixels=16, gap=0, noisy=[True, False])
+    assert set(np.unique(sheet[:16])) == {np.float32(round(31 / 4) / 31)} and (sheet[16:] == 0).all()
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_large_images_keep_their_pixels(noisy):
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 28, 28))
+    sheet, *_ = plots.mosaic([[image]], noisy=noisy)
+    grey = np.round((image[0] / (2 if noisy else 1) + 1) / 2 * 31) / 31
+    assert sheet.shape == (56, 56) and np.allclose(sheet, grey.repeat(2, 0).repeat(2, 1))

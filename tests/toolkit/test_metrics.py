@@ -60,19 +60,38 @@ def test_frechet_distance_falls_with_the_number_of_samples():
     assert few > 4 * many  # 25 times more samples, bias about 1/n
 
 
-def test_digit_distances_have_the_documented_scale():
-    images, _ = digits()
+LARGE = pytest.param(28, marks=pytest.mark.slow)  # features of 5000 images: seconds
+
+
+@pytest.mark.parametrize("side", [8, LARGE])
+def test_digit_distances_have_the_documented_scale(side):
+    images, _ = digits(side=side)
     assert m.digit_features(images).var(0).sum() == pytest.approx(m.FEATURE_VARIANCE, rel=2e-3)
     assert m.frechet_distance(images) == pytest.approx(0, abs=1e-6)
-    floor = m.frechet_floor()
+    floor = m.frechet_floor(side)
+    images = images[:: len(images) // 1000]
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     assert 0.2 < floor < 0.5 < m.frechet_distance(images + 0.4 * noise) < m.frechet_distance(noise)
-    assert m.frechet_distance(digits("test")[0], digits("train")[0]) == pytest.approx(floor, rel=1e-9)
+    test, train = digits("test", side)[0], digits("train", side)[0]
+    assert m.frechet_distance(test, train) == pytest.approx(floor, rel=1e-9)
 
 
-def test_class_accuracy_of_real_digits():
-    images, labels = digits("test")
-    assert m.class_accuracy(images, labels) >= 0.99
+@pytest.mark.parametrize("side", [8, LARGE])
+def test_fresh_digits_are_a_floor_with_a_spread(side):
+    n = len(digits("test", side)[0])
+    one, two, more = (m.fresh_distances(n, side, seed=seed) for seed in (0, 100, 0))
+    assert np.array_equal(one, more) and len(one) == 20 and one.std() > 0
+    assert abs(one.mean() - two.mean()) < 4 * np.hypot(one.std(), two.std()) / np.sqrt(20)
+    assert one.mean() < m.fresh_distances(n // 2, side, draws=5).mean()  # few samples, a large distance
+    # moved by a pixel, digits are no longer such digits: the difference is many spreads
+    moved = digits("test", side)[0].roll(1, dims=3)
+    assert m.frechet_distance(moved) > one.mean() + 4 * one.std()
+
+
+@pytest.mark.parametrize("side", [8, 28])
+def test_class_accuracy_of_real_digits(side):
+    images, labels = digits("test", side)
+    assert m.class_accuracy(images, labels) >= 0.98
     assert m.class_accuracy(images, (labels + 1) % 10) <= 0.01
 
 
@@ -143,6 +162,14 @@ def test_nearest_neighbour_ratio():
     assert 0.9 < np.median(m.nearest_neighbour_ratio(test, train)) < 1.2
 
 
+def test_larger_digits_for_testing_are_no_copies_and_copies_are_seen():
+    train, test = digits("train", 28)[0], digits("test", 28)[0][::5]
+    ratio = m.nearest_neighbour_ratio(test, train)
+    assert (ratio < 0.5).mean() == 0 and 0.9 < np.median(ratio) < 1.2
+    noise = torch.randn(50, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert (m.nearest_neighbour_ratio(train[::80] + 0.05 * noise, train) < 0.5).mean() > 0.9
+
+
 @pytest.mark.parametrize(
     "call, part",
     [
@@ -151,7 +178,9 @@ def test_nearest_neighbour_ratio():
         (lambda: m.sliced_wasserstein(np.full((3, 2), np.nan), np.zeros((3, 2))), "x holds NaN"),
         (lambda: m.frechet_from_features(np.zeros((1, 2)), np.zeros((3, 2))), "at least 2 samples"),
         (lambda: m.precision_recall(np.zeros((3, 2)), np.zeros((9, 2))), "more than k = 3 points"),
-        (lambda: m.frechet_distance(torch.zeros(4, 1, 28, 28)), "(batch, 1, 8, 8)"),
+        (lambda: m.frechet_distance(torch.zeros(4, 1, 16, 16)), "(batch, 1, 8, 8) or (batch, 1, 28, 28)"),
+        (lambda: m.frechet_distance(torch.zeros(4, 1, 28, 28), torch.zeros(4, 1, 8, 8)), "got 28 and 8"),
+        (lambda: m.fresh_distances(1797), "from 10 to 1787 of the 1797 digits"),
         (lambda: m.frechet_distance(torch.full((4, 1, 8, 8), math.nan)), "NaN"),
         (lambda: m.class_accuracy(torch.zeros(4, 1, 8, 8), [1, 2]), "got 4 and 2"),
         (lambda: m.wasserstein2(np.zeros((0, 2)), np.zeros((0, 2))), "(0, 2)"),
