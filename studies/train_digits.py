@@ -2,8 +2,8 @@
 
 One to four minutes on one core; twenty for `large-digits`, of 28 x 28 pixels, where the processor computes in
 bf16, else take `amp` out of its recipe (an estimated thirty-five then).  The recipe is EDM's (Karras et al.
-2022, table 1) with a tenth of the labels dropped, and it **stops early on purpose**: past this point the
-Fréchet distance still falls, because samples move on to the training images; `large-digits` is still far from
+2022, table 1) with a tenth of the labels dropped, and it **stops early on purpose**: trained for
+longer it draws ever more near-copies of the training images (chapter 1); `large-digits` is still far from
 that.  `measure` prints the three numbers that have to be looked at together."""
 
 import json

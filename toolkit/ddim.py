@@ -2,8 +2,8 @@
 
 In this book's notation (their alpha_t is our alpha_t^2): from x_t to x_s, s < t,
 
-    x_s = alpha_s x0 + sqrt(sigma_s^2 - s_eta^2) eps + s_eta z        (their eq. 12)
-    s_eta = eta sqrt(sigma_s^2 / sigma_t^2 (sigma_t^2 - alpha_t^2 / alpha_s^2 sigma_s^2))    (eq. 16)
+    x_s = alpha_s x0 + sqrt(sigma_s^2 - c^2) eps + c z        (their eq. 12)
+    c = eta sqrt(sigma_s^2 / sigma_t^2 (sigma_t^2 - alpha_t^2 / alpha_s^2 sigma_s^2))    (eq. 16)
 
 with x0 and eps the model's predictions at x_t and z fresh noise: eta = 1 is DDPM's posterior, eta = 0 is
 deterministic.
@@ -22,7 +22,7 @@ from toolkit.schedules import check_signal
 
 
 def ddim_sigma(schedule, t, s, eta=1.0):
-    """Standard deviation s_eta of the noise that a DDIM step from t to s adds (eq. 16 of the paper).
+    """Standard deviation c of the noise that a DDIM step from t to s adds (eq. 16 of the paper).
 
     t, s: times, floats or float64 arrays, sigma(s) <= sigma(t).  eta = 1 gives the posterior deviation of
     DDPM.

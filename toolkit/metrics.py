@@ -133,9 +133,8 @@ def frechet_distance(images, reference=None):
 
 def frechet_floor(side=8):
     """The distance between the digits for training and those for testing (1437 and 360 of side 8, 4000 and
-    1000 of side 28): two samples of one distribution.
-
-    Samples that come closer to the data than this do so because they resemble the training set."""
+    1000 of side 28): two samples of one distribution.  The floor for n samples is that of `fresh_distances`.
+    """
     return frechet_from_features(_digit_features("train", side), _digit_features("test", side))
 
 
