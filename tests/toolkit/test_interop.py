@@ -319,6 +319,7 @@ def both(sampler, kind, predicts, network, x, steps=5, draws=3, **options):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, one in every_sampler().items() if one.nfe])
 def test_every_sampler_of_fixed_steps_gives_what_sample_gives(name):
     """And where `sample` refuses (eps at alpha = 0, for one), the drop-in does with the same words."""

@@ -80,6 +80,7 @@ def test_tweedie(schedule, full):
         assert torch.allclose(model.v(x, t), alpha * model.eps(x, t) - sigma * x0, atol=1e-10 * max(1, sigma))
 
 
+@pytest.mark.slow
 @by_name
 def test_x0_is_the_posterior_mean_by_quadrature(schedule):
     mixture = a_mixture(1, seed=3)

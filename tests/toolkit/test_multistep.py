@@ -298,6 +298,7 @@ ORDERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @both_seeds
 @pytest.mark.parametrize("solver, options, order", ORDERS, ids=named)
 def test_orders_of_the_families(solver, options, order, seed):

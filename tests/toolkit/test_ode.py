@@ -140,6 +140,7 @@ def test_order_in_every_variable(kind, solver, variable):
     assert slope(steps, errors) == pytest.approx(solver.order, abs=0.1), errors
 
 
+@pytest.mark.slow
 @by_variable
 @by_solver
 @pytest.mark.parametrize("kind, seed", [(VP, 2), (Flow, 3)])

@@ -73,6 +73,7 @@ def error(one, two):
     return float((one - two).abs().max() / two.abs().max())
 
 
+@pytest.mark.slow
 @both_dtypes
 @both_tables
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
@@ -132,6 +133,7 @@ def given_noise(monkeypatch):
     return queue
 
 
+@pytest.mark.slow
 @both_dtypes
 @both_tables
 @pytest.mark.parametrize("theirs_name, ours_name", [("fixed_small", "posterior"), ("fixed_large", "beta")])

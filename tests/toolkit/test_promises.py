@@ -338,6 +338,7 @@ class Given:
         return (torch.empty_like(x) for _ in times[1:])
 
 
+@pytest.mark.slow
 @by_schedule
 def test_times_on_a_device_make_no_float64_there(schedule):
     x, t = torch.empty(4, 2, device="meta"), torch.empty(4, device="meta")

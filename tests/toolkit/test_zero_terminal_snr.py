@@ -140,6 +140,7 @@ def test_training_holds_the_noisiest_step(schedule):
 # --- samplers -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each_start
 @pytest.mark.parametrize("schedule", [ZERO, Flow(), VPCosine()], ids=["rescaled", "Flow", "VPCosine"])
 def test_every_sampler_starts_there(name, schedule):
