@@ -269,6 +269,7 @@ def measured(solver, grid=grids.uniform_lambda, steps=(128, 256, 512), seed=0, *
     return slope(steps, ode_errors(solver, MODES.model(VP()), x, steps, grid, first, last, **options)["rmse"])
 
 
+@pytest.mark.slow
 @both_seeds
 @pytest.mark.parametrize(
     "solver, options, order",

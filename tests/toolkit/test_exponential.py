@@ -109,6 +109,7 @@ def test_moments_are_the_integrals(schedule, variable, rate):
             assert got[i, m] == pytest.approx(want, rel=precision(schedule, variable))
 
 
+@pytest.mark.slow
 @by_schedule
 @by_variable
 @by_rate

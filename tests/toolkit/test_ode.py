@@ -531,6 +531,7 @@ def test_euler_s_gain_at_each_step_is_predicted_by_stiffness():
 # --- inversion ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @some_schedules
 @by_variable
 def test_rk4_round_trip(schedule, variable):

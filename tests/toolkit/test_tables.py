@@ -222,6 +222,7 @@ ONWARD = {
 }
 
 
+@pytest.mark.slow
 @everywhere
 @pytest.mark.parametrize("name", ONWARD)
 def test_a_run_that_goes_on_from_its_own_states_is_the_same_run(schedule, grid, name):

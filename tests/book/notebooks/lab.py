@@ -125,7 +125,10 @@ class Page:
                 window.kernelErrors = [];
                 widget.sessionContext.session.kernel.iopubMessage.connect((_, m) => {
                     if (m.header.msg_type === 'error') window.kernelErrors.push(m.content.ename + ': ' +
-                    m.content.evalue); if (m.header.msg_type === 'stream' && m.content.name === 'stderr')
+                    m.content.evalue);
+                    // JupyterLab asks a new kernel for its widgets before ipywidgets is imported there
+                    if (m.header.msg_type === 'stream' && m.content.name === 'stderr' &&
+                        !m.content.text.startsWith('No such comm'))
                         window.kernelErrors.push('stderr: ' + m.content.text);
                 });
                 await app.commands.execute('notebook:clear-all-cells-outputs').catch(() => null);
