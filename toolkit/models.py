@@ -436,7 +436,7 @@ class Network(Labelled):
         else:
             inference = torch.is_inference_mode_enabled()
             c = _clock_at(self.schedule, float(t), self.clock, _clock_dtype(dtype), x.device, inference)
-            c = c.expand(x.shape[0]) if x.shape[0] > 1 else c.repeat(x.shape[0])  # one could be written into
+            c = c.clone() if x.shape[0] == 1 else c.expand(x.shape[0])  # a single one could be written into
         shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if self.learned_variance else x.shape
         given = x * self._edm_scale(x, t) if self.predicts == "edm" else x.clone()  # it may be written into
         given = given if dtype == x.dtype else given.to(dtype)
