@@ -23,7 +23,7 @@ def source_of(experiment: Callable) -> str:
     while isinstance(experiment, partial):
         experiment = experiment.func
     lines = inspect.getsource(inspect.unwrap(experiment)).splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith(("def ", "class ")))
+    first = next((i for i, line in enumerate(lines) if line.startswith(("def ", "class "))), 0)
     return "\n".join(lines[first:])
 
 

@@ -65,27 +65,6 @@ def fingerprint(model, times) -> str:
     return digest.hexdigest()
 
 
-def _settings(sampler, model, times, n, shape, batch_size, seed, labels, device, dtype, threads, options):
-    """What the bytes depend on, as JSON has it."""
-    labels = None if labels is None else hashlib.sha256(np.asarray(labels).tobytes()).hexdigest()
-    settings = {
-        "sampler": sampler.__name__,
-        "options": {name: repr(value) for name, value in options.items()},
-        "model": fingerprint(model, times),
-        "times": [float(t) for t in times],
-        "n": n,
-        "shape": list(shape),
-        "batch_size": batch_size,
-        "seed": seed,
-        "labels": labels,
-        "dtype": str(dtype).removeprefix("torch."),
-        "device": device.type,
-        "threads": threads if device.type == "cpu" else None,
-        "torch": torch.__version__,
-    }
-    return json.loads(json.dumps(settings))
-
-
 def _check_same(found, settings, folder):
     """ValueError unless a folder's settings are these."""
     for name, value in settings.items():
@@ -222,21 +201,9 @@ def draw(
     began, fault, plan = time.monotonic(), None, None
     with _processes(patience) as processes, _reproducible(threads):
         try:
-            work = _Work(
-                sampler,
-                model,
-                times,
-                n,
-                shape,
-                out,
-                batch_size,
-                seed,
-                labels,
-                device,
-                dtype,
-                threads,
-                options,
-            )
+            given = sampler, model, times, n, shape, out, batch_size, seed, labels, device, dtype, options
+            work = _Work(*given)
+            work.settings["threads"] = threads if work.device.type == "cpu" else None
             plan = work.settings, (work.begin() if processes.rank == 0 else None)
         except Exception as error:
             fault = error
@@ -269,7 +236,7 @@ class _Work:
     """The work, cut into batches, and its folder."""
 
     def __init__(
-        self, sampler, model, times, n, shape, out, batch_size, seed, labels, device, dtype, threads, options
+        self, sampler, model, times, n, shape, out, batch_size, seed, labels, device, dtype, options
     ):
         if not isinstance(sampler, Sampler):
             raise ValueError(f"sampler must be a Sampler, such as toolkit.ddim.ddim; got {sampler!r}")
@@ -287,23 +254,29 @@ class _Work:
                 raise ValueError(
                     f"labels must be one number or one for each sample: got {len(labels)} for {n}"
                 )
-        self.settings = _settings(
-            sampler,
-            self.model,
-            self.times,
-            n,
-            self.shape,
-            batch_size,
-            seed,
-            self.labels,
-            self.device,
-            dtype,
-            threads,
-            options,
-        )
+        self.settings = self._settings()
         out = Path(out)
         self.folder, self.result, self.about = out / "batches", out / "samples.npy", out / "samples.json"
         self.failed = self.folder / "failed"
+
+    def _settings(self):
+        """What the bytes depend on, as JSON has it."""
+        labels = None if self.labels is None else np.asarray(self.labels).tobytes()
+        settings = {
+            "sampler": self.sampler.__name__,
+            "options": {name: repr(value) for name, value in self.options.items()},
+            "model": fingerprint(self.model, self.times),
+            "times": self.times,
+            "n": self.n,
+            "shape": list(self.shape),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "labels": labels and hashlib.sha256(labels).hexdigest(),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
+            "torch": torch.__version__,
+        }
+        return json.loads(json.dumps(settings))
 
     def begin(self):
         """The numbers of the batches that are still to be drawn.  Called in the first process."""
@@ -362,7 +335,7 @@ class _Work:
         noise = initial_noise(last - first, self.shape, self.seed, self.dtype, self.device, first=first)
         noise = noise * schedule.sigma(start) if schedule.alpha(start) == 1 else noise
         run = sample(
-            self.sampler, model, noise, self.times, draws=_draws(self.seed, first, last), **self.options
+            self.sampler, model, noise, self.times, draws=Noise(self.seed, first), **self.options
         )
         samples = run.x.cpu().contiguous()
         samples = samples.float() if samples.dtype == torch.bfloat16 else samples  # NumPy has none
@@ -396,14 +369,10 @@ class _Work:
         self.folder.rmdir()
 
 
-def _draws(seed, first, last):
-    """The noise of samples first..last-1 of a run with this seed."""
-    return Noise(seed).rows(first, last)
-
-
 # --- the command ----------------------------------------------------------------------------------------
 
-SHIPPED = {"digits": (1, 8, 8), "digits-unet": (1, 8, 8), "digits-teacher": (1, 8, 8)}
+SHIPPED = dict.fromkeys(("digits", "digits-unet", "digits-teacher"), (1, 8, 8))
+SHIPPED |= {"large-digits": (1, 28, 28)}
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -2,11 +2,14 @@
 
 A small network's run costs mostly the launching of its kernels, one by one, from Python.  A graph is recorded
 once and launches all of them together.  It does the same work on the same memory each time: so a batch is
-copied to where the recorded one lay, and what the recording left is copied out.  Nothing in a loop may wait
-for the device or depend on values, which holds for every sampler but those that choose their own steps.
+copied to where the recorded one lay, the noise of all its steps beside it, and what the recording left is
+copied out.  Nothing in a loop may wait for the device or depend on values, which holds for every sampler but
+those that choose their own steps.
 """
 
 import torch
+
+RUNS = 3  # two that warm up, since libraries allocate on their first calls, and the one that is recorded
 
 
 class _Held:
@@ -50,7 +53,7 @@ class _Recorded:
     """One batch's run, recorded; called with another batch of the same shape, it replays."""
 
     def __init__(self, run, model, x, noise):
-        self.model, self.x, self.noise = model.rows(0, len(x)), torch.empty_like(x).copy_(x), _Held(noise)
+        self.model, self.x, self.noise = model.rows(0, len(x)), x.clone(), _Held(noise)
 
         def again():
             self.noise.begin()
@@ -71,9 +74,6 @@ class _Recorded:
         self.model._calls.add(self.calls)
         times, path, last = self.result
         return times, path if path is None else path.clone(), last.clone()
-
-
-RUNS = 3  # two that warm up, since libraries allocate on their first calls, and the one that is recorded
 
 
 def captured(run):

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from toolkit.models import Network, Thresholded, alpha_and_sigma, view_coefficients
+from toolkit.models import Network, Thresholded, alpha_and_sigma, dtype_of_weights, view_coefficients
 from toolkit.noise import Noise, drawn_seed
 from toolkit.schedules import Discrete, Flow
 
@@ -210,15 +210,10 @@ class _Conditioned:
 
     def __call__(self, x, c, label=None):
         given = label if isinstance(label, dict) else {} if label is None else {"class_labels": label}
-        dtype = _dtype_of(self.network, x.dtype)
-        out = self.network(x.to(dtype), timestep=c * self.scale - self.offset, **given, **self.fixed)
+        x_in, timestep = x.to(dtype_of_weights(self.network, x)), c * self.scale - self.offset
+        out = self.network(x_in, timestep=timestep, **given, **self.fixed)
         out = out.sample if hasattr(out, "sample") else out[0] if isinstance(out, tuple) else out
         return out.to(x.dtype) if isinstance(out, torch.Tensor) else out
-
-
-def _dtype_of(network, default):
-    parameters = getattr(network, "parameters", None)
-    return next((p.dtype for p in parameters() if p.is_floating_point()), default) if parameters else default
 
 
 def model_of(

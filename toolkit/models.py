@@ -429,7 +429,7 @@ class Network(Labelled):
 
     def _called(self, network, x, t):
         self._calls.add()
-        dtype = _dtype_of_weights(self.network, x)
+        dtype = dtype_of_weights(self.network, x)
         if isinstance(t, torch.Tensor):
             c = _told(self.schedule, _check_t(t, x).to(wide_dtype(t.device)), self.clock)
             c = c.to(_clock_dtype(dtype)).to(x.device).expand(len(x))
@@ -517,7 +517,7 @@ def without_autocast(x):
     return contextlib.nullcontext()
 
 
-def _dtype_of_weights(network, x):
+def dtype_of_weights(network, x):
     """The dtype in which a network wants x: that of its weights, if it is a module with one for all of them,
     else x's own.
     """

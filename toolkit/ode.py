@@ -22,7 +22,7 @@ import torch
 
 from toolkit.models import clock_dtype, without_autocast
 from toolkit.options import whole_number
-from toolkit.sampling import largest_rms, sampler, with_gradients
+from toolkit.sampling import gradient_mode, largest_rms, sampler
 from toolkit.schedules import check_signal
 
 VARIABLES = ("t", "sigma", "lam")
@@ -471,7 +471,7 @@ def log_likelihood(
         dy, divergence = _slope_and_trace(flow, state[:, :d].reshape(x.shape), stage, signs)
         return torch.cat([dy.flatten(1), divergence[:, None]], dim=1)
 
-    with with_gradients(gradients):
+    with gradient_mode(gradients):
         x = x.clone() if gradients and x.is_inference() else x
         state = torch.cat([(x / flow.scale[last]).flatten(1), x.new_zeros(len(x), 1)], dim=1)
         for i in range(last, 0, -2):

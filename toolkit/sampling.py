@@ -216,7 +216,7 @@ def _check_scale(model, noise, start):
             f"noise has deviation {std:.2g} where sigma(start) = {sigma:g}: multiply it by "
             "schedule.sigma(times[0])",
             NoiseNotScaled,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -269,6 +269,38 @@ def sample(
     x has the dtype and the device of the noise.  Runs without gradients unless asked for them.  ValueError
     for shapes and grids that cannot work, and if the result is not finite.
     """
+    times = _check_asked(sampler, model, noise, times)
+    if "rng" in options:
+        raise ValueError(
+            "give sample the noise as draws= or generator=, not rng=, which is the sampler's own option"
+        )
+    draws = _draws_of(options.pop("seed", draws), generator)  # "seed" in exercises handed out earlier
+    size = max(len(noise), 1) if batch_size is None else whole_number("batch_size", batch_size)
+    if size < len(noise) and sampler.random and not hasattr(draws, "rows"):
+        raise ValueError(f"draws needs rows(first, last) for batches, which {type(draws).__name__} has not")
+    run = partial(_run, sampler, times, options, keep_path, progress and len(times))
+    run = _replayed(run, sampler, noise, gradients) if true_or_false("graph", graph) else run
+    with gradient_mode(true_or_false("gradients", gradients)):
+        noise = noise.clone() if gradients and noise.is_inference() else noise  # autograd keeps none of these
+        runs = []
+        for part in _parts(model, noise, draws if sampler.random else None, size):
+            before = _calls_here(model)
+            runs.append(run(*part))
+            nfe = _calls_here(model) - before
+        visited, paths, states = zip(*runs)
+        x = torch.cat(states)
+        if keep_path and len(set(map(len, paths))) > 1:
+            raise ValueError(
+                "this sampler chose other steps for each batch, so there is no common path: leave batch_size "
+                "out"
+            )
+        path = torch.cat(paths, dim=1) if keep_path else None
+    _check_finite(x, path, visited[-1])
+    return Run(x, path, visited[-1], nfe)
+
+
+def _check_asked(sampler, model, noise, times):
+    """The times as floats.  ValueError, and a `NoiseNotScaled` warning, for what `sample` cannot run."""
     if not isinstance(sampler, Sampler):
         raise ValueError(
             f"sampler must be a Sampler, such as toolkit.ddim.ddim, got {sampler!r}: by name they are in "
@@ -281,38 +313,17 @@ def sample(
         model.check_batch(len(noise))
     if sampler.kind != "inversion":
         _check_scale(model, noise, times[0])
-    if "rng" in options:
-        raise ValueError(
-            "give sample the noise as draws= or generator=, not rng=, which is the sampler's own option"
-        )
-    draws = _draws_of(options.pop("seed", draws), generator)  # "seed" in exercises handed out earlier
-    size = max(len(noise), 1) if batch_size is None else whole_number("batch_size", batch_size)
-    if size < len(noise) and sampler.random and not hasattr(draws, "rows"):
-        raise ValueError(f"draws needs rows(first, last) for batches, which {type(draws).__name__} has not")
-    run = partial(_run, sampler, times, options, keep_path, progress and len(times))
-    run = _replayed(run, sampler, noise, gradients) if true_or_false("graph", graph) else run
-    states, paths = [], []
-    with with_gradients(true_or_false("gradients", gradients)):
-        noise = noise.clone() if gradients and noise.is_inference() else noise  # autograd keeps none of these
-        for first in range(0, max(len(noise), 1), size):
-            rows = noise[first : first + size]
-            part = model if size >= len(noise) else model.rows(first, first + len(rows))
-            part = part.fresh() if hasattr(part, "fresh") else part
-            normals = draws if size >= len(noise) or not sampler.random else draws.rows(first, first + size)
-            before = _calls_here(part)
-            visited, path, x = run(part, rows, normals)
-            nfe = _calls_here(part) - before
-            states.append(x)
-            paths.append(path)
-        x = torch.cat(states)
-        if keep_path and len({len(part) for part in paths}) > 1:
-            raise ValueError(
-                "this sampler chose other steps for each batch, so there is no common path: leave batch_size "
-                "out"
-            )
-        path = torch.cat(paths, dim=1) if keep_path else None
-    _check_finite(x, path, visited)
-    return Run(x, path, visited, nfe)
+    return times
+
+
+def _parts(model, noise, draws, size):
+    """(model, noise, draws) of each batch of `size` rows."""
+    whole = size >= len(noise)
+    for first in range(0, max(len(noise), 1), size):
+        rows = noise[first : first + size]
+        part = model if whole else model.rows(first, first + len(rows))
+        part = part.fresh() if hasattr(part, "fresh") else part
+        yield part, rows, draws if whole or draws is None else draws.rows(first, first + len(rows))
 
 
 def _draws_of(draws, generator):
@@ -339,7 +350,7 @@ def _calls_here(model):
 
 
 @contextlib.contextmanager
-def with_gradients(wanted):
+def gradient_mode(wanted):
     """Without gradients, or with them, whatever holds outside.  ValueError where weights that can have none
     need one, for the caller or for an implicit solver.
     """

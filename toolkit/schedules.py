@@ -416,12 +416,6 @@ class Discrete(Schedule):
             self._logs[-1] = self._logs[-2] - 1  # any finite number: `_log_alpha` does not use it
         self._made_of = self.betas.tobytes(), self.alpha_bar.tobytes()
 
-    @property
-    def constant(self):
-        """True, as for every schedule of this module."""
-        self._check_tables()
-        return True
-
     def _check_tables(self):
         """ValueError if a table was written into, which would change nothing that is computed here."""
         if (self.betas.tobytes(), self.alpha_bar.tobytes()) != self._made_of:

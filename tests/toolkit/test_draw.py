@@ -14,8 +14,8 @@ import torch
 from tests.seeds import seed_of
 from toolkit import EDM, VP, Guided, Mixture, grids, initial_noise, sample
 from toolkit.ddim import ddim
-from toolkit.draw import draw, fingerprint, main
-from toolkit.networks import digits_model
+from toolkit.draw import SHIPPED, draw, fingerprint, main
+from toolkit.networks import WEIGHTS, digits_model, pretrained
 from toolkit.noise import Noise
 from toolkit.ode import edm_heun
 from toolkit.sde import euler_maruyama
@@ -289,3 +289,9 @@ def test_the_command_under_torchrun(tmp_path):
         assert done.stdout.count("21 samples, 3 calls each") == 1
     one, two = ((tmp_path / out / "samples.npy").read_bytes() for out in ("one", "two"))
     assert one == two
+
+
+def test_the_command_knows_every_shipped_denoiser_and_its_shape():
+    manifest = json.loads((WEIGHTS / "manifest.json").read_text())
+    large = [name for name in manifest if "digits" in name]
+    assert {name: pretrained(name).shape for name in large} == SHIPPED
