@@ -88,7 +88,8 @@ class Numbers:
             for source in self.sources
         )
         return (
-            f'<table><caption style="text-align:left;caption-side:top">{html.escape(self.caption)}</caption>'
+            '<table style="min-width:38em">'  # a caption is as wide as its table
+            f'<caption style="text-align:left;caption-side:top">{html.escape(self.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{folded}"
         )
 

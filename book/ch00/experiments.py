@@ -24,8 +24,8 @@ def digits_in_few_steps(steps=STEPS, n=400, seeds=range(4)) -> dict:
         for k in steps:
             away.setdefault(k, []).append(rms(runs[k] - runs[200]))
             spread.setdefault(k, []).append(float(runs[k].var(0).mean()))
-    result = {f"distance from 200 steps, {k} steps": round(float(np.mean(v)), 2) for k, v in away.items()}
-    result |= {f"variance over samples, {k} steps": round(float(np.mean(v)), 2) for k, v in spread.items()}
+    result = {f"distance from 200 steps, steps: {k}": round(float(np.mean(v)), 2) for k, v in away.items()}
+    result |= {f"variance over samples, steps: {k}": round(float(np.mean(v)), 2) for k, v in spread.items()}
     return result | {"variance over samples, the data": round(float(digits("all")[0].var(0).mean()), 2)}
 
 

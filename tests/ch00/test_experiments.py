@@ -9,8 +9,8 @@ from toolkit.data import digits
 
 def test_few_steps_draw_digits_that_are_too_alike():
     found = experiments.digits_in_few_steps(seeds=(7,))
-    spread = [found[f"variance over samples, {k} steps"] for k in experiments.STEPS]
-    away = [found[f"distance from 200 steps, {k} steps"] for k in experiments.STEPS]
+    spread = [found[f"variance over samples, steps: {k}"] for k in experiments.STEPS]
+    away = [found[f"distance from 200 steps, steps: {k}"] for k in experiments.STEPS]
     assert spread == sorted(spread) and spread[-1] < found["variance over samples, the data"]
     assert away == sorted(away, reverse=True) and away[0] > 3 * away[1] > 0
 
