@@ -289,6 +289,11 @@ def build(path) -> Built:
         notebook, seconds = execute(path, source)
     except BookError as error:
         return Built(Path(path), problems=error.problems)
+    return judged(path, notebook, seconds)
+
+
+def judged(path, notebook, seconds: float = 0.0) -> Built:
+    """A notebook that has been run, with its outputs, brought into the normal form (in place) and judged."""
     problems = normalise(notebook)
     return Built(Path(path), dumps(notebook), seconds, lint(notebook) + problems)
 
@@ -304,7 +309,7 @@ def readable(text: str) -> list[str]:
     return dumps(notebook).splitlines()
 
 
-def _compare(built, twice):
+def compare(built, twice) -> None:
     """Add to ``built.problems`` where it differs from the committed file or (``twice``) from a second run."""
     committed = built.path.read_text(encoding="utf-8")
     built.changed = committed != built.text
@@ -346,27 +351,27 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print) -> bool:
     paths = [Path(path) for path in paths] or chapters()
     good = True
     with ThreadPoolExecutor(max(1, min(jobs, len(paths) or 1))) as pool:
-        for built in pool.map(build, paths):
-            if check and not built.problems:
-                _compare(built, twice)
-            elif not built.problems:
-                built.changed = built.path.read_text(encoding="utf-8") != built.text
-                if built.changed:
-                    write_file(built.path, built.text)
-            good = good and not built.problems
+        for one in pool.map(build, paths):
+            if check and not one.problems:
+                compare(one, twice)
+            elif not one.problems:
+                one.changed = one.path.read_text(encoding="utf-8") != one.text
+                if one.changed:
+                    write_file(one.path, one.text)
+            good = good and not one.problems
             state = (
                 "FAILED"
-                if built.problems
+                if one.problems
                 else "as committed"
-                if not built.changed
+                if not one.changed
                 else "as committed but for picture bytes"
                 if check
                 else "rewritten"
             )
-            count = f", {words(read(built.path))} words" if built.text else ""
-            report(f"{built.path.name}: {state}, {built.seconds:.1f} s{count}")
-            for problem in built.problems:
-                report(f"  {built.path.name}: {problem}")
+            count = f", {words(read(one.path))} words" if one.text else ""
+            report(f"{one.path.name}: {state}, {one.seconds:.1f} s{count}")
+            for problem in one.problems:
+                report(f"  {one.path.name}: {problem}")
     return good
 
 

@@ -1,6 +1,7 @@
 """The book builder: equal bytes from two runs, and one sentence for what a chapter must not do."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from book.chapters import BookError, book, build, dumps, lint, normalise, read
+from book.chapters import ENVIRONMENT, BookError, book, build, dumps, lint, normalise, read
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[3]
 SAMPLE = Path(__file__).parent / "fixtures" / "sample.ipynb"
 PIXEL = "iVBORw0KGgo="
 new = nbformat.v4
@@ -147,18 +149,18 @@ def test_files_that_are_no_notebooks(content, sentence, tmp_path):
         read(path)
 
 
-def test_nbval_agrees_with_the_committed_outputs():
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--nbval",
-        "--nbval-current-env",
-        "-p",
-        "no:cacheprovider",
-        SAMPLE,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=SAMPLE.parent)
-    assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+def test_nbval_agrees_with_the_committed_outputs_and_the_form_is_looked_at(tmp_path):
+    """As `make test` runs the chapters: a copy with another alt text passes nbval, and is told."""
+    changed = tmp_path / "changed.ipynb"
+    raw = json.loads(SAMPLE.read_text("utf8"))
+    raw["cells"][2]["outputs"][0]["metadata"]["image/png"]["alt"] = "a picture of another kind"
+    changed.write_text(json.dumps(raw))
+    plugins = ("-p", "tests.book.notebooks.form", "-p", "no:cacheprovider")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugins, "--nbval", "--nbval-current-env", SAMPLE, changed],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1 and "7 passed" in done.stdout and "1 failed" in done.stdout, done.stdout
+    assert "changed.ipynb: differs from what is committed" in done.stdout
