@@ -31,10 +31,12 @@ class Numbers:
     """What one or more experiments found, as a notebook shows it: a table (HTML), or lines of text.
 
     caption: what is compared with what.  unit: one for all rows, or a dict from a row's name to its unit.
-    right: a dict from a row's name to what would be right there, a number or words.
+    right: a dict from a row's name to what would be right there, a number or words.  columns: what
+    separates, in every name, a row from a column, such as ", " in "DDIM, 10 steps"; the last one in a name
+    counts.  The table then has rows and columns.
     """
 
-    def __init__(self, experiments, caption: str, unit="", right=None):
+    def __init__(self, experiments, caption: str, unit="", right=None, columns: str = ""):
         self.caption, self.rows, self.sources = " ".join(caption.split()), {}, []
         for experiment in experiments:
             if callable(experiment):
@@ -46,6 +48,10 @@ class Numbers:
         strangers = [*(set(self.units) | set(self.right)) - set(self.rows)]
         if strangers:
             raise ValueError(f"there is no row {strangers[0]!r}; there are {', '.join(self.rows)}")
+        uncut = [name for name, *_ in self.cells() if columns not in name]
+        if uncut:
+            raise ValueError(f"columns must separate every name, and {columns!r} is not in {uncut[0]!r}")
+        self.columns = columns
 
     def cells(self) -> list[tuple[str, str, str]]:
         """(name, number with its unit, what would be right) of each row; a row "x, sd" joins its row "x"."""
@@ -63,24 +69,55 @@ class Numbers:
         digits = max(0, 1 - math.floor(math.log10(spread)))
         return f"{value:.{digits}f} ± {spread:.{digits}f}"
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """(heads, rows): the names first, the numbers, and last what would be right, where that is told."""
+        if not self.columns:
+            rows = [list(cell if self.right else cell[:2]) for cell in self.cells()]
+            return ["", "measured", *(["would be right"] if self.right else [])], rows
+        numbers, right = {}, {}
+        for name, number, wanted in self.cells():
+            row, column = name.rsplit(self.columns, 1)
+            numbers.setdefault(row, {})[column] = number
+            right.setdefault(row, {})[column] = wanted
+        columns = list(dict.fromkeys(column for row in numbers.values() for column in row))
+        alike = all(
+            len(set(row.values())) == 1 for row in right.values()
+        )  # one right value a row: a column of its own
+        rows = []
+        for row, found in numbers.items():
+            told = [
+                found.get(c, "") + (f" ({right[row][c]})" if not alike and right[row].get(c) else "")
+                for c in columns
+            ]
+            rows.append([row, *told, *([next(iter(right[row].values()))] if alike and self.right else [])])
+        heads = [
+            f"{c} (would be right)" if not alike and any(r.get(c) for r in right.values()) else c
+            for c in columns
+        ]
+        return ["", *heads, *(["would be right"] if alike and self.right else [])], rows
+
     def __repr__(self):
+        heads, rows = self.table()
+        if self.columns:
+            widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+            lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in (heads, *rows)]
+            return "\n".join([self.caption, *lines])
         wide = max(52, *(len(name) + 2 for name in self.rows))
         lines = [
-            f"{name:{wide}s} {number}" + (f"   (right: {right})" if right else "")
-            for name, number, right in self.cells()
+            f"{name:{wide}s} {number}" + (f"   (right: {right[0]})" if right and right[0] else "")
+            for name, number, *right in rows
         ]
         return "\n".join([self.caption, *lines])
 
     def _repr_html_(self):
         left, number = 'style="text-align:left"', 'style="text-align:right"'
-        heads = ["", "measured", *(["would be right"] if self.right else [])]
-        head = "".join(f'<th scope="col" {number if name else left}>{name}</th>' for name in heads)
+        heads, rows = self.table()
+        head = "".join(f'<th scope="col" {number if h else left}>{html.escape(h)}</th>' for h in heads)
         body = "".join(
             f'<tr><th scope="row" style="text-align:left;font-weight:normal">{html.escape(name)}</th>'
-            f"<td {number}>{html.escape(value)}</td>"
-            + (f"<td {number}>{html.escape(right)}</td>" if self.right else "")
+            + "".join(f"<td {number}>{html.escape(value)}</td>" for value in values)
             + "</tr>"
-            for name, value, right in self.cells()
+            for name, *values in rows
         )
         folded = "".join(
             "<details><summary>How it was measured</summary>"
@@ -94,15 +131,15 @@ class Numbers:
         )
 
 
-def show(*experiments, caption: str | None = None, unit="", right=None):
+def show(*experiments, caption: str | None = None, unit="", right=None, columns: str = ""):
     """The numbers of experiments: functions without arguments (or `functools.partial`s), or dicts label ->
     number.
 
-    With a caption, the table to display, the functions' source folded under it (`Numbers`). Without one,
-    lines of text are printed.
+    With a caption, the table to display, the functions' source folded under it (`Numbers`); with columns, cut
+    into rows and columns. Without a caption, lines of text are printed.
     """
     if caption is not None:
-        return Numbers(experiments, caption, unit, right)
+        return Numbers(experiments, caption, unit, right, columns)
     for experiment in experiments:
         for name, value in (experiment() if callable(experiment) else experiment).items():
             print(f"{name:52s} {told(value)}")

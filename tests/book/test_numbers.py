@@ -70,3 +70,23 @@ def test_a_spread_stands_behind_its_mean():
         ("c", "1"),
         ("d, sd", "2"),
     ]
+
+
+def test_names_of_two_parts_are_rows_and_columns():
+    found = {"DDIM, 10 steps": 0.1, "DDIM, 20 steps": 0.2, "DDIM, 20 steps, sd": 0.02, "DDPM, 10 steps": 0.3}
+    shown = show(
+        found, caption="c", columns=", ", right=dict.fromkeys(("DDIM, 10 steps", "DDIM, 20 steps"), 0.25)
+    )
+    assert shown.table() == (
+        ["", "10 steps", "20 steps", "would be right"],
+        [["DDIM", "0.1", "0.200 ± 0.020", "0.25"], ["DDPM", "0.3", "", ""]],
+    )
+    assert "DDIM  0.1       0.200 ± 0.020  0.25" in repr(shown)
+    assert shown._repr_html_().count("<td") == 6 and shown._repr_html_().count("<th ") == 6
+    mixed = show(found, caption="c", columns=", ", right={"DDIM, 10 steps": 0.25})
+    assert mixed.table()[0] == ["", "10 steps (would be right)", "20 steps"]
+    assert mixed.table()[1][0] == ["DDIM", "0.1 (0.25)", "0.200 ± 0.020"]
+    with pytest.raises(
+        ValueError, match="columns must separate every name, and '; ' is not in 'DDIM, 10 steps'"
+    ):
+        show(found, caption="c", columns="; ")
