@@ -344,6 +344,7 @@ _NO_NOISE = ("if sigma_s > 0", "if False")
 _ASK_ONCE = ("    for t, s, z", "    eps = model.eps(x, times[0])\n    for t, s, z")
 _AND_NOISE = ("x = x + math", "x_s = x_s + math")
 _LAST = ("return x", "return x_s")
+_ONE_STEP = "posterior(alpha, sigma, schedule.alpha(t - 1 / schedule.T), schedule.sigma(t - 1 / schedule.T))"
 _COUNTED = "for k, (t, s, z) in enumerate(zip(times, times[1:], noises))"
 
 
@@ -444,6 +445,34 @@ ANCESTRAL = Task(
         Mistake(
             changed(solution.ancestral, ('tilde if variance == "posterior" else beta', "tilde")),
             "Both settings of `variance` give the same samples. Which one does your loop ignore?",
+        ),
+        Mistake(
+            changed(solution.ancestral, ('tilde if variance == "posterior" else beta', "beta")),
+            "Both settings of `variance` add the larger noise, of variance β. Which variance has the "
+            "posterior, "
+            "and which of the three numbers that `posterior` returns is it?",
+        ),
+        Mistake(
+            changed(
+                solution.ancestral,
+                ("posterior(alpha, sigma, alpha_s, sigma_s)", _ONE_STEP),
+            ),
+            "Your coefficients are those of a single step of the table, and your noise is left out where the "
+            "stride ends at 0: this is the listing that the statement names. How far does one of your "
+            "steps go?",
+        ),
+        Mistake(
+            changed(solution.ancestral, (_MEAN, "c_t * x0 + c_0 * x")),
+            "c_0 stands before x_t in your mean, and c_t before x̂_0. Which of the two must be 1 where a step "
+            "ends at clean data?",
+        ),
+        Mistake(
+            changed(
+                solution.ancestral, ("zip(times, times[1:], noises)", "zip(times[:-1], times[1:-1], noises)")
+            ),
+            "Your loop stops one step early: what it returns lives at the last but one of the times. How "
+            "many "
+            "pairs of neighbours has a list of m times?",
         ),
         Mistake(
             changed(solution.ancestral, (_MEAN, "alpha_s * x0 + sigma_s * (x - alpha * x0) / sigma")),
@@ -1305,12 +1334,22 @@ def _share_near_data(net, seed):
     return float((torch.cdist(x, TWO_SPOTS.means).min(1).values < 0.9).double().mean())
 
 
+def _as_float(loss):
+    """The loss that a step returned; told to the student where it keeps the memory of its graph."""
+    if isinstance(loss, torch.Tensor) and loss.requires_grad:
+        raise Remark(
+            "The loss that you return still carries its graph, and whoever keeps a thousand of them keeps a "
+            "thousand graphs in memory. How does a tensor of one number become a float?"
+        )
+    return float(loss)
+
+
 def _probe_training(answer, seed):
     """Three steps of plain gradient descent, number by number; 300 steps of Adam, by what they lead to."""
     bar = torch.from_numpy(SHORT_TABLE.alpha_bar)
     net = _Net(seed)
     plain = torch.optim.SGD(net.parameters(), lr=0.1)
-    losses = [float(answer(net, plain, *draw, bar)) for draw in zip(*_draws(seed, 3, 8))]
+    losses = [_as_float(answer(net, plain, *draw, bar)) for draw in zip(*_draws(seed, 3, 8))]
     calls, net = net.calls, _Net(seed)
     adam = torch.optim.Adam(net.parameters(), lr=1e-2)
     for draw in zip(*_draws(seed, 300, 128)):
@@ -1364,6 +1403,45 @@ TRAINING = Task(
             "The noise is multiplied by its variance, 1 - ᾱ_n. By what must it be multiplied?",
         ),
         Mistake(
+            changed(
+                solution.training_step,
+                ("bar.sqrt() * x0 + (1 - bar).sqrt() * noise", "bar * x0 + (1 - bar) * noise"),
+            ),
+            "Neither ᾱ_n nor 1 - ᾱ_n has its root in your x_n, whose variance for data of variance 1 would "
+            "be "
+            "below 1. Which two numbers have squares that add up to 1?",
+        ),
+        Mistake(
+            changed(
+                solution.training_step,
+                ("bar.sqrt() * x0 + (1 - bar).sqrt() * noise", "(1 - bar).sqrt() * x0 + bar.sqrt() * noise"),
+            ),
+            "The two roots have changed places: at n = 1 your x_n is all noise. Which of them is close to 1 "
+            "there?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("net(x, n)", "net(x, n / (len(alpha_bar) - 1))")),
+            "The network is told n / T, and this one takes n itself, as its docstring says. In which unit is "
+            "the level that you hand on?",
+        ),
+        Mistake(
+            changed(solution.training_step, ("net(x, n)", "net(x, n - 1)")),
+            "Your x is made at level n, and the network is told n - 1, as code that counts from 0 does. What "
+            "does n = 1 mean here?",
+        ),
+        Mistake(
+            changed(solution.training_step, (".mean()", ".mean() / 2")),
+            "Your loss is half of the mean square. The minimiser is the same, and the number and the size "
+            "of a "
+            "step are not. Which factor has L_simple?",
+        ),
+        Mistake(
+            changed(solution.training_step, (".square().mean()", ".square().mean().sqrt()")),
+            "You take the root of the mean square, whose gradient depends on all the other rows of the "
+            "batch. "
+            "What does L_simple average?",
+        ),
+        Mistake(
             changed(solution.training_step, ("alpha_bar[n]", "alpha_bar[n - 1]")),
             "x is made at level n - 1, and the network is told n. alpha_bar has T + 1 entries and entry 0 is "
             "clean data: which one belongs to n?",
@@ -1409,7 +1487,10 @@ TRAINING = Task(
     asks={
         "loss of the first step": "Nothing has been learnt yet, and your loss is {value}. Which x does the "
         "network see, what is its answer compared with, and over what is the mean?",
-        "losses of two more steps": "The first loss is right. What is different when the second step begins?",
+        "losses of two more steps": "The first loss is right, and the parameters have then moved, though not "
+        "as `optimiser.step()` moves them by this loss's gradient alone. What else has touched the "
+        "gradients, or "
+        "the parameters?",
         "calls of the network in 3 steps": "The network is to be called once a step; yours was called "
         "{value} times in 3 steps.",
     },

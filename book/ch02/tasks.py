@@ -1028,6 +1028,16 @@ CONVERGENCE = Task(
             "The line called DDIM lies above the other. Which eta does each label stand for?",
         ),
         Mistake(
+            _drawn(("eta=eta", "eta=eta / 2")),
+            "The line called eta = 1 is that of another eta. How much noise does it stand for, and what does "
+            "your call hand on?",
+        ),
+        Mistake(
+            _drawn(("ax.loglog(counts,", "ax.loglog([1 / n for n in counts],")),
+            "Your lines rise: the horizontal axis has 1 / n, the length of a step. A slope against it is the "
+            "order with the other sign. What does the exercise put on that axis?",
+        ),
+        Mistake(
             _drawn(('"number of steps"', '""')),
             "What is on the horizontal axis? Your reader cannot tell.",
         ),
@@ -1040,6 +1050,25 @@ CONVERGENCE = Task(
             {"fewest": 58},
             "With this count the standard deviation is within 5 % of 0.5. What was asked about, the "
             "deviation or the variance?",
+        ),
+        Mistake(
+            {"fewest": 27},
+            "At this count the variance is 0.05 from the right one, a fifth of it. Five per cent of what?",
+        ),
+        Mistake(
+            {"fewest": 667},
+            "At this count the variance is within 1 %. How much is asked?",
+        ),
+        Mistake(
+            {"fewest": 120},
+            "This count is within 5 %, and looks like one of a list of round ones. What lies between it "
+            "and the "
+            "one before?",
+        ),
+        Mistake(
+            {"fewest": 125},
+            "This count divides 1000, and so need not be: `strided` takes any. Which smaller ones are "
+            "within 5 %?",
         ),
         Mistake(
             {"fewest": 115},
@@ -1160,6 +1189,10 @@ INVERT = Task(
             changed(solution.invert, ("1 + iterations", "iterations")),
             "You make one round too few: with iterations = 0 nothing happens at all. The first evaluation, "
             "at x_s, does not count as an iteration.",
+        ),
+        Mistake(
+            changed(solution.invert, ("1 + iterations", "2")),
+            "However many iterations are asked for, you make one. Which of your lines reads `iterations`?",
         ),
         Mistake(
             changed(solution.invert, (_LOOP, _FIRST_AT_S)),

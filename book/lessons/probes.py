@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from matplotlib.container import ErrorbarContainer
 
 from book.lessons.task import Remark
 
@@ -128,15 +129,16 @@ def read_axes(drawn) -> SimpleNamespace:
     """What can be read from a drawing: an Axes, a Figure with one Axes, or anything that has `.axes` or
     `.fig`.
 
-    Gives .lines ({label: (x, y)}, unlabelled lines as 'line 0', 'line 1', …), .points (scatters, {label: (n,
-    2)}), .curves (both as {label: (x, y)}, for a task that does not mind which), .xscale and .yscale
-    ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when missing) and .legend (the texts
-    of its legend).  Raises Remark for anything else.
+    Gives .lines ({label: (x, y)}, with error bars or without, unlabelled ones as 'line 0', 'line 1', …),
+    .points (scatters, {label: (n, 2)}), .curves (both as {label: (x, y)}, for a task that does not mind
+    which), .xscale and .yscale ('linear', 'log', …), .xlabel, .ylabel, .title (stripped strings, '' when
+    missing) and .legend (the texts of its legend).  Raises Remark for anything else.
     """
     axes = one_axes(drawn)
     lines, points = {}, {}
+    bars = {id(bar[0]): bar.get_label() for bar in axes.containers if isinstance(bar, ErrorbarContainer)}
     for index, line in enumerate(axes.get_lines()):
-        label = str(line.get_label())
+        label = str(bars.get(id(line)) or line.get_label())  # with error bars the label is their container's
         label = f"line {index}" if label.startswith("_") or not label else label
         lines[label] = (np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float))
     for index, cloud in enumerate(c for c in axes.collections if len(c.get_offsets())):

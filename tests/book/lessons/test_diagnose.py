@@ -214,6 +214,8 @@ def test_a_figure_is_read():
         assert seen.legend == ["DDIM", "data"] and seen.points["data"].shape == (2, 2)
         np.testing.assert_array_equal(seen.lines["DDIM"][1], [3, 4])
     assert axes_values(axes)["line 0, y"].tolist() == [3, 4]
+    axes.errorbar([1, 2], [5, 6], yerr=0.1, label="with bars")
+    np.testing.assert_array_equal(read_axes(axes).lines["with bars"][1], [5, 6])
 
 
 def test_what_is_no_figure_is_told():
