@@ -44,9 +44,9 @@ def journey_rows(model, steps=(1000, 50, 20, 10, 5, 1), samples=5, frames=8, see
 def same_noise_level(digit, schedules, lams=(-3, -2, -1, 0, 1, 2, 3), seed=0, alt=None) -> Picture:
     """One digit at the same half log-SNR under several schedules, each divided by sqrt(alpha^2 + sigma^2).
 
-    digit: (1, 8, 8).  schedules: dict label -> schedule.  The rows come out alike.
+    digit: (1, h, w).  schedules: dict label -> schedule.  The rows come out alike.
     """
-    noise = initial_noise(1, (1, 8, 8), seed=seed, dtype=digit.dtype)[0]
+    noise = initial_noise(1, digit.shape, seed=seed, dtype=digit.dtype)[0]
     rows = {}
     for label, schedule in schedules.items():
         row = []
@@ -69,13 +69,14 @@ def rosetta(digit, lam, seed=0) -> Picture:
     """One noise level in all symbols: the noisy digit at half log-SNR `lam`, where that is on the curves of
     alpha and sigma and what either alpha-bar says there, and its names.
 
-    Variance preserving throughout (alpha^2 + sigma^2 = 1).  digit: (1, 8, 8).
+    Variance preserving throughout (alpha^2 + sigma^2 = 1).  digit: (1, h, w).
     """
     alpha, sigma = convert((1.0, float(lam)), "half log-SNR", "this book")
-    noise = initial_noise(1, (1, 8, 8), seed=seed, dtype=digit.dtype)[0]
+    noise = initial_noise(1, digit.shape, seed=seed, dtype=digit.dtype)[0]
     fig, axes = new_figure(1, 3, height=2.9, gridspec_kw={"width_ratios": [0.75, 1.1, 2.2]})
     left, curves, right = axes
-    left.imshow(array(alpha * digit + sigma * noise)[0], cmap="gray_r", vmin=-2, vmax=2)
+    state = array(alpha * digit + sigma * noise)[0]
+    left.imshow(state, cmap="gray_r", vmin=-2, vmax=2, interpolation="nearest")
     left.set_title(f"λ = {lam:.1f}".replace("-", "−"))
     left.set_axis_off()
     grid = np.linspace(-4, 4, 161)

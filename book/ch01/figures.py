@@ -202,11 +202,11 @@ def demolition(images, names, schedule, times, seed=0) -> Picture:
         column_labels=[
             f"t = {t:g}\nα = {number(a, 2 if a > 0.1 else 1)}" for t, a in zip(times, signal, strict=True)
         ],
-        pixels=48,
+        pixels=84,
         noisy=True,
         alt=f"{len(images)} handwritten digits drowning in noise from left to right; the signal level alpha "
         f"at the columns is {listing([number(a) for a in signal], 10)}. The eye loses the shapes between "
-        "alpha = 0.8 and 0.5.",
+        "alpha = 0.4 and 0.2.",
     )
 
 

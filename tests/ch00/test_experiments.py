@@ -15,13 +15,14 @@ def test_few_steps_draw_digits_that_are_too_alike():
     assert away == sorted(away, reverse=True) and away[0] > 3 * away[1] > 0
 
 
-def test_a_machine_reads_through_noise_that_the_eye_does_not():
+def test_a_machine_reads_through_noise_in_which_the_eye_is_lost():
     found = experiments.read_through_noise(seeds=(5,))
-    assert found["λ = 1"] > 0.95 and found["λ = 0"] == pytest.approx(0.8, abs=0.05) and found["λ = -2"] < 0.3
+    assert found["λ = 0"] > 0.88 and found["λ = -1"] == pytest.approx(0.75, abs=0.03)
+    assert found["λ = -2"] == pytest.approx(1 / 3, abs=0.04)
 
 
 def test_the_three_pictures_of_noise_levels():
-    digit = digits()[0][3].double()
+    digit = digits(side=28)[0][0].double()
     named = {"VP": VP(), "VE": VE(), "EDM": EDM()}
     assert "the same to" in figures.same_noise_level(digit, named).alt
     assert "DDPM: ᾱ = 0.5;" in figures.rosetta(digit, 0.0).alt
