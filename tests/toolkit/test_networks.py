@@ -12,6 +12,7 @@ from safetensors import safe_open
 from toolkit import EDM, VP, grids, initial_noise, sample
 from toolkit.data import digit_labels, digits
 from toolkit.ddim import ddim
+from toolkit.dpm_solver import dpmpp_2m
 from toolkit.metrics import class_accuracy, frechet_distance, nearest_neighbour_ratio
 from toolkit.networks import (
     LARGE_DIGITS_SIGMA_DATA,
@@ -39,6 +40,7 @@ FACES = {
     "unet of patches": lambda: UNet((1, 28, 28), channels=(8, 16), condition=16, patch=2),
     "colour unet": lambda: UNet((3, 16, 16), n_classes=0, channels=(16, 32)),
 }
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -192,17 +194,17 @@ def test_larger_digits_are_of_the_class_that_was_asked_for():
 
 @pytest.mark.slow
 def test_larger_digits_meet_their_bar():
-    """1000 samples: not far above the floor of fresh digits, readable, and no closer to the training set than
-    digits for testing are."""
-    n, (train, _), (test, _) = 1000, digits("train", 28), digits("test", 28)
-    labels, times = digit_labels(n, seed=0, side=28), grids.karras(EDM(), 18)
+    """500 samples: not far above the floor of fresh digits, readable, and no closer to the training set than
+    digits for testing are.  Twelve calls of a good solver are enough to see it."""
+    n, (train, _), (test, _) = 500, digits("train", 28), digits("test", 28)
+    labels, times = digit_labels(n, seed=0, side=28), grids.karras(EDM(), 12)
     model = digits_model(EDM(), labels, "large-digits")
-    images = sample(edm_heun, model, initial_noise(n, (1, 28, 28), seed=0) * times[0], times).x
+    images = sample(dpmpp_2m, model, initial_noise(n, (1, 28, 28), seed=0) * times[0], times).x
     distance, accuracy = frechet_distance(images), class_accuracy(images, labels)
     ratio, fresh = nearest_neighbour_ratio(images, train), nearest_neighbour_ratio(test, train)
     print(f"distance {distance:.3f}, accuracy {accuracy:.4f}, ratio {np.median(ratio):.3f}")
     assert distance <= 1.2 and accuracy >= 0.9
-    assert (ratio < 0.5).mean() <= 0.002 and np.median(ratio) > np.median(fresh) - 0.15
+    assert (ratio < 0.5).mean() <= 0.004 and np.median(ratio) > np.median(fresh) - 0.15
 
 
 @pytest.mark.slow

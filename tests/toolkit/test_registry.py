@@ -184,9 +184,12 @@ COMBINATIONS = [
 @each_sampler
 @pytest.mark.parametrize("schedule, grid", COMBINATIONS)
 def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):
-    """All small numbers of steps, and of the large ones another fifth on each of VP's grids."""
+    """On VP all small numbers of steps, and of the large ones another fifth on each grid.  What a sampler
+    makes of a number of steps hangs on the schedule by its coefficients only: few do for the others."""
     which = list(grids.GRIDS).index(grid) % 5
-    counts = (*range(1, 13), *(range(13 + which, 50, 5) if isinstance(schedule, VP) else (19, 34)), 50)
+    counts = (
+        (*range(1, 13), *range(13 + which, 50, 5), 50) if isinstance(schedule, VP) else (*range(1, 7), 12, 34)
+    )
     if REGISTRY[name].nfe is None:
         counts = (1, 50)  # these choose their own steps
     options = {"corrections": 2} if name == "langevin" else {}
