@@ -447,8 +447,9 @@ def terminal_signal() -> dict:
     "range before you clamp.",
 )
 def clamp_hides() -> dict:
-    """100 digits in 50 steps, by the right loop and with the ratio on the predicted x0: share of pixels
-    outside [-1.1, 1.1] and largest value before the clamp, share of labels that the classifier reads after.
+    """100 digits of 8 x 8 in 50 steps, by the right loop and with the ratio on the predicted x0: share of
+    pixels outside [-1.1, 1.1] and largest value before the clamp, share of labels that the classifier reads
+    after.
     """
     from toolkit.metrics import class_accuracy
     from toolkit.networks import digits_model
@@ -816,6 +817,27 @@ def shell() -> dict:
     return {
         "norm, lerp": float(lerp(x, y, 0.5).norm(dim=1).mean() / size),
         "norm, slerp": float(slerp(x, y, 0.5).norm(dim=1).mean() / size),
+    }
+
+
+def norm_of_latents(seed=0) -> dict:
+    """Mean norm over sqrt(d) of the latents of ten test digits of 28 x 28, one of each class: encoded as they
+    are, and with the noise added that a state at the end of the grid has.
+    """
+    from toolkit.data import digits
+    from toolkit.networks import digits_model
+
+    images, labels = digits("test", side=28)
+    clean = images[[int((labels == k).nonzero()[0, 0]) for k in range(10)]]
+    schedule, times = VP(), grids.quadratic(VP(), 50)
+    noise = initial_noise(10, (1, 28, 28), seed)
+    noisy = schedule.alpha(times[-1]) * clean + schedule.sigma(times[-1]) * noise
+    model = digits_model(schedule, name="large-digits")
+    latents = sample(ddim_invert, model, torch.cat([clean, noisy]), times, iterations=1).x
+    norms = latents.flatten(1).norm(dim=1) / 28
+    return {
+        "norm, latents of clean digits": round(float(norms[:10].mean()), 2),
+        "norm, noise of the grid's end added": round(float(norms[10:].mean()), 2),
     }
 
 

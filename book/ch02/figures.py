@@ -20,7 +20,7 @@ from book.plots import (
     trajectories,
 )
 from toolkit import VP, Mixture, grids, initial_noise, sample
-from toolkit.ddim import ddim, ddim_adaptive, ddim_invert, ddim_sigma, edit, lerp, slerp
+from toolkit.ddim import ddim, ddim_adaptive, ddim_invert, ddim_sigma, lerp, slerp
 
 RING = Mixture.ring(8)
 
@@ -189,27 +189,29 @@ def explorer(eta, steps, start=(-1.6, 1.9), runs=5) -> Picture:
     )
 
 
-def interpolation(model, first, second, times, weights=7) -> Picture:
-    """Between two digits (1, 8, 8) each: straight in pixels; and encoded by exact inversion, mixed by lerp
+def interpolation(model, first, second, times, weights=7, seed=0) -> Picture:
+    """Between two digits (1, h, w) each: straight in pixels; and encoded by exact inversion, mixed by lerp
     and by slerp, decoded.
+
+    A state at the grid's end still holds a little noise, which is added to the clean digits: without it their
+    latents are too short, for the blank paper around a digit leads back to 0.
     """
-    ends = torch.stack([first, second])
-    latents = sample(ddim_invert, model, ends, times, iterations=5).x
-    weight = np.linspace(0, 1, weights).tolist()
-    mixed = {
-        "lerp": torch.cat([lerp(latents[:1], latents[1:], w) for w in weight]),
-        "slerp": torch.cat([slerp(latents[:1], latents[1:], w) for w in weight]),
-    }
+    ends, weight = torch.stack([first, second]), np.linspace(0, 1, weights).tolist()
+    noise = initial_noise(2, ends.shape[1:], seed)
+    states = model.schedule.alpha(times[-1]) * ends + model.schedule.sigma(times[-1]) * noise
+    latents = sample(ddim_invert, model, states, times, iterations=5).x
     rows = {"pixels": torch.cat([lerp(ends[:1], ends[1:], w) for w in weight])}
-    norms = {name: float(z[weights // 2].norm() / math.sqrt(z[0].numel())) for name, z in mixed.items()}
-    for name, z in mixed.items():
-        rows[f"{name}, norm {norms[name]:.2f}"] = sample(ddim, model, z, times).x
+    norms = {}
+    for mix in (lerp, slerp):
+        z = torch.cat([mix(latents[:1], latents[1:], w) for w in weight])
+        norms[mix] = float(z[weights // 2].norm() / math.sqrt(z[0].numel()))
+        rows[f"{mix.__name__}, norm {norms[mix]:.2f}"] = sample(ddim, model, z, times).x
     return image_grid(
         rows,
         column_labels=[f"{w:.2f}" for w in weight],
         alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the "
         "middle shows both digits at once. Rows below: latents are mixed and decoded; half-way the "
-        f"latent's norm over root d is {norms['lerp']:.2f} on the straight line and {norms['slerp']:.2f} "
+        f"latent's norm over root d is {norms[lerp]:.2f} on the straight line and {norms[slerp]:.2f} "
         "on the great circle.",
     )
 
@@ -295,23 +297,21 @@ def adaptive_steps(tol=0.01, n=400):
 
 
 def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9)) -> Picture:
-    """One digit (1, 8, 8) of class `label`, encoded up to several times and decoded with another label.
+    """One digit (1, h, w) of class `label`, encoded up to several times and decoded with another label.
 
     Rows: decoded with its own label (a round trip), and with `target`.
     """
-    x = image[None]
-    own, other = model.with_label(label), model.with_label(target)
-    rows = {
-        f"label {label} kept": torch.cat(
-            [x, *(edit(own, own, x, times, until=u, iterations=5) for u in untils)]
-        ),
-        f"{label} → {target}": torch.cat(
-            [x, *(edit(own, other, x, times, until=u, iterations=5) for u in untils)]
-        ),
-    }
-    change = [float((y - x).square().mean().sqrt()) for y in rows[f"{label} → {target}"][1:, None]]
+    x, times = image[None], torch.as_tensor(times, dtype=torch.float64)
+    up = sample(ddim_invert, model.with_label(label), x, times, iterations=5, keep_path=True).path
+    both, ends = model.with_label(torch.tensor([label, target])), [torch.cat([x, x])]
+    for until in untils:  # an encoding goes through all times below its last: one serves every `until`
+        first = int((times - until).abs().argmin())
+        latent = up[len(times) - 1 - first]
+        ends.append(sample(ddim, both, torch.cat([latent, latent]), times[first:]).x)
+    kept, edited = torch.stack(ends, 1)
+    change = [float((y - x[0]).square().mean().sqrt()) for y in edited[1:]]
     return image_grid(
-        rows,
+        {f"label {label} kept": kept, f"{label} → {target}": edited},
         column_labels=["original", *(f"{u:g}" for u in untils)],
         alt=f"A digit {label} encoded up to the time above each column and decoded again: with its "
         f"own label it comes back unchanged; with the label {target} it changes by a root mean square "
