@@ -141,3 +141,27 @@ def invert(predict, alpha_bar, x, grid, iterations):
 
 
 verdict = "fails"
+
+
+def edit(predict, alpha_bar, x, grid, depth, source, target, iterations):
+    """Rewrite x, clean data of class source at grid[-1], as data of class target; returns a tensor shaped like x.
+
+    predict(x, n, label): predicted noise.  alpha_bar: (T + 1,).  x: (B, d), or images (B, 1, 28, 28).
+    grid: decreasing list of ints.  depth: the entry of grid at which the way turns.  source, target: ints.
+    iterations: how often each step up is repaired, an int of at least 0.
+    """
+    part = grid[grid.index(depth) :]
+    pairs = list(zip(part, part[1:]))
+
+    def factors(n, m):
+        a = (alpha_bar[m] / alpha_bar[n]).sqrt()
+        return a, (1 - alpha_bar[m]).sqrt() - a * (1 - alpha_bar[n]).sqrt()
+
+    for n, m in reversed(pairs):
+        (a, b), below = factors(n, m), x
+        for _ in range(1 + iterations):
+            x = (below - b * predict(x, n, source)) / a
+    for n, m in pairs:
+        a, b = factors(n, m)
+        x = a * x + b * predict(x, n, target)
+    return x

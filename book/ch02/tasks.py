@@ -7,6 +7,7 @@ and the same factor.  Beside it stand data that are one point, which every right
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from book.lessons import (
     right_or_number,
     uniform,
 )
-from toolkit import Discrete
+from toolkit import Discrete, Network
+from toolkit.networks import pretrained
 
 
 def _table(T):
@@ -1100,14 +1102,14 @@ CONVERGENCE = Task(
 # --- 2.9: inversion -----------------------------------------------------------------------------------------
 
 
-def _two_modes(alpha_bar):
-    """predict(x, n): the exact noise for two equal modes at 1 and 3, each of standard deviation 0.3."""
+def _two_modes(alpha_bar, centre=2.0, reach=1.0, std=0.3):
+    """predict(x, n): the exact noise for two equal modes at centre - reach and centre + reach."""
     squares = alpha_bar.tolist()
 
     def predict(x, n):
-        alpha, variance = squares[n] ** 0.5, 1 - 0.91 * squares[n]
-        x = x - 2 * alpha
-        return (1 - squares[n]) ** 0.5 * (x - alpha * torch.tanh(alpha * x / variance)) / variance
+        alpha, variance = squares[n] ** 0.5, 1 - (1 - std**2) * squares[n]
+        x, at = x - centre * alpha, alpha * reach
+        return (1 - squares[n]) ** 0.5 * (x - at * torch.tanh(at * x / variance)) / variance
 
     return predict
 
@@ -1126,7 +1128,7 @@ def _probe_invert(answer, seed):
     predict = _two_modes(alpha_bar)
     modes = torch.tensor([[1.0], [3.0], [3.0]], dtype=torch.float64)
     x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), list(range(100, -1, -5))
-    z = answer(predict, alpha_bar, x, grid, 30)
+    z = torch.as_tensor(answer(predict, alpha_bar, x, grid, 30))
     back = _decoded(predict, alpha_bar, z, grid)
     asked = []
 
@@ -1348,4 +1350,225 @@ CLAIM = Task(
     ),
 )
 
-TASKS = (NOISE_SIZE, STEP, SUBSEQUENCE, WALK, SHORT, EULER, BUNDLES, CONVERGENCE, INVERT, CLAIM)
+# --- 2.11: editing ------------------------------------------------------------------------------------------
+
+
+def _labelled(alpha_bar, asked=None):
+    """predict(x, n, label): the exact noise for two kinds of data, two modes at 1 and 3 for label 4, at -2
+    and 4 for label 9; the (n, label) asked for are noted in the list `asked`."""
+    kinds = {4: _two_modes(alpha_bar), 9: _two_modes(alpha_bar, centre=1.0, reach=3.0, std=0.5)}
+
+    def predict(x, n, label):
+        if asked is not None:
+            asked.append((int(n), int(label)))
+        if int(label) not in kinds:
+            raise Remark(f"The labels are 4 and 9, and predict(x, n, label) was given label = {int(label)}.")
+        return kinds[int(label)](x, int(n))
+
+    return predict
+
+
+@cache
+def _digits_network():
+    """The shipped network for digits of 28 x 28 in float64, on the table of 1000 steps."""
+    net = pretrained("large-digits").double()
+    sigma_data = net.notes["settings"]["sigma_data"]
+    return Network(net, Discrete.linear(1000), predicts="edm", sigma_data=sigma_data)
+
+
+def _predict_digits(x, n, label):
+    """predict(x, n, label) of the shipped network, which knows no n = 0: there it answers as at 1."""
+    return _digits_network().with_label(int(label)).eps(x, max(int(n), 1) / 1000)
+
+
+def _stroke(seed):
+    """A 1 of 28 x 28 pixels, (1, 1, 28, 28): one upright stroke on blank paper, where the seed puts it."""
+    image = torch.full((1, 1, 28, 28), -1.0, dtype=torch.float64)
+    column, top = 10 + seed % 6, 4 + seed // 6 % 3
+    image[..., top : top + 18, column : column + 3] = 1.0
+    return image
+
+
+def _probe_edit(answer, seed):
+    def edited(*given):
+        return torch.as_tensor(answer(*given))
+
+    alpha_bar, asked = _table(100), []
+    predict, counted = _labelled(alpha_bar), _labelled(alpha_bar, asked)
+    modes = torch.tensor([[1.0], [3.0], [3.0]], dtype=torch.float64)
+    x, grid = modes + 0.2 * normal(seed, 3, 1).clamp(-1.5, 1.5), list(range(100, -1, -5))
+    same = edited(predict, alpha_bar, x, grid, 60, 4, 4, 15)
+    edited(counted, alpha_bar, x, grid, 60, 4, 9, 2)
+    if not asked:
+        raise Remark(
+            "On a grid 100, 95, …, 0 with depth 60 your edit never asks the network. depth is one of the "
+            "grid's entries, not a place in it: which part of the grid do you walk?"
+        )
+    points = {4: _gaussian_eps(alpha_bar, mean=5.0, variance=0.0), 9: _point_eps(alpha_bar)}
+    five = torch.full((1, 1), 5.0, dtype=torch.float64)
+    to_point = edited(lambda x, n, label: points[int(label)](x, int(n)), alpha_bar, five, grid, 60, 4, 9, 2)
+    image, steps = _stroke(seed), [900, 600, 300, 0]
+    seven = edited(_predict_digits, _table(1000), image, steps, 600, 1, 7, 0)
+    asked_at = _listed([asked[0][0], max(asked)[0], asked[-1][0]])
+    return {
+        "own label, depth 60: comes back to 1e-4": "yes" if float((same - x).abs().max()) < 1e-4 else "no",
+        "n asked for, 2 iterations: first, highest, last": asked_at,
+        "calls with the source's label": sum(label == 4 for _, label in asked),
+        "calls with the target's label": sum(label == 9 for _, label in asked),
+        "where the point 5 ends, if all 9s are the point 12": to_point,
+        "4 to 9, depth 60, 15 iterations": edited(predict, alpha_bar, x, grid, 60, 4, 9, 15),
+        "4 to 9, depth 60, 0 iterations": edited(predict, alpha_bar, x, grid, 60, 4, 9, 0),
+        "4 to 9, depth 90, down to 10, 1 iteration": edited(
+            predict, alpha_bar, x, list(range(100, 9, -10)), 90, 4, 9, 1
+        ),
+        "a 1 of 28 x 28 to 7, depth 600: mean": seven.mean(),
+        "a 1 of 28 x 28 to 7, depth 600: rms change": (seven - image).square().mean().sqrt(),
+    }
+
+
+_UP_CALL, _DOWN_CALL = "predict(x, n, source)", "predict(x, n, target)"
+_DOWN = f"        x = a * x + b * {_DOWN_CALL}"
+_REPAIRED_DOWN = f"""        above = x
+        for _ in range(1 + iterations):
+            x = a * above + b * {_DOWN_CALL}"""
+
+
+def _jump_and_decode(predict, alpha_bar, x, grid, depth, source, target, iterations):
+    """SDEdit: up by one jump with fresh noise instead of by inversion."""
+    noise = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    x = alpha_bar[depth].sqrt() * x + (1 - alpha_bar[depth]).sqrt() * noise
+    return solution.ddim_sample(lambda y, n: predict(y, n, target), alpha_bar, x, grid[grid.index(depth) :])
+
+
+EDIT = Task(
+    id="2.11",
+    title="Edit a real digit",
+    kind="implement-sampler",
+    difficulty=2,
+    minutes=25,
+    points=4,
+    ids=("T06", "T12", "BS20"),
+    probe=_probe_edit,
+    reference=solution.edit,
+    decimals=5,
+    mistakes=(
+        Mistake(
+            changed(solution.edit, (_UP_CALL, "predict(x, n, target)")),
+            "You climb with the target's label and come down with it: a round trip, after which the picture "
+            "is the old one. With which label does this picture become an ordinary piece of noise?",
+        ),
+        Mistake(
+            changed(solution.edit, (_DOWN_CALL, "predict(x, n, source)")),
+            "You come down with the label with which you climbed: a round trip, after which the picture is "
+            "the old one. Who is to read the latent?",
+        ),
+        Mistake(
+            changed(solution.edit, ("source, target, iterations", "target, source, iterations")),
+            "The two labels have changed places: you encode a picture of one kind as if it were of the "
+            "other. Which of the two does the picture have before the edit?",
+        ),
+        Mistake(
+            changed(solution.edit, ("grid[grid.index(depth) :]", "grid")),
+            "You climb the whole grid, whatever the depth. From which entry down is the grid to be used?",
+        ),
+        Mistake(
+            changed(solution.edit, ("grid.index(depth) :", "grid.index(depth) + 1 :")),
+            "You turn back one step too early: the grid from `depth` down begins with `depth` itself. Which "
+            "pair is never used?",
+        ),
+        Mistake(
+            changed(solution.edit, ("reversed(pairs)", "pairs")),
+            "Your way up goes through the pairs in the order of the way down, so that its first step claims "
+            "to start below `depth` with the clean picture in hand. Which pair comes first on the way up?",
+        ),
+        Mistake(
+            changed(solution.edit, (_UP_CALL, "predict(x, m, source)")),
+            "On the way up you ask the network at the lower end of each pair. The step down, which you undo, "
+            "asks at its own start: which end is that?",
+        ),
+        Mistake(
+            changed(solution.edit, (_DOWN_CALL, "predict(x, m, target)")),
+            "On the way down you ask the network at the level where the step ends, where x is not yet. "
+            "At which n is x when the step begins?",
+        ),
+        Mistake(
+            changed(solution.edit, ("(below - b *", "(x - b *")),
+            "Each of your iterations climbs on from the last one, so that one step is made several times "
+            "over. What stays fixed in the equation while x is improved?",
+        ),
+        Mistake(
+            changed(solution.edit, (_UP_CALL, "predict(below, n, source)")),
+            "More iterations change nothing in your answer: the network is shown the lower state each time. "
+            "Which x should it see once there is a better one?",
+        ),
+        Mistake(
+            changed(solution.edit, ("1 + iterations", "iterations")),
+            "You make one round too few: with iterations = 0 the way up does nothing at all. The first "
+            "evaluation, at the lower state, does not count as an iteration.",
+        ),
+        Mistake(
+            changed(solution.edit, ("1 + iterations", "1")),
+            "You leave `iterations` unused: the way up is the usual, approximate one. What does its error do "
+            "to a picture that is decoded with its own label?",
+        ),
+        Mistake(
+            changed(solution.edit, (_DOWN, _REPAIRED_DOWN)),
+            "You repair the way down as well. There nothing is unknown: x at the upper level is in your hand "
+            "and the network is asked there. How many calls does a step down need?",
+        ),
+        Mistake(
+            changed(solution.edit, ("x = a * x + b *", "x = a * x - b *")),
+            "On the way down you subtract what is to be added. Which sign has b in the step down?",
+        ),
+        Mistake(
+            changed(solution.edit, ("(below - b *", "(below + b *")),
+            "On the way up you add what the step down has added. Solve it for the upper state: which sign "
+            "has b then?",
+        ),
+        Mistake(
+            changed(solution.edit, ("    return x", "    return x.clamp(-1, 1)")),
+            "You clip the result to [-1, 1], as code for images does, whose pixels live there. What becomes "
+            "of data around 3?",
+        ),
+        Mistake(
+            _jump_and_decode,
+            "You reach `depth` by a jump with fresh noise, which is another method of editing (SDEdit). It "
+            "forgets the noise that belongs to this picture: does it come back with its own label?",
+        ),
+    ),
+    hints=(
+        "Before any code: which label explains the picture as it is, and which one describes the picture "
+        "that you want? Where on the way do you change from one to the other?",
+        "Both ways use the same pairs, those of the grid from `depth` down, in opposite orders, and the same "
+        "a and b. The way up is task 2.9 with a label.",
+        "Cut the grid at `depth`. Go through its pairs from the last to the first, each time solving the "
+        "step down for the upper state, repaired as often as iterations says, with the source; then through "
+        "them from the first to the last, one call a step, with the target.",
+    ),
+    asks={
+        "own label, depth 60: comes back to 1e-4": "With its own label as the target, and 15 iterations a "
+        "step, the picture does not come back. Take one pair and put your upper state into the step down: "
+        "do you get the lower one that you came from?",
+        "n asked for, 2 iterations: first, highest, last": "On a grid 100, 95, …, 0 with depth 60 the "
+        "network is to be asked first at 5, then higher and higher, up to 60, and last at 5 again. Print the "
+        "n at which yours is.",
+        "calls with the source's label": "Depth 60 is 12 steps away from 0. With 2 iterations the way up "
+        "makes 3 calls a step, 36 in all, with the source's label; yours makes {value}.",
+        "calls with the target's label": "The way down makes one call a step, 12 in all, with the target's "
+        "label; yours makes {value}.",
+        "where the point 5 ends, if all 9s are the point 12": "Where all data of the target's kind are the "
+        "one point 12, every latent is decoded to it; yours ends at {value}. A round trip closes with any a "
+        "and b: put x0 into the step, x_m = alpha_m x0 + sigma_m eps, are yours these? And is nothing cut "
+        "off?",
+        "4 to 9, depth 60, 15 iterations": "Labels, calls and coefficients are right. Is each x handed on to "
+        "the next step as it is?",
+        "4 to 9, depth 60, 0 iterations": "With 15 iterations you are right. With 0 there is one call a step "
+        "on the way up: which x, and which n, does it see?",
+        "4 to 9, depth 90, down to 10, 1 iteration": "Down to 0 you are right; on a grid 100, 90, …, 10, "
+        "with depth 90 and one iteration, you are not. Does your way end where the grid ends?",
+        "a 1 of 28 x 28 to 7, depth 600: mean": "On points you are right. Here x is an image, (1, 1, 28, "
+        "28), and your result is {value} on average: does anything in your code count on two axes?",
+    },
+)
+
+TASKS = (NOISE_SIZE, STEP, SUBSEQUENCE, WALK, SHORT, EULER, BUNDLES, CONVERGENCE, INVERT, CLAIM, EDIT)

@@ -34,7 +34,7 @@ def test_a_whole_lesson_is_the_exercise_with_one_cell_more(tmp_path):
     assert list(ours)[:2] == ["intro", CELL] and [i for i in ours if i != CELL] == list(theirs)
     assert all(ours[i] == theirs[i] for i in theirs)
     source = ours[CELL].source
-    assert source.startswith("**Sheet 3**\n\n10 tasks (2.1 to 2.10), 35 points in all.")
+    assert source.startswith("**Sheet 3**\n\n11 tasks (2.1 to 2.11), 39 points in all.")
     assert "Hand in by **Friday 12 May, 18:00**" in source
     assert ours[CELL].metadata["nbgrader"]["locked"] and not ours[CELL].metadata["nbgrader"]["grade"]
     assert read_release(told).points == Release.whole(["02"]).points
