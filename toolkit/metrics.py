@@ -16,6 +16,7 @@ import torch
 
 from toolkit.data import digits
 from toolkit.networks import pretrained
+from toolkit.options import whole_number
 
 CLASSIFIERS = {8: "classifier", 28: "large-classifier"}  # side: shipped weights
 FEATURE_VARIANCE = 64.0  # total variance of the digits' features once scaled
@@ -120,7 +121,7 @@ def frechet_distance(images, reference=None):
     """Fréchet distance of digit images in `digit_features`, to all digits of that size or to the images
     `reference`.
 
-    It falls with the number of images: quote n. `frechet_floor` and `fresh_distances` give the scale."""
+    It falls with the number of images: quote n. `fresh_distances` gives the scale."""
     side = _digit_images(images).shape[-1]
     if reference is None:
         return frechet_from_features(digit_features(images), _digit_features("all", side))
@@ -131,26 +132,26 @@ def frechet_distance(images, reference=None):
     return frechet_from_features(digit_features(images), digit_features(reference))
 
 
-def frechet_floor(side=8):
-    """The distance between the digits for training and those for testing (1437 and 360 of side 8, 4000 and
-    1000 of side 28): two samples of one distribution.  The floor for n samples is that of `fresh_distances`.
-    """
-    return frechet_from_features(_digit_features("train", side), _digit_features("test", side))
-
-
 def fresh_distances(n, side=8, draws=20, seed=0):
-    """The distances (draws,) of n real digits to all others of that side, drawn anew each time with the
-    classes in their proportions: what n perfect samples could expect. Their mean is the floor of the distance
-    of n samples, their standard deviation its luck."""
+    """What n perfect samples could expect of `frechet_distance`, (draws,): their mean is its floor at this n,
+    their standard deviation its luck.
+
+    Each is the distance of real digits, the classes in their proportions, from all others: m of the N there
+    are, n or half of N. It is multiplied by (1/n + 1/N) / (1/m + 1/(N - m)), for the distance of two samples
+    of one distribution goes with the sum of the inverse sizes (measured to a few per cent). Digits drawn from
+    the reference itself are no yardstick: they score what copies do."""
     from sklearn.model_selection import train_test_split
 
     labels, features = digits("all", side)[1], _digit_features("all", side)
-    if not 10 <= n <= len(labels) - 10:
-        raise ValueError(f"n must be from 10 to {len(labels) - 10} of the {len(labels)} digits, got {n}")
+    total = len(labels)
+    if whole_number("n", n) < 10:
+        raise ValueError(f"n must be at least 10, one of each class, got {n}")
+    m = min(n, total // 2)
     parts = [
-        train_test_split(features, train_size=n, stratify=labels, random_state=seed + i) for i in range(draws)
+        train_test_split(features, train_size=m, stratify=labels, random_state=seed + i) for i in range(draws)
     ]
-    return np.array([frechet_from_features(*pair) for pair in parts])
+    scale = (1 / n + 1 / total) / (1 / m + 1 / (total - m))
+    return scale * np.array([frechet_from_features(*pair) for pair in parts])
 
 
 def class_accuracy(images, labels):

@@ -36,6 +36,14 @@ def test_a_lead_is_one_only_beyond_its_spread():
     assert lead("DDIM", posterior, 100) > 2 and abs(lead("DDIM", forward, 100)) < 2
 
 
+def test_time_goes_with_the_calls_and_hardly_with_the_sampler():
+    seconds = {name: np.array([row["seconds"] for row in rows]) for name, rows in STUDY.items()}
+    for name in seconds:
+        share = seconds[name] / seconds[name][-1]
+        assert share == pytest.approx(np.array(experiments.COUNTS) / 1000, rel=0.2)
+        assert seconds[name] == pytest.approx(seconds["DDIM"], rel=0.12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", experiments.SAMPLERS)
 def test_a_cheap_row_comes_out_again(name):
