@@ -1141,20 +1141,29 @@ def luck_of_a_seed() -> dict:
 
 
 def distance_floors(per_class=40, draws=20) -> dict:
-    """What as many real digits score, `per_class` of each class as the samples have: metric -> (mean,
-    standard deviation) over `draws` draws without replacement.
+    """What as many real digits score, `per_class` of each class as the samples have: metric -> (mean and
+    standard deviation over `draws` draws, against the digits that were not drawn; mean against all, those
+    drawn among them, as copies would score).
     """
     from toolkit.data import digits
-    from toolkit.metrics import frechet_distance, sliced_wasserstein
+    from toolkit.metrics import digit_features, frechet_from_features, sliced_wasserstein
 
     images, labels = digits("all")
-    found = []
+    features, every, parts = digit_features(images), np.arange(len(labels)), []
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         rows = [rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in range(10)]
-        some = images[np.concatenate(rows)]
-        found.append((frechet_distance(some), sliced_wasserstein(some, images)))
-    return {m: (float(np.mean(v)), float(np.std(v, ddof=1))) for m, v in zip(METRICS, zip(*found))}
+        parts.append(np.concatenate(rows))
+    measures = (
+        lambda one, two: frechet_from_features(features[one], features[two]),
+        lambda one, two: sliced_wasserstein(images[one], images[two]),
+    )
+    result = {}
+    for metric, measure in zip(METRICS, measures, strict=True):
+        fresh = [measure(rows, np.setdiff1d(every, rows)) for rows in parts]
+        copies = [measure(rows, every) for rows in parts]
+        result[metric] = float(np.mean(fresh)), float(np.std(fresh, ddof=1)), float(np.mean(copies))
+    return result
 
 
 def clip_predictions(steps=50, n=400) -> dict:

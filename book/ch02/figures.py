@@ -218,14 +218,15 @@ def interpolation(model, first, second, times, weights=7, seed=0) -> Picture:
 
 @style()
 def speed_and_quality(measured, floors, n) -> Picture:
-    """Two distances against calls on log axes, a curve with its standard error for each sampler, and the
-    floor: the mean of n real images, a band of one standard deviation about it.
+    """Two distances against calls on log axes, a curve with its standard error for each sampler; the mean of
+    n fresh real images, a band of one standard deviation about it; and that of n copies.
 
-    measured: dict sampler -> rows {calls, metric: (mean, error)}.  floors: dict metric -> (mean, deviation).
+    measured: dict sampler -> rows {calls, metric: (mean, error)}.
+    floors: dict metric -> (mean, deviation, mean of copies).
     """
     fig, axes = new_figure(1, 2, height=3.4)
     told = []
-    for ax, (metric, (floor, deviation)) in zip(axes, floors.items(), strict=True):
+    for ax, (metric, (floor, deviation, copies)) in zip(axes, floors.items(), strict=True):
         for i, (name, rows) in enumerate(measured.items()):
             calls, (mean, error) = [row["calls"] for row in rows], np.transpose([row[metric] for row in rows])
             ax.errorbar(calls, mean, yerr=error, label=name, capsize=2, **mark(i))
@@ -234,8 +235,9 @@ def speed_and_quality(measured, floors, n) -> Picture:
                 f"{number(mean[-1])} at {calls[-1]}"
             )
         ax.axhspan(floor - deviation, floor + deviation, color="#DDDDDD", zorder=0)
-        ax.axhline(floor, color=GREY, linestyle=":", linewidth=1.4, label=f"{n} real digits")
-        told.append(f"{n} real digits {number(floor)}")
+        ax.axhline(floor, color=GREY, linestyle=":", linewidth=1.4, label=f"{n} fresh digits")
+        ax.axhline(copies, color=GREY, linestyle="--", linewidth=1.0, label=f"{n} copies")
+        told.append(f"{n} fresh digits {number(floor)}, {n} copies {number(copies)}")
         ax.set(xscale="log", yscale="log", xlabel="calls of the network", title=metric)
         ax.set_xticks(calls, [str(c) for c in calls])
         low, high = ax.get_ylim()
