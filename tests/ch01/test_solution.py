@@ -1,6 +1,7 @@
 """The book's own answers to exercise 01 against the toolkit, closed forms and torch's distributions."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from torch.distributions import Normal, kl_divergence
 
 from book.ch01 import solution, tasks
 from book.lessons import changed, judge, normal, read_axes
-from toolkit import VE, VP, Discrete, Mixture, grids, sample
+from tests.solution_cells import says, source
+from toolkit import VE, VP, Discrete, Mixture, exact_variance, grids, sample
 from toolkit import ddpm as d
 from toolkit.noise import Replay
 
@@ -173,3 +175,49 @@ def test_a_figure_may_be_of_lines_or_of_points(draw):
     axes.set(xscale="log", yscale="log", xlabel="steps", ylabel="error")
     axes.legend()
     assert judge("1.5", axes).state == "done"
+
+
+# --- the numbers that the solution quotes ---------------------------------------------------------------
+
+
+def test_what_the_solution_says_of_few_steps():
+    counts = (10, 20, 50, 100, 200, 500, 1000)
+    errors = {
+        (v, n): exact_variance(d.ddpm, LINEAR, grids.strided(LINEAR, n), std=0.5, variance=v) - 0.25
+        for v in ("posterior", "beta")
+        for n in counts
+    }
+    ten, twenty = errors["beta", 10], errors["beta", 20]
+    says("01", "why-1-5", f"its error is {-ten:.3f}", f"`posterior` {-errors['posterior', 10]:.3f}")
+    says("01", "why-1-5", f"(${ten:.3f}$)", f"($+{twenty:.3f}$)")
+    assert all(errors["posterior", n] < 0 for n in counts) and all(errors["beta", n] > 0 for n in counts[1:])
+    assert all(7 < errors[v, 100] / errors[v, 1000] < 11 for v in ("posterior", "beta"))
+
+
+def test_what_the_solution_says_of_the_bounds_weight():
+    bar = Discrete.cosine().alpha_bar
+    own = {n: solution.bound_weight(bar[n], bar[n - 1]) for n in (2, 500, 1000)}
+    says("01", "why-1-9", f"is {own[2]:.2f}, {own[500]:.4f} and {own[1000]:.0f}")
+    says("01", "why-1-9", f"is {1 - bar[2]:.5f}, {1 - bar[500]:.2f} and {1 - bar[1000]:.1f}")
+    says("01", "why-1-9", f"rank correlation is {tasks.WEIGHT.reference['correlation'].make():.2f}")
+
+
+@pytest.mark.slow
+def test_what_the_solution_says_of_a_training(capsys):
+    """The notebook's own measurement; another processor may round its floats another way."""
+    names = {"torch": torch, "Mixture": Mixture, "grids": grids, "linear": LINEAR}
+    names["training_step"] = solution.training_step
+    for cell in ("small-network", "measure-on-ring", "measure-training"):
+        exec(source("01", cell), names)
+    (_, *early), _, (_, *late) = np.array(
+        [re.findall(r"\d+\.\d+|\d+(?= steps)", line) for line in capsys.readouterr().out.splitlines()], float
+    )
+    told = re.search(
+        r"floor, ([\d.]+) of ([\d.]+) at 200 steps and of ([\d.]+) at 2000; .*? from ([\d.]+) to ([\d.]+), "
+        r"and the samples' median distance from a mode falls from ([\d.]+) to (0.\d+)",
+        source("01", "why-1-11"),
+    )
+    floor, first, last, excess, less, far, near = map(float, told.groups())
+    assert early == pytest.approx([first, floor, far], abs=0.02)
+    assert late == pytest.approx([last, floor, near], abs=0.02)
+    assert (early[0] - early[1], late[0] - late[1]) == pytest.approx((excess, less), abs=0.011)

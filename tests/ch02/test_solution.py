@@ -9,8 +9,13 @@ import torch
 
 from book.ch02 import solution, tasks
 from book.lessons import changed, judge
-from toolkit import Discrete, Mixture, grids, initial_noise, sample
+from tests.solution_cells import says
+from toolkit import Discrete, Mixture, exact_variance, grids, initial_noise, sample
+from toolkit.data import digits
 from toolkit.ddim import ddim, ddim_coefficients, ddim_invert, ddim_sigma
+from toolkit.ddpm import ddpm
+from toolkit.metrics import class_accuracy
+from toolkit.networks import digits_model
 from toolkit.noise import Replay
 from toolkit.sampling import sample_last
 
@@ -228,3 +233,41 @@ def test_of_two_mistakes_the_one_mended_is_seen_behind_the_nan():
     assert judge("2.4", listing).state == "not tried"
     verdict = judge("2.4", other_form)
     assert verdict.state == "not yet" and verdict.sentence.startswith("The factor of x0 is right now")
+
+
+# --- the numbers that the solution quotes ---------------------------------------------------------------
+
+
+def test_what_the_solution_says_of_orders_and_budgets():
+    error = {(n, eta): abs(_variance(n, eta) - 0.25) for n in (20, 50, 100, 200) for eta in (0, 1)}
+    slopes = {eta: [math.log2(error[n, eta] / error[2 * n, eta]) for n in (50, 100)] for eta in (0, 1)}
+    says("02", "why-2-8", "$2^{{{:.2f}}}$ and $2^{{{:.2f}}}$".format(*slopes[0]))
+    says("02", "why-2-8", "${:.2f}$ and ${:.2f}$".format(*slopes[1]))
+    for n, places, at in ((20, 3, "at 20 steps"), (100, 4, "at 100"), (200, 4, "at 200")):
+        says("02", "why-2-8", f"{error[n, 0]:.{places}f} and {error[n, 1]:.{places}f} {at}")
+    factors = [error[n, 1] / error[n, 0] for n in (20, 100, 200)]
+    says("02", "why-2-8", "factor of {:.1f}, {:.1f} and {:.1f}".format(*factors))
+    beta = [
+        exact_variance(ddpm, TABLE, grids.strided(TABLE, n), std=0.5, variance="beta") for n in (20, 100, 200)
+    ]
+    says("02", "why-2-8", "{:.3f}, {:.4f} and {:.4f}".format(*(v - 0.25 for v in beta)))
+
+
+@pytest.mark.slow
+def test_what_the_solution_says_of_edited_digits():
+    images, labels = digits("test", side=28)
+    fours, grid = images[labels == 4][:10], list(range(1000, -1, -40))
+    network = digits_model(TABLE, name="large-digits")
+    predict = lambda x, n, label: network.with_label(label).eps(x, n / 1000)
+    for depth, right in ((400, 0), (600, 8), (800, 9), (1000, 9)):
+        edited = solution.edit(predict, ALPHA_BAR, fours, grid, depth, 4, 9, 1)
+        assert class_accuracy(edited, torch.full((10,), 9)) == pytest.approx(right / 10, abs=0.11)
+    says("02", "why-2-11", "none of the ten", "At 600 it reads 8, at 800 and 1000 it reads 9")
+    times = grids.strided(TABLE, 25)
+    squares = sample(ddim_invert, network.with_label(4), fours, times, iterations=2).x ** 2
+    blank = fours == -1
+    says("02", "why-2-11", f"{100 * blank.double().mean():.0f} % are blank")
+    on_paper, on_ink = squares[blank].mean(), squares[~blank].mean()
+    says("02", "why-2-11", f"{on_paper:.2f} there and {on_ink:.1f} on the others")
+    length = squares.flatten(1).sum(1).sqrt().mean() / 28
+    says("02", "why-2-11", f"length is {length:.2f}, a mean square of {squares.mean():.2f}")
