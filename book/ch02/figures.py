@@ -322,6 +322,29 @@ def editing(model, image, label, target, times, untils=(0.3, 0.5, 0.6, 0.7, 0.8,
     )
 
 
+def editor(model, image, label, times):
+    """For the widget: draw(target, depth), a digit (1, h, w) of class `label`, its latent at the time of the
+    grid next to `depth`, and what that becomes with the label `target`. It is encoded once.
+    """
+    x, times = image[None], torch.as_tensor(times, dtype=torch.float64)
+    up = sample(ddim_invert, model.with_label(label), x, times, iterations=5, keep_path=True).path
+
+    def draw(target, depth):
+        first = int((times - depth).abs().argmin())
+        latent = up[len(times) - 1 - first]
+        edited = sample(ddim, model.with_label(target), latent, times[first:]).x
+        change = number(float((edited - x).square().mean().sqrt()))
+        return image_grid(
+            {f"label {label}": x, f"t = {depth:g}": latent, f"label {target}": edited},
+            pixels=84,
+            noisy=[False, True, False],
+            alt=f"A digit {label}, its latent at t = {depth:g}, noise only where the strokes are, and that "
+            f"decoded with the label {target}: the root mean square change is {change}.",
+        )
+
+    return draw
+
+
 def bent_paths(mixture, paths=14, steps=200) -> Picture:
     """DDIM paths from shared starting points, on `mixture` and on one Gaussian."""
     schedule, start = VP(), initial_noise(paths, 2, 0, dtype=torch.float64)

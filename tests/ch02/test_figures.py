@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from book.ch02 import experiments, figures
-from book.plots import Picture
+from book.plots import Picture, number
+from book.problems import rms
 from toolkit import VP, grids
 from toolkit.convergence import slope
+from toolkit.data import digits
+from toolkit.ddim import edit
+from toolkit.metrics import class_accuracy
+from toolkit.networks import digits_model
 
 
 def spread(eta, steps):
@@ -122,14 +127,26 @@ def test_history_falls_twice_as_fast_as_adaptive_steps():
 
 
 def test_digit_figures():
-    from toolkit.data import digits
-    from toolkit.networks import digits_model
-
     images, labels = digits("test")
     pick = [images[(labels == k).nonzero()[0, 0]] for k in (0, 4)]
     model, times = digits_model(VP()), grids.quadratic(VP(), 20)
     assert "great circle" in figures.interpolation(model, *pick, times).alt
-    assert "comes back unchanged" in figures.editing(model, pick[0], 0, 6, times, untils=(0.3, 0.9)).alt
+    alt = figures.editing(model, pick[0], 0, 6, times, untils=(0.3, 0.9)).alt
+    own, other, x = model.with_label(0), model.with_label(6), pick[0][None]
+    change = number(rms(edit(own, other, x, times, until=0.9, iterations=5) - x))
+    assert "comes back unchanged" in alt and f"{change} at 0.9" in alt
+    assert f"change is {change}" in figures.editor(model, pick[0], 0, times)(6, 0.9).alt
+
+
+@pytest.mark.slow
+def test_the_depth_at_which_a_4_becomes_another_digit():
+    """What the chapter asks beside its second widget: a 6 early, a 2 last of all."""
+    images, labels = digits("test", side=28)
+    model, times = digits_model(VP(), name="large-digits"), grids.quadratic(VP(), 50)
+    four, own = images[labels == 4][:1], model.with_label(4)
+    for target, depth, read in ((6, 0.7, 1), (2, 0.8, 0), (2, 1.0, 1)):
+        edited = edit(own, model.with_label(target), four, times, until=depth, iterations=5)
+        assert class_accuracy(edited, [target]) == read
 
 
 def test_distances_and_their_figure():
