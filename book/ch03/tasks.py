@@ -24,6 +24,7 @@ from book.lessons import (
     read_axes,
     right_numbers,
     right_or_number,
+    right_words,
     uniform,
 )
 from toolkit import VP, Mixture, Network, grids, initial_noise, sample
@@ -45,7 +46,7 @@ def _gaussian_score(x, t):
 
 @lru_cache
 def _two_modes(d=1):
-    """The exact model of a third of the data at -0.5 and the rest at 2 (in every coordinate), deviation 0.3."""
+    """The exact model of a third of the data at -0.5, the rest at 2, in every coordinate; deviation 0.3."""
     return Mixture([1, 2], [[-0.5] * d, [2.0] * d], [0.3, 0.3]).model(VP1)
 
 
@@ -59,6 +60,17 @@ def _exact_variance(walk, steps, start_variance):
     basis = torch.eye(steps + 1, dtype=torch.float64)
     end = walk(math.sqrt(start_variance) * basis[:1], basis[1:, None])
     return (end**2).sum()
+
+
+class _Counted:
+    """A function that counts its calls: each stands for one of the network."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *given):
+        self.calls += 1
+        return self.function(*given)
 
 
 # --- 3.1: the family's drift --------------------------------------------------------------------------------
@@ -110,8 +122,8 @@ DRIFT = Task(
         ),
         Mistake(
             {"backward": "-f*x + (1 + l**2)/2*g**2*s"},
-            "Every sign is turned: that is the drift for a clock that counts up while t falls. Here dt itself "
-            "is negative. At l = 0, what must be left of the equation for dx/dt?",
+            "Every sign is turned: that is the drift for a clock that counts up while t falls. Here dt "
+            "itself is negative. At l = 0, what must be left of the equation for dx/dt?",
         ),
         Mistake(
             {
@@ -119,8 +131,8 @@ DRIFT = Task(
                 "forward": "f*x - (1 - l)/2*g**2*s",
                 "slope": "(1 + l)/2*g**2/sigma",
             },
-            "All three are right at l = 0 and at l = 1, and between these none is. Which power of the noise's "
-            "size stands in the Fokker–Planck equation?",
+            "All three are right at l = 0 and at l = 1, and between these none is. Which power of the "
+            "noise's size stands in the Fokker–Planck equation?",
         ),
         Mistake(
             {"backward": "f - (1 + l**2)/2*g**2*s"},
@@ -138,7 +150,7 @@ DRIFT = Task(
                 "forward": "f*x - (1 - l**2)/2*g*s",
                 "slope": "(1 + l**2)/2*g/sigma",
             },
-            "The shares are right, and the noise comes in by its size g. Which power of it spreads a density?",
+            "The shares are right; the noise comes in by its size g. Which power of it spreads a density?",
         ),
         Mistake(
             {"forward": "f*x + (1 - l**2)/2*g**2*s"},
@@ -147,8 +159,8 @@ DRIFT = Task(
         ),
         Mistake(
             {"forward": "f*x - (1 - l)/2*g**2*s"},
-            "Right at l = 0 and at l = 1, and not between. Does noise spread a density by its size, or by the "
-            "square of it?",
+            "Right at l = 0 and at l = 1, and not between. Does noise spread a density by its size, or by "
+            "the square of it?",
         ),
         Mistake(
             {"slope": "g**2/2/sigma"},
@@ -228,12 +240,12 @@ def _share(share, *edits):
 
 
 def _probe_family(answer, seed):
-    values = {}
+    values, score = {}, _Counted(_gaussian_score)
     for level in (0.0, 0.5, 1.0):
         times = _even(50)
 
         def walk(x, noises, times=times, level=level):
-            return answer(_gaussian_score, VP1.f, VP1.g2, x, times, level, noises)
+            return answer(score, VP1.f, VP1.g2, x, times, level, noises)
 
         values[f"variance at level {level:g}, 50 steps"] = _exact_variance(walk, 50, _width(1.0))
     x, noises = normal(seed, 2, 1), normal(seed, 10, 2, 1, stream=1)
@@ -241,7 +253,7 @@ def _probe_family(answer, seed):
         values[f"x at t = {end:g} of two modes, level {level:g}, 10 steps"] = answer(
             _two_modes().score, VP1.f, VP1.g2, x, _even(10, 1.0, end), level, noises
         )
-    return values
+    return values | {"calls of the score a step": score.calls / 150}
 
 
 def _noise_first(score, f, g2, x, times, level, noises):
@@ -264,6 +276,18 @@ FAMILY = Task(
     probe=_probe_family,
     reference=solution.family,
     decimals=4,
+    asks={
+        "variance at level 0, 50 steps": "At level 0 no noise is added, and the variance at t = 0 is {value} "
+        "where 0.2457 is right. Which drift has the ODE, and which way does a step of yours go?",
+        "variance at level 0.5, 50 steps": "Level 0 is right. At level 1/2 the variance is {value} where "
+        "0.2475 is right: how much drift pays for this noise, and how much noise is it?",
+        "variance at level 1, 50 steps": "Levels 0 and 1/2 are right. At level 1 the variance is {value} "
+        "where 0.2481 is right: what grows with the square of the level?",
+        "x at t = 0 of two modes, level 1, 10 steps": "The variances are right for one Gaussian centred at "
+        "0. For two modes with a score that bends x comes out elsewhere: what in your step holds for one "
+        "only?",
+        "calls of the score a step": "All is right, with {value} calls of the score a step. One is enough.",
+    },
     mistakes=(
         Mistake(
             changed(solution.family, _AWAY, _WHOLE, _LAST),
@@ -358,7 +382,9 @@ FAMILY = Task(
             "Which of the two holds the level's square?",
         ),
         Mistake(
-            changed(solution.family, ("g2(t) * score", "g2(s) * score"), ("math.sqrt(g2(t)", "math.sqrt(g2(s)")),
+            changed(
+                solution.family, ("g2(t) * score", "g2(s) * score"), ("math.sqrt(g2(t)", "math.sqrt(g2(s)")
+            ),
             "You take g² at the end of each step. That converges too, but Euler–Maruyama takes everything "
             "where the step starts.",
         ),
@@ -369,8 +395,8 @@ FAMILY = Task(
         ),
         Mistake(
             changed(solution.family, ("score(x, t)", "score(x, s)")),
-            "At which time is the x that you give to the score? Yours is asked at the end of the step, before "
-            "x is there.",
+            "At which time is the x that you give to the score? Yours is asked at the end of the step, "
+            "before x is there.",
         ),
         Mistake(
             _noise_first,
@@ -401,8 +427,7 @@ _NARROW = ("sigma_max * z", "z")
 
 
 def _probe_ve(answer, seed):
-    def score(x, sigma, mean=0.0):
-        return (mean - x) / (sigma**2 + 0.25)
+    score = _Counted(lambda x, sigma: -x / (sigma**2 + 0.25))
 
     def variance(end, low, high):
         times = _even(200, 1.0, end)
@@ -413,18 +438,20 @@ def _probe_ve(answer, seed):
     values[_VE_NOISE] = answer(score, 0.01, 50.0, 0 * one[0], [1.0, 0.98], one)[0, 0] / 50
     low, high = uniform(seed, 0.01, 0.1), uniform(seed, 2.0, 30.0, stream=1)
     values[_VE_OTHER] = variance(0.4, low, high)
+    values["calls of the score a step"] = score.calls / 801
     mean, still = uniform(seed, 1.5, 3.0, stream=2), torch.zeros(100, 1, 1, dtype=torch.float64)
     values[_VE_MEAN] = mean - answer(
-        lambda x, sigma: score(x, sigma, mean), 0.01, 50.0, still[0], _even(100, 1.0, 0.2), still
+        lambda x, sigma: score(x - mean, sigma), 0.01, 50.0, still[0], _even(100, 1.0, 0.2), still
     )
     return values
 
 
-_VE_OTHER, _VE_MEAN = "variance at t = 0.4, another sigma_min and sigma_max", "mean of the data, less that of x"
+_VE_OTHER = "variance at t = 0.4, another sigma_min and sigma_max"
+_VE_MEAN = "mean of the data, less that of x"
 _VE_NOISE = "noise of a step from t = 1 to 0.98, over sigma_max"
 _VE_FORM = (
-    "Order 1, with variances within 3 % of Euler–Maruyama's: right, and in another form than the statement's. "
-    "That takes g at the start of each step; the exact increments of sigma² do as well."
+    "Order 1, with variances within 3 % of Euler–Maruyama's: right, and in another form than the "
+    "statement's. That takes g at the start of each step; the exact increments of sigma² do as well."
 )
 
 
@@ -455,6 +482,8 @@ VE_BUG = Task(
         _VE_NOISE: "The variances are right on three grids. But a single step from t = 1 to 0.98 adds the "
         "wrong amount of noise, or none: your last step seems to be another than the rest. Is x at times[-1] "
         "free of noise?",
+        "calls of the score a step": "The variances are right, with {value} calls of the score a step. One "
+        "is enough.",
         _VE_MEAN: "The variances are right, and for data whose mean is not 0 the mean of x is not theirs: it "
         "is off by {value}. What in your steps knows where 0 is?",
     },
@@ -635,8 +664,8 @@ SOLVERS = Task(
         ),
         Mistake(
             changed(solution.heun_step, ("y + h * (here", "y + h * here + h * (here")),
-            "Heun's step begins again at y. Yours goes on from Euler's point, half a step too far: from where "
-            "does the mean of the two slopes lead?",
+            "Heun's step begins again at y. Yours goes on from Euler's point, half a step too far: from "
+            "where does the mean of the two slopes lead?",
         ),
         Mistake(
             changed(solution.heun_step, ("there = slope(y + h * here, u + h)", "there = here")),
@@ -648,9 +677,13 @@ SOLVERS = Task(
             "Your fourth slope is taken at the right y and at the time of the middle. At which u is the end?",
         ),
         Mistake(
-            changed(solution.rk4_step, ("y + h / 2 * start", "y + h * start"), ("y + h / 2 * middle", "y + h * middle")),
-            "The two slopes in the middle are taken at its time, and at a y a whole step away. How far in y is "
-            "the middle?",
+            changed(
+                solution.rk4_step,
+                ("y + h / 2 * start", "y + h * start"),
+                ("y + h / 2 * middle", "y + h * middle"),
+            ),
+            "The two slopes in the middle are taken at its time, and at a y a whole step away. How far in y "
+            "is the middle?",
         ),
         Mistake(
             changed(solution.solve, ("then - now", "(grid[-1] - grid[0]) / (len(grid) - 1)")),
@@ -783,8 +816,8 @@ ORDERS = Task(
         ),
         Mistake(
             changed(solution.draw, ("/ (2 * width(t, std))", "/ width(t, std)")),
-            "Your lines level off: the error does not go to 0, as if another equation were solved. Which share "
-            "of g² has the ODE in front of the score?",
+            "Your lines level off: the error does not go to 0, as if another equation were solved. Which "
+            "share of g² has the ODE in front of the score?",
         ),
         Mistake(
             changed(solution.draw, heun_step=solution.euler_step),
@@ -1024,8 +1057,8 @@ def _tries(adaptive, y, start, end, h):
         raise Remark("adaptive returns two things: y at the end, and the list of tries.")
     if calls == 0:
         raise Remark(
-            f"The slope was never called, from u = {start:g} to {end:g} with h = {h:g}: when should your loop "
-            "go on?"
+            f"The slope was never called, from u = {start:g} to {end:g} with h = {h:g}: when should your "
+            "loop go on?"
         )
     try:  # a step of round-off's size, made where u misses the end by one bit, is no try
         us, hs, _, accepted = zip(*(one for one in found[1] if abs(one[1]) > 1e-12))
@@ -1075,12 +1108,13 @@ ADAPTIVE = Task(
     probe=_probe_adaptive,
     reference={"next_step": solution.next_step, "adaptive": solution.adaptive},
     asks={
-        "tries accepted, rejected, u from 1 to 0.01": "next_step is right. How many tries does your solver accept and reject? "
-        "A step is measured, then accepted or not, then the next size is set: check each of the three.",
-        "calls of the slope a try, u from 1 to 0.01": "The tries are right, and dearer than they should be, {value} calls each: "
-        "Euler and Heun share a slope.",
-        "tries accepted, rejected, u from 0.1 to 0.5": "All is right on the way down, u from 1 to 0.01. On a way "
-        "up, with h > 0, it is not: which comparison of yours takes the direction for granted?",
+        "tries accepted, rejected, u from 1 to 0.01": "next_step is right. How many tries does your solver "
+        "accept and reject? A step is measured, then accepted or not, then the next size is set: check each "
+        "of the three.",
+        "calls of the slope a try, u from 1 to 0.01": "The tries are right, and dearer than they should be, "
+        "{value} calls each: Euler and Heun share a slope.",
+        "tries accepted, rejected, u from 0.1 to 0.5": "All is right on the way down, u from 1 to 0.01. On a "
+        "way up, with h > 0, it is not: which comparison of yours takes the direction for granted?",
     },
     mistakes=(
         Mistake(
@@ -1106,9 +1140,12 @@ ADAPTIVE = Task(
             "second try will fail. Where does 0.9 go?",
         ),
         Mistake(
-            changed(solution.next_step, ("safety / error ** (1 / (order + 1))", "(safety / error) ** (1 / (order + 1))")),
-            "The safety factor stands under the root, where 0.9 becomes 0.95. It multiplies the step, not the "
-            "error.",
+            changed(
+                solution.next_step,
+                ("safety / error ** (1 / (order + 1))", "(safety / error) ** (1 / (order + 1))"),
+            ),
+            "The safety factor stands under the root, where 0.9 becomes 0.95. It multiplies the step, not "
+            "the error.",
         ),
         Mistake(
             changed(solution.next_step, ("min(most, max(least, wish))", "max(most, min(least, wish))")),
@@ -1117,16 +1154,21 @@ ADAPTIVE = Task(
         ),
         Mistake(
             changed(solution.next_step, ("min(most, max(least, wish))", "min(least, max(most, wish))")),
-            "Your factor is `least` always: the two limits are exchanged. Which of min and max keeps a number "
-            "above a limit?",
+            "Your factor is `least` always: the two limits are exchanged. Which of min and max keeps a "
+            "number above a limit?",
         ),
         Mistake(
-            changed(solution.next_step, ("h * min(most, max(least, wish))", "max(h * most, min(h * least, h * wish))")),
+            changed(
+                solution.next_step,
+                ("h * min(most, max(least, wish))", "max(h * most, min(h * least, h * wish))"),
+            ),
             "Your limits are for the factor, and a limit of h itself must know its sign: for h > 0 yours are "
             "exchanged.",
         ),
         Mistake(
-            changed(solution.next_step, ("h * min(most, max(least, wish))", "min(most, max(least, h * wish))")),
+            changed(
+                solution.next_step, ("h * min(most, max(least, wish))", "min(most, max(least, h * wish))")
+            ),
             "You cut h itself to the limits, and so lose its sign and size. What are `least` and `most` "
             "limits of?",
         ),
@@ -1157,9 +1199,12 @@ ADAPTIVE = Task(
             "Your last step runs past the end. How long may it be?",
         ),
         Mistake(
-            changed(solution.adaptive, ("h = left if abs(h) >= abs(left) else h", "h = left if u + h >= end else h")),
-            "Your first try is the whole way, and so is every other: u + h >= end is true from the start when "
-            "h < 0. Which comparison knows no direction?",
+            changed(
+                solution.adaptive,
+                ("h = left if abs(h) >= abs(left) else h", "h = left if u + h >= end else h"),
+            ),
+            "Your first try is the whole way, and so is every other: u + h >= end is true from the start "
+            "when h < 0. Which comparison knows no direction?",
         ),
         Mistake(
             changed(solution.adaptive, ("u != end", "u > end")),
@@ -1174,11 +1219,13 @@ ADAPTIVE = Task(
         Mistake(
             changed(
                 solution.adaptive,
-                ("heun_point = y + h / 2 * (here + slope(euler_point, u + h))",
-                 "heun_point = y + h / 2 * (slope(y, u) + slope(euler_point, u + h))"),
+                (
+                    "heun_point = y + h / 2 * (here + slope(euler_point, u + h))",
+                    "heun_point = y + h / 2 * (slope(y, u) + slope(euler_point, u + h))",
+                ),
             ),
-            "Right, and dearer than it should be: you ask for the slope at (y, u) twice a try. Euler and Heun "
-            "share it.",
+            "Right, and dearer than it should be: you ask for the slope at (y, u) twice a try. Euler and "
+            "Heun share it.",
         ),
         Mistake(
             changed(solution.adaptive, ("y = heun_point", "y = euler_point")),
@@ -1241,11 +1288,8 @@ def _probe_implicit(answer, seed):
     def thin_rate(y, lam):
         return _thin_rate(lam, std) * torch.ones_like(y)
 
-    def bent(y, u):
-        return -3 * torch.tanh(2 * y) + u
-
-    def bent_rate(y, u):
-        return -6 / torch.cosh(2 * y) ** 2
+    bent = _Counted(lambda y, u: -3 * torch.tanh(2 * y) + u)
+    bent_rate = _Counted(lambda y, u: -6 / torch.cosh(2 * y) ** 2)
 
     coarse = y
     for i in range(3):
@@ -1258,7 +1302,7 @@ def _probe_implicit(answer, seed):
         "bent slope, 1 round": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 1),
         "bent slope, 6 rounds": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 6),
     }
-    return values
+    return values | {"calls of slope and of derivative a round": [bent.calls / 7, bent_rate.calls / 7]}
 
 
 def _limit_facts(answer, seed):
@@ -1293,6 +1337,9 @@ STIFF = Task(
     tolerance=1e-3,
     decimals=4,
     asks={
+        "calls of slope and of derivative a round": "The points are right. Each round asks for the slope "
+        "once and for the derivative once, 7 in all here; yours makes another number of calls ({value} a "
+        "round).",
         "largest": "largest is not right yet. What is the rate at kappa = 0.1 for std = 0.05, and between "
         "which two values may 1 + h · rate lie?",
         "fewest": "fewest is not right yet. How long is the whole way in lambda, how long may one step be "
@@ -1468,13 +1515,14 @@ def _probe_heun_sde(answer, seed):
 _HEUN_ERROR, _HEUN_MODES = "10⁴ × error of the variance, 100 steps", "x of two modes, 80 steps"
 _HEUN_FORM = (
     "Weak order 2 with two calls a step: right, and not the statement's scheme to the letter. That is an "
-    "ordinary Euler–Maruyama step as a predictor and the mean of g at both ends in the corrector; the root of "
-    "the mean of g², or g in the middle, does as well."
+    "ordinary Euler–Maruyama step as a predictor and the mean of g at both ends in the corrector; the root "
+    "of the mean of g², or g in the middle, does as well."
 )
 _MEAN = "(g(t) + g(s)) / 2"
 _LEFT = (_MEAN, "g(t)")  # g at the start of the step only
 _BLIND = ("here + g(t) * root * noises[i]", "here")  # a predictor without noise
 _AVERAGE = ("x + h / 2 * (here + there)", "(x + ahead + h * there) / 2")  # of points
+
 
 def _noise_ahead(drift, g, x, times, noises):
     """The noise of a step, then Heun's step for the drift."""
@@ -1505,8 +1553,8 @@ HEUN_SDE = Task(
     decimals=3,
     loose={_HEUN_ERROR: (3.0, _HEUN_FORM), _HEUN_MODES: (0.02, _HEUN_FORM)},
     asks={
-        "weak order from 50 to 100 steps, rounded": "The weak order is 1, not 2. Two things make an order here: "
-        "where the second drift is taken, and at which times g is. Try each alone.",
+        "weak order from 50 to 100 steps, rounded": "The weak order is 1, not 2. Two things make an order "
+        "here: where the second drift is taken, and at which times g is. Try each alone.",
         _HEUN_ERROR: "The order is 2, and the error with 100 steps is {value} · 10⁻⁴, more than plain "
         "Euler–Maruyama's or near it: is the variance right when the steps are small?",
         "calls of the drift a step": "The order is 2, with {value} calls of the drift a step. Heun's method "
@@ -1517,8 +1565,8 @@ HEUN_SDE = Task(
     mistakes=(
         Mistake(
             changed(solution.heun_sde, _BLIND, _LEFT),
-            "It does what the listing as given does: weak order 1, and seven times Euler–Maruyama's error. At "
-            "which x does it take its second drift, and has x been there?",
+            "It does what the listing as given does: weak order 1, and seven times Euler–Maruyama's error. "
+            "At which x does it take its second drift, and has x been there?",
             as_given=True,
         ),
         Mistake(
@@ -1569,8 +1617,8 @@ HEUN_SDE = Task(
         ),
         Mistake(
             _noise_ahead,
-            "All of the noise comes first, and Heun's step after it: the drift of the start is then that of an x "
-            "that is not there yet. Which x does the first drift belong to?",
+            "All of the noise comes first, and Heun's step after it: the drift of the start is then that of "
+            "an x that is not there yet. Which x does the first drift belong to?",
         ),
         Mistake(
             changed(solution.heun_sde, ("there = drift(ahead, s)", "there = drift(ahead, t)")),
@@ -1581,9 +1629,11 @@ HEUN_SDE = Task(
             "That is Euler–Maruyama: order 1, one call a step. The listing's idea is good; what spoils it?",
         ),
         Mistake(
-            changed(solution.heun_sde, ("here = drift(x, t)", "here = drift(x, t)\n        here = drift(x, t)")),
-            "Order 2, and three calls of the drift a step: one is asked for twice. In a diffusion model each is "
-            "a call of the network.",
+            changed(
+                solution.heun_sde, ("here = drift(x, t)", "here = drift(x, t)\n        here = drift(x, t)")
+            ),
+            "Order 2, and three calls of the drift a step: one is asked for twice. In a diffusion model each "
+            "is a call of the network.",
         ),
     ),
     hints=(
@@ -1603,7 +1653,7 @@ HEUN_SDE = Task(
 def _probe_corrector(answer, seed):
     score, z = normal(seed, 3, 4), normal(seed, 3, 4, stream=1)
     x, noises = normal(seed, 3, 2, stream=2), normal(seed, 8, 2, 3, 2, stream=3)
-    model = _two_modes(2)
+    score_2 = _Counted(_two_modes(2).score)
     values = {"snr_step of three samples": answer.snr_step(score, z, 0.2)}
     if tuple(np.shape(values["snr_step of three samples"])) != (3, 1):
         raise Remark(
@@ -1612,8 +1662,8 @@ def _probe_corrector(answer, seed):
         )
     for steps, times in ((1, [0.6, 0.4]), (8, _even(8))):
         label = "x after one step, from t = 0.6 to 0.4" if steps == 1 else "x_0 after 8 steps, down to t = 0"
-        values[label] = answer.predictor_corrector(model.score, VP1.f, VP1.g2, x, times, noises[:steps], 0.2)
-    return values
+        values[label] = answer.predictor_corrector(score_2, VP1.f, VP1.g2, x, times, noises[:steps], 0.2)
+    return values | {"calls of the score, 1 and 8 steps together": float(score_2.calls)}
 
 
 _EACH = "z.norm(dim=1, keepdim=True) / score.norm(dim=1, keepdim=True)"
@@ -1640,6 +1690,10 @@ CORRECTOR = Task(
     names=("snr_step", "predictor_corrector"),
     probe=_probe_corrector,
     reference={"snr_step": solution.snr_step, "predictor_corrector": solution.predictor_corrector},
+    asks={
+        "calls of the score, 1 and 8 steps together": "All is right, and dearer or cheaper than it should "
+        "be: {value} calls of the score. A step makes two, one that ends at t = 0 makes one.",
+    },
     mistakes=(
         Mistake(
             changed(solution.snr_step, ("snr * width_of_p", "snr / width_of_p")),
@@ -1750,4 +1804,319 @@ CORRECTOR = Task(
     ),
 )
 
-TASKS = (DRIFT, FAMILY, VE_BUG, SOLVERS, ORDERS, BUDGET, ADAPTIVE, STIFF, HEUN_SDE, CORRECTOR)
+# --- 3.11: a claim, noise and the network's errors ----------------------------------------------------------
+
+_RATIOS = {"early": 0.3252, "late": 1.7567, "everywhere": 1.0}
+_TURNING = 0.1444
+
+
+def _probe_noise(answer, seed):
+    known = {
+        "end_variance, nothing wrong, level 1": (1.0, 0.36, 2.0, 3.0),
+        "end_variance at level 0, 0.36 for all t": (0.0, 0.36, 0.0, 1.0),
+        "end_variance at level 0, 0.36 for t above 0.2": (0.0, 0.36, 0.2, 1.0),
+        "end_variance at level 1, 0.36 for t above 0.2": (1.0, 0.36, 0.2, 1.0),
+        "end_variance at level 1, 0.36 for t below 0.1": (1.0, 0.36, 0.0, 0.1),
+    }
+    level, believed = round(uniform(seed, 0.3, 1.5), 2), round(uniform(seed, 0.1, 0.6, stream=1), 2)
+    low = round(uniform(seed, 0.02, 0.4, stream=2), 2)
+    known[f"end_variance at level {level:g}, {believed:g} for t from {low:g} to {low + 0.1:g}"] = (
+        level,
+        believed,
+        low,
+        low + 0.1,
+    )
+    return {label: float(answer.end_variance(*given)) for label, given in known.items()}
+
+
+def _noise_facts(answer, seed):
+    values = right_numbers(answer, 0.007, **_RATIOS) | right_numbers(answer, 0.003, turning=_TURNING)
+    return values | right_words(answer, ("holds", "fails"), repairs=solution.repairs)
+
+
+_PIECE = "believed if low < (a + b) / 2 < high else 0.25"
+_GAIN = "2 * f(t) + (1 + level**2) * g2(t) / believes"
+
+NOISE = Task(
+    id="3.11",
+    title="Test a claim: noise repairs what the network gets wrong",
+    kind="claim",
+    difficulty=3,
+    minutes=35,
+    points=5,
+    ids=("BS15", "BT17", "P17"),
+    names=("end_variance", "early", "late", "everywhere", "turning", "repairs"),
+    probe=_probe_noise,
+    facts=_noise_facts,
+    reference={
+        "end_variance": solution.end_variance,
+        **_RATIOS,
+        "turning": _TURNING,
+        "repairs": solution.repairs,
+    },
+    tolerance=3e-4,
+    decimals=4,
+    asks={
+        "end_variance, nothing wrong, level 1": "With a model that is wrong nowhere (0.36 for t between 2 "
+        "and 3) the variance must come out as 0.25; yours is {value}. What multiplies a variance when x is "
+        "multiplied by a number, and what does the noise add?",
+        "end_variance at level 0, 0.36 for all t": "With nothing wrong you get 0.25. A flow that believes "
+        "0.36 for all t is that of data of variance 0.36, and must end there; yours ends at {value}.",
+        "end_variance at level 0, 0.36 for t above 0.2": "Right when the belief is wrong everywhere or "
+        "nowhere, and {value} where it is wrong above 0.2 only: at which t is which variance believed?",
+        "end_variance at level 1, 0.36 for t above 0.2": "Right without noise, and {value} at level 1: the "
+        "drift's share of g² and the noise both depend on the level. By which power?",
+        "early": "`early` is not right yet. It is a quotient of two *errors*, distances from 0.25: the one "
+        "at level 1 over the one at level 0.",
+        "late": "`late` is not right yet. It is a quotient of two *errors*, distances from 0.25: the one at "
+        "level 1 over the one at level 0.",
+        "everywhere": "`everywhere` is not right yet. Where do the flow and the reversal end that believe "
+        "0.36 all the way?",
+        "turning": "`turning` is not right yet. Look for the a at which the two errors are equal, for a "
+        "model that is wrong between a and a + 0.001 only.",
+    },
+    mistakes=(
+        Mistake(
+            changed(solution.end_variance, ("- level**2 * g2(t)", "+ level**2 * g2(t)")),
+            "Your noise takes variance away. Time runs down, so that h is negative: which sign of the rate "
+            "makes the variance grow on the way?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (" - level**2 * g2(t)", "")),
+            "The noise itself is missing: your drift pays for something that is never added.",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("- level**2 * g2(t)", "- level * g2(t)")),
+            "Right at levels 0 and 1 only. Does noise of the size l g add l g² or l² g² to a variance?",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("(1 + level**2)", "(1 + level)")),
+            "Right at levels 0 and 1 only. Which share of g² has the score in the drift of 3.1?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_GAIN, "f(t) + (1 + level**2) / 2 * g2(t) / believes")),
+            "That is the rate at which x grows or shrinks, and you use it for the variance: how fast does a "
+            "square change?",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("(1 + level**2)", "1")),
+            "Right at level 0. The drift has to grow with the noise, which it pays for: what is its share of "
+            "g² at level 1?",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("(1 + level**2)", "2")),
+            "That is the drift of Anderson's reversal at every level: right at level 1. How much of g² has "
+            "the score in the ODE?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_PIECE, "0.25")),
+            "Your model is right everywhere. Between low and high it believes that the data have another "
+            "variance: where does `believed` enter the score?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_PIECE, "believed")),
+            "Your model is wrong at all times. Outside of low < t < high it has the right variance, 0.25.",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_PIECE, "0.25 if low < (a + b) / 2 < high else believed")),
+            "Your model is wrong where it should be right, and right between low and high.",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("alpha(t) ** 2 * data", "alpha(t) ** 2 * data**2")),
+            "You squared what is a variance already: `believed` is 0.36, the deviation that it believes is "
+            "0.6.",
+        ),
+        Mistake(
+            changed(
+                solution.end_variance, ("schedule.alpha(t) ** 2 * data + schedule.sigma(t) ** 2", "data")
+            ),
+            "The score at t belongs to noisy data. What is the variance of x_t, if that of the data is 0.25?",
+        ),
+        Mistake(
+            {name: 1 / ratio for name, ratio in _RATIOS.items()},
+            "Your quotients stand on their heads: the error at level 1 goes above the line.",
+        ),
+        Mistake(
+            {"early": 0.9156, "late": 1.0732},
+            "Those are quotients of variances. Both hold the 0.25 that is right: of what is the quotient "
+            "asked?",
+        ),
+        Mistake(
+            {"early": _RATIOS["late"], "late": _RATIOS["early"]},
+            "The two are exchanged. Sampling begins at t = 1: which is the early part of the way?",
+        ),
+        Mistake(
+            {"everywhere": 0.0},
+            "0 would mean that noise repairs everything. What is the variance at t = 0 at both levels, when "
+            "0.36 is believed all the way?",
+        ),
+        Mistake(
+            {"turning": 0.2},
+            "At 0.2 the noise still makes the error smaller, to two thirds. Where do the two errors meet?",
+        ),
+        Mistake(
+            {"turning": 0.1},
+            "At 0.1 the noise has made the error larger already, by a third. Where do the two errors meet?",
+        ),
+        Mistake(
+            {"repairs": "holds"},
+            "Look at your three quotients: is each of them below 1?",
+        ),
+    ),
+    hints=(
+        "Everything is linear in x and centred, so the variance says it all. By what does a short step of "
+        "the family of 3.1 multiply x, and what does it add?",
+        "With the score −x/w the drift is a number times x. The variance then changes at twice that number "
+        "times itself, and by the square of the noise's size, whose sign is that of a clock that runs down. "
+        "Solve this with any solver of yours; the belief jumps at low and at high.",
+        "w is alpha² times the variance that is believed, plus sigma². The rate by t is twice f plus one "
+        "plus the level's square times g² over w, all times v, less the level's square times g². Start from "
+        "`width(1.0)`. For `turning` try windows from 0.1 to 0.2, and halve the interval.",
+    ),
+)
+
+# --- 3.12: find the bug, a noise that is drawn twice --------------------------------------------------------
+
+
+def _probe_draws(answer, seed):
+    draws, kinds = normal(seed, 24, 4000, 1), 0
+    asked = []
+
+    def draw():
+        nonlocal kinds
+        kinds += 1
+        return draws[kinds - 1].clone()
+
+    def score(x, t):
+        asked.append(float(t))
+        return _two_modes().score(x, t)
+
+    start = torch.full((4000, 1), 0.7, dtype=torch.float64)
+    x = answer.simulate(score, VP1.f, VP1.g2, start, 0.9, 1, draw)
+    if not hasattr(x, "shape") or tuple(x.shape) != (4000, 1):
+        raise Remark("simulate returns x at `end`, shaped as it came.")
+    moments = [float(((x - x.mean()) ** k).mean()) for k in (2, 4)]
+    values = {
+        "variance of a step of 0.1, over g² h": moments[0] / (VP1.g2(1.0) * 0.1),
+        "fourth moment of it, over variance²": moments[1] / moments[0] ** 2,
+        "draws in that step": float(kinds),
+    }
+    kinds = 0
+    asked.clear()
+    x = answer.simulate(score, VP1.f, VP1.g2, normal(seed, 4000, 1, stream=1), 0.2, 8, draw)
+    values["draws in 8 steps"], values["times of the score, 8 steps to 0.2"] = float(kinds), list(asked)
+    values["x of two modes, 8 steps to 0.2"] = x[:3]
+    at = dict(n=(2.0, 30.0))
+    return values | named_expressions(answer, seed, 1, kurtosis=at)
+
+
+_STEP = "math.sqrt(g2(t) * (t - s)) * draw()"
+
+DRAWS = Task(
+    id="3.12",
+    title="Find the bug: what the variance does not see",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=20,
+    points=3,
+    ids=("BS26", "BP10", "BS27"),
+    names=("simulate", "kurtosis"),
+    probe=_probe_draws,
+    reference={"simulate": solution.simulate, "kurtosis": solution.kurtosis},
+    decimals=4,
+    loose={"variance of a step of 0.1, over g² h": (0.1, "The noise of a step has the right moments.")},
+    asks={
+        "variance of a step of 0.1, over g² h": "One step adds noise of the variance {value} · g² h, and 1 "
+        "is right: how long is the step, and by what is a standard normal multiplied?",
+        "fourth moment of it, over variance²": "One step's noise has the right variance and the fourth "
+        "moment {value}, and a normal's is 3. What have you multiplied or added up to make it?",
+        "draws in that step": "The noise of one step has the right moments and was drawn {value} times. How "
+        "many independent normals does a step need?",
+        "times of the score, 8 steps to 0.2": "The noise is right. At which times is the score asked, and "
+        "where do eight equal steps from 1 to 0.2 begin?",
+    },
+    mistakes=(
+        Mistake(
+            changed(solution.simulate, (_STEP, "draw() * " + _STEP)),
+            "It does what the listing as given does: the variance is right, and one step's fourth moment is "
+            "near 9 times the variance squared. Print the noise of a single step: which numbers are "
+            "multiplied in it?",
+            as_given=True,
+        ),
+        Mistake(
+            changed(solution.simulate, (_STEP, "math.sqrt(t - s) * draw()")),
+            "One draw a step now. But the noise has lost its size: what does the diffusion multiply it by?",
+        ),
+        Mistake(
+            changed(
+                solution.simulate, (_STEP, "(draw() + draw()) / math.sqrt(2) * math.sqrt(g2(t) * (t - s))")
+            ),
+            "Two normals added and scaled are a normal, so that the moments are right. Two draws a step all "
+            "the same, where one is enough: with recorded noises you would use up twice what is there.",
+        ),
+        Mistake(
+            changed(
+                solution.simulate,
+                ("    times =", "    z = draw()\n    times ="),
+                (_STEP, "math.sqrt(g2(t) * (t - s)) * z"),
+            ),
+            "One draw for the whole way: all steps have the same noise. Which of them have to be independent?",
+        ),
+        Mistake(
+            changed(solution.simulate, (_STEP, "math.sqrt(g2(t)) * (t - s) * draw()")),
+            "The noise of a step is far too small: Brownian motion moves by the root of the time that passes.",
+        ),
+        Mistake(
+            changed(solution.simulate, (_STEP, "draw().abs() * " + _STEP)),
+            "Still two draws, and a product of them. Of which quantity is a normal's fourth moment three "
+            "times the square?",
+        ),
+        Mistake(
+            changed(solution.simulate, (f" + {_STEP}", "")),
+            "No noise is left. The equation has one dw: draw it once, not twice and not never.",
+        ),
+        Mistake(
+            {"kurtosis": "9/n"},
+            "At n = 1 it is 9, and right. As n grows the sum of many steps becomes a normal: where should it "
+            "end?",
+        ),
+        Mistake(
+            {"kurtosis": "9"},
+            "9 is one step's. A sum of n independent ones has n times the variance and, beyond what a normal "
+            "has, n times the fourth moment's excess.",
+        ),
+        Mistake(
+            {"kurtosis": "3 + 6/n**2"},
+            "The excess of the fourth moment grows like n, and the squared variance like n². What is left of "
+            "it?",
+        ),
+        Mistake(
+            {"kurtosis": "6/n"},
+            "That is the excess over a normal. Asked is the fourth moment over the variance squared itself.",
+        ),
+        Mistake(
+            {"kurtosis": "3 + 9/n"},
+            "Put n = 1: your formula gives 12. By how much does the fourth moment of one step exceed a "
+            "normal's?",
+        ),
+        Mistake(
+            {"kurtosis": "3 + 8/n"},
+            "Put n = 1: your formula gives 11. What is E (z w)⁴, and how far is it from 3?",
+        ),
+        Mistake(
+            {"kurtosis": "3"},
+            "That is a normal's, which the sum only tends to. What is E (z w)⁴ for two independent normals?",
+        ),
+    ),
+    hints=(
+        "The cell measures three moments. Two of them are as they should be: what does the third see that "
+        "the variance does not?",
+        "Run one step, from one x, with many samples, and draw a histogram of what was added: is it a "
+        "normal's? Then follow the noise through both lines that mention it.",
+        "Both `spread` and the loop draw, and their product has the variance 1 and the fourth moment 3 · 3. "
+        "Let one of them be a plain number. For a sum of n independent equal steps the fourth moment is 3 n "
+        "(n − 1) pairs of variances plus n times one step's.",
+    ),
+)
+
+TASKS = (DRIFT, FAMILY, VE_BUG, SOLVERS, ORDERS, BUDGET, ADAPTIVE, STIFF, HEUN_SDE, CORRECTOR, NOISE, DRAWS)

@@ -115,8 +115,7 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
 
 def named_expressions(answer, seed: int, points: int, **ranges: dict) -> dict:
     """{"name at x = 0.3, s = -1.2": value, ...} of the named answers that are formulas, each at the first
-    `points` points of `expression_probe`; ranges: name -> its symbols' ranges.  Remark for one that is missing.
-    """
+    `points` points of `expression_probe`; ranges: name -> its symbols' ranges.  Remark for a missing one."""
     values = {}
     for name, symbols in ranges.items():
         if getattr(answer, name) is None:
