@@ -2060,11 +2060,11 @@ DRAWS = Task(
                 ("    times =", "    z = draw()\n    times ="),
                 (_STEP, "math.sqrt(g2(t) * (t - s)) * z"),
             ),
-            "One draw for the whole way: all steps have the same noise. Which of them have to be independent?",
+            "One draw for the whole way, so that all steps have the same noise. Which must be independent?",
         ),
         Mistake(
             changed(solution.simulate, (_STEP, "math.sqrt(g2(t)) * (t - s) * draw()")),
-            "The noise of a step is far too small: Brownian motion moves by the root of the time that passes.",
+            "A step's noise is far too small: Brownian motion moves by the root of the time that passes.",
         ),
         Mistake(
             changed(solution.simulate, (_STEP, "draw().abs() * " + _STEP)),
@@ -2087,8 +2087,7 @@ DRAWS = Task(
         ),
         Mistake(
             {"kurtosis": "3 + 6/n**2"},
-            "The excess of the fourth moment grows like n, and the squared variance like n². What is left of "
-            "it?",
+            "The fourth moment's excess grows like n, and the squared variance like n². What is left of it?",
         ),
         Mistake(
             {"kurtosis": "6/n"},

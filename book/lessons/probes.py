@@ -105,7 +105,13 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
         out = {}
         for _ in range(4):
             at = {name: round(float(draws.uniform(*ends)), 3) for name, ends in ranges.items()}
-            number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
+            try:
+                number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
+            except TypeError:
+                raise Remark(
+                    f"Your formula, {formula}, has no number as its value: is there a function in it that sympy "
+                    "does not know?"
+                ) from None
             shown = ", ".join(f"{name} = {value:g}" for name, value in at.items())
             out[f"{label} at {shown}"] = number.real if number.imag == 0 else float("nan")
         return out
