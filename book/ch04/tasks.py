@@ -1872,7 +1872,7 @@ SHIFT = Task(
     decimals=4,
     asks={
         "calls of v, 4 steps": "Four steps are four calls of v, and yours makes {value}. How many times does "
-        "a grid of four steps have?",
+        "a grid of four steps have, and how often does Euler's method ask in a step?",
         "times at which v is asked, 4 steps, shift 3": "With four steps and shift 3 the shifted times are 1, "
         "0.9, 0.75, 0.5 and 0. At which times does your sampler ask v? Print them.",
         "times at which v is asked, 6 steps, shift 1": "A shift of 1 changes nothing, so that six steps ask "

@@ -109,8 +109,8 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
                 number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
             except TypeError:
                 raise Remark(
-                    f"Your formula, {formula}, has no number as its value: is there a function in it that sympy "
-                    "does not know?"
+                    f"Your formula, {formula}, has no number as its value: is there a function in it that "
+                    "sympy does not know?"
                 ) from None
             shown = ", ".join(f"{name} = {value:g}" for name, value in at.items())
             out[f"{label} at {shown}"] = number.real if number.imag == 0 else float("nan")
