@@ -388,7 +388,7 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
         right(task, seen, expected(task, seed))
         for seed, seen in [(seeds[0], first), *((s, look(s, 1)) for s in seeds[1:])]
     ):
-        return _done(task, first, printed)
+        return _done(task, first, expected(task, seeds[0]), printed)
     for index, mistake in enumerate(task.mistakes):
         if _matches(task, mistake, look, first, seeds):
             if mistake.as_given:
@@ -412,12 +412,11 @@ def right(task: Task, seen: Seen, wanted: Seen) -> bool:
     )
 
 
-def _done(task: Task, seen: Seen, printed: str) -> Verdict:
+def _done(task: Task, seen: Seen, wanted: Seen, printed: str) -> Verdict:
     """The verdict on a right answer.  A value that need not be the statement's is told in words, so that what
     is printed is the same for every right answer."""
-    wanted = expected(task, SEEDS[0]).values if task.loose else {}
-    other = [k for k in task.loose if not same_value(seen.values[k], wanted[k], task.tolerance)]
-    near = {k: f"within {wide:g} of the statement's" for k, (wide, _) in task.loose.items()}
+    other = [k for k in task.loose if not same_value(seen.values[k], wanted.values[k], task.tolerance)]
+    near = dict.fromkeys(task.loose, "near the statement's")
     return Verdict(DONE, task.loose[other[0]][1] if other else "", {**seen.values, **near}, printed)
 
 

@@ -242,7 +242,7 @@ def test_another_form_within_the_looser_tolerance_is_done_with_a_remark():
     told = [diagnose(task, answer) for answer in (1.0, 1.1, 1.3, 3.0)]
     assert [verdict.state for verdict in told] == ["done", "done", "not yet", "not yet"]
     assert [verdict.sentence for verdict in told[:2]] == ["", "Another form."]
-    assert told[0].values["value"] == told[1].values["value"] == "within 0.1 of the statement's"
+    assert told[0].values["value"] == told[1].values["value"] == "near the statement's"
     assert "value" in told[2].sentence and "order" in told[3].sentence
 
 
