@@ -164,7 +164,7 @@ DRIFT = Task(
         ),
         Mistake(
             {"slope": "g**2/2/sigma"},
-            "That is (3.9), the coefficient without noise. Which share of g² has the score in your own "
+            "That is the ODE's, the coefficient without noise. Which share of g² has the score in your own "
             "`backward`?",
         ),
         Mistake(

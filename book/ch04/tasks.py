@@ -745,7 +745,7 @@ LOCAL = Task(
         ),
         Mistake(
             {"growth": solution.growth * sympy.exp(-solution.h)},
-            "That is (4.14), the growth of x at alpha = 1. It is e^(−h) times what is asked for here, the "
+            "That is the chapter's growth, of x at alpha = 1. It is e^(−h) times what is asked for here, the "
             "growth of z = x/sigma: the limits of the two are not the same.",
         ),
         Mistake(
