@@ -606,6 +606,16 @@ SOLVERS = Task(
         "rk4_step": solution.rk4_step,
         "solve": solution.solve,
     },
+    asks={
+        "heun_step from t = 0.6 to 0.4": "heun_step is not Heun's step yet. Write down both slopes with "
+        "their y and their u: the one here, and the one where Euler's step leads.",
+        "rk4_step from t = 0.6 to 0.4": "rk4_step is not the step of the statement yet. Write down the y and "
+        "the u of each of its four slopes, and the four weights.",
+        "calls of slope a step: Euler, Heun, RK4": "The points are right; the calls are not 1, 2 and 4 a "
+        "step. Which slope is asked for twice?",
+        "solve with Euler's step, uneven grid": "The three steps are right, and `solve` is not: which u and "
+        "which h does it give to each step, from which y?",
+    },
     mistakes=(
         Mistake(
             changed(solution.euler_step, ("slope(y, u)", "slope(y, u + h)")),
@@ -1089,7 +1099,7 @@ def _probe_adaptive(answer, seed):
         y_end, at, accepted, calls = found
         values |= {
             f"tries accepted, rejected, {way}": [accepted.count(True), accepted.count(False)],
-            f"calls of the slope a try, {way}": calls / len(accepted),
+            f"calls of the slope a try, {way}": max(2.0, calls / len(accepted)),  # one less where it is kept
             f"where the last try ends, {way}": float(at),
             f"y at the end, {way}": y_end,
         }

@@ -340,6 +340,8 @@ STEPS = Task(
         "order of DPM-Solver-2, 48 to 96 steps, rounded": "Your DPM-Solver-2 makes two calls a step and does "
         "not show order 2 (the value printed is what it shows). Which x and which time does each call get, "
         "and which prediction does the last line use?",
+        "calls a step": "The steps are right, and the calls are not 1, 2 and 3: which prediction is asked "
+        "for twice, or thrown away?",
         "order of DPM-Solver-3, 24 to 48 steps, rounded": "Your DPM-Solver-3 does not show order 3. Both "
         "corrections have a phi_2, at different arguments, and a quotient of shares in front: look at each.",
     },
@@ -1287,8 +1289,8 @@ def _probe_dpm12(answer, seed):
     a, b, c = (normal(seed, 3, 2, stream=k) for k in (5, 6, 7))
     values = {
         "estimate, two cases": [answer.estimate(a, b, c, *tol) for tol in ((0.01, 0.1), (2.0, 0.1))],
-        "next_h(0.3, error, p), error 4, 0.5, p 1, 2": [
-            answer.next_h(0.3, error, p) for error in (4.0, 0.5) for p in (1, 2)
+        "next_h(0.3, error, p), error 4, 0.5, 0.001, p 1, 2": [
+            answer.next_h(0.3, error, p) for error in (4.0, 0.5, 1e-3) for p in (1, 2)
         ],
     }
     model, before = _ring(), _ring().nfe
@@ -1341,6 +1343,11 @@ ADAPTIVE = Task(
     },
     decimals=5,
     asks={
+        "estimate, two cases": "Your estimate gives {value}. Entry by entry: which distance stands above the "
+        "line, which is the larger of two tolerances below it, and which mean is taken of the quotients?",
+        "next_h(0.3, error, p), error 4, 0.5, 0.001, p 1, 2": "next_h is not the statement's yet, {value} "
+        "for one of the six: safety times h times the error to the power −1/(p + 1), and no more than that.",
+        "p_23": "p_23 is not right yet. Of which member of a pair does the distance show the error?",
         "tries accepted, rejected": "How many tries does your solver accept and reject? First the error of a "
         "try, then the verdict, then the next h: check the three in this order.",
     },
@@ -1368,6 +1375,23 @@ ADAPTIVE = Task(
         Mistake(
             {"estimate": changed(solution.estimate, (".square().mean().sqrt()", ".abs().max()"))},
             "You take the largest entry: a stricter solver. The task measures the root mean square.",
+        ),
+        Mistake(
+            {"estimate": changed(solution.estimate, (".sqrt()", ""))},
+            "That is the mean square. The controller's power is made for the root of it.",
+        ),
+        Mistake(
+            {"estimate": changed(solution.estimate, ("low.abs(), before", "high.abs(), before"))},
+            "Your scale looks at the second-order state. The statement's looks at the first-order one and at "
+            "the state before.",
+        ),
+        Mistake(
+            {
+                "next_h": changed(
+                    solution.next_h, ("    return safety", "    return 5 * h if error < 0.01 else safety")
+                )
+            },
+            "You limit how much a step may grow, as many codes do. The statement's controller has no limit.",
         ),
         Mistake(
             {"estimate": changed(solution.estimate, (".mean()", ".sum()"))},
