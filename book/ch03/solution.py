@@ -1,15 +1,15 @@
 """The right answers of lesson 03, from 03_sde_ode.ipynb; its tasks compare with them.
 
 Written by `toolkit build`: edit the notebook.  What is computed there is not here: euler_calls, thin_slope,
-heun_from, rk4_from, fewest.
+heun_from, rk4_from, fewest, early, everywhere, late, turning.
 """
 
 import math
+import sympy
 import torch
 from matplotlib.figure import Figure
 from toolkit import VP, grids, sample
 from toolkit.ode import euler, heun, rk4
-import sympy
 schedule = VP()  # f(t) = -beta(t)/2, g(t)^2 = beta(t), beta from 0.1 to 20
 f, g2 = schedule.f, schedule.g2  # functions of t; floats in, floats out
 
@@ -31,10 +31,11 @@ slope = (1 + l**2) / 2 * g**2 / sigma
 
 
 def family(score, f, g2, x, times, level, noises):
-    """Euler–Maruyama for the family of this level, from x at times[0] to clean data at times[-1] = 0.
+    """Euler–Maruyama for the family of this level, from x at times[0] to times[-1].
 
     score(x, t): gradient of log p_t.  f(t), g2(t): f and g^2, floats.  x: (B, d).
     times: decreasing list of floats.  level: float >= 0.  noises: (steps, B, d), standard normal.
+    Returns x at times[-1], (B, d): noisy there, unless it is 0.
     """
     for i, (t, s) in enumerate(zip(times, times[1:])):
         dt = s - t
@@ -210,3 +211,41 @@ def predictor_corrector(score, f, g2, x, times, noises, snr):
             e = snr_step(pull, second, snr)
             x = x + e * pull + (2 * e).sqrt() * second
     return x
+
+
+def end_variance(level, believed, low, high):
+    """Variance at t = 0 of the family of this level, with a model that is wrong for low < t < high.
+
+    level: float >= 0.  believed: variance of the data in the model's score there, a float.
+    """
+    cuts = [1.0, *sorted({cut for cut in (low, high) if 0 < cut < 1}, reverse=True), 0.0]
+    v = width(1.0)
+    for a, b in zip(cuts, cuts[1:]):
+        data = believed if low < (a + b) / 2 < high else 0.25
+
+        def rate(v, t, data=data):
+            believes = schedule.alpha(t) ** 2 * data + schedule.sigma(t) ** 2
+            return (2 * f(t) + (1 + level**2) * g2(t) / believes) * v - level**2 * g2(t)
+
+        v = solve(rk4_step, rate, v, even(100, a, b))
+    return v
+
+
+repairs = "fails"
+n = sympy.symbols("n")
+
+
+def simulate(score, f, g2, x, end, steps, draw):
+    """Euler–Maruyama for Anderson's reversal, from x at t = 1 to t = end in equal steps; returns x at end.
+
+    score(x, t), f(t), g2(t): as in 3.2.  x: (B, d).  end: float > 0.  steps: int.
+    draw(): standard normal, shaped like x, another one in every call.
+    """
+    times = even(steps, 1.0, end)
+    for t, s in zip(times, times[1:]):
+        drift = f(t) * x - g2(t) * score(x, t)
+        x = x + drift * (s - t) + math.sqrt(g2(t) * (t - s)) * draw()
+    return x
+
+
+kurtosis = 3 + 6 / n

@@ -1,8 +1,8 @@
 """The tasks of lesson 03: one stochastic differential equation, one ordinary one, and their solvers.
 
 The test problem is mostly data N(0, 1/4) under VP, where every sampler is linear: its output's variance is
-then exact, a sum of squared gains, and nothing is left to chance.  Where a straight line would forgive a
-mistake there are two modes as well.
+then exact, a sum of squared gains, and nothing is left to chance.  Where a straight line or a centre at 0
+would forgive a mistake there are two modes as well, of unequal weight and on no side of 0 alone.
 """
 
 import math
@@ -24,6 +24,7 @@ from book.lessons import (
     read_axes,
     right_numbers,
     right_or_number,
+    right_words,
     uniform,
 )
 from toolkit import VP, Mixture, Network, grids, initial_noise, sample
@@ -45,8 +46,8 @@ def _gaussian_score(x, t):
 
 @lru_cache
 def _two_modes(d=1):
-    """The exact model of two equal modes at -1 and 1 (in every coordinate), standard deviation 0.3."""
-    return Mixture([1, 1], [[-1.0] * d, [1.0] * d], [0.3, 0.3]).model(VP1)
+    """The exact model of a third of the data at -0.5, the rest at 2, in every coordinate; deviation 0.3."""
+    return Mixture([1, 2], [[-0.5] * d, [2.0] * d], [0.3, 0.3]).model(VP1)
 
 
 def _even(steps, start=1.0, end=0.0):
@@ -59,6 +60,17 @@ def _exact_variance(walk, steps, start_variance):
     basis = torch.eye(steps + 1, dtype=torch.float64)
     end = walk(math.sqrt(start_variance) * basis[:1], basis[1:, None])
     return (end**2).sum()
+
+
+class _Counted:
+    """A function that counts its calls: each stands for one of the network."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *given):
+        self.calls += 1
+        return self.function(*given)
 
 
 # --- 3.1: the family's drift --------------------------------------------------------------------------------
@@ -107,6 +119,62 @@ DRIFT = Task(
             {"backward": "f*x - (1 - l**2)/2*g**2*s"},
             "That is the drift for time that runs forwards: noise spreads the density as t grows. Backwards "
             "it spreads as t falls: which sign does its term get?",
+        ),
+        Mistake(
+            {"backward": "-f*x + (1 + l**2)/2*g**2*s"},
+            "Every sign is turned: that is the drift for a clock that counts up while t falls. Here dt "
+            "itself is negative. At l = 0, what must be left of the equation for dx/dt?",
+        ),
+        Mistake(
+            {
+                "backward": "f*x - (1 + l)/2*g**2*s",
+                "forward": "f*x - (1 - l)/2*g**2*s",
+                "slope": "(1 + l)/2*g**2/sigma",
+            },
+            "All three are right at l = 0 and at l = 1, and between these none is. Which power of the "
+            "noise's size stands in the Fokker–Planck equation?",
+        ),
+        Mistake(
+            {"backward": "f - (1 + l**2)/2*g**2*s"},
+            "The score's part is right. But f alone is a rate, and a drift is a velocity: what does the "
+            "diffusion multiply f by?",
+        ),
+        Mistake(
+            {"backward": "f - (1 + l**2)/2*g**2*s", "forward": "f - (1 - l**2)/2*g**2*s"},
+            "The score's part of both is right. But f alone is a rate, and a drift is a velocity: what does "
+            "the diffusion multiply f by?",
+        ),
+        Mistake(
+            {
+                "backward": "f*x - (1 + l**2)/2*g*s",
+                "forward": "f*x - (1 - l**2)/2*g*s",
+                "slope": "(1 + l**2)/2*g/sigma",
+            },
+            "The shares are right; the noise comes in by its size g. Which power of it spreads a density?",
+        ),
+        Mistake(
+            {"forward": "f*x + (1 - l**2)/2*g**2*s"},
+            "At l = 0 your forward equation is not the backward one. Without noise both are the same ODE, "
+            "whichever way the time runs: what sign has the score in it?",
+        ),
+        Mistake(
+            {"forward": "f*x - (1 - l)/2*g**2*s"},
+            "Right at l = 0 and at l = 1, and not between. Does noise spread a density by its size, or by "
+            "the square of it?",
+        ),
+        Mistake(
+            {"slope": "g**2/2/sigma"},
+            "That is the ODE's, the coefficient without noise. Which share of g² has the score in your own "
+            "`backward`?",
+        ),
+        Mistake(
+            {"slope": "(1 + l**2)*g**2/sigma"},
+            "Twice too large. At l = 0 it should be the ODE's, and there the score has half of g².",
+        ),
+        Mistake(
+            {"slope": "-(1 + l**2)/2*g**2"},
+            "You put minus eps where the score was. The score is a slope and eps a number without unit: what "
+            "do you divide by, and where has the minus in front of the score gone?",
         ),
         Mistake(
             {"backward": "f*x - l**2*g**2*s"},
@@ -172,23 +240,29 @@ def _share(share, *edits):
 
 
 def _probe_family(answer, seed):
-    values = {}
+    values, score = {}, _Counted(_gaussian_score)
     for level in (0.0, 0.5, 1.0):
         times = _even(50)
 
         def walk(x, noises, times=times, level=level):
-            return answer(_gaussian_score, VP1.f, VP1.g2, x, times, level, noises)
+            return answer(score, VP1.f, VP1.g2, x, times, level, noises)
 
         values[f"variance at level {level:g}, 50 steps"] = _exact_variance(walk, 50, _width(1.0))
     x, noises = normal(seed, 2, 1), normal(seed, 10, 2, 1, stream=1)
-    values["x_0 of two modes, level 1, 10 steps"] = answer(
-        _two_modes().score, VP1.f, VP1.g2, x, _even(10), 1.0, noises
-    )
-    level = uniform(seed, 0.2, 0.8)
-    values[f"x_0 of two modes, level {level:.3f}, 10 steps"] = answer(
-        _two_modes().score, VP1.f, VP1.g2, x, _even(10), level, noises
-    )
-    return values
+    for level, end in ((1.0, 0.0), (round(uniform(seed, 0.2, 0.8), 3), 0.0), (1.0, 0.3)):
+        values[f"x at t = {end:g} of two modes, level {level:g}, 10 steps"] = answer(
+            _two_modes().score, VP1.f, VP1.g2, x, _even(10, 1.0, end), level, noises
+        )
+    return values | {"calls of the score a step": score.calls / 150}
+
+
+def _noise_first(score, f, g2, x, times, level, noises):
+    """The family with the score of the x that has its noise already."""
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        dt, share = s - t, (1 + level**2) / 2
+        x = x + (level * math.sqrt(g2(t) * -dt) * noises[i] if s > 0 else 0)
+        x = x + (f(t) * x - share * g2(t) * score(x, t)) * dt
+    return x
 
 
 FAMILY = Task(
@@ -202,11 +276,23 @@ FAMILY = Task(
     probe=_probe_family,
     reference=solution.family,
     decimals=4,
+    asks={
+        "variance at level 0, 50 steps": "At level 0 no noise is added, and the variance at t = 0 is {value} "
+        "where 0.2457 is right. Which drift has the ODE, and which way does a step of yours go?",
+        "variance at level 0.5, 50 steps": "Level 0 is right. At level 1/2 the variance is {value} where "
+        "0.2475 is right: how much drift pays for this noise, and how much noise is it?",
+        "variance at level 1, 50 steps": "Levels 0 and 1/2 are right. At level 1 the variance is {value} "
+        "where 0.2481 is right: what grows with the square of the level?",
+        "x at t = 0 of two modes, level 1, 10 steps": "The variances are right for one Gaussian centred at "
+        "0. For two modes with a score that bends x comes out elsewhere: what in your step holds for one "
+        "only?",
+        "calls of the score a step": "All is right, with {value} calls of the score a step. One is enough.",
+    },
     mistakes=(
         Mistake(
             changed(solution.family, _AWAY, _WHOLE, _LAST),
-            "The numbers are those of the listing as it was given: variances in the hundred thousands. "
-            "Which way does a step of it go, from t to s or from t to somewhere beyond 1?",
+            "It does what the listing as given does: variances in the hundred thousands. Which way does a "
+            "step of it go, from t to s or from t to somewhere beyond 1?",
             as_given=True,
         ),
         Mistake(
@@ -236,8 +322,9 @@ FAMILY = Task(
         ),
         Mistake(
             changed(solution.family, _LAST),
-            "Level 0 is right. With noise the variance is about 0.01 too large, whatever the level's drift: "
-            "look at what is done to x just before it is returned as clean data.",
+            "Level 0 is right. With noise the variance is too large, by 0.0025 at level 1/2 and by 0.01 at "
+            "level 1, so in proportion to the level's square: look at what is done to x just before it is "
+            "returned as clean data.",
         ),
         Mistake(
             _share("0.5"),
@@ -284,6 +371,43 @@ FAMILY = Task(
             "The noise of a step is far too small: Brownian motion moves by the root of the time that "
             "passes, not by the time.",
         ),
+        Mistake(
+            changed(solution.family, ("level * math.sqrt(g2(t) * -dt)", "math.sqrt(level * g2(t) * -dt)")),
+            "Levels 0 and 1 are right. In between the level stands under the root, so that the noise has the "
+            "variance l g², and the drift pays for l² g². Of what is l a factor, of a size or of a variance?",
+        ),
+        Mistake(
+            changed(solution.family, ("level * math.sqrt(g2(t) * -dt)", "level**2 * math.sqrt(g2(t) * -dt)")),
+            "Levels 0 and 1 are right. In between your noise has the size l² g, and the drift pays for l g. "
+            "Which of the two holds the level's square?",
+        ),
+        Mistake(
+            changed(
+                solution.family, ("g2(t) * score", "g2(s) * score"), ("math.sqrt(g2(t)", "math.sqrt(g2(s)")
+            ),
+            "You take g² at the end of each step. That converges too, but Euler–Maruyama takes everything "
+            "where the step starts.",
+        ),
+        Mistake(
+            changed(solution.family, ("g2(t) * score", "g2(s) * score")),
+            "The drift takes g² at the end of the step and the noise at its start. Where does "
+            "Euler–Maruyama look?",
+        ),
+        Mistake(
+            changed(solution.family, ("score(x, t)", "score(x, s)")),
+            "At which time is the x that you give to the score? Yours is asked at the end of the step, "
+            "before x is there.",
+        ),
+        Mistake(
+            _noise_first,
+            "You add the noise first and ask the score of the x that has it. Euler–Maruyama makes drift and "
+            "noise from one and the same x, that of the step's start.",
+        ),
+        Mistake(
+            changed(solution.family, ("if s > 0:", "if i < len(times) - 2:")),
+            "Right on grids that end at 0. Another grid may end at t = 0.3, where x should be noisy: what "
+            "tells such an end from clean data, its number or its time?",
+        ),
     ),
     hints=(
         "Measure at level 0 first: no noise, so only two lines matter. Then at level 1.",
@@ -303,23 +427,32 @@ _NARROW = ("sigma_max * z", "z")
 
 
 def _probe_ve(answer, seed):
-    values = {}
-    for end in (0.9, 0.75, 0.0):
-        times = _even(100, 1.0, end)
+    score = _Counted(lambda x, sigma: -x / (sigma**2 + 0.25))
 
-        def walk(z, noises, times=times):
-            return answer(lambda x, sigma: -x / (sigma**2 + 0.25), 0.01, 50.0, z, times, noises)
+    def variance(end, low, high):
+        times = _even(200, 1.0, end)
+        return _exact_variance(lambda z, noises: answer(score, low, high, z, times, noises), 200, 1.0)
 
-        values[f"variance at t = {end:g}, 100 steps"] = _exact_variance(walk, 100, 1.0)
-    z, noises = normal(seed, 3, 1), normal(seed, 10, 3, 1, stream=1)
-    values["x at t = 0.5, 10 steps"] = answer(
-        lambda x, sigma: -x / (sigma**2 + 0.25), 0.02, 10.0, z, _even(10, 1.0, 0.5), noises
-    )
+    values = {f"variance at t = {end:g}": variance(end, 0.01, 50.0) for end in (0.9, 0.75, 0.0)}
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    values[_VE_NOISE] = answer(score, 0.01, 50.0, 0 * one[0], [1.0, 0.98], one)[0, 0] / 50
     low, high = uniform(seed, 0.01, 0.1), uniform(seed, 2.0, 30.0, stream=1)
-    values[f"x at t = 0.2, 10 steps, sigma from {low:.3f} to {high:.1f}"] = answer(
-        lambda x, sigma: -x / (sigma**2 + 0.25), low, high, z, _even(10, 1.0, 0.2), noises
+    values[_VE_OTHER] = variance(0.4, low, high)
+    values["calls of the score a step"] = score.calls / 801
+    mean, still = uniform(seed, 1.5, 3.0, stream=2), torch.zeros(100, 1, 1, dtype=torch.float64)
+    values[_VE_MEAN] = mean - answer(
+        lambda x, sigma: score(x - mean, sigma), 0.01, 50.0, still[0], _even(100, 1.0, 0.2), still
     )
     return values
+
+
+_VE_OTHER = "variance at t = 0.4, another sigma_min and sigma_max"
+_VE_MEAN = "mean of the data, less that of x"
+_VE_NOISE = "noise of a step from t = 1 to 0.98, over sigma_max"
+_VE_FORM = (
+    "Order 1, with variances within 3 % of Euler–Maruyama's: right, and in another form than the "
+    "statement's. That takes g at the start of each step; the exact increments of sigma² do as well."
+)
 
 
 VE_BUG = Task(
@@ -333,11 +466,32 @@ VE_BUG = Task(
     probe=_probe_ve,
     reference=solution.ve_sample,
     decimals=4,
+    loose={
+        **{f"variance at t = {end:g}": (0.03, _VE_FORM) for end in (0.9, 0.75, 0.0)},
+        _VE_NOISE: (0.1, _VE_FORM),
+        _VE_OTHER: (0.03, _VE_FORM),
+        _VE_MEAN: (0.01, _VE_FORM),
+    },
+    asks={
+        "variance at t = 0.9": "At t = 0.9, near the start, the variance should be near 455.4; yours is "
+        "{value}. So early it is the start that counts, and what the first tenth takes away.",
+        "variance at t = 0.75": "At t = 0.9 the variance is right; at t = 0.75 it should be near 35.6, and "
+        "yours is {value}. How much variance does a step take away, and how much does it add?",
+        "variance at t = 0": "On the way the variance is right; at the end it should be near 0.25, and yours "
+        "is {value}. Which of drift and noise rules once sigma is small?",
+        _VE_NOISE: "The variances are right on three grids. But a single step from t = 1 to 0.98 adds the "
+        "wrong amount of noise, or none: your last step seems to be another than the rest. Is x at times[-1] "
+        "free of noise?",
+        "calls of the score a step": "The variances are right, with {value} calls of the score a step. One "
+        "is enough.",
+        _VE_MEAN: "The variances are right, and for data whose mean is not 0 the mean of x is not theirs: it "
+        "is off by {value}. What in your steps knows where 0 is?",
+    },
     mistakes=(
         Mistake(
             changed(solution.ve_sample, _NARROW, _UNSQUARED),
-            "This is the listing as it was given: 0.134 at the end. What is the deviation of x at t = 1, "
-            "and what does the listing start from?",
+            "It does what the listing as given does: 0.135 at the end. What is the deviation of x at t = 1, "
+            "and what does yours start from?",
             as_given=True,
         ),
         Mistake(
@@ -368,6 +522,25 @@ VE_BUG = Task(
             changed(solution.ve_sample, ("sigma_max * z", "sigma_max**2 * z")),
             "z is multiplied by the variance at t = 1. A standard normal becomes N(0, v) when it is "
             "multiplied by what?",
+        ),
+        Mistake(
+            changed(solution.ve_sample, ("sigma_max * z", "sigma_min * z")),
+            "You start from the deviation of the other end. How wide is x at t = 1?",
+        ),
+        Mistake(
+            changed(solution.ve_sample, ("math.exp(log_ratio * t)", "log_ratio * t")),
+            "Your sigma grows in proportion to t. It is sigma_min times the t-th power of the ratio: which "
+            "function of log_ratio · t is that?",
+        ),
+        Mistake(
+            changed(solution.ve_sample, ("+ g**2 * score", "- g**2 * score")),
+            "The score's sign is turned: each step walks away from the data. Here the drift is multiplied by "
+            "t − s, which is above 0, so which sign is left?",
+        ),
+        Mistake(
+            changed(solution.ve_sample, ("math.sqrt(t - s)", "(t - s)")),
+            "The noise of a step is far too small: Brownian motion moves by the root of the time that "
+            "passes, not by the time.",
         ),
         Mistake(
             changed(solution.ve_sample, ("x + g**2", "x + g**2 / 2")),
@@ -433,6 +606,16 @@ SOLVERS = Task(
         "rk4_step": solution.rk4_step,
         "solve": solution.solve,
     },
+    asks={
+        "heun_step from t = 0.6 to 0.4": "heun_step is not Heun's step yet. Write down both slopes with "
+        "their y and their u: the one here, and the one where Euler's step leads.",
+        "rk4_step from t = 0.6 to 0.4": "rk4_step is not the step of the statement yet. Write down the y and "
+        "the u of each of its four slopes, and the four weights.",
+        "calls of slope a step: Euler, Heun, RK4": "The points are right; the calls are not 1, 2 and 4 a "
+        "step. Which slope is asked for twice?",
+        "solve with Euler's step, uneven grid": "The three steps are right, and `solve` is not: which u and "
+        "which h does it give to each step, from which y?",
+    },
     mistakes=(
         Mistake(
             changed(solution.euler_step, ("slope(y, u)", "slope(y, u + h)")),
@@ -490,6 +673,38 @@ SOLVERS = Task(
             "u is the middle?",
         ),
         Mistake(
+            changed(solution.heun_step, ("y + h * (here", "y + h * here + h * (here")),
+            "Heun's step begins again at y. Yours goes on from Euler's point, half a step too far: from "
+            "where does the mean of the two slopes lead?",
+        ),
+        Mistake(
+            changed(solution.heun_step, ("there = slope(y + h * here, u + h)", "there = here")),
+            "Both of your slopes are the same one: that is Euler's step, and one call. Where is the second "
+            "slope taken?",
+        ),
+        Mistake(
+            changed(solution.rk4_step, ("again, u + h)", "again, u + h / 2)")),
+            "Your fourth slope is taken at the right y and at the time of the middle. At which u is the end?",
+        ),
+        Mistake(
+            changed(
+                solution.rk4_step,
+                ("y + h / 2 * start", "y + h * start"),
+                ("y + h / 2 * middle", "y + h * middle"),
+            ),
+            "The two slopes in the middle are taken at its time, and at a y a whole step away. How far in y "
+            "is the middle?",
+        ),
+        Mistake(
+            changed(solution.solve, ("then - now", "(grid[-1] - grid[0]) / (len(grid) - 1)")),
+            "Every step of yours has the same size, the mean one. The grid is uneven: what is h for each "
+            "pair?",
+        ),
+        Mistake(
+            changed(solution.solve, ("y, now, then", "y, then, then")),
+            "You tell each step the u of its end. At which u does it begin?",
+        ),
+        Mistake(
             changed(solution.solve, ("grid[1:]", "grid[1:-1]")),
             "The last step is missing. Which pair of neighbours in the grid is never visited?",
         ),
@@ -535,11 +750,11 @@ def _probe_orders(answer, seed):
     for name, (x, y) in lines.items():
         values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(x[-1] / x[-2])
     values["calls at the last points"] = [x[-1] for x, _ in lines.values()]
-    _, thin = read_axes(answer.draw([20, 40, 80], 0.1)).lines["RK4"]
+    thin = error_lines(read_axes(answer.draw([20, 40, 80], 0.1)), "RK4")["RK4"][1]
     values["log10 of RK4's error, std 0.5 and 0.1"] = np.log10([y[-1], thin[-1]])
-    n, std = round(uniform(seed, 10, 40)), uniform(seed, 0.2, 0.9, stream=1)
+    n, std = round(uniform(seed, 10, 40)), round(uniform(seed, 0.2, 0.9, stream=1), 3)
     other = error_lines(read_axes(answer.draw([n, 2 * n, 3 * n], std)), *_NAMES).values()
-    values[f"log10 of the errors, {2 * n} steps, std {std:.3f}"] = np.log10([y[1] for _, y in other])
+    values[f"log10 of the errors, {2 * n} steps, std {std:g}"] = np.log10([y[1] for _, y in other])
     values[f"calls at {3 * n} steps"] = [x[2] for x, _ in other]
     return values
 
@@ -550,7 +765,7 @@ def _slope_facts(answer, seed):
         raise Remark("euler_calls is a number of calls, above 0.")
     calls, right = math.log10(numbers["euler_calls"]), math.log10(_EULER_CALLS)
     return {
-        "euler_calls (log10)": right_or_number(calls, right, 0.02),
+        "euler_calls (log10)": right_or_number(calls, right, 0.0235),  # a quarter more or less
         "thin_slope": right_or_number(numbers["thin_slope"], _THIN_SLOPE, 0.02),
     }
 
@@ -603,6 +818,16 @@ ORDERS = Task(
         Mistake(
             changed(solution.draw, ("- exact)", "- exact) ** 2")),
             "All slopes are twice as steep as they should be. Did you square the error?",
+        ),
+        Mistake(
+            changed(solution.draw, ("- exact)", "- exact) / exact")),
+            "You draw the error as a share of the exact end. The slopes are the same; the task asks for the "
+            "distance itself.",
+        ),
+        Mistake(
+            changed(solution.draw, ("/ (2 * width(t, std))", "/ width(t, std)")),
+            "Your lines level off: the error does not go to 0, as if another equation were solved. Which "
+            "share of g² has the ODE in front of the score?",
         ),
         Mistake(
             changed(solution.draw, heun_step=solution.euler_step),
@@ -818,41 +1043,67 @@ BUDGET = Task(
 # --- 3.7: a step that looks after itself --------------------------------------------------------------------
 
 
-def _probe_adaptive(answer, seed):
-    steps = [answer.next_step(-0.1, error, order) for error, order in ((4.0, 1), (0.5, 1), (0.5, 4))]
-    limits = [answer.next_step(-0.1, error, 1) for error in (1e6, 1e-6, 0.0)]
+class _Endless(Exception):
+    """The solver called its slope too often."""
+
+
+def _tries(adaptive, y, start, end, h):
+    """(y at the end, the tries' (u, h) and verdicts, the calls) of a solver on the flow of two modes, or None
+    for a solver that comes to no end."""
     calls = 0
 
     def slope(x, t):
         nonlocal calls
         calls += 1
-        if calls > 4000:
-            raise Remark(
-                "The slope was called 4000 times and the end is not reached: what changes after a try that "
-                "was rejected?"
-            )
+        if calls > 600:
+            raise _Endless
         return _modes_slope(x, t)
 
-    found = answer.adaptive(slope, 0.3 + normal(seed, 3, 1).abs(), 1.0, 0.01, 0.01, -0.5)
+    try:
+        found = adaptive(slope, y, start, end, 0.01, h)
+    except _Endless:
+        return None
     if not isinstance(found, (tuple, list)) or len(found) != 2:
         raise Remark("adaptive returns two things: y at the end, and the list of tries.")
-    y, tries = found
     if calls == 0:
         raise Remark(
-            "The slope was never called: here end < start and h < 0, so when should your loop go on?"
+            f"The slope was never called, from u = {start:g} to {end:g} with h = {h:g}: when should your "
+            "loop go on?"
         )
     try:  # a step of round-off's size, made where u misses the end by one bit, is no try
-        us, hs, _, accepted = zip(*(one for one in tries if abs(one[1]) > 1e-12))
-        at, accepted = us[-1] + hs[-1], [bool(fine) for fine in accepted]
+        us, hs, _, accepted = zip(*(one for one in found[1] if abs(one[1]) > 1e-12))
+        return found[0], us[-1] + hs[-1], [bool(fine) for fine in accepted], calls
     except (TypeError, ValueError):
         raise Remark("tries is a list of (u, h, error, accepted), one entry for every try.") from None
-    return {
-        "next_step(-0.1, error, order), three cases": steps,
-        "next_step(-0.1, 10⁶, 10⁻⁶ and 0, order 1)": limits,
-        "tries accepted, rejected": [accepted.count(True), accepted.count(False)],
-        "where the last try ends": float(at),
-        "y at the end": y,
+
+
+def _probe_adaptive(answer, seed):
+    cases = ((4.0, 1), (0.5, 1), (0.5, 4))
+    values = {
+        "next_step(-0.1, error, order), error 4, 0.5, 0.5, order 1, 1, 4": [
+            answer.next_step(-0.1, error, order) for error, order in cases
+        ],
+        "next_step(-0.1, error, 1), error 10⁶, 10⁻⁶, 0": [
+            answer.next_step(-0.1, error, 1) for error in (1e6, 1e-6, 0.0)
+        ],
+        "next_step(0.2, error, 1), error 10⁶, 0.5, 0": [
+            answer.next_step(0.2, error, 1) for error in (1e6, 0.5, 0.0)
+        ],
     }
+    y = 0.3 + normal(seed, 3, 1).abs()
+    for start, end, h in ((1.0, 0.01, -0.5), (0.1, 0.5, 0.3)):
+        way = f"u from {start:g} to {end:g}"
+        found = _tries(answer.adaptive, y, start, end, h)
+        if found is None:
+            return values | {f"tries accepted, rejected, {way}": "no end after 600 calls of the slope"}
+        y_end, at, accepted, calls = found
+        values |= {
+            f"tries accepted, rejected, {way}": [accepted.count(True), accepted.count(False)],
+            f"calls of the slope a try, {way}": max(2.0, calls / len(accepted)),  # one less where it is kept
+            f"where the last try ends, {way}": float(at),
+            f"y at the end, {way}": y_end,
+        }
+    return values
 
 
 ADAPTIVE = Task(
@@ -867,8 +1118,13 @@ ADAPTIVE = Task(
     probe=_probe_adaptive,
     reference={"next_step": solution.next_step, "adaptive": solution.adaptive},
     asks={
-        "tries accepted, rejected": "How many tries does your solver accept and reject? A step is measured, "
-        "then accepted or not, then the next size is set: check each of the three.",
+        "tries accepted, rejected, u from 1 to 0.01": "next_step is right. How many tries does your solver "
+        "accept and reject? A step is measured, then accepted or not, then the next size is set: check each "
+        "of the three.",
+        "calls of the slope a try, u from 1 to 0.01": "The tries are right, and dearer than they should be, "
+        "{value} calls each: Euler and Heun share a slope.",
+        "tries accepted, rejected, u from 0.1 to 0.5": "All is right on the way down, u from 1 to 0.01. On a "
+        "way up, with h > 0, it is not: which comparison of yours takes the direction for granted?",
     },
     mistakes=(
         Mistake(
@@ -892,6 +1148,39 @@ ADAPTIVE = Task(
             changed(solution.next_step, ("safety / error", "1 / error")),
             "Without the safety factor the next error is expected to be exactly the tolerance, and every "
             "second try will fail. Where does 0.9 go?",
+        ),
+        Mistake(
+            changed(
+                solution.next_step,
+                ("safety / error ** (1 / (order + 1))", "(safety / error) ** (1 / (order + 1))"),
+            ),
+            "The safety factor stands under the root, where 0.9 becomes 0.95. It multiplies the step, not "
+            "the error.",
+        ),
+        Mistake(
+            changed(solution.next_step, ("min(most, max(least, wish))", "max(most, min(least, wish))")),
+            "Your factor is `most` always: the two limits are exchanged. Which of min and max keeps a number "
+            "below a limit?",
+        ),
+        Mistake(
+            changed(solution.next_step, ("min(most, max(least, wish))", "min(least, max(most, wish))")),
+            "Your factor is `least` always: the two limits are exchanged. Which of min and max keeps a "
+            "number above a limit?",
+        ),
+        Mistake(
+            changed(
+                solution.next_step,
+                ("h * min(most, max(least, wish))", "max(h * most, min(h * least, h * wish))"),
+            ),
+            "Your limits are for the factor, and a limit of h itself must know its sign: for h > 0 yours are "
+            "exchanged.",
+        ),
+        Mistake(
+            changed(
+                solution.next_step, ("h * min(most, max(least, wish))", "min(most, max(least, h * wish))")
+            ),
+            "You cut h itself to the limits, and so lose its sign and size. What are `least` and `most` "
+            "limits of?",
         ),
         Mistake(
             changed(solution.next_step, ("max(least, wish)", "wish")),
@@ -918,6 +1207,35 @@ ADAPTIVE = Task(
                 ("u != end", "u > end"),
             ),
             "Your last step runs past the end. How long may it be?",
+        ),
+        Mistake(
+            changed(
+                solution.adaptive,
+                ("h = left if abs(h) >= abs(left) else h", "h = left if u + h >= end else h"),
+            ),
+            "Your first try is the whole way, and so is every other: u + h >= end is true from the start "
+            "when h < 0. Which comparison knows no direction?",
+        ),
+        Mistake(
+            changed(solution.adaptive, ("u != end", "u > end")),
+            "Right on the way down, and on a way up your loop never begins: which condition knows no "
+            "direction?",
+        ),
+        Mistake(
+            changed(solution.adaptive, ("u != end", "u < end")),
+            "Your solver never begins: here end < start, and your loop runs while u < end. Which condition "
+            "knows no direction?",
+        ),
+        Mistake(
+            changed(
+                solution.adaptive,
+                (
+                    "heun_point = y + h / 2 * (here + slope(euler_point, u + h))",
+                    "heun_point = y + h / 2 * (slope(y, u) + slope(euler_point, u + h))",
+                ),
+            ),
+            "Right, and dearer than it should be: you ask for the slope at (y, u) twice a try. Euler and "
+            "Heun share it.",
         ),
         Mistake(
             changed(solution.adaptive, ("y = heun_point", "y = euler_point")),
@@ -980,11 +1298,8 @@ def _probe_implicit(answer, seed):
     def thin_rate(y, lam):
         return _thin_rate(lam, std) * torch.ones_like(y)
 
-    def bent(y, u):
-        return -3 * torch.tanh(2 * y) + u
-
-    def bent_rate(y, u):
-        return -6 / torch.cosh(2 * y) ** 2
+    bent = _Counted(lambda y, u: -3 * torch.tanh(2 * y) + u)
+    bent_rate = _Counted(lambda y, u: -6 / torch.cosh(2 * y) ** 2)
 
     coarse = y
     for i in range(3):
@@ -997,7 +1312,7 @@ def _probe_implicit(answer, seed):
         "bent slope, 1 round": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 1),
         "bent slope, 6 rounds": answer.implicit_step(bent, bent_rate, y, 0.2, 0.3, 6),
     }
-    return values
+    return values | {"calls of slope and of derivative a round": [bent.calls / 7, bent_rate.calls / 7]}
 
 
 def _limit_facts(answer, seed):
@@ -1032,6 +1347,9 @@ STIFF = Task(
     tolerance=1e-3,
     decimals=4,
     asks={
+        "calls of slope and of derivative a round": "The points are right. Each round asks for the slope "
+        "once and for the derivative once, 7 in all here; yours makes another number of calls ({value} a "
+        "round).",
         "largest": "largest is not right yet. What is the rate at kappa = 0.1 for std = 0.05, and between "
         "which two values may 1 + h · rate lie?",
         "fewest": "fewest is not right yet. How long is the whole way in lambda, how long may one step be "
@@ -1180,26 +1498,57 @@ def _g(t):
 
 
 def _probe_heun_sde(answer, seed):
-    errors = []
+    errors, calls = [], 0
+
+    def drift(x, t):
+        nonlocal calls
+        calls += 1
+        return _reverse_drift(x, t)
+
     for steps in (50, 100):
         times = _even(steps, 1.0, 1e-3)
 
         def walk(x, noises, times=times):
-            return answer(_reverse_drift, _g, x, times, noises)
+            return answer(drift, _g, x, times, noises)
 
-        errors.append(_exact_variance(walk, steps, _width(1.0)) - _width(1e-3))
-    x, noises = normal(seed, 2, 1), normal(seed, 10, 2, 1, stream=1)
+        errors.append(float(_exact_variance(walk, steps, _width(1.0)) - _width(1e-3)))
+    order = math.log2(abs(errors[0] / errors[1])) if all(errors) else math.nan
+    x, noises = normal(seed, 2, 1), normal(seed, 80, 2, 1, stream=1)
     return {
-        "10⁴ × error of the variance, 50 and 100 steps": [1e4 * error for error in errors],
-        "weak order between the two": torch.log2((errors[0] / errors[1]).abs()),
-        "x of two modes, 10 steps": answer(_modes_drift, _g, x, _even(10, 1.0, 1e-3), noises),
+        "weak order from 50 to 100 steps, rounded": float(round(order)) if math.isfinite(order) else order,
+        _HEUN_ERROR: 1e4 * errors[1],
+        "calls of the drift a step": calls / 150,
+        _HEUN_MODES: answer(_modes_drift, _g, x, _even(80, 1.0, 1e-3), noises),
     }
 
 
+_HEUN_ERROR, _HEUN_MODES = "10⁴ × error of the variance, 100 steps", "x of two modes, 80 steps"
+_HEUN_FORM = (
+    "Weak order 2 with two calls a step: right, and not the statement's scheme to the letter. That is an "
+    "ordinary Euler–Maruyama step as a predictor and the mean of g at both ends in the corrector; the root "
+    "of the mean of g², or g in the middle, does as well."
+)
 _MEAN = "(g(t) + g(s)) / 2"
 _LEFT = (_MEAN, "g(t)")  # g at the start of the step only
 _BLIND = ("here + g(t) * root * noises[i]", "here")  # a predictor without noise
 _AVERAGE = ("x + h / 2 * (here + there)", "(x + ahead + h * there) / 2")  # of points
+
+
+def _noise_ahead(drift, g, x, times, noises):
+    """The noise of a step, then Heun's step for the drift."""
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (g(t) + g(s)) / 2 * math.sqrt(t - s) * noises[i]
+        here = drift(x, t)
+        x = x + (s - t) / 2 * (here + drift(x + (s - t) * here, s))
+    return x
+
+
+def _plain(drift, g, x, times, noises):
+    """Euler–Maruyama."""
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        x = x + (s - t) * drift(x, t) + g(t) * math.sqrt(t - s) * noises[i]
+    return x
+
 
 HEUN_SDE = Task(
     id="3.9",
@@ -1212,11 +1561,22 @@ HEUN_SDE = Task(
     probe=_probe_heun_sde,
     reference=solution.heun_sde,
     decimals=3,
+    loose={_HEUN_ERROR: (3.0, _HEUN_FORM), _HEUN_MODES: (0.02, _HEUN_FORM)},
+    asks={
+        "weak order from 50 to 100 steps, rounded": "The weak order is 1, not 2. Two things make an order "
+        "here: where the second drift is taken, and at which times g is. Try each alone.",
+        _HEUN_ERROR: "The order is 2, and the error with 100 steps is {value} · 10⁻⁴, more than plain "
+        "Euler–Maruyama's or near it: is the variance right when the steps are small?",
+        "calls of the drift a step": "The order is 2, with {value} calls of the drift a step. Heun's method "
+        "makes two: which slope do you ask for twice?",
+        _HEUN_MODES: "Right for one Gaussian centred at 0, and for two modes x comes out elsewhere. What in "
+        "your step holds only for a drift that is a multiple of x?",
+    },
     mistakes=(
         Mistake(
             changed(solution.heun_sde, _BLIND, _LEFT),
-            "Weak order 1, and seven times Euler–Maruyama's error: this is the listing as it was given. At "
-            "which x does it take its second drift, and has x been there?",
+            "It does what the listing as given does: weak order 1, and seven times Euler–Maruyama's error. "
+            "At which x does it take its second drift, and has x been there?",
             as_given=True,
         ),
         Mistake(
@@ -1266,14 +1626,24 @@ HEUN_SDE = Task(
             "Heun do with two slopes?",
         ),
         Mistake(
-            changed(solution.heun_sde, ("here + g(t)", f"here + {_MEAN}")),
-            "Order 2, well done, but it is not the scheme in the statement: its predictor is an ordinary "
-            "Euler–Maruyama step, with g at the start.",
+            _noise_ahead,
+            "All of the noise comes first, and Heun's step after it: the drift of the start is then that of "
+            "an x that is not there yet. Which x does the first drift belong to?",
         ),
         Mistake(
-            changed(solution.heun_sde, (_MEAN, "math.sqrt((g(t) ** 2 + g(s) ** 2) / 2)")),
-            "Order 2, well done: the root of the mean of g² is as good as the mean of g. The statement's "
-            "scheme, which the check compares with, takes the mean of g.",
+            changed(solution.heun_sde, ("there = drift(ahead, s)", "there = drift(ahead, t)")),
+            "The second drift gets the state of the end and the time of the start. What is s for?",
+        ),
+        Mistake(
+            _plain,
+            "That is Euler–Maruyama: order 1, one call a step. The listing's idea is good; what spoils it?",
+        ),
+        Mistake(
+            changed(
+                solution.heun_sde, ("here = drift(x, t)", "here = drift(x, t)\n        here = drift(x, t)")
+            ),
+            "Order 2, and three calls of the drift a step: one is asked for twice. In a diffusion model each "
+            "is a call of the network.",
         ),
     ),
     hints=(
@@ -1293,7 +1663,7 @@ HEUN_SDE = Task(
 def _probe_corrector(answer, seed):
     score, z = normal(seed, 3, 4), normal(seed, 3, 4, stream=1)
     x, noises = normal(seed, 3, 2, stream=2), normal(seed, 8, 2, 3, 2, stream=3)
-    model = _two_modes(2)
+    score_2 = _Counted(_two_modes(2).score)
     values = {"snr_step of three samples": answer.snr_step(score, z, 0.2)}
     if tuple(np.shape(values["snr_step of three samples"])) != (3, 1):
         raise Remark(
@@ -1302,8 +1672,8 @@ def _probe_corrector(answer, seed):
         )
     for steps, times in ((1, [0.6, 0.4]), (8, _even(8))):
         label = "x after one step, from t = 0.6 to 0.4" if steps == 1 else "x_0 after 8 steps, down to t = 0"
-        values[label] = answer.predictor_corrector(model.score, VP1.f, VP1.g2, x, times, noises[:steps], 0.2)
-    return values
+        values[label] = answer.predictor_corrector(score_2, VP1.f, VP1.g2, x, times, noises[:steps], 0.2)
+    return values | {"calls of the score, 1 and 8 steps together": float(score_2.calls)}
 
 
 _EACH = "z.norm(dim=1, keepdim=True) / score.norm(dim=1, keepdim=True)"
@@ -1330,6 +1700,10 @@ CORRECTOR = Task(
     names=("snr_step", "predictor_corrector"),
     probe=_probe_corrector,
     reference={"snr_step": solution.snr_step, "predictor_corrector": solution.predictor_corrector},
+    asks={
+        "calls of the score, 1 and 8 steps together": "All is right, and dearer or cheaper than it should "
+        "be: {value} calls of the score. A step makes two, one that ends at t = 0 makes one.",
+    },
     mistakes=(
         Mistake(
             changed(solution.snr_step, ("snr * width_of_p", "snr / width_of_p")),
@@ -1440,4 +1814,318 @@ CORRECTOR = Task(
     ),
 )
 
-TASKS = (DRIFT, FAMILY, VE_BUG, SOLVERS, ORDERS, BUDGET, ADAPTIVE, STIFF, HEUN_SDE, CORRECTOR)
+# --- 3.11: a claim, noise and the network's errors ----------------------------------------------------------
+
+_RATIOS = {"early": 0.3252, "late": 1.7567, "everywhere": 1.0}
+_TURNING = 0.1444
+
+
+def _probe_noise(answer, seed):
+    known = {
+        "end_variance, nothing wrong, level 1": (1.0, 0.36, 2.0, 3.0),
+        "end_variance at level 0, 0.36 for all t": (0.0, 0.36, 0.0, 1.0),
+        "end_variance at level 0, 0.36 for t above 0.2": (0.0, 0.36, 0.2, 1.0),
+        "end_variance at level 1, 0.36 for t above 0.2": (1.0, 0.36, 0.2, 1.0),
+        "end_variance at level 1, 0.36 for t below 0.1": (1.0, 0.36, 0.0, 0.1),
+    }
+    level, believed = round(uniform(seed, 0.3, 1.5), 2), round(uniform(seed, 0.1, 0.6, stream=1), 2)
+    low = round(uniform(seed, 0.02, 0.4, stream=2), 2)
+    known[f"end_variance at level {level:g}, {believed:g} for t from {low:g} to {low + 0.1:g}"] = (
+        level,
+        believed,
+        low,
+        low + 0.1,
+    )
+    return {label: float(answer.end_variance(*given)) for label, given in known.items()}
+
+
+def _noise_facts(answer, seed):
+    values = right_numbers(answer, 0.007, **_RATIOS) | right_numbers(answer, 0.003, turning=_TURNING)
+    return values | right_words(answer, ("holds", "fails"), repairs=solution.repairs)
+
+
+_PIECE = "believed if low < (a + b) / 2 < high else 0.25"
+_GAIN = "2 * f(t) + (1 + level**2) * g2(t) / believes"
+
+NOISE = Task(
+    id="3.11",
+    title="Test a claim: noise repairs what the network gets wrong",
+    kind="claim",
+    difficulty=3,
+    minutes=35,
+    points=5,
+    ids=("BS15", "BT17", "P17"),
+    names=("end_variance", "early", "late", "everywhere", "turning", "repairs"),
+    probe=_probe_noise,
+    facts=_noise_facts,
+    reference={
+        "end_variance": solution.end_variance,
+        **_RATIOS,
+        "turning": _TURNING,
+        "repairs": solution.repairs,
+    },
+    tolerance=3e-4,
+    decimals=4,
+    asks={
+        "end_variance, nothing wrong, level 1": "With a model that is wrong nowhere (0.36 for t between 2 "
+        "and 3) the variance must come out as 0.25; yours is {value}. What multiplies a variance when x is "
+        "multiplied by a number, and what does the noise add?",
+        "end_variance at level 0, 0.36 for all t": "With nothing wrong you get 0.25. A flow that believes "
+        "0.36 for all t is that of data of variance 0.36, and must end there; yours ends at {value}.",
+        "end_variance at level 0, 0.36 for t above 0.2": "Right when the belief is wrong everywhere or "
+        "nowhere, and {value} where it is wrong above 0.2 only: at which t is which variance believed?",
+        "end_variance at level 1, 0.36 for t above 0.2": "Right without noise, and {value} at level 1: the "
+        "drift's share of g² and the noise both depend on the level. By which power?",
+        "early": "`early` is not right yet. It is a quotient of two *errors*, distances from 0.25: the one "
+        "at level 1 over the one at level 0.",
+        "late": "`late` is not right yet. It is a quotient of two *errors*, distances from 0.25: the one at "
+        "level 1 over the one at level 0.",
+        "everywhere": "`everywhere` is not right yet. Where do the flow and the reversal end that believe "
+        "0.36 all the way?",
+        "turning": "`turning` is not right yet. Look for the a at which the two errors are equal, for a "
+        "model that is wrong between a and a + 0.001 only.",
+    },
+    mistakes=(
+        Mistake(
+            changed(solution.end_variance, ("- level**2 * g2(t)", "+ level**2 * g2(t)")),
+            "Your noise takes variance away. Time runs down, so that h is negative: which sign of the rate "
+            "makes the variance grow on the way?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (" - level**2 * g2(t)", "")),
+            "The noise itself is missing: your drift pays for something that is never added.",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("- level**2 * g2(t)", "- level * g2(t)")),
+            "Right at levels 0 and 1 only. Does noise of the size l g add l g² or l² g² to a variance?",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("(1 + level**2)", "(1 + level)")),
+            "Right at levels 0 and 1 only. Which share of g² has the score in the drift of 3.1?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_GAIN, "f(t) + (1 + level**2) / 2 * g2(t) / believes")),
+            "That is the rate at which x grows or shrinks, and you use it for the variance: how fast does a "
+            "square change?",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("(1 + level**2)", "1")),
+            "Right at level 0. The drift has to grow with the noise, which it pays for: what is its share of "
+            "g² at level 1?",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("(1 + level**2)", "2")),
+            "That is the drift of Anderson's reversal at every level: right at level 1. How much of g² has "
+            "the score in the ODE?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_PIECE, "0.25")),
+            "Your model is right everywhere. Between low and high it believes that the data have another "
+            "variance: where does `believed` enter the score?",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_PIECE, "believed")),
+            "Your model is wrong at all times. Outside of low < t < high it has the right variance, 0.25.",
+        ),
+        Mistake(
+            changed(solution.end_variance, (_PIECE, "0.25 if low < (a + b) / 2 < high else believed")),
+            "Your model is wrong where it should be right, and right between low and high.",
+        ),
+        Mistake(
+            changed(solution.end_variance, ("alpha(t) ** 2 * data", "alpha(t) ** 2 * data**2")),
+            "You squared what is a variance already: `believed` is 0.36, the deviation that it believes is "
+            "0.6.",
+        ),
+        Mistake(
+            changed(
+                solution.end_variance, ("schedule.alpha(t) ** 2 * data + schedule.sigma(t) ** 2", "data")
+            ),
+            "The score at t belongs to noisy data. What is the variance of x_t, if that of the data is 0.25?",
+        ),
+        Mistake(
+            {name: 1 / ratio for name, ratio in _RATIOS.items()},
+            "Your quotients stand on their heads: the error at level 1 goes above the line.",
+        ),
+        Mistake(
+            {"early": 0.9156, "late": 1.0732},
+            "Those are quotients of variances. Both hold the 0.25 that is right: of what is the quotient "
+            "asked?",
+        ),
+        Mistake(
+            {"early": _RATIOS["late"], "late": _RATIOS["early"]},
+            "The two are exchanged. Sampling begins at t = 1: which is the early part of the way?",
+        ),
+        Mistake(
+            {"everywhere": 0.0},
+            "0 would mean that noise repairs everything. What is the variance at t = 0 at both levels, when "
+            "0.36 is believed all the way?",
+        ),
+        Mistake(
+            {"turning": 0.2},
+            "At 0.2 the noise still makes the error smaller, to two thirds. Where do the two errors meet?",
+        ),
+        Mistake(
+            {"turning": 0.1},
+            "At 0.1 the noise has made the error larger already, by a third. Where do the two errors meet?",
+        ),
+        Mistake(
+            {"repairs": "holds"},
+            "Look at your three quotients: is each of them below 1?",
+        ),
+    ),
+    hints=(
+        "Everything is linear in x and centred, so the variance says it all. By what does a short step of "
+        "the family of 3.1 multiply x, and what does it add?",
+        "With the score −x/w the drift is a number times x. The variance then changes at twice that number "
+        "times itself, and by the square of the noise's size, whose sign is that of a clock that runs down. "
+        "Solve this with any solver of yours; the belief jumps at low and at high.",
+        "w is alpha² times the variance that is believed, plus sigma². The rate by t is twice f plus one "
+        "plus the level's square times g² over w, all times v, less the level's square times g². Start from "
+        "`width(1.0)`. For `turning` try windows from 0.1 to 0.2, and halve the interval.",
+    ),
+)
+
+# --- 3.12: find the bug, a noise that is drawn twice --------------------------------------------------------
+
+
+def _probe_draws(answer, seed):
+    draws, kinds = normal(seed, 24, 4000, 1), 0
+    asked = []
+
+    def draw():
+        nonlocal kinds
+        kinds += 1
+        return draws[kinds - 1].clone()
+
+    def score(x, t):
+        asked.append(float(t))
+        return _two_modes().score(x, t)
+
+    start = torch.full((4000, 1), 0.7, dtype=torch.float64)
+    x = answer.simulate(score, VP1.f, VP1.g2, start, 0.9, 1, draw)
+    if not hasattr(x, "shape") or tuple(x.shape) != (4000, 1):
+        raise Remark("simulate returns x at `end`, shaped as it came.")
+    moments = [float(((x - x.mean()) ** k).mean()) for k in (2, 4)]
+    values = {
+        "variance of a step of 0.1, over g² h": moments[0] / (VP1.g2(1.0) * 0.1),
+        "fourth moment of it, over variance²": moments[1] / moments[0] ** 2,
+        "draws in that step": float(kinds),
+    }
+    kinds = 0
+    asked.clear()
+    x = answer.simulate(score, VP1.f, VP1.g2, normal(seed, 4000, 1, stream=1), 0.2, 8, draw)
+    values["draws in 8 steps"], values["times of the score, 8 steps to 0.2"] = float(kinds), list(asked)
+    values["x of two modes, 8 steps to 0.2"] = x[:3]
+    at = dict(n=(2.0, 30.0))
+    return values | named_expressions(answer, seed, 1, kurtosis=at)
+
+
+_STEP = "math.sqrt(g2(t) * (t - s)) * draw()"
+
+DRAWS = Task(
+    id="3.12",
+    title="Find the bug: what the variance does not see",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=20,
+    points=3,
+    ids=("BS26", "BP10", "BS27"),
+    names=("simulate", "kurtosis"),
+    probe=_probe_draws,
+    reference={"simulate": solution.simulate, "kurtosis": solution.kurtosis},
+    decimals=4,
+    loose={"variance of a step of 0.1, over g² h": (0.1, "The noise of a step has the right moments.")},
+    asks={
+        "variance of a step of 0.1, over g² h": "One step adds noise of the variance {value} · g² h, and 1 "
+        "is right: how long is the step, and by what is a standard normal multiplied?",
+        "fourth moment of it, over variance²": "One step's noise has the right variance and the fourth "
+        "moment {value}, and a normal's is 3. What have you multiplied or added up to make it?",
+        "draws in that step": "The noise of one step has the right moments and was drawn {value} times. How "
+        "many independent normals does a step need?",
+        "times of the score, 8 steps to 0.2": "The noise is right. At which times is the score asked, and "
+        "where do eight equal steps from 1 to 0.2 begin?",
+    },
+    mistakes=(
+        Mistake(
+            changed(solution.simulate, (_STEP, "draw() * " + _STEP)),
+            "It does what the listing as given does: the variance is right, and one step's fourth moment is "
+            "near 9 times the variance squared. Print the noise of a single step: which numbers are "
+            "multiplied in it?",
+            as_given=True,
+        ),
+        Mistake(
+            changed(solution.simulate, (_STEP, "math.sqrt(t - s) * draw()")),
+            "One draw a step now. But the noise has lost its size: what does the diffusion multiply it by?",
+        ),
+        Mistake(
+            changed(
+                solution.simulate, (_STEP, "(draw() + draw()) / math.sqrt(2) * math.sqrt(g2(t) * (t - s))")
+            ),
+            "Two normals added and scaled are a normal, so that the moments are right. Two draws a step all "
+            "the same, where one is enough: with recorded noises you would use up twice what is there.",
+        ),
+        Mistake(
+            changed(
+                solution.simulate,
+                ("    times =", "    z = draw()\n    times ="),
+                (_STEP, "math.sqrt(g2(t) * (t - s)) * z"),
+            ),
+            "One draw for the whole way, so that all steps have the same noise. Which must be independent?",
+        ),
+        Mistake(
+            changed(solution.simulate, (_STEP, "math.sqrt(g2(t)) * (t - s) * draw()")),
+            "A step's noise is far too small: Brownian motion moves by the root of the time that passes.",
+        ),
+        Mistake(
+            changed(solution.simulate, (_STEP, "draw().abs() * " + _STEP)),
+            "Still two draws, and a product of them. Of which quantity is a normal's fourth moment three "
+            "times the square?",
+        ),
+        Mistake(
+            changed(solution.simulate, (f" + {_STEP}", "")),
+            "No noise is left. The equation has one dw: draw it once, not twice and not never.",
+        ),
+        Mistake(
+            {"kurtosis": "9/n"},
+            "At n = 1 it is 9, and right. As n grows the sum of many steps becomes a normal: where should it "
+            "end?",
+        ),
+        Mistake(
+            {"kurtosis": "9"},
+            "9 is one step's. A sum of n independent ones has n times the variance and, beyond what a normal "
+            "has, n times the fourth moment's excess.",
+        ),
+        Mistake(
+            {"kurtosis": "3 + 6/n**2"},
+            "The fourth moment's excess grows like n, and the squared variance like n². What is left of it?",
+        ),
+        Mistake(
+            {"kurtosis": "6/n"},
+            "That is the excess over a normal. Asked is the fourth moment over the variance squared itself.",
+        ),
+        Mistake(
+            {"kurtosis": "3 + 9/n"},
+            "Put n = 1: your formula gives 12. By how much does the fourth moment of one step exceed a "
+            "normal's?",
+        ),
+        Mistake(
+            {"kurtosis": "3 + 8/n"},
+            "Put n = 1: your formula gives 11. What is E (z w)⁴, and how far is it from 3?",
+        ),
+        Mistake(
+            {"kurtosis": "3"},
+            "That is a normal's, which the sum only tends to. What is E (z w)⁴ for two independent normals?",
+        ),
+    ),
+    hints=(
+        "The cell measures three moments. Two of them are as they should be: what does the third see that "
+        "the variance does not?",
+        "Run one step, from one x, with many samples, and draw a histogram of what was added: is it a "
+        "normal's? Then follow the noise through both lines that mention it.",
+        "Both `spread` and the loop draw, and their product has the variance 1 and the fourth moment 3 · 3. "
+        "Let one of them be a plain number. For a sum of n independent equal steps the fourth moment is 3 n "
+        "(n − 1) pairs of variances plus n times one step's.",
+    ),
+)
+
+TASKS = (DRIFT, FAMILY, VE_BUG, SOLVERS, ORDERS, BUDGET, ADAPTIVE, STIFF, HEUN_SDE, CORRECTOR, NOISE, DRAWS)

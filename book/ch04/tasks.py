@@ -1,13 +1,15 @@
 """The tasks of lesson 04: the exponential integrator, DPM-Solver and its multistep and stochastic forms.
 
 An order is measured wherever one is claimed: on exact mixtures against the exact flow, on predictions that
-are polynomials in lambda, for which the right method is exact, and on a grid whose steps alternate.
+are polynomials in lambda, for which the right method is exact, and on a grid whose steps alternate.  The
+mixture's centre is not 0, and no pixel's range holds it: what clips or assumes a mean is wrong here.
 """
 
 import math
 from functools import lru_cache
 
 import numpy as np
+import sympy
 import torch
 
 from book.ch04 import solution
@@ -17,7 +19,6 @@ from book.lessons import (
     Task,
     changed,
     error_lines,
-    expression_probe,
     named_expressions,
     normal,
     read_axes,
@@ -25,24 +26,30 @@ from book.lessons import (
     right_words,
     uniform,
 )
-from toolkit import VP, Mixture, grids
+from toolkit import VP, Flow, Mixture, grids
 from toolkit.convergence import reference
 from toolkit.exponential import phi as exact_phi
 
 VP1 = VP()
 
 
+def _ring_modes():
+    """Eight places on a circle around (1.5, -1)."""
+    turns = [2 * math.pi * k / 8 for k in range(8)]
+    return [[1.5 + math.cos(turn), -1 + math.sin(turn)] for turn in turns]
+
+
 @lru_cache
 def _ring():
-    """The exact model of eight modes on a circle."""
-    return Mixture.ring(8, 1.0, 0.3).model(VP1)
+    """The exact model of eight modes there."""
+    return Mixture([1] * 8, _ring_modes(), [0.3] * 8).model(VP1)
 
 
-@lru_cache(maxsize=8)
-def _flow_case(seed):
-    """(x, exact): four samples at t = 1 and where the probability flow takes them, at t = 0.01."""
-    x = normal(seed, 4, 2)
-    return x, reference(_ring(), x, 1.0, 0.01)
+@lru_cache(maxsize=32)
+def _flow_case(seed, end=0.01):
+    """(x, exact): four samples at t = 1 and where the probability flow takes them, at t = end."""
+    x = normal(seed, 4, 2) + VP1.alpha(1.0) * torch.tensor([1.5, -1.0], dtype=torch.float64)
+    return x, reference(_ring(), x, 1.0, end)
 
 
 def _pairs(times):
@@ -50,9 +57,9 @@ def _pairs(times):
     return list(zip(times, times[1:]))
 
 
-def _lambda_grid(steps):
-    """Times from 1 to 0.01 of equal steps in lambda, a list of floats."""
-    return grids.uniform_lambda(VP1, steps, 1.0, 0.01).tolist()
+def _lambda_grid(steps, end=0.01):
+    """Times from 1 to end of equal steps in lambda, a list of floats."""
+    return grids.uniform_lambda(VP1, steps, 1.0, end).tolist()
 
 
 def _alternating_grid(steps):
@@ -81,6 +88,12 @@ def _order(coarse, fine):
     return math.log2(coarse / fine) if ok else 99.0
 
 
+def _whole_order(coarse, fine, most):
+    """The same as a whole number, and `most` for whatever is higher; 99 for a result that is no number."""
+    order = _order(coarse, fine)
+    return order if order == 99.0 else float(min(most, round(order)))
+
+
 # --- 4.1: phi functions -------------------------------------------------------------------------------------
 
 
@@ -91,10 +104,10 @@ def _probe_phi(answer, seed):
             float(answer.phi(k, z)) for z in (1e-8, -2e-3, 0.0, 0.7)
         ]
     values["phi_1, phi_2, phi_3 at z = -30"] = [float(answer.phi(k, -30.0)) for k in (1, 2, 3)]
-    s, t = 0.6 + uniform(seed, 0, 0.1), 0.4 - uniform(seed, 0, 0.1, stream=1)
+    s, t = round(0.6 + uniform(seed, 0, 0.1), 3), round(0.4 - uniform(seed, 0, 0.1, stream=1), 3)
     x, ds = normal(seed, 2, 2), normal(seed, 3, 2, 2, stream=2)
     for n, name in ((1, "constant"), (3, "quadratic")):
-        values[f"x_t, eps {name} in lambda"] = answer.exact_step(
+        values[f"x_t, eps {name} in lambda, from t = {s:g} to {t:g}"] = answer.exact_step(
             x, list(ds[:n]), VP1.alpha(s), VP1.sigma(s), VP1.alpha(t), VP1.sigma(t)
         )
     return values
@@ -121,7 +134,12 @@ PHI = Task(
         [f"phi_{k} at z = 1e-8, -2e-3, 0, 0.7" for k in (2, 3)],
         "phi_1 is right, and of a higher phi not all nine digits are: compare series and recursion between "
         "z = 1e-8 and 1. Down to where is the recursion good, and how many terms does the series need there?",
-    ),
+    )
+    | {
+        "phi_1, phi_2, phi_3 at z = -30": "Near 0 every digit is right, and at z = −30 not: yours gives "
+        "{value}. The terms of the series grow there up to 30³⁰/30! before they fall, and alternate: what is "
+        "the other way to phi, and why is it harmless at −30?",
+    },
     mistakes=(
         Mistake(
             {"phi": changed(solution.phi, _AT_ZERO)},
@@ -165,6 +183,19 @@ PHI = Task(
         Mistake(
             {"phi": changed(solution.phi, ("    if abs(z) < 2:", "    z = -z\n    if abs(z) < 2:"))},
             "The sign of z is turned round: which of phi_1(2) and phi_1(−2) is larger than 1?",
+        ),
+        Mistake(
+            {"exact_step": changed(solution.exact_step, ("alpha_t / alpha_s", "sigma_t / sigma_s"))},
+            "x is carried over by the quotient of the sigmas: that belongs to data prediction. With a "
+            "prediction of 0 noise, what is left of x_t = alpha_t x_0?",
+        ),
+        Mistake(
+            {
+                "exact_step": changed(
+                    solution.exact_step, ("* derivative\n", "* derivative / math.factorial(k)\n")
+                )
+            },
+            "You divide by k! once more: phi's own integral has it already, u^(k−1)/(k−1)!.",
         ),
         Mistake(
             {"exact_step": changed(solution.exact_step, ("h ** (k + 1)", "h**k"))},
@@ -237,7 +268,7 @@ class _Listening:
             return there
 
         def asked(x, t):
-            self.times.append(float(torch.as_tensor(t).reshape(-1)[0]))
+            self.times.append(float(torch.as_tensor(t, dtype=torch.float64).reshape(-1)[0]))
             return there(x, t)
 
         return asked
@@ -309,6 +340,8 @@ STEPS = Task(
         "order of DPM-Solver-2, 48 to 96 steps, rounded": "Your DPM-Solver-2 makes two calls a step and does "
         "not show order 2 (the value printed is what it shows). Which x and which time does each call get, "
         "and which prediction does the last line use?",
+        "calls a step": "The steps are right, and the calls are not 1, 2 and 3: which prediction is asked "
+        "for twice, or thrown away?",
         "order of DPM-Solver-3, 24 to 48 steps, rounded": "Your DPM-Solver-3 does not show order 3. Both "
         "corrections have a phi_2, at different arguments, and a quotient of shares in front: look at each.",
     },
@@ -445,7 +478,9 @@ _ENOUGH = {"two_from": 18, "three_from": 12}  # calls
 
 def _probe_convergence(answer, seed):
     x, exact = _flow_case(seed)
+    before = _ring().nfe
     seen = read_axes(answer.draw(_ring(), x, exact, [16, 32, 64]))
+    spent = float(_ring().nfe - before)
     values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
     lines = error_lines(seen, *_NAMES)
@@ -453,6 +488,7 @@ def _probe_convergence(answer, seed):
         values[f"slope of {name}, last two points"] = np.log(y[-1] / y[-2]) / np.log(at[-1] / at[-2])
     values["calls at the last points"] = [at[-1] for at, _ in lines.values()]
     values["log10 of the last errors"] = [math.log10(y[-1]) for _, y in lines.values()]
+    values["calls made for the figure"] = spent
     n = round(uniform(seed, 10, 40))
     drawn = answer.draw(_ring(), x, exact, [n, n + 5, n + 10])
     other = error_lines(read_axes(drawn), *_NAMES).values()
@@ -479,6 +515,15 @@ CONVERGENCE = Task(
     reference={"draw": solution.draw, **_ENOUGH},
     tolerance=0.01,
     decimals=2,
+    asks={
+        "two_from": "two_from is not right yet. Is it a number of calls, a multiple of 6, and the first at "
+        "which DPM-Solver-2 errs less than DPM-Solver-1 with as many calls?",
+        "three_from": "three_from is not right yet. Is it a number of calls, a multiple of 6, and the first "
+        "at which DPM-Solver-3 errs less than both others with as many calls?",
+        "calls made for the figure": "The lines are right, and were dearer than they say: {value} calls of "
+        "the model, where 16, 32 and 64 steps of the three solvers take 672. What asks more often than its "
+        "axis tells?",
+    },
     mistakes=(
         Mistake(
             {"draw": changed(solution.draw, ("ax.loglog", "ax.plot"))},
@@ -615,6 +660,12 @@ LOCAL = Task(
     },
     tolerance=1e-3,
     decimals=5,
+    asks={
+        "limit_noise": "limit_noise is not right yet. Put mu = 3 into your growth: where does its size pass "
+        "1, beginning from h = 0, where it is 1?",
+        "limit_data": "limit_data is not right yet. Put mu = 3 into the growth that the statement gives: "
+        "where does its size pass 1, beginning from h = 0, where it is 1?",
+    },
     mistakes=(
         Mistake(
             {"local_1": -solution.local_1},
@@ -630,6 +681,18 @@ LOCAL = Task(
             "Nothing of sigma is left in your error, but the whole integral is multiplied by it.",
         ),
         Mistake(
+            {"local_1": solution.local_1 / solution.sigma, "local_2": solution.local_2 / solution.sigma},
+            "Both have lost sigma, by which the whole integral is multiplied.",
+        ),
+        Mistake(
+            {"local_2": solution.local_2 / solution.sigma},
+            "local_1 has its sigma, and local_2 has none: by what is the whole integral multiplied?",
+        ),
+        Mistake(
+            {"local_1": -solution.local_1, "local_2": -solution.local_2},
+            "Both signs are turned. Asked is exact minus numerical, and the integral enters x with a minus.",
+        ),
+        Mistake(
             {"local_1": "-sigma*(exp(h) - 1 - h)*d1"},
             "This is the whole contribution of the first derivative, and right. The *leading* term is asked "
             "for: the lowest power of h in it.",
@@ -643,6 +706,11 @@ LOCAL = Task(
             {"local_2": -solution.local_2},
             "The size is right. The task asks for exact minus numerical, and the integral enters x with a "
             "minus: that holds for both solvers.",
+        ),
+        Mistake(
+            {"local_2": 2 * solution.local_2},
+            "Twice too much. The prediction in the middle has h²/8 of the second derivative: is it an eighth "
+            "in yours, and φ₁ = 1 + h/2 + …?",
         ),
         Mistake(
             {"local_2": "-sigma*h**3*d2/24"},
@@ -678,6 +746,20 @@ LOCAL = Task(
             "changed already: by which factor?",
         ),
         Mistake(
+            {"growth": solution.growth * sympy.exp(-solution.h)},
+            "That is the chapter's growth, of x at alpha = 1. It is e^(−h) times what is asked for here, the "
+            "growth of z = x/sigma: the limits of the two are not the same.",
+        ),
+        Mistake(
+            {"growth": "exp(h) - (exp(h) - 1)*(mu + (1 - mu)*exp(h/2))"},
+            "The prediction in the middle is mu times z there: the mu in front is missing.",
+        ),
+        Mistake(
+            {"growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h/2))*exp(h/2)"},
+            "You multiply the prediction by a quotient of sigmas. In the middle eps is mu times x/sigma of "
+            "the middle, and that is z already.",
+        ),
+        Mistake(
             {"growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h))"},
             "Your prediction is taken at the end of the step. The middle is at h/2.",
         ),
@@ -689,6 +771,11 @@ LOCAL = Task(
         Mistake(
             {"growth": "exp(h) - mu*(exp(h/2) - 1)*(mu + (1 - mu)*exp(h/2))"},
             "The whole step is h long: which power of e stands in the bracket of the last line?",
+        ),
+        Mistake(
+            {"growth": "1 + (1 - mu)*(exp(h/2) - exp(-h/2))*(mu + (1 - mu)*exp(h/2))"},
+            "That is the growth with data prediction, which the statement gives. DPM-Solver-2 freezes the "
+            "noise.",
         ),
         Mistake(
             {"growth": "1 + (1 - mu)*h + ((1 - mu)*h)**2/2"},
@@ -706,6 +793,22 @@ LOCAL = Task(
         Mistake(
             {"limit_noise": solution.limit_noise / 2},
             "You solved for h/2: with E = e^(h/2) the limit is at E = 4/3. What is h?",
+        ),
+        Mistake(
+            {"limit_noise": solution.limit_noise / 2, "limit_data": solution.limit_data / 2},
+            "Both are limits of h/2: with E = e^(h/2), h is twice the logarithm of E.",
+        ),
+        Mistake(
+            {"limit_noise": 4 / 3, "limit_data": 3 / 2},
+            "Those are the limits of E = e^(h/2) itself. What is h then?",
+        ),
+        Mistake(
+            {"limit_noise": 4 / 3},
+            "That is the limit of E = e^(h/2) itself. What is h then?",
+        ),
+        Mistake(
+            {"limit_data": 3 / 2},
+            "That is the limit of E = e^(h/2) itself, in the data form. What is h then?",
         ),
         Mistake(
             {"limit_noise": 1.0},
@@ -751,16 +854,51 @@ LOCAL = Task(
 # --- 4.5: find the bug, 2M ----------------------------------------------------------------------------------
 
 
+class _Straight:
+    """A model whose x0 is a straight line in lambda, the same for every x."""
+
+    schedule, nfe = VP1, 0
+
+    def begin(self):
+        """Nothing to forget."""
+
+    def x0(self, x, t):
+        return 0 * x + 1 + 2 * VP1.lam(float(torch.as_tensor(t, dtype=torch.float64).reshape(-1)[0]))
+
+    def eps(self, x, t):
+        return (x - VP1.alpha(t) * self.x0(x, t)) / VP1.sigma(t)
+
+
+def _straight_error(two_m, x):
+    """Largest error of a step of 0.1 in lambda after one of 0.3, for a prediction that is a straight line."""
+    s, m, t = (float(VP1.t_of_lam(lam)) for lam in (-1.0, -0.7, -0.6))
+    there, end = two_m(_Straight(), x, [s, m]), two_m(_Straight(), x, [s, m, t])
+    h = VP1.lam(t) - VP1.lam(m)
+    integral = h * exact_phi(1, -h) * (1 + 2 * VP1.lam(m)) + h * h * exact_phi(2, -h) * 2
+    exact = VP1.sigma(t) / VP1.sigma(m) * there + VP1.alpha(t) * integral
+    return float((end - exact).abs().max())
+
+
 def _probe_two_m(answer, seed):
     x, exact = _flow_case(seed)
-    errors = {n: _rms(answer(_ring(), x, _alternating_grid(n)) - exact) for n in (40, 80, 160)}
+    before = _ring().nfe
+    errors = [_rms(answer(_ring(), x, _alternating_grid(n)) - exact) for n in (40, 80, 160)]
+    calls = float(_ring().nfe - before)
     return {
-        "order on alternating steps, 40 to 80": _order(errors[40], errors[80]),
-        "order on alternating steps, 80 to 160": _order(errors[80], errors[160]),
-        "x after 4 steps, equal in t": answer(_ring(), x, [0.9, 0.7, 0.5, 0.3, 0.1]),
+        "order on alternating steps, 40 to 80": _whole_order(*errors[:2], 2),
+        "order on alternating steps, 80 to 160": _whole_order(*errors[1:], 2),
+        "calls of the model a step": calls / 280,
+        _LINE: _straight_error(answer, x),
+        _PATH: answer(_ring(), x, _alternating_grid(40)),
     }
 
 
+_LINE, _PATH = "error of a step along a straight line, 0.3 then 0.1", "x after 40 alternating steps"
+_TWO_M_FORM = (
+    "Order 2 with one call a step, and right along a straight line. It is not the paper's update to the "
+    "letter: that takes the line's value in the middle of the step in lambda. Another rule, such as "
+    "integrating the line exactly, is as good."
+)
 _RATIO = "before / h"
 _KEPT = "old, before = m, h"
 
@@ -776,11 +914,24 @@ TWO_M = Task(
     reference=solution.two_m,
     tolerance=1e-5,
     decimals=4,
+    loose={_LINE: (0.002, _TWO_M_FORM), _PATH: (0.02, _TWO_M_FORM)},
+    asks={
+        "order on alternating steps, 40 to 80": "The order on alternating steps is {value}, not 2. If it is "
+        "2 on equal ones: what does your update know of the step before? If not there either: try one step "
+        "alone.",
+        "order on alternating steps, 80 to 160": "The order on alternating steps falls to {value}. What does "
+        "your update know of the step before?",
+        "calls of the model a step": "The order is 2, with {value} calls of the model a step. The method "
+        "spends one, since it remembers the prediction of the step before: what do you ask for again?",
+        _LINE: "Order 2 with one call a step. But a single step of 0.1 after one of 0.3, along a prediction "
+        "that is a straight line in lambda, errs by {value}, and about 0.0001 is right: over which step was "
+        "the difference of the two predictions measured, and over which is it used?",
+    },
     mistakes=(
         Mistake(
             changed(solution.two_m, (_RATIO, "1.0")),
-            "This is the listing as it was given: order 1 on steps that alternate. m − old was measured over "
-            "the step before; which step is it used for?",
+            "It does what the listing as given does: order 1 on steps that alternate. m − old was measured "
+            "over the step before; which step is it used for?",
             as_given=True,
         ),
         Mistake(
@@ -817,11 +968,6 @@ TWO_M = Task(
             "Extrapolation or mean?",
         ),
         Mistake(
-            changed(solution.two_m, (_RATIO, "before / (s - t)"), (_KEPT, "old, before = m, s - t")),
-            "Order 2 still, since on short steps t and lambda are proportional. Yet your quotient is one "
-            "of steps in t: in which variable is the prediction followed along a straight line?",
-        ),
-        Mistake(
             changed(solution.two_m, (_KEPT, "old, before = m, before or h")),
             "You compare every step with the very first one. What has to be remembered anew in each round?",
         ),
@@ -830,11 +976,19 @@ TWO_M = Task(
             "First order everywhere, without any history: this is DDIM. The old prediction is worth having.",
         ),
         Mistake(
-            changed(
-                solution.two_m, ("(m - old) / (2 * r)", "h * phi(2, -h) / phi(1, -h) * (m - old) / before")
-            ),
-            "Order 2, well done: you integrate the straight line exactly. The statement's update, which the "
-            "check compares with, takes the value in the middle.",
+            changed(solution.two_m, ("        r =", "        model.x0(x, s)\n        r =")),
+            "Order 2, and two calls a step. The task's first words are that it spends one and remembers: "
+            "which prediction do you ask for again?",
+        ),
+        Mistake(
+            changed(solution.two_m, ("old, before = m, h", "old, before = model.x0(x, t), h")),
+            "You remember the prediction at the new state, which the next step asks for itself: then m − old "
+            "is 0 and the calls are two a step. Which prediction is the old one?",
+        ),
+        Mistake(
+            changed(solution.two_m, ("expm1(-h)", "expm1(h)")),
+            "The exponent has the wrong sign: e^h − 1 is what noise prediction uses. Which way does the "
+            "weight e^(lambda − lambda_t) run?",
         ),
     ),
     hints=(
@@ -871,8 +1025,9 @@ def _probe_three_m(answer, seed):
         _rms(error(lambda lam: c[2] * math.cos(lam) + c[3] * math.sin(lam), wave, h)) for h in (0.1, 0.05)
     ]
     values["power of h in one step's error"] = _order(*local)
-    h, h1, h2 = (uniform(seed, 0.3, 0.9, stream=k) for k in range(3))
-    return values | {"x after a step of three sizes": answer(x, c[0], c[1], c[2], h, h1, h2, 0.8, 0.5)}
+    h, h1, h2 = (round(uniform(seed, 0.3, 0.9, stream=k), 3) for k in range(3))
+    label = f"x after a step, h = {h:g}, h1 = {h1:g}, h2 = {h2:g}"
+    return values | {label: answer(x, c[0], c[1], c[2], h, h1, h2, 0.8, 0.5)}
 
 
 _DIVIDED = ("2 * (near", "(near")  # the divided difference, not the derivative
@@ -889,10 +1044,18 @@ THREE_M = Task(
     probe=_probe_three_m,
     reference=solution.third_update,
     decimals=5,
+    asks={
+        "rms error of a step, x0 constant in lambda": "Not even a constant prediction is integrated exactly: "
+        "the error of a step is {value}. The first two terms of the listing were right.",
+        "rms error of a step, x0 linear in lambda": "Exact for a constant, and off by {value} for a straight "
+        "line. Which lines of the listing make the slope at the newest point?",
+        "rms error of a step, x0 quadratic in lambda": "Exact for straight lines, and off by {value} for a "
+        "parabola: what is d2 for x0 = lambda², and what is its coefficient as h goes to 0?",
+    },
     mistakes=(
         Mistake(
             changed(solution.third_update, _DIVIDED, _NO_LIMIT),
-            "This is the listing as it was given: exact for straight lines, and a step's error falls like "
+            "It does what the listing as given does: exact for straight lines, and a step's error falls like "
             "h². To which power should a step of a third-order method err?",
             as_given=True,
         ),
@@ -930,6 +1093,16 @@ THREE_M = Task(
             "You turned the sign of the whole last term. Which power of h is its coefficient like, and which "
             "sign has φ₃?",
         ),
+        Mistake(
+            changed(solution.third_update, ("- (e / h + 1) * d1", "+ (e / h + 1) * d1")),
+            "You turned the sign of the term with d1, which was right: exact for a constant, and not for a "
+            "straight line.",
+        ),
+        Mistake(
+            changed(solution.third_update, ("2 * (near - far) / (r0 + r1)", "2 * (near - far) / (r0 * r1)")),
+            "The difference of the two slopes is divided by the wrong length: how far apart are the middles "
+            "of the two steps that they belong to?",
+        ),
     ),
     hints=(
         "Three test functions say which line is wrong: constant, linear and quadratic predictions. A method "
@@ -946,20 +1119,40 @@ THREE_M = Task(
 
 
 def _probe_clock(answer, seed):
-    x, exact = _flow_case(seed)
-    model = _ring()
+    model, calls = _ring(), 0
 
-    def net(x, n):
-        return model.eps(x, float(n) / 1000)
+    def asked(total):
+        def net(x, n):
+            nonlocal calls
+            calls += 1
+            return model.eps(x, float(n) / total)
 
-    errors = [_rms(answer(net, VP1, x, _lambda_grid(n), 1000) - exact) for n in (25, 50, 100, 200)]
+        return net
+
+    def error(n, total, end):
+        x, exact = _flow_case(seed, end)
+        return _rms(answer(asked(total), VP1, x, _lambda_grid(n, end), total) - exact)
+
+    fine = [error(n, 1000, 0.01) for n in (25, 50, 100)]
+    coarse = [error(n, 100, 0.1) for n in (20, 40)]
+    spent = round(calls / 235, 1)  # a step that the clock is too coarse for may be left out
+    x = answer(asked(1000), VP1, _flow_case(seed)[0], [0.2126, 0.1374], 1000)
     return {
-        "log10 of the errors, 25, 50, 100, 200 steps": [math.log10(e) if e > 0 else -99.0 for e in errors],
-        "orders between them": [_order(*pair) for pair in _pairs(errors)],
-        "x after one step": answer(net, VP1, x, [0.2126, 0.1374], 1000),
+        "order from 25 to 50 steps, rounded": _whole_order(*fine[:2], 2),
+        "order from 50 to 100 steps, rounded": _whole_order(*fine[1:], 2),
+        "order from 20 to 40 steps, a clock of 100, rounded": _whole_order(*coarse, 2),
+        "calls of the network a step": spent,
+        _FINE: [math.log10(e) if e > 0 else -99.0 for e in fine],
+        _CLOCK_STEP: x,
     }
 
 
+_FINE, _CLOCK_STEP = "log10 of the errors, 25, 50, 100 steps", "x after one step, from 0.2126 to 0.1374"
+_CLOCK_FORM = (
+    "Order 2 with two calls a step, on a clock of 1000 and on one of 100: right. It is not the statement's "
+    "method along the statement's times to the letter, as when the times themselves are whole numbers of the "
+    "clock."
+)
 _CUT_START = ("s * total", "int(s * total)")
 _CUT_MIDDLE = ("m * total", "int(m * total)")
 _SHRINKS = ("math.exp(", "1 / math.exp(")
@@ -976,17 +1169,30 @@ CLOCK = Task(
     reference=solution.dpm2_on_steps,
     tolerance=1e-5,
     decimals=3,
+    loose={_FINE: (0.12, _CLOCK_FORM), _CLOCK_STEP: (0.02, _CLOCK_FORM)},
+    asks={
+        "order from 25 to 50 steps, rounded": "From 25 to 50 steps the order is {value}, not 2. Begin with a "
+        "prediction of 0: by what is x multiplied in a step?",
+        "order from 50 to 100 steps, rounded": "From 25 to 50 steps the order is 2, from 50 to 100 it is "
+        "{value}. At which times is the network asked, and at which does the solver take alpha and sigma?",
+        "order from 20 to 40 steps, a clock of 100, rounded": "On a clock of 1000 the order is 2, on one of "
+        "100 from 20 to 40 steps it is {value}: a coarser clock shows what is rounded. Which of the two "
+        "calls gets another time than its state?",
+        "calls of the network a step": "The order is 2, with {value} calls of the network a step. "
+        "DPM-Solver-2 makes two.",
+    },
     mistakes=(
         Mistake(
             changed(solution.dpm2_on_steps, _CUT_START, _CUT_MIDDLE, _SHRINKS),
-            "This is the listing as it was given: an error that no number of steps makes smaller. Begin with "
-            "a prediction of 0: what is left of a step, and should x grow or shrink on the way to the data?",
+            "It does what the listing as given does: an error that no number of steps makes smaller. Begin "
+            "with a prediction of 0: what is left of a step, and should x grow or shrink on the way to the "
+            "data?",
             as_given=True,
         ),
         Mistake(
             changed(solution.dpm2_on_steps, _CUT_START, _CUT_MIDDLE),
-            "The sign is right, and 25 steps look fine. But the order sinks with every doubling, and the "
-            "error comes to rest: is eps asked at the time at which the solver believes it was asked?",
+            "The sign is right, and 25 steps look fine. But with every doubling less is gained, down to a "
+            "plateau: is eps asked at the time at which the solver believes it was asked?",
         ),
         Mistake(
             changed(solution.dpm2_on_steps, _SHRINKS),
@@ -1006,8 +1212,9 @@ CLOCK = Task(
             changed(
                 solution.dpm2_on_steps, ("s * total", "round(s * total)"), ("m * total", "round(m * total)")
             ),
-            "Rounding to the nearest is better than cutting off, and the order still jumps about 2 "
-            "instead of being 2. Does the network need a whole number at all?",
+            "Rounding to the nearest is better than cutting off: errors of either sign average out, slowly. "
+            "On a clock of 100, though, twice the steps hardly help. Does the network need a whole number at "
+            "all?",
         ),
         Mistake(
             changed(
@@ -1018,6 +1225,25 @@ CLOCK = Task(
             "Solver and network agree about the time now, but no middle is a middle any more: each is "
             "moved by up to a whole time step, and the order is lost all the same. It is the question to "
             "the network that is to be mended.",
+        ),
+        Mistake(
+            changed(
+                solution.dpm2_on_steps,
+                ("    for s, t", "    times = [round(t * total) / total for t in times]\n    for s, t"),
+                (" / 2)\n", " / 2)\n        m = round(m * total) / total\n"),
+            ),
+            "Solver and network agree about the time now. A grid of whole numbers is fine; but the middle is "
+            "moved off the middle by up to half a time step, and with it the order is lost. What may stay a "
+            "fraction?",
+        ),
+        Mistake(
+            changed(solution.dpm2_on_steps, ("(u, m * total)", "(u, s * total)")),
+            "The second call gets the state of the middle and the time of the start. At which time is u?",
+        ),
+        Mistake(
+            changed(solution.dpm2_on_steps, ("s * total", "s"), ("m * total", "m")),
+            "Your network is asked at step numbers below 1, as if its clock were t. Which n belongs to the "
+            "time s?",
         ),
         Mistake(
             changed(solution.dpm2_on_steps, ("math.expm1(h)", "-math.expm1(-h)")),
@@ -1063,8 +1289,8 @@ def _probe_dpm12(answer, seed):
     a, b, c = (normal(seed, 3, 2, stream=k) for k in (5, 6, 7))
     values = {
         "estimate, two cases": [answer.estimate(a, b, c, *tol) for tol in ((0.01, 0.1), (2.0, 0.1))],
-        "next_h(0.3, error, p), error 4, 0.5, p 1, 2": [
-            answer.next_h(0.3, error, p) for error in (4.0, 0.5) for p in (1, 2)
+        "next_h(0.3, error, p), error 4, 0.5, 0.001, p 1, 2": [
+            answer.next_h(0.3, error, p) for error in (4.0, 0.5, 1e-3) for p in (1, 2)
         ],
     }
     model, before = _ring(), _ring().nfe
@@ -1117,6 +1343,11 @@ ADAPTIVE = Task(
     },
     decimals=5,
     asks={
+        "estimate, two cases": "Your estimate gives {value}. Entry by entry: which distance stands above the "
+        "line, which is the larger of two tolerances below it, and which mean is taken of the quotients?",
+        "next_h(0.3, error, p), error 4, 0.5, 0.001, p 1, 2": "next_h is not the statement's yet, {value} "
+        "for one of the six: safety times h times the error to the power −1/(p + 1), and no more than that.",
+        "p_23": "p_23 is not right yet. Of which member of a pair does the distance show the error?",
         "tries accepted, rejected": "How many tries does your solver accept and reject? First the error of a "
         "try, then the verdict, then the next h: check the three in this order.",
     },
@@ -1144,6 +1375,23 @@ ADAPTIVE = Task(
         Mistake(
             {"estimate": changed(solution.estimate, (".square().mean().sqrt()", ".abs().max()"))},
             "You take the largest entry: a stricter solver. The task measures the root mean square.",
+        ),
+        Mistake(
+            {"estimate": changed(solution.estimate, (".sqrt()", ""))},
+            "That is the mean square. The controller's power is made for the root of it.",
+        ),
+        Mistake(
+            {"estimate": changed(solution.estimate, ("low.abs(), before", "high.abs(), before"))},
+            "Your scale looks at the second-order state. The statement's looks at the first-order one and at "
+            "the state before.",
+        ),
+        Mistake(
+            {
+                "next_h": changed(
+                    solution.next_h, ("    return safety", "    return 5 * h if error < 0.01 else safety")
+                )
+            },
+            "You limit how much a step may grow, as many codes do. The statement's controller has no limit.",
         ),
         Mistake(
             {"estimate": changed(solution.estimate, (".mean()", ".sum()"))},
@@ -1249,15 +1497,23 @@ def _probe_claims(answer, seed):
     }
 
 
-_MEASURED = {"latent_sd": 0.8605, "gain_plain": 1.747, "gain_guided": 3.812, "grid_ratio": 6.169}
-_WORDS = {"only_guidance": solution.only_guidance, "nodes": solution.nodes}
+_MEASURED = {
+    "latent_sd": 0.8605,
+    "gain_plain": 1.747,
+    "gain_guided": 3.812,
+    "gain_plain_20": 0.9690,
+    "gain_guided_20": 0.5590,
+    "grid_ratio": 6.169,
+}
+_WORDS = {name: getattr(solution, name) for name in ("only_guidance", "always", "nodes")}
 
 
 def _claim_facts(answer, seed):
     return right_numbers(answer, 0.002, **_MEASURED) | right_words(answer, ("holds", "fails"), **_WORDS)
 
 
-_GAINS = {name: _MEASURED[name] for name in ("gain_plain", "gain_guided")}
+_GAINS = {name: _MEASURED[name] for name in _MEASURED if name.startswith("gain")}
+_STEPS_ARE = {"gain_plain": _MEASURED["gain_plain_20"], "gain_guided": _MEASURED["gain_guided_20"]}
 
 CLAIMS = Task(
     id="4.9",
@@ -1267,10 +1523,32 @@ CLAIMS = Task(
     minutes=35,
     points=5,
     ids=("T36", "T37", "T38", "T30", "T31", "BT20", "BB4", "BB7"),
-    names=("threshold", "latent_sd", "gain_plain", "gain_guided", "grid_ratio", "only_guidance", "nodes"),
+    names=(
+        "threshold",
+        "latent_sd",
+        "gain_plain",
+        "gain_guided",
+        "gain_plain_20",
+        "gain_guided_20",
+        "grid_ratio",
+        "only_guidance",
+        "always",
+        "nodes",
+    ),
     probe=_probe_claims,
     facts=_claim_facts,
     reference={"threshold": solution.threshold, **_MEASURED, **_WORDS},
+    asks={
+        name: f"{name} is not right yet. A gain is the error with noise prediction over that with data "
+        "prediction; a step of either solver costs two calls; and each case has a fine solution of its own."
+        for name in _GAINS
+    }
+    | {
+        "latent_sd": "latent_sd is not right yet. Make a large sample of N(0, 4), clip it, and take its "
+        "deviation: three digits need some hundred thousand numbers.",
+        "grid_ratio": "grid_ratio is not right yet. Four errors of 2M with ten steps, each from 1.0 to 0.001 "
+        "on the plain case: the largest over the smallest.",
+    },
     tolerance=0.002,
     decimals=3,
     mistakes=(
@@ -1329,13 +1607,28 @@ CLAIMS = Task(
             "Those are quotients of mean squares. Where is the root?",
         ),
         Mistake(
-            {"gain_plain": 0.9690, "gain_guided": 0.5590},
-            "You made ten steps, twenty calls, with each. How many steps can a two-call solver pay for with "
-            "ten?",
+            _STEPS_ARE | {"gain_plain_20": 0.6846, "gain_guided_20": 0.3794},
+            "You made ten and twenty steps, twenty and forty calls, with each. How many steps can a two-call "
+            "solver pay for with ten?",
         ),
         Mistake(
-            {"gain_plain": _MEASURED["gain_guided"], "gain_guided": _MEASURED["gain_plain"]},
-            "The two are exchanged: where is the distance larger, with or without guidance?",
+            _STEPS_ARE
+            | {"gain_plain_20": _MEASURED["gain_plain"], "gain_guided_20": _MEASURED["gain_guided"]},
+            "The two budgets are exchanged: a step of either solver costs two calls.",
+        ),
+        Mistake(
+            {"gain_plain_20": _MEASURED["gain_plain"], "gain_guided_20": _MEASURED["gain_guided"]},
+            "Your gains at twenty calls are those at ten. Measure again: with shorter steps something "
+            "changes.",
+        ),
+        Mistake(
+            {
+                "gain_plain": _MEASURED["gain_guided"],
+                "gain_guided": _MEASURED["gain_plain"],
+                "gain_plain_20": _MEASURED["gain_guided_20"],
+                "gain_guided_20": _MEASURED["gain_plain_20"],
+            },
+            "Plain and guided are exchanged: where is the distance larger, with or without guidance?",
         ),
         Mistake(
             {"grid_ratio": 1 / _MEASURED["grid_ratio"]},
@@ -1352,7 +1645,20 @@ CLAIMS = Task(
         ),
         Mistake(
             {"only_guidance": "holds"},
-            "Look at your gain_plain: is it about 1, as the claim says?",
+            "Look at your gain_plain at ten calls: is it about 1, as the claim says?",
+        ),
+        Mistake(
+            {"always": "holds"},
+            "Look at your two guided gains: is each of them above 1?",
+        ),
+        Mistake(
+            {"only_guidance": "holds", "always": "holds"},
+            "Hold both words against your four gains: is the plain one about 1 at ten calls, and are both "
+            "guided ones above 1?",
+        ),
+        Mistake(
+            {"threshold": changed(solution.threshold, ("x0.clamp(-s, s) / s * limit", "x0 / s * limit"))},
+            "You scale and do not clip: what lay beyond s now lies beyond the limit.",
         ),
         Mistake(
             {"nodes": "holds"},
@@ -1362,11 +1668,12 @@ CLAIMS = Task(
     hints=(
         "For thresholding, what should happen to a picture whose values all lie in [−limit, limit]? Nothing. "
         "And to one with a few large values?",
-        "s is one number a sample: the quantile of |x0|, but never below the limit. For the gains: ten calls "
-        "are five steps of either solver. For the clip: values beyond ±1 are moved to ±1, not removed.",
-        "Clip to ±s, then multiply by limit over s. The gain is error of DPM-Solver-2 over error of "
-        "DPM-Solver++(2S), each the root mean square distance from `fine`. For the grids: four errors of 2M "
-        "with ten steps, the largest over the smallest. Then hold each claim against its number.",
+        "s is one number a sample: the quantile of |x0|, but never below the limit. For the gains: what does "
+        "a step of either solver cost? For the clip: values beyond ±1 are moved to ±1, not removed.",
+        "Clip to ±s, then multiply by limit over s. A gain is error of DPM-Solver-2 over error of "
+        "DPM-Solver++(2S), each the root mean square distance from its fine solution, once with five steps "
+        "of either and once with ten. For the grids: four errors of 2M with ten steps, the largest over the "
+        "smallest. Then hold each claim against its number.",
     ),
 )
 
@@ -1376,9 +1683,7 @@ _VP_SYMBOLS = ("alpha_s", "sigma_s", "alpha_t", "sigma_t")
 
 
 def _at_vp_points(formula, name, seed):
-    """Values of a formula at two points with alpha^2 + sigma^2 = 1.  Raises Remark for strange symbols."""
-    import sympy
-
+    """{label: value} of a formula at two points with alpha^2 + sigma^2 = 1.  Remark for strange symbols."""
     try:
         formula = sympy.sympify(formula)
         free = {symbol.name: symbol for symbol in formula.free_symbols}
@@ -1387,14 +1692,18 @@ def _at_vp_points(formula, name, seed):
     strange = sorted(set(free) - set(_VP_SYMBOLS))
     if strange:
         raise Remark(f"{name} uses {', '.join(strange)}; express it by {', '.join(_VP_SYMBOLS)} only.")
-    values = []
+    values = {}
     for k in range(2):
-        before, after = uniform(seed, 0.1, 0.5, stream=k), uniform(seed, 0.55, 0.95, stream=k + 2)
+        before, after = (round(uniform(seed, *ends, stream=k + j), 3) for ends, j in (_BEFORE, _AFTER))
         levels = (before, math.sqrt(1 - before**2), after, math.sqrt(1 - after**2))
         at = dict(zip(_VP_SYMBOLS, levels))
         number = complex(formula.evalf(17, subs={free[symbol]: at[symbol] for symbol in free}))
-        values.append(number.real if number.imag == 0 else float("nan"))
+        label = f"{name} at alpha_s = {before:g}, alpha_t = {after:g}"
+        values[label] = number.real if number.imag == 0 else float("nan")
     return values
+
+
+_BEFORE, _AFTER = ((0.1, 0.5), 0), ((0.55, 0.95), 2)  # alpha_s and alpha_t: their ranges and streams
 
 
 def _probe_stochastic(answer, seed):
@@ -1403,9 +1712,8 @@ def _probe_stochastic(answer, seed):
         if getattr(answer, name) is None:
             raise Remark(f"{name} is None: is it still to be computed?")
     for name in ("x_part", "data_part", "noise_part"):
-        values[f"{name}, two points"] = _at_vp_points(getattr(answer, name), name, seed)
-    etas = list(expression_probe(tau=(0.2, 1.5), h=(0.2, 2.0))(answer.eta, seed).values())
-    return values | {"eta, two points": etas[:2]}
+        values |= _at_vp_points(getattr(answer, name), name, seed)
+    return values | named_expressions(answer, seed, 2, eta=dict(tau=(0.2, 1.5), h=(0.2, 2.0)))
 
 
 _WEAK_ORDER = 1
@@ -1435,6 +1743,10 @@ STOCHASTIC = Task(
         "weak_order": _WEAK_ORDER,
     },
     decimals=5,
+    asks={
+        "weak_order": "weak_order is not right yet. By what is `weak_error` divided from 200 to 400 steps, "
+        "and which power of 2 is that, as a whole number?",
+    },
     mistakes=(
         Mistake(
             {"x_part": "sigma_t/sigma_s"},
@@ -1483,6 +1795,28 @@ STOCHASTIC = Task(
             "posterior's has one factor more.",
         ),
         Mistake(
+            {"data_part": f"alpha_t*(1 - {_FORGET})", "noise_part": f"sigma_t*sqrt(1 - {_FORGET})"},
+            "You have 1 − e^(−h) in both places. At tau = 1 the factor in the exponent is 1 + tau² = 2 for "
+            "the data, and 2 tau² for the noise: what stands there?",
+        ),
+        Mistake(
+            {
+                "x_part": "sigma_t/sigma_s",
+                "data_part": f"alpha_t*(1 - {_FORGET})",
+                "noise_part": "0",
+            },
+            "That is the whole step at tau = 0, DDIM without noise. Asked is tau = 1.",
+        ),
+        Mistake(
+            {"eta": "sqrt(1 - exp(-2*tau**2*h))"},
+            "That is the noise at this tau, as a share of sigma_t. What is it as a share of the noise at "
+            "tau = 1?",
+        ),
+        Mistake(
+            {"eta": "sqrt((1 - exp(-2*tau*h))/(1 - exp(-2*h)))"},
+            "Which power of tau stands in the exponent of the noise?",
+        ),
+        Mistake(
             {"eta": "tau"},
             "Right at tau = 0 and at tau = 1 only. In between compare the two noise parts: they depend on "
             "h in different ways.",
@@ -1526,4 +1860,147 @@ STOCHASTIC = Task(
     ),
 )
 
-TASKS = (PHI, STEPS, CONVERGENCE, LOCAL, TWO_M, THREE_M, CLOCK, ADAPTIVE, CLAIMS, STOCHASTIC)
+# --- 4.11: find the bug, shifted twice ----------------------------------------------------------------------
+
+
+@lru_cache
+def _flowing():
+    """The velocity model of the same eight modes for flow matching."""
+    return Mixture([1] * 8, _ring_modes(), [0.3] * 8).model(Flow())
+
+
+def _probe_shift(answer, seed):
+    model, times = _flowing(), []
+
+    def v(x, t):
+        times.append(float(torch.as_tensor(t, dtype=torch.float64).reshape(-1)[0]))
+        return model.flow(x, t)
+
+    x, values = normal(seed, 4, 2), {}
+    answer.flow_euler(v, x, 4, 3.0)
+    values["calls of v, 4 steps"], asked = float(len(times)), list(times)
+    values["times at which v is asked, 4 steps, shift 3"] = asked
+    shift = round(uniform(seed, 1.2, 6.0), 2)
+    times.clear()
+    end = answer.flow_euler(v, x, 6, 1.0)
+    values["times at which v is asked, 6 steps, shift 1"] = list(times)
+    values["x after 6 steps, shift 1"] = end
+    values[f"x after 6 steps, shift {shift:g}"] = answer.flow_euler(v, x, 6, shift)
+    return values | named_expressions(answer, seed, 2, moved=dict(s=(1.2, 6.0)))
+
+
+_COUNT = ("0.0, steps + 1,", "0.0, steps,")
+_AGAIN = ("(s - t) * v(x, t)", "(shifted(s) - shifted(t)) * v(x, shifted(t))")
+_FORMULA = "shift * t / (1 + (shift - 1) * t)"
+
+SHIFT = Task(
+    id="4.11",
+    title="Find the bug: shifted, and shifted again",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=25,
+    points=4,
+    ids=("BS32", "R2", "T38"),
+    names=("flow_euler", "moved"),
+    probe=_probe_shift,
+    reference={"flow_euler": solution.flow_euler, "moved": solution.moved},
+    decimals=4,
+    asks={
+        "calls of v, 4 steps": "Four steps are four calls of v, and yours makes {value}. How many times does "
+        "a grid of four steps have, and how often does Euler's method ask in a step?",
+        "times at which v is asked, 4 steps, shift 3": "With four steps and shift 3 the shifted times are 1, "
+        "0.9, 0.75, 0.5 and 0. At which times does your sampler ask v? Print them.",
+        "times at which v is asked, 6 steps, shift 1": "A shift of 1 changes nothing, so that six steps ask "
+        "at 1, 5/6, … 1/6. At which times does yours?",
+        "x after 6 steps, shift 1": "v is asked at the right times. By how much does x move in a step from t "
+        "to s, and in which direction?",
+    },
+    mistakes=(
+        Mistake(
+            changed(solution.flow_euler, _COUNT, _AGAIN),
+            "It does what the listing as given does: three calls for four steps, and at shift 3 they are "
+            "made at 1, 0.95 and 0.82. Print the times, and count them.",
+            as_given=True,
+        ),
+        Mistake(
+            changed(solution.flow_euler, _COUNT),
+            "The shift is right now. But four steps are paid for and three are made: how many times does a "
+            "grid of n steps have?",
+        ),
+        Mistake(
+            changed(solution.flow_euler, _AGAIN),
+            "The count is right now. At shift 3 the second call is made at 0.96, where 0.9 is right: what "
+            "are the numbers in `times` already?",
+        ),
+        Mistake(
+            changed(solution.flow_euler, ("(s - t) * v(x, t)", "(s - t) * v(x, shifted(t))")),
+            "The steps are right, and v is asked at times that are shifted once more than its x.",
+        ),
+        Mistake(
+            changed(solution.flow_euler, ("(s - t) * v(x, t)", "(shifted(s) - shifted(t)) * v(x, t)")),
+            "v is asked at the right times, and the steps have the lengths of a grid that is shifted once "
+            "more.",
+        ),
+        Mistake(
+            changed(solution.flow_euler, ("[shifted(t) for t in times]", "times")),
+            "Nothing is shifted any more. Once is right, twice was wrong.",
+        ),
+        Mistake(
+            changed(solution.flow_euler, ("(s - t) * v(x, t)", "-1 / steps * v(x, t)")),
+            "Every step of yours has the length 1/n. The shifted times are not equally spaced: how long is "
+            "the step from t to s?",
+        ),
+        Mistake(
+            changed(solution.flow_euler, ("(s - t)", "(t - s)")),
+            "Your steps go the wrong way: v points from data to noise, and time runs down. Which sign has s "
+            "− t?",
+        ),
+        Mistake(
+            changed(solution.flow_euler, (_FORMULA, "t / (shift - (shift - 1) * t)")),
+            "That is the shift's inverse, which moves the times towards the data. With shift 3 the middle of "
+            "the grid should be 0.75.",
+        ),
+        Mistake(
+            changed(solution.flow_euler, (_FORMULA, "t / (1 + (shift - 1) * t)")),
+            "Your times no longer begin at 1. What is t' at t = 1 in the statement's formula?",
+        ),
+        Mistake(
+            changed(solution.flow_euler, ("v(x, t)", "v(x, s)")),
+            "v is asked at the end of each step, with the x of its start. Where does Euler look?",
+        ),
+        Mistake(
+            changed(
+                solution.flow_euler,
+                ("linspace(1.0, 0.0, steps", "linspace(0.0, 1.0, steps"),
+            ),
+            "Your times rise from 0 to 1: that is the way from data to noise.",
+        ),
+        Mistake(
+            {"moved": sympy.log(solution.s)},
+            "The size is right. Shifting makes t larger, so noisier: does lambda rise or fall?",
+        ),
+        Mistake(
+            {"moved": -2 * sympy.log(solution.s)},
+            "That is what the listing does, which shifts twice. Once?",
+        ),
+        Mistake(
+            {"moved": 1 / solution.s},
+            "That is the quotient of the two alpha/sigma. Lambda is its logarithm.",
+        ),
+        Mistake(
+            {"moved": -solution.s},
+            "sigma/alpha is multiplied by s. What happens to its logarithm?",
+        ),
+    ),
+    hints=(
+        "Nothing in the output tells: both mistakes leave a sampler that converges. Print every time at "
+        "which v is asked, and count.",
+        "One mistake is in how many times there are, the other in how often the same function is applied to "
+        "them. For `moved`: what is t/(1 − t) after the shift?",
+        "A grid of n steps has n + 1 times. Once the times are shifted, they are times like any other: a "
+        "step is their difference, and v is asked at them. And sigma/alpha is multiplied by the shift, at "
+        "every time.",
+    ),
+)
+
+TASKS = (PHI, STEPS, CONVERGENCE, LOCAL, TWO_M, THREE_M, CLOCK, ADAPTIVE, CLAIMS, STOCHASTIC, SHIFT)

@@ -300,7 +300,8 @@ def same(task: Task, mine: Seen, theirs: Seen) -> bool:
         return False
     put_equal = {
         label: theirs.values[label]
-        if label in theirs.values and diagnose.same_value(value, theirs.values[label], task.tolerance)
+        if label in theirs.values
+        and diagnose.same_value(value, theirs.values[label], task.tolerance_of(label))
         else value
         for label, value in mine.values.items()
     }

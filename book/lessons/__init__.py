@@ -55,6 +55,11 @@ and one module `book/chNN/tasks.py`, which holds what is said of wrong ones:
     helper that is no answer is changed by its name: `changed(solution.walk, helper=changed(solution.helper,
     …))`.
 
+    Where a statement asks for a property, an order or a number of calls, another method that has it is right.
+    The probe then returns the property (`round(order)`), and a value that depends on the method gets a wider
+    tolerance, `loose={"x after 40 steps": (0.02, "Order 2 with one call a step; the paper's form …")}`, whose
+    sentence is said beside "done".
+
     An answer that is a number, a word or a drawn Axes is judged by `facts(answer, seed)`, which may know the
     right one: `facts=lambda answer, seed: right_numbers(answer, 1e-3, limit=2.5)`.  Such a number stands in
     tasks.py only if solution.py does not have it.  A task with answers of both kinds has both.  The probe

@@ -28,6 +28,8 @@ class NoSuchTask(CheckFailed):
 def check(task_id: str, *answer, **answers) -> None:
     """Check the answer to a task: print values computed from it, then "2.3 done", or say what is wrong.
 
+    A right answer in another form than the statement's gets a remark before its "done".
+
     task_id: "2.3".  answer: the answer itself, a function, a number, a formula or an Axes; for a task with
     several answers, name them: `check("2.3", step=my_step, grid=my_grid)`.
 
@@ -40,6 +42,8 @@ def check(task_id: str, *answer, **answers) -> None:
     for line in lines(task, verdict.values):
         print(line)
     if verdict.state == DONE:
+        if verdict.sentence:
+            print(verdict.sentence)
         print(f"{task_id} done")
     else:
         error = NotTried if verdict.state == NOT_TRIED else NotYet

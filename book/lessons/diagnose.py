@@ -52,7 +52,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a check: state, the sentence to say, the values seen, and which mistake it was."""
+    """The result of a check: state, the sentence to say, the values seen, and which mistake it was.
+
+    With DONE the sentence is empty, or a remark on how the answer differs from the statement's form.
+    """
 
     state: str
     sentence: str = ""
@@ -385,7 +388,7 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
         right(task, seen, expected(task, seed))
         for seed, seen in [(seeds[0], first), *((s, look(s, 1)) for s in seeds[1:])]
     ):
-        return Verdict(DONE, "", values, printed)
+        return _done(task, first, expected(task, seeds[0]), printed)
     for index, mistake in enumerate(task.mistakes):
         if _matches(task, mistake, look, first, seeds):
             if mistake.as_given:
@@ -402,7 +405,19 @@ def steady(seen: Seen, again: Seen) -> bool:
 
 def right(task: Task, seen: Seen, wanted: Seen) -> bool:
     """Whether an answer gives the values wanted, within the task's tolerance."""
-    return seen.values is not None and same_values(seen.values, wanted.values, task.tolerance)
+    return (
+        seen.values is not None
+        and seen.values.keys() == wanted.values.keys()
+        and all(same_value(seen.values[k], wanted.values[k], task.tolerance_of(k)) for k in wanted.values)
+    )
+
+
+def _done(task: Task, seen: Seen, wanted: Seen, printed: str) -> Verdict:
+    """The verdict on a right answer.  A value that need not be the statement's is told in words, so that what
+    is printed is the same for every right answer."""
+    other = [k for k in task.loose if not same_value(seen.values[k], wanted.values[k], task.tolerance)]
+    near = dict.fromkeys(task.loose, "near the statement's")
+    return Verdict(DONE, task.loose[other[0]][1] if other else "", {**seen.values, **near}, printed)
 
 
 _MEMORY = (
@@ -447,7 +462,7 @@ def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
             "labels",
             f"What about {missing[0]}? Your answer {'lacks' if missing[0] in theirs else 'adds'} it.",
         )
-    wrong = [k for k in theirs if not same_value(mine[k], theirs[k], task.tolerance)]
+    wrong = [k for k in theirs if not same_value(mine[k], theirs[k], task.tolerance_of(k))]
     label = wrong[0]
     a, b = mine[label], theirs[label]
     for key in wrong:
@@ -468,7 +483,8 @@ def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
         return "dtype", (
             f"Your answer returns {seen.dtype} where {right.dtype} is needed: where is the precision lost?"
         )
-    far = ~np.isclose(a, b, rtol=task.tolerance, atol=task.tolerance)
+    wide = task.tolerance_of(label)
+    far = ~np.isclose(a, b, rtol=wide, atol=wide)
     if label in task.asks:
         return "value", task.asks[label].replace("{value}", f"{a[far].flat[0]:.4g}")
     pattern = _pattern(mine, theirs, wrong, task.tolerance)

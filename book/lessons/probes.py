@@ -83,8 +83,8 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
     """The probe of a task whose answer is a formula: `expression_probe(a=(.1, .9), s=(.1, 1.))`.
 
     The answer is a sympy expression (or a string that sympy reads) in symbols of these names.  It is
-    evaluated at four points drawn from the seed within the ranges, so every way of writing the same formula
-    is right.
+    evaluated at four points drawn from the seed within the ranges, to three decimals, which the labels name,
+    so that every way of writing the same formula is right and everyone can put the point into theirs.
     """
 
     def probe(answer, seed):
@@ -104,9 +104,15 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
         draws = np.random.default_rng(seed)
         out = {}
         for _ in range(4):
-            at = {name: float(draws.uniform(*ends)) for name, ends in ranges.items()}
-            number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
-            shown = ", ".join(f"{name} = {value:.3f}" for name, value in at.items())
+            at = {name: round(float(draws.uniform(*ends)), 3) for name, ends in ranges.items()}
+            try:
+                number = complex(formula.evalf(17, subs={free[name]: at[name] for name in free}))
+            except TypeError:
+                raise Remark(
+                    f"Your formula, {formula}, has no number as its value: is there a function in it that "
+                    "sympy does not know?"
+                ) from None
+            shown = ", ".join(f"{name} = {value:g}" for name, value in at.items())
             out[f"{label} at {shown}"] = number.real if number.imag == 0 else float("nan")
         return out
 
@@ -114,14 +120,14 @@ def expression_probe(label: str = "value", **ranges: tuple[float, float]) -> Cal
 
 
 def named_expressions(answer, seed: int, points: int, **ranges: dict) -> dict:
-    """{"name at point 1": value, ...} of the named answers that are formulas, each at the first `points`
-    points of `expression_probe`; ranges: name -> its symbols' ranges.  Remark for one that is missing."""
+    """{"name at x = 0.3, s = -1.2": value, ...} of the named answers that are formulas, each at the first
+    `points` points of `expression_probe`; ranges: name -> its symbols' ranges.  Remark for a missing one."""
     values = {}
     for name, symbols in ranges.items():
         if getattr(answer, name) is None:
             raise Remark(f"{name} is None: is it still to be computed?")
-        found = list(expression_probe(**symbols)(getattr(answer, name), seed).values())[:points]
-        values.update({f"{name} at point {i + 1}": value for i, value in enumerate(found)})
+        found = expression_probe(name, **symbols)(getattr(answer, name), seed)
+        values.update(list(found.items())[:points])
     return values
 
 

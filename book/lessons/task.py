@@ -78,6 +78,9 @@ class Task:
     names: for several answers, `check("2.3", step=..., grid=...)`: their names; the probe then gets
         `answer.step`.
     tolerance: values agree when |a - b| <= tolerance (1 + |b|).
+    loose: {label: (tolerance, remark)}: a value that another method of the same order and cost may give, too,
+        and so need agree within this tolerance only.  Where it does not agree within the task's, the remark
+        is said beside "done": what the answer is in place of the statement's form.
     decimals: of the printed values.
     asks: {label: question}: said instead of the generic question where that label is the first to differ;
         `{value}` in it stands for the student's number.  Let the first labels of a probe be properties (a
@@ -103,6 +106,7 @@ class Task:
     tolerance: float = 1e-6
     decimals: int = 6
     asks: Mapping[str, str] = field(default_factory=dict)
+    loose: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
     def __post_init__(self):
         def need(fine, text):
@@ -123,6 +127,11 @@ class Task:
         need(all(hint.strip() for hint in self.hints), "a hint is empty")
         need(len(set(self.hints)) == 3, "two hints are the same")
         need(sum(m.as_given for m in self.mistakes) <= 1, "only one mistake can be the listing as given")
+        need(all(wide > self.tolerance for wide, _ in self.loose.values()), "a loose tolerance is too narrow")
+
+    def tolerance_of(self, label: str) -> float:
+        """The tolerance within which the value of this label is right."""
+        return self.loose[label][0] if label in self.loose else self.tolerance
 
     @property
     def lesson(self) -> str:

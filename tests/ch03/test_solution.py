@@ -7,7 +7,8 @@ import sympy
 import torch
 
 from book.ch03 import solution
-from book.lessons import registry
+from book.lessons import changed, registry
+from book.lessons.diagnose import diagnose
 from toolkit import VE, VP, Mixture, grids, ode, sample, sde
 from toolkit.noise import Replay
 
@@ -206,3 +207,89 @@ def test_the_limits_of_stability_are_the_toolkits():
     assert 1 + solution.largest * z / h == pytest.approx(-1, abs=1e-4)
     way = schedule.lam(0.001) - schedule.lam(1.0)
     assert facts["fewest"] == math.ceil(way / 2) and facts["largest"] == solution.largest
+
+
+# --- 3.11: noise and the network's errors -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.0, 0.7, 1.5])
+def test_a_model_that_is_wrong_all_the_way_draws_the_data_that_it_believes_in(level):
+    assert solution.end_variance(level, 0.36, 0.0, 1.0) == pytest.approx(0.36, abs=5e-5)
+    assert solution.end_variance(level, 0.36, 2.0, 3.0) == pytest.approx(0.25, abs=1e-6)
+
+
+def test_noise_forgets_an_error_and_makes_more_of_it_as_the_closed_form_says():
+    """(1 + l²) (v / (v + kappa²))^(l²), for a small error made at kappa; it is 1 at kappa² = v for l = 1."""
+    for level, a in ((0.5, 0.3), (1.0, 0.05), (1.0, 0.25), (1.6, 0.15)):
+        errors = [solution.end_variance(tau, 0.251, a, a + 1e-3) - 0.25 for tau in (level, 0.0)]
+        kappa = schedule.sigma(a + 5e-4) / schedule.alpha(a + 5e-4)
+        wanted = (1 + level**2) * (0.25 / (0.25 + kappa**2)) ** (level**2)
+        assert errors[0] / errors[1] == pytest.approx(wanted, rel=5e-3)
+    facts = registry.find("3.11").reference
+    assert schedule.sigma(facts["turning"]) / schedule.alpha(facts["turning"]) == pytest.approx(0.5, abs=2e-3)
+    for name, window in {"early": (0.2, 1.0), "late": (0.0, 0.1), "everywhere": (0.0, 1.0)}.items():
+        errors = [solution.end_variance(tau, 0.36, *window) - 0.25 for tau in (1.0, 0.0)]
+        assert errors[0] / errors[1] == pytest.approx(facts[name], abs=2e-4)
+
+
+# --- 3.12: the noise that was drawn twice -------------------------------------------------------------------
+
+
+def test_the_simulation_is_the_toolkits_euler_maruyama():
+    x, z = normals(5, 2), normals(4, 5, 2, seed=1)
+    found = solution.simulate(modes.score, schedule.f, schedule.g2, x, 0.2, 4, iter(z).__next__)
+    assert same(found, noisy(sde.euler_maruyama, modes, x, [1.0, 0.8, 0.6, 0.4, 0.2], z))
+
+
+def test_the_kurtosis_is_that_of_a_sum_of_products():
+    """Fourth cumulants add: 9 − 3 for a product of two normals, and a sum of n has n times that over n²."""
+    assert solution.kurtosis.subs("n", 1) == 9
+    assert sympy.simplify(solution.kurtosis - 3 - sympy.Rational(6) / sympy.Symbol("n")) == 0
+
+
+# --- what is right in another form, and what is right on the data probed only -------------------------------
+
+
+def increments(score, sigma_min, sigma_max, z, times, noises):
+    """VE by the exact increments of sigma²."""
+    x, ratio = sigma_max * z, sigma_max / sigma_min
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        a, b = sigma_min * ratio**t, sigma_min * ratio**s
+        x = x + (a * a - b * b) * score(x, a) + math.sqrt(a * a - b * b) * noises[i]
+    return x
+
+
+def midpoint_sde(drift, g, x, times, noises):
+    """The midpoint rule with additive noise, of weak order 2."""
+    for i, (t, s) in enumerate(zip(times, times[1:])):
+        m, noise = (t + s) / 2, g((t + s) / 2) * math.sqrt(t - s) * noises[i]
+        x = x + (s - t) * drift(x + (s - t) / 2 * drift(x, t) + noise / 2, m) + noise
+    return x
+
+
+MEAN_OF_SQUARES = ("(g(t) + g(s)) / 2", "math.sqrt((g(t) ** 2 + g(s) ** 2) / 2)")
+OTHER_FORMS = {
+    "3.3, increments of sigma²": ("3.3", increments),
+    "3.9, the root of the mean of g²": ("3.9", changed(solution.heun_sde, MEAN_OF_SQUARES)),
+    "3.9, the midpoint rule": ("3.9", midpoint_sde),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_another_form_with_the_order_and_the_calls_is_done_and_told_that_it_is_another(name):
+    task, answer = OTHER_FORMS[name]
+    verdict = diagnose(registry.find(task), answer)
+    assert verdict.state == "done" and "right" in verdict.sentence
+
+
+TOO_DEAR = {
+    "3.2": ("dt = s - t\n", "dt = s - t\n        score(x, t)\n"),
+    "3.3": ("g = sigma_t", "score(x, sigma_t)\n        g = sigma_t"),
+    "3.9": ("h = s - t\n", "h = s - t\n        drift(x, t)\n"),
+}
+
+
+@pytest.mark.parametrize("task", TOO_DEAR)
+def test_a_call_too_many_is_told(task):
+    verdict = diagnose(registry.find(task), changed(registry.find(task).reference, TOO_DEAR[task]))
+    assert verdict.state == "not yet" and "calls of the" in verdict.sentence

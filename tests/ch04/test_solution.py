@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 
 from book.ch04 import solution, tasks
-from book.lessons import read_axes
-from toolkit import VP, Mixture, exact_variance, grids, initial_noise, sample
+from book.lessons import changed, read_axes
+from book.lessons.diagnose import diagnose
+from toolkit import VP, Flow, Mixture, exact_variance, grids, initial_noise, sample
 from toolkit.convergence import reference
 from toolkit.ddim import ddim
 from toolkit.dpm_solver import dpm_solver_1, dpm_solver_2, dpm_solver_3, dpmpp_2m, dpmpp_2s, sde_dpmpp_1
@@ -260,3 +261,58 @@ def test_the_weak_order_is_the_toolkits():
     grid = [grids.uniform_lambda(schedule, n, 1.0, 0.01) for n in (100, 200)]
     errors = [abs(exact_variance(sde_dpmpp_1, schedule, times, std=0.5) - exact) for times in grid]
     assert round(math.log2(errors[0] / errors[1])) == tasks.STOCHASTIC.reference["weak_order"]
+
+
+# --- 4.11: shifted times ------------------------------------------------------------------------------------
+
+
+def test_eulers_method_for_a_flow_is_ddim_along_the_shifted_times():
+    """A shift multiplies sigma / alpha; the first time is just below 1, where alpha is 0."""
+    schedule, shift = Flow(), 2.5
+    model, x = Mixture.ring(8, 1.0, 0.3).model(schedule), noise(4, 2)
+    kappa = np.array([1 - k / 6 for k in range(1, 6)]) / np.array([k / 6 for k in range(1, 6)]) * shift
+    times = [1 - 1e-9, *(kappa / (1 + kappa)).tolist(), 0.0]
+    found = solution.flow_euler(model.flow, x, 6, shift)
+    assert torch.allclose(found, sample(ddim, model, x, times).x, rtol=1e-6, atol=1e-6)
+
+
+def test_a_shift_moves_every_time_by_as_much_in_lambda():
+    asked, shift = [], 3.0
+    solution.flow_euler(lambda x, t: asked.append(t) or x, noise(1, 1), 5, shift)
+    moved = [Flow().lam(t) - Flow().lam(1 - k / 5) for k, t in enumerate(asked) if k]
+    assert np.allclose(moved, value(solution.moved, s=shift))
+
+
+# --- what is right in another form, and what an order does not show -----------------------------------------
+
+
+def on_whole_steps(net, schedule, x, times, total):
+    """DPM-Solver-2 along the times that the clock can tell."""
+    return solution.dpm2_on_steps(net, schedule, x, [round(t * total) / total for t in times], total)
+
+
+EXACTLY = ("(m - old) / (2 * r)", "h * phi(2, -h) / phi(1, -h) * (m - old) / before")
+OTHER_FORMS = {
+    "4.5, the line integrated exactly": (tasks.TWO_M, changed(solution.two_m, EXACTLY)),
+    "4.7, a grid of whole steps": (tasks.CLOCK, on_whole_steps),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_another_form_with_the_order_and_the_calls_is_done_and_told_that_it_is_another(name):
+    task, answer = OTHER_FORMS[name]
+    verdict = diagnose(task, answer, seeds=(0,))
+    assert verdict.state == "done" and "right" in verdict.sentence
+
+
+WRONG = {
+    "two calls a step": (("r = 1.0", "model.x0(x, s)\n        r = 1.0"), "two calls"),
+    "right on centred data only": (("return x", "return x.clamp(-1.2, 1.2)"), "order"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_an_order_on_the_usual_ring_does_not_show_is_told(name):
+    edit, said = WRONG[name]
+    verdict = diagnose(tasks.TWO_M, changed(solution.two_m, edit), seeds=(0,))
+    assert verdict.state == "not yet" and said in verdict.sentence

@@ -234,6 +234,18 @@ def test_a_question_of_the_author_replaces_the_generic_one():
     assert diagnose(task, lambda x: x + 1).sentence == "And at zero?"
 
 
+def test_another_form_within_the_looser_tolerance_is_done_with_a_remark():
+    def probe(answer, seed):
+        return {"order": 2.0 if abs(answer - 1) < 0.5 else 1.0, "value": answer}
+
+    task = _task(probe=probe, reference=1.0, loose={"value": (0.1, "Another form.")})
+    told = [diagnose(task, answer) for answer in (1.0, 1.1, 1.3, 3.0)]
+    assert [verdict.state for verdict in told] == ["done", "done", "not yet", "not yet"]
+    assert [verdict.sentence for verdict in told[:2]] == ["", "Another form."]
+    assert told[0].values["value"] == told[1].values["value"] == "near the statement's"
+    assert "value" in told[2].sentence and "order" in told[3].sentence
+
+
 def test_the_students_number_stands_in_the_question():
     task = _task(asks={"value": "Yours moved by {value}: why?"})
     shown = observe(task, lambda x: x + 1, 0).values["value"].flat[0]
