@@ -448,7 +448,7 @@ def regress_on_pairs(student, noise, samples, *, labels=None, start=None, batch=
 def _pair_drawer(student, noise, samples, labels, batch):
     """A function of a generator that draws `batch` of the pairs, with their labels or None."""
     device, batch = device_of(student.network), whole_number("batch", batch)
-    noise, samples = (torch.as_tensor(v).to(device, torch.float32) for v in (noise, samples))
+    noise, samples = (torch.as_tensor(v).detach().to(device, torch.float32) for v in (noise, samples))
     labels = None if labels is None else torch.as_tensor(labels).to(device, torch.int64)
     if noise.shape != samples.shape or (labels is not None and labels.shape != noise.shape[:1]):
         raise ValueError(

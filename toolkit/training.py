@@ -339,7 +339,7 @@ class _Labels:
 
 
 def _check_data(net, data, labels, device):
-    data = torch.as_tensor(data).to(device, torch.float32)
+    data = torch.as_tensor(data).detach().to(device, torch.float32)
     if data.ndim < 2:
         raise ValueError(f"data must be of shape (n, ...), one row a sample, got shape {tuple(data.shape)}")
     if not len(data) or not torch.isfinite(data).all():
