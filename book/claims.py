@@ -39,6 +39,8 @@ class Claim:
     holds: of that dict, whether the claim holds in it.
     verdict: what was found when it was recorded, True or False.
     finding: the verdict in words, with the condition under which it holds.
+    where: where a claim that fails as it stands does hold, as in "in the variable sigma / alpha"; the table
+        then says "holds in the variable sigma / alpha", and not "fails".
     """
 
     id: str
@@ -48,6 +50,7 @@ class Claim:
     holds: Callable[[dict], bool]
     verdict: bool
     finding: str
+    where: str = ""
 
     def __post_init__(self):
         for name in ("id", "source", "says", "finding"):
@@ -57,6 +60,13 @@ class Claim:
                 )
         if not isinstance(self.verdict, bool):
             raise ValueError(f"claim {self.id}: verdict must be True or False, got {self.verdict!r}")
+        if self.verdict and self.where:
+            raise ValueError(f"claim {self.id}: it holds throughout, so `where` has nothing to say")
+
+    @property
+    def told(self) -> str:
+        """The verdict in a word or two: holds, fails, or where it holds."""
+        return "holds" if self.verdict else f"holds {self.where}" if self.where else "fails"
 
     @property
     def chapter(self) -> str:
@@ -80,7 +90,9 @@ def _run(experiment):
 REGISTRY: dict[str, Claim] = {}
 
 
-def claim(id: str, *, source: str, says: str, holds: Callable, verdict: bool, finding: str) -> Callable:
+def claim(
+    id: str, *, source: str, says: str, holds: Callable, verdict: bool, finding: str, where: str = ""
+) -> Callable:
     """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields).
 
     Two claims on one experiment stand above it in their order.  Raises ValueError for an empty text, and for
@@ -88,7 +100,7 @@ def claim(id: str, *, source: str, says: str, holds: Callable, verdict: bool, fi
     """
 
     def register(experiment):
-        new = Claim(id, source, says, experiment, holds, verdict, finding)
+        new = Claim(id, source, says, experiment, holds, verdict, finding, where)
         old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:
             raise ValueError(f"claim {id} is registered twice: give one of them another id")
@@ -127,7 +139,7 @@ class Table:
     def cells(self) -> list[tuple]:
         """One tuple of texts a claim."""
         return [
-            (f"{c.says} ({c.id})", c.source, "holds" if c.verdict else "fails", c.finding) for c in self.rows
+            (f"{c.says} ({c.id})", c.source, c.told, c.finding) for c in self.rows
         ]
 
     def markdown(self) -> str:

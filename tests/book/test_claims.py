@@ -51,6 +51,13 @@ def test_table_shows_claim_and_verdict_in_three_forms():
         table("99")
 
 
+def test_a_claim_that_holds_somewhere_says_where():
+    half = example(holds=lambda r: False, verdict=False, where="in base 2")
+    assert Table([half]).cells()[0][2] == "holds in base 2" and example().told == "holds"
+    with pytest.raises(ValueError, match="^claim T00: it holds throughout"):
+        example(where="in base 2")
+
+
 def test_claims_stand_above_their_experiment_in_order(monkeypatch):
     monkeypatch.setattr(module, "REGISTRY", {})
     fields = dict(source="s", holds=bool, verdict=True, finding="f")
