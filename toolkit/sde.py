@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from toolkit.noise import noise_of
-from toolkit.options import at_each_time, check_choice, real_number, true_or_false
+from toolkit.options import at_each_time, check_choice, real_number, true_or_false, whole_number
 from toolkit.sampling import sampler
 from toolkit.schedules import check_signal
 
@@ -162,6 +162,68 @@ def edm_stochastic(model, x, times, churn=40.0, low=0.0, high=math.inf, noise_sc
             ahead = y + h / 2 * (slope + model.eps(alpha[i + 1] * ahead, times[i + 1]))
         y = ahead
         yield times[i + 1], alpha[i + 1] * y
+
+
+# --- Restart --------------------------------------------------------------------------------------------
+
+
+def restart_path(schedule, times, low, high, rounds, inner):
+    """(i, path): where `restart` goes back, and all times that it visits, floats.
+
+    i: the number of the time whose kappa = sigma / alpha is nearest to low in ratio, among those after the
+    start and with sigma > 0.  path: times[:i + 1]; `rounds` times the `inner` + 1 times from level high down
+    to times[i], equal in kappa^(1 / 7); and times[i + 1:].  high is lowered to the schedule's `span`.
+    ValueError unless it is above the level that it is left from.
+    """
+    kappa = np.exp(-schedule.lam(np.asarray(times)))
+    inside = [i for i in range(1, len(times)) if kappa[i] > 0]
+    if not inside:
+        return len(times) - 1, list(times)
+    i = min(inside, key=lambda i: abs(math.log(kappa[i] / low)))
+    high = min(high, float(np.exp(-schedule.lam(schedule.span[1]))))
+    if not high > kappa[i]:
+        raise ValueError(f"high must be above sigma / alpha = {kappa[i]:.4g} at t = {times[i]:g}, got {high}")
+    down = np.linspace(high ** (1 / 7), kappa[i] ** (1 / 7), inner + 1)[:-1] ** 7
+    once = [*schedule.t_of_lam(-np.log(down)).tolist(), times[i]]
+    return i, [*times[: i + 1], *once * rounds, *times[i + 1 :]]
+
+
+@sampler(
+    order=2,
+    nfe=lambda steps, rounds, inner: 2 * (steps + rounds * (inner or (steps + 1) // 2)),
+    kind="sde",
+    cite="xu2023restart",
+)
+def restart(model, x, times, low=0.2, high=1.0, rounds=2, inner=None, rng=0):
+    """Restart (Xu et al. 2023, Algorithm 1): `edm_heun`; but arrived at the level low it adds noise, in y =
+    x / alpha y^ = y + sqrt(high^2 - low^2) z, and comes down again from the level high, `rounds` times.
+
+    x: (B, ...) at times[0].  low, high: the paper's t_min and t_max, levels of kappa = sigma / alpha; it goes
+    back from the time of the grid that is nearest to low (`restart_path`).  inner: Heun steps of each way
+    down, by default half of the grid's.  The state that it yields there is the one after all rounds.  No
+    rounds: it is `edm_heun`.  A last step to sigma = 0 costs one call.
+    """
+    rounds = whole_number("rounds", rounds, 0)
+    inner = len(times) // 2 if inner is None else whole_number("inner", inner)
+    if not 0 < low < high:
+        raise ValueError(f"low and high must be 0 < low < high, got low = {low}, high = {high}")
+    i, path = restart_path(model.schedule, times, low, high, rounds, inner)
+    silent = range(i, len(path) - len(times) + i)  # the visits to times[i], and what lies between them
+    alpha, kappa = (f(np.asarray(path)) for f in (model.schedule.alpha, model.schedule.lam))
+    alpha, kappa = alpha.tolist(), np.exp(-kappa).tolist()
+    noises = noise_of(rng, x, subdivided([times[0], times[i]], max(rounds, 1)))
+    y = x / alpha[0]
+    yield times[0], x
+    for j, (t, s) in enumerate(zip(path, path[1:]), start=1):
+        h = kappa[j] - kappa[j - 1]
+        if h > 0:  # up: the diffusion from low to high
+            y = y + math.sqrt(kappa[j] ** 2 - kappa[j - 1] ** 2) * next(noises)
+        else:
+            slope = model.eps(alpha[j - 1] * y, t)
+            ahead = y + h * slope
+            y = ahead if kappa[j] == 0 else y + h / 2 * (slope + model.eps(alpha[j] * ahead, s))
+        if j not in silent:
+            yield s, alpha[j] * y
 
 
 # --- Langevin dynamics ----------------------------------------------------------------------------------

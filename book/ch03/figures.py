@@ -1,5 +1,6 @@
 """Figures of chapter 3: one SDE, one ODE, and the solvers that sample."""
 
+import math
 from functools import cache
 
 import matplotlib.lines
@@ -32,6 +33,75 @@ def _whole_ticks(ax, values):
     """Ticks at these numbers on a logarithmic horizontal axis."""
     ax.set_xticks(values, [f"{v:g}" for v in values])
     ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+def _slopes(ax, orders, corner, span, labels=True):
+    """Grey lines of these orders on logarithmic axes, from corner (x, y) over a factor `span` in x."""
+    x, y = corner
+    for order in orders:
+        ax.plot(
+            [x, x * span], [y, y * span**-order], color=GREY, linewidth=1, linestyle=(0, (2, 2)), zorder=1
+        )
+        if labels:
+            ax.annotate(
+                f"slope {order:g}", (x * span, y * span**-order), xytext=(3, -2), textcoords="offset points",
+                color=GREY, fontsize=8.5, annotation_clip=False,
+            )  # fmt: skip
+
+
+def _label_ends(ax, curves, colours, size=8.5):
+    """Names at the right ends of curves, pushed apart where they would meet; curves: dict name -> (x, y)."""
+    low, high = (math.log(v) for v in ax.get_ylim())
+    gap = 0.055 * (high - low)
+    ends = sorted((math.log(y[-1]), name, x[-1]) for name, (x, y) in curves.items())
+    placed, last = [], -math.inf
+    for at, name, x in ends:
+        last = max(at, last + gap)
+        placed.append((last, name, x))
+    for at, name, x in placed:
+        ax.annotate(
+            name, (x, math.exp(at)), xytext=(6, 0), textcoords="offset points", va="center", fontsize=size,
+            color=colours[name], annotation_clip=False,
+        )  # fmt: skip
+
+
+@style()
+def roads() -> Picture:
+    """The chapter as a map: data and noise, the diffusion to the right, two ways back."""
+    fig, ax = new_figure(height=2.7)
+    ax.set(xlim=(0, 10), ylim=(0, 3.6))
+    ax.set_axis_off()
+    box = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": INK}
+    ax.text(1, 1.7, "data\n$p_0$", ha="center", va="center", fontsize=12, bbox=box)
+    ax.text(9, 1.7, "noise\n$p_1$", ha="center", va="center", fontsize=12, bbox=box)
+
+    def arrow(start, end, colour, bend, dash="-"):
+        look = {
+            "arrowstyle": "-|>",
+            "color": colour,
+            "linewidth": 1.8,
+            "linestyle": dash,
+            "mutation_scale": 16,
+        }
+        ax.annotate("", end, start, arrowprops=look | {"connectionstyle": f"arc3,rad={bend}"})
+
+    arrow((1.6, 2.25), (8.4, 2.25), COLOURS[2], -0.1)
+    arrow((8.4, 1.7), (1.6, 1.7), COLOURS[1], 0.0, "--")
+    arrow((8.4, 1.15), (1.6, 1.15), COLOURS[0], -0.1)
+    text = {"ha": "center", "va": "center", "fontsize": 10.5}
+    ax.text(5, 3.15, "noise is added: $dx=f\\,x\\,dt+g\\,dw$", color=COLOURS[2], **text)
+    drift = r"$\frac{1+\ell^2}{2}\,g^2\,\nabla\log p_t$"
+    ax.text(5, 1.98, rf"back with noise, level $\ell$: score term {drift}, noise $\ell\,g\,d\bar w$",
+            color=COLOURS[1], **text)  # fmt: skip
+    ode = r"$\frac{dx}{dt}=f\,x-\frac{1}{2}\,g^2\,\nabla\log p_t$"
+    ax.text(5, 0.25, rf"back without noise, $\ell=0$, an ODE: {ode}", color=COLOURS[0], **text)
+    return Picture(
+        fig,
+        "A map. Left data, right noise. One arrow leads from data to noise, the diffusion dx = f x dt + g "
+        "dw. Two lead back: a dashed one with noise of level l, whose score term has the factor (1 + l "
+        "squared) / 2, and one without noise, level 0, which is an ordinary differential equation with half "
+        "of the score term.",
+    )
 
 
 @style()
@@ -79,9 +149,12 @@ def family(mixture, taus=(0.0, 0.5, 1.0, 2.0), steps=200, shown=16, n=3000) -> P
         options = {"tau": tau} if tau else {}
         path = sample(loop, model, x, times, draws=3, keep_path=True, **options).path[:, :, 0].numpy()
         for k in range(shown):
-            above.plot(times, path[:, k], color=COLOURS[k % 6 + 1], linewidth=0.7, alpha=0.85)
-        name = {0.0: "0: the ODE", 1.0: "1: Anderson"}.get(tau, f"{tau:g}")
-        above.set(title=f"level {name}", xlabel="$t$")
+            above.plot(times, path[:, k], color=PALE, linewidth=0.5, alpha=0.6, zorder=1)
+        for i, k in enumerate((1, 2, 6, 11)):
+            above.plot(times, path[:, k], color=COLOURS[i], linewidth=1.1, zorder=2)
+        name = {0.0: "0 (ODE)", 1.0: "1 (reversal)"}.get(tau, f"{tau:g}")
+        above.set_title(f"level {name}", fontsize=10)
+        above.set(xlabel="$t$")
         above.invert_xaxis()
         below.hist(path[-1], bins=50, range=(-2.2, 2.2), density=True, color=PALE)
         below.plot(grid, density, color=INK, linewidth=1.3)
@@ -169,46 +242,73 @@ def _field_truth():
     return reference(model, x, schedule.start, schedule.end), path
 
 
+@cache
+def _field_run(solver, steps):
+    """(run of 400 samples by a solver of the widget, distance of its ends from the true ones)."""
+    schedule = VP()
+    loop, _, options = FIELD_SOLVERS[solver]
+    model, x = FIELD_DATA.model(schedule), initial_noise(400, 2, 0, **DOUBLE)
+    run = sample(loop, model, x, grids.quadratic(schedule, steps), draws=1, keep_path=True, **options)
+    return run, float((run.x - _field_truth()[0]).square().mean().sqrt())
+
+
 @style()
 def field(solver, steps, t) -> Picture:
     """For the widget.  Left: the probability-flow field in the plane at time t, 14 particles that follow it
-    by `solver`, and in grey the exact curves.  Right: 400 samples.  The grid is quadratic.
+    by `solver` (a filled dot: where each is at time t; its way up to there dark, the rest pale), and in grey
+    the exact curves, with a ring where each should be.  Right: 400 samples.  The grid is quadratic.
     """
     schedule = VP()
-    model, (loop, _, options) = FIELD_DATA.model(schedule), FIELD_SOLVERS[solver]
-    times = grids.quadratic(schedule, steps)
-    x = initial_noise(400, 2, 0, **DOUBLE)
-    want, true_path = _field_truth()
-    run = sample(loop, model, x, times, draws=1, keep_path=True, **options)
-    fig, (left, right) = new_figure(1, 2, height=3.8)
-    axis = torch.linspace(-2.3, 2.3, 17, **DOUBLE)
+    model, (loop, _, _) = FIELD_DATA.model(schedule), FIELD_SOLVERS[solver]
+    true_path = _field_truth()[1]
+    run, error = _field_run(solver, steps)
+    fig, (left, right) = new_figure(1, 2, height=3.9)
+    axis = torch.linspace(-2.2, 2.2, 13, **DOUBLE)
     points = torch.cartesian_prod(axis, axis)
     arrow = -(schedule.f(t) * points + schedule.g2(t) / (2 * schedule.sigma(t)) * model.eps(points, t))
-    left.quiver(*points.T, *arrow.T, color="#A8A8A8", width=0.004, scale_units="xy", angles="xy",
+    left.quiver(*points.T, *arrow.T, color="#B4B4B4", width=0.004, scale_units="xy", angles="xy",
                 scale=float(arrow.norm(dim=1).quantile(0.9)) / 0.3)  # fmt: skip
-    for k in range(14):
-        left.plot(*true_path[:, k].T, color=GREY, linewidth=2.4, alpha=0.45)
-        left.plot(
-            *run.path[:, k].T, color=COLOURS[k % 6 + 1], linewidth=1, marker="." if steps <= 30 else None,
-            markersize=5,
-        )  # fmt: skip
-    left.plot(*run.path[-1, :14].T, "o", color=INK, markersize=3.5, linestyle="")
-    right.scatter(*FIELD_DATA.sample(600, 1).T, s=3, color=PALE, linewidths=0, rasterized=True)
-    right.scatter(*run.x.T, s=7, color=COLOURS[2], linewidths=0, rasterized=True)
+    grid, fine = np.asarray(run.times), np.asarray(grids.quadratic(schedule, len(true_path) - 1))
+    done, true_done = (int((steps_of >= t - 1e-12).sum()) for steps_of in (grid, fine))
+    path, true = run.path[:, :14].numpy(), true_path.numpy()
+    broken = lambda part: (
+        np.concatenate([part, np.full_like(part[:1], np.nan)]).transpose(1, 0, 2).reshape(-1, 2).T
+    )
+    left.plot(*broken(true), color=GREY, linewidth=2.2, alpha=0.35)
+    left.plot(*broken(path[max(done - 1, 0) :]), color=COLOURS[2], linewidth=0.9, alpha=0.35)
+    left.plot(
+        *broken(path[:done]),
+        color=COLOURS[2],
+        linewidth=1.1,
+        marker="." if steps <= 30 else None,
+        markersize=4,
+    )
+    left.plot(
+        *true[true_done - 1].T, "o", color=GREY, markersize=8, markerfacecolor="none", label="should be"
+    )
+    left.plot(*path[done - 1].T, "o", color=INK, markersize=4, label="is")
+    left.legend(
+        loc="upper left", fontsize=8, handlelength=1, title=f"at $t$ = {grid[done - 1]:.2g}", title_fontsize=8
+    )
+    right.plot(*FIELD_DATA.sample(600, 1).T, ".", markersize=2.5, color=PALE, label="data", rasterized=True)
+    right.plot(*run.x.T, ".", markersize=3.5, color=COLOURS[2], label="samples", rasterized=True)
+    right.legend(loc="upper left", fontsize=8, handlelength=1)
     for ax in (left, right):
         ax.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
     counts = torch.cdist(run.x, FIELD_DATA.means).argmin(1).bincount(minlength=3) / 4
-    shares = " / ".join(f"{c:.0f}" for c in counts)
-    error = float((run.x - want).square().mean().sqrt())
-    left.set_title(f"field at $t$ = {t:g}, {steps} steps")
-    right.set_title(f"{run.nfe} calls: modes {shares} %")
+    shares, away = " / ".join(f"{c:.0f}" for c in counts), int((run.x.abs() > 2.4).any(1).sum())
+    lost = f", {away} of 400 outside the picture" if away else ""
+    left.set_title(f"field at $t$ = {t:g}, {steps} steps", fontsize=10)
+    right.set_title(
+        f"{run.nfe} calls: " + (f"{away} of 400 outside" if away else f"modes {shares} %"), fontsize=10
+    )
     noisy = loop in (euler_maruyama, stochastic_heun)
-    away = "it is random, and not meant to follow them" if noisy else f"its ends are {number(error)} off"
+    off = "it is random, and not meant to follow them" if noisy else f"its ends are {number(error)} off"
     return Picture(
         fig,
         f"{solver}, {steps} steps, {run.nfe} calls. Left, fourteen particles over the flow field at t = "
-        f"{t:g}, exact curves in grey: {away}. Right, 400 samples, {shares} % in the modes of 20, 30 and 50 "
-        "%.",
+        f"{t:g}, exact curves in grey, rings where they should be at that time: {off}. Right, 400 samples, "
+        f"{shares} % nearest to the modes of 20, 30 and 50 %{lost}.",
     )
 
 
@@ -217,16 +317,18 @@ def field(solver, steps, t) -> Picture:
 
 @style()
 def orders(curves) -> Picture:
-    """Error against steps and against calls on log axes; found: dict solver -> `ode_errors`.  The legend
-    gives the order measured on the finer half.
+    """Error against steps and against calls on log axes; curves: dict solver -> `ode_errors`.  The name at
+    each line's end has the order measured on the finer half; grey lines have slopes 1, 2 and 4.
     """
-    fig, (left, right) = new_figure(1, 2, height=4.2, sharey=True)
-    told = []
+    fig, (left, right) = new_figure(1, 2, height=3.9, sharey=True, width_ratios=[1, 1.0])
+    told, named, colours = [], {}, {}
     for i, (name, e) in enumerate(curves.items()):
         half = len(e["steps"]) // 2
         order = slope(e["steps"][half:], e["rmse"][half:])
-        left.plot(e["steps"], e["rmse"], label=f"{name}: {order:.2f}", **mark(i))
+        left.plot(e["steps"], e["rmse"], **mark(i))
         right.plot(e["nfe"], e["rmse"], **mark(i))
+        label = f"{name}: {order:.2f}"
+        named[label], colours[label] = (e["nfe"], e["rmse"]), COLOURS[i % len(COLOURS)]
         told.append(f"{name} has order {order:.2f}")
     left.set(
         xscale="log",
@@ -236,54 +338,153 @@ def orders(curves) -> Picture:
         title="error against steps",
     )
     right.set(xscale="log", xlabel="calls of the model", title="the same against cost")
+    _slopes(left, (1, 2, 4), (17, 1e-8), 3)
     _whole_ticks(left, e["steps"])
     _whole_ticks(right, [16, 64, 256, 1024])
-    fig.legend(
-        *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, title="solver: measured order"
-    )
+    _label_ends(right, {k: ([1024], [y[-1]]) for k, (_, y) in named.items()}, colours)
     return Picture(fig, f"Errors of ODE solvers on an exact model, log-log. {'; '.join(told)}.")
 
 
 @style()
-def stochastic_orders(weak, strong) -> Picture:
-    """Left: exact errors of the variance; right: strong errors; dict label -> (steps, errors), log-log, with
-    the fitted order in the legend.
+def fan_of_errors(times, states, curves) -> Picture:
+    """Lady Windermere's fan: a solver's polygon, and the exact curve from each of its states to the end.
+
+    times, states: the polygon, in lambda; curves: for each state (times, values) of the exact curve.
     """
-    fig, axes = new_figure(1, 2, height=3.9)
-    told = []
-    kinds = (("weak", weak, "error of the variance"), ("strong", strong, "distance between paths"))
-    for ax, (kind, curves, label) in zip(axes, kinds, strict=True):
-        for i, (name, (steps, errors)) in enumerate(curves.items()):
-            order = slope(steps, errors)
-            ax.plot(steps, errors, label=f"{name}: {order:.2f}", **mark(i))
-            told.append(f"{name} has {kind} order {order:.2f}")
-        ax.set(xscale="log", yscale="log", xlabel="steps", ylabel=label, title=f"{kind} order")
-        _whole_ticks(ax, steps)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
-    return Picture(fig, f"Errors of SDE solvers, log-log: {'; '.join(told)}.")
+    lam = VP().lam
+    from scipy.interpolate import CubicSpline
+
+    fig, (ax, near) = new_figure(1, 2, height=3.5, width_ratios=[3, 1])
+    exact = CubicSpline(lam(np.array(curves[0][0])), curves[0][1])
+    away = lambda t, y: np.array(y) - exact(lam(np.array(t)))
+    ax.axhline(0, color=INK, linewidth=2.4)
+    for t, y in curves[1:-1]:
+        ax.plot(lam(np.array(t)), away(t, y), color=COLOURS[2], linewidth=1.2)
+    ax.plot(
+        lam(np.array(times)), away(times, states), color=COLOURS[1], marker="o", markersize=5, linewidth=1.3
+    )
+    ends = [y[-1] - curves[0][1][-1] for _, y in curves]
+    ax.annotate("exact curve", (lam(times[0]), 0), xytext=(2, -13), textcoords="offset points")
+    ax.annotate("Euler", (lam(times[3]), away(times, states)[3]), xytext=(-8, 4), textcoords="offset points",
+                ha="right", color=COLOURS[1])  # fmt: skip
+    ax.set(
+        xlabel=r"$\lambda$, from noise to data", ylabel=r"$x/\alpha$ minus the exact curve", title="six steps"
+    )
+    for k, (low, high) in enumerate(zip(ends, ends[1:]), start=1):
+        near.plot([k, k], [low, high], color=COLOURS[2], linewidth=5, solid_capstyle="butt")
+        near.plot([k, k + 1], [high, high], color=GREY, linewidth=0.8)
+    near.plot(len(ends), ends[-1], "o", color=COLOURS[1])
+    near.axhline(0, color=INK, linewidth=2.4)
+    near.set(
+        xlabel="step", title="at the end", xticks=range(1, len(ends)), ylim=ax.get_ylim(), yticklabels=[]
+    )
+    gaps = [number(b - a) for a, b in zip(ends, ends[1:])]
+    return Picture(
+        fig,
+        "A fan. Euler's polygon leaves the exact curve a little at each step; from each of its corners the "
+        "exact curve on to the end is drawn. Right, how far apart neighbouring curves end: "
+        f"{listing(gaps)}. Together they are Euler's error, {number(ends[-1])}.",
+    )
 
 
 @style()
-def spoiled(thin, rounded) -> Picture:
-    """Left: RK4 on ever thinner data; right: solvers with the model's time exact and rounded; dict label ->
-    (steps, errors), log-log.
+def ring_tails(image, curves, title="RK4 in t, 64 calls") -> Picture:
+    """Left: the error of every start on the plane, image (n, n), powers of ten over [-3, 3]^2.  Right: root
+    mean square and median of the errors against calls; curves: dict solver -> (calls, errors (budgets, n)).
     """
-    fig, axes = new_figure(1, 2, height=4.3)
+    fig, (left, right) = new_figure(1, 2, height=3.8)
+    shown = left.imshow(image, extent=(-3, 3, -3, 3), origin="lower", cmap="cividis")
+    bar = fig.colorbar(shown, ax=left, shrink=0.85)
+    bar.set_label("error, power of ten")
+    left.grid(False)
+    left.set(title=f"by start, {title}", xlabel="$x_1$", ylabel="$x_2$")
     told = []
-    titles = ("RK4 on thin data, to $t$ = 0.001", "time rounded to thousandths")
-    for ax, curves, title in zip(axes, (thin, rounded), titles, strict=True):
+    for i, (name, (calls_of, e)) in enumerate(curves.items()):
+        rms, middle = np.sqrt((e**2).mean(1)), np.median(e, 1)
+        right.plot(calls_of, rms, label=name, **mark(i))
+        right.plot(calls_of, middle, **mark(i) | {"markerfacecolor": "white", "alpha": 0.75})
+        told.append(f"{name} {number(rms[-1])} and {number(middle[-1])}")
+    right.plot([], [], "s", color=INK, label="root mean square")
+    right.plot([], [], "s", color=INK, markerfacecolor="white", label="median (open)")
+    right.set(xscale="log", yscale="log", xlabel="calls of the model", ylabel="error", title="two summaries")
+    _whole_ticks(right, calls_of)
+    right.legend(fontsize=8.5, loc="lower left")
+    return Picture(
+        fig,
+        f"Left, the error of {title} by starting point: eight bright spokes, where it errs most, are the "
+        "borders between the starts of neighbouring modes. Right, root mean square and median error at "
+        f"{calls_of[-1]} calls: {listing(told)}.",
+    )
+
+
+@style()
+def stochastic_orders(weak, strong) -> Picture:
+    """Left: exact errors of the variance; middle: strong errors; right: those of another equation, whose
+    noise is multiplied by the state.  dict label -> (steps, errors), log-log, with the fitted order in the
+    legend.
+    """
+    additive = {name: curve for name, curve in strong.items() if "geometric" not in name}
+    other = {name.split(", ")[0]: curve for name, curve in strong.items() if "geometric" in name}
+    fig, axes = new_figure(1, 3, height=4.0, width_ratios=[1.25, 1, 1])
+    told = []
+    kinds = (
+        ("weak", weak, "error of the variance", "weak", (1, 2)),
+        ("strong", additive, "distance between paths", "strong, noise added", (1,)),
+        ("strong", other, "", "strong, × state", (0.5, 1)),
+    )
+    for ax, (kind, curves, label, title, grey) in zip(axes, kinds, strict=True):
         for i, (name, (steps, errors)) in enumerate(curves.items()):
-            look = mark(i) if ax is axes[0] else mark(i // 2) | {"linestyle": ("-", "--")[i % 2]}
-            if ax is axes[1] and i % 2:
-                look |= {"markerfacecolor": "white"}
-            ax.plot(steps, errors, label=name, **look)
-            told.append(f"{plain(name)} falls to {number(errors[-1])} at {steps[-1]} steps")
-        ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="error", title=title)
-        longest = max((steps for steps, _ in curves.values()), key=len)
-        _whole_ticks(ax, longest if len(longest) < 8 else longest[::2])
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=9, ncols=1 + (ax is axes[1]))
-    axes[0].set_ylabel("relative error")
-    return Picture(fig, f"Two ways to lose an order, log-log. {'; '.join(told)}.")
+            order = slope(steps, errors)
+            ax.plot(steps, errors, label=f"{name}: {order:.2f}", **mark(i))
+            told.append(f"{plain(name)} has {kind} order {order:.2f} ({title.split(', ')[-1]})")
+        ax.set(xscale="log", yscale="log", xlabel="steps", ylabel=label, title=title)
+        _slopes(ax, grey, (steps[0], ax.get_ylim()[1]), 5, labels=False)
+        _whole_ticks(ax, steps)
+        ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8.5, title="measured order")
+    return Picture(
+        fig,
+        f"Errors of SDE solvers, log-log; grey lines have the slopes 1 and 2, 1, ½ and 1. {'; '.join(told)}.",
+    )
+
+
+@style()
+def thin_data(curves) -> Picture:
+    """RK4 on ever thinner data, dict label -> (steps, relative errors), log-log, beside a line of slope 4."""
+    fig, ax = new_figure(height=3.4)
+    told = []
+    for i, (name, (steps, errors)) in enumerate(curves.items()):
+        ax.plot(steps, errors, label=name, **mark(i))
+        told.append(f"{plain(name)} falls to {number(errors[-1])} at {steps[-1]} steps")
+    ax.set(xscale="log", yscale="log", xlabel="steps of RK4", ylabel="relative error")
+    _slopes(ax, (4,), (32, 1e-3), 16)
+    _whole_ticks(ax, [8, 16, 32, 64, 128, 256, 512, 1024, 2048])
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Picture(fig, f"RK4 on data of three widths, log-log. {'; '.join(told)}.")
+
+
+@style()
+def rounded_clock(curves) -> Picture:
+    """Solvers with the model's time exact (filled) and rounded (open); dict label -> (steps, errors),
+    log-log.
+    """
+    fig, ax = new_figure(height=3.4)
+    told = []
+    for i, (name, (steps, errors)) in enumerate(curves.items()):
+        look = mark(i // 2) | {"linestyle": ("-", "--")[i % 2]}
+        ax.plot(steps, errors, label=name, **look | ({"markerfacecolor": "white"} if i % 2 else {}))
+        told.append(f"{name} {number(errors[-1])}")
+    ax.axhspan(1e-5, 1e-4, color=PALE, alpha=0.4, linewidth=0, zorder=0)
+    ax.annotate("the plateau", (steps[0], 1.1e-5), fontsize=9, color=INK, va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="error")
+    _slopes(ax, (1, 2, 4), (steps[0], 3e-8), 2.6)
+    _whole_ticks(ax, steps)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Picture(
+        fig,
+        "Error against steps with the exact time and with the time rounded to thousandths, log-log. At "
+        f"{steps[-1]} steps: {listing(told)}. Rounded, Heun and RK4 stop in a band from 1e−5 to 1e−4.",
+    )
 
 
 # --- stability ------------------------------------------------------------------------------------------
