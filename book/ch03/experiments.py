@@ -742,7 +742,7 @@ def fan(steps=FAN_STEPS, start=-0.9):
     path = sample(euler, model, x, times, variable="sigma", keep_path=True).path[:, 0, 0]
     times, curves = times.tolist(), []
     for t, x in zip(times, path):
-        fine = grids.uniform_lambda(schedule, 40, t, last).tolist() if t > last else [t]
+        fine = grids.uniform_lambda(schedule, 16, t, last).tolist() if t > last else [t]
         curves.append((fine, [float(flow.map(x[None], t, s)) / schedule.alpha(s) for s in fine]))
     return times, [float(x) / schedule.alpha(t) for t, x in zip(times, path)], curves
 
@@ -927,7 +927,11 @@ def weak_orders() -> dict:
     for name, (steps, errors) in weak_curves().items():
         label = name.replace("$", "")
         result |= {f"order, {label}": slope(steps, errors), f"error at 100 steps, {label}": errors[1]}
-    return result
+    (_, plain), (_, heun_s) = (weak_curves()[name] for name in ("Euler–Maruyama", "stochastic Heun"))
+    return result | {
+        "Euler–Maruyama / stochastic Heun, 100 steps": plain[1] / heun_s[1],
+        "Euler–Maruyama / stochastic Heun, 200 calls": plain[2] / heun_s[1],
+    }
 
 
 def gain_on_two_peaks(steps=100, end=0.05, points=1201, nodes=21) -> dict:
@@ -1145,14 +1149,29 @@ def variable_or_grid(std=0.005, calls=120) -> dict:
     }
 
 
-def corner_gains(std=0.005) -> dict:
-    """By how much the variable alone and the grid alone divide the errors of Euler, midpoint and RK4."""
+def corner_gains(stds=(0.005, 0.05)) -> dict:
+    """By how much the variable alone (t to sigma / alpha), the grid alone (equal t to equal lambda) and both
+    divide the errors of Euler, midpoint and RK4, on data of two widths.
+    """
     result = {}
-    for name in ("Euler", "midpoint", "RK4"):
-        plain, variable, grid, both = variable_or_grid(std)[name]
-        result[f"{name}, sd {std:g}: variable alone"] = plain / variable
-        result[f"{name}, sd {std:g}: grid alone"] = plain / grid
-        result[f"{name}, sd {std:g}: both"] = plain / both
+    for std in stds:
+        for name in ("Euler", "midpoint", "RK4"):
+            plain, variable, grid, both = variable_or_grid(std)[name]
+            result[f"{name}, width {std:g}: variable alone"] = plain / variable
+            result[f"{name}, width {std:g}: grid alone"] = plain / grid
+            result[f"{name}, width {std:g}: both"] = plain / both
+    return result
+
+
+def stable_steps(std=0.005, steps=60) -> dict:
+    """The largest steps at which three methods are stable on dy/dlambda = -y; the largest |z| = step x rate
+    on thin data in t, equal steps, asked at the start and at the end of each step.
+    """
+    result = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
+    times = grids.uniform(VP(), steps)
+    for at in ("start", "end"):
+        z = -stiffness(VP(), times, std, at=at)
+        result[f"largest |z| at the {at} of a step, {steps} steps in t"] = float(z.max())
     return result
 
 
@@ -1173,19 +1192,14 @@ def implicit_wins(result):
     "in none of four combinations of variable and grid. The grid alone divides the errors by 5 to 3,800, the "
     "variable alone by 4 to 9; on data ten times as wide the variable alone gains nothing.",
 )
-def stiff_or_not(std=0.005, calls=120) -> dict:
-    """Largest stable steps; the largest |z| = step x rate on thin data in t, at the start and at the end of
-    the steps; errors of explicit and implicit methods at equal calls.
+def stiff_or_not() -> dict:
+    """Errors of explicit and implicit methods on N(0, 0.005^2) at 120 calls, in four combinations of
+    variable and grid.
     """
-    result = {f"largest stable step, {name}": largest_stable(name) for name in ("euler", "heun", "rk4")}
-    schedule = VP()
-    times = grids.uniform(schedule, calls // 2)
-    for at in ("start", "end"):
-        z = -stiffness(schedule, times, std, at=at)
-        result[f"largest |z| at the {at} of a step, {calls // 2} steps in t"] = float(z.max())
-    for name, errors in variable_or_grid(std, calls).items():
-        kind = "implicit" if name in ("implicit Euler", "trapezoid") else "explicit"
-        result |= {f"{corner}: {kind} {name}": e for corner, e in zip(CORNERS, errors)}
+    result = {}
+    for name, errors in variable_or_grid().items():
+        kind = "" if "implicit" in name else "implicit " if name == "trapezoid" else "explicit "
+        result |= {f"{corner}: {kind}{name}": error for corner, error in zip(CORNERS, errors)}
     return result
 
 
@@ -1499,7 +1513,7 @@ def restart_rate() -> dict:
     _, v = restarted((0, 1, 2))["wrong early"]
     truth = true_variance(VP(), VP().end)
     return {
-        "by formula (3.23)": contraction(),
+        "by formula": contraction(),
         "measured, first round": (v[1] - truth) / (v[0] - truth),
         "measured, second round": (v[2] - truth) / (v[1] - truth),
     }
@@ -1531,6 +1545,16 @@ def repair_at_cost(budgets=(32, 64, 128), grid="karras") -> dict:
                 row.append(variance)
             result[f"{name}, {belief}"] = (list(budgets), row)
     return result
+
+
+def repaired_at_cost() -> dict:
+    """Those variances at 64 and 128 calls."""
+    return {
+        f"{name}, {calls} calls": variance
+        for name, (budgets, row) in repair_at_cost().items()
+        for calls, variance in zip(budgets, row)
+        if calls > 32
+    }
 
 
 # --- flow matching ----------------------------------------------------------------------------------------

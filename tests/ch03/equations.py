@@ -10,9 +10,16 @@ import pytest
 import sympy
 import torch
 
-from book.ch03.experiments import simulated_stationary, stationary
+from book.ch03.experiments import (
+    contraction,
+    shifted,
+    simulated_stationary,
+    snr_stationary,
+    stationary,
+)
 from tests.book.notebooks.equations import equation
-from toolkit import EDM, VE, VP, GaussianFlow, LinearSDE, Mixture, SubVP, initial_noise
+from toolkit import EDM, VE, VP, Flow, GaussianFlow, LinearSDE, Mixture, QuantileFlow, SubVP, initial_noise
+from toolkit.ddim import ddim
 from toolkit.noise import Replay
 from toolkit.ode import (
     STABILITY,
@@ -31,6 +38,7 @@ from toolkit.sde import (
     churned,
     edm_stochastic,
     langevin_step,
+    restart,
     reverse_coefficients,
     simulate,
     snr_step,
@@ -249,6 +257,28 @@ def stochastic_step():
         assert torch.allclose(got, want, rtol=1e-12)
 
 
+@equation("sde_ode.fan")
+def fan():
+    """The error is the sum of its carried parts, to rounding: Heun on two peaks, by the exact flow; and the
+    bound's sum is of order p: with L = 1 it tends to C h^p (e^(T) - 1).
+    """
+    schedule, peaks = VP(), Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.3, 0.4])
+    flow, times = QuantileFlow(schedule, peaks), [0.9, 0.7, 0.5, 0.35, 0.2]
+    points = initial_noise(5, 1, 0, **DOUBLE)
+    states = [points]
+    for a, b in itertools.pairwise(times):
+        states.append(sample_last(heun(peaks.model(schedule), states[-1], [a, b])))
+    ends = [flow.map(y, t, times[-1]) for t, y in zip(times, states)]
+    gaps = sum(late - early for early, late in itertools.pairwise(ends))
+    assert torch.allclose(states[-1] - flow.map(points, times[0], times[-1]), gaps, atol=1e-9)
+    for order in (1, 2, 4):
+        bounds = []
+        for n in (200, 400):
+            step = 1 / n
+            bounds.append(sum(math.exp(1 - k * step) for k in range(1, n + 1)) * step ** (order + 1))
+        assert math.log2(bounds[0] / bounds[1]) == pytest.approx(order, abs=0.01)
+
+
 @equation("sde_ode.stability")
 def stability():
     """On a point of data dy/dlambda = -y exactly: one step of each solver multiplies by R(-h)."""
@@ -299,6 +329,65 @@ def snr():
     steps = [snr_step(-state * s / s**2, noise, 0.16) for s in (1.0, 0.01)]
     assert torch.allclose(steps[0][:, 0], 2 * (0.16 * noise.norm(dim=1) / state.norm(dim=1)) ** 2)
     assert torch.allclose(steps[1], steps[0] * 1e-4)
+
+
+@equation("sde_ode.snr_variance")
+def snr_variance():
+    """It balances E|x|^2 in one step of the chain, symbolically in d, r and the variance; and the code's."""
+    d, r, v = sympy.symbols("d r v", positive=True)  # s = 1; x is N(0, v I)
+    inverse, square = 1 / ((d - 2) * v), d * (d + 2)  # the means of |x|^-2 and of |z|^4
+    # x (1 - e) + (2 e)^(1/2) z with e = 2 r^2 |z|^2 / |x|^2, z independent of x
+    shrunk = d * v - 2 * 2 * r**2 * d + 4 * r**4 * square * inverse
+    (found,) = sympy.solve(sympy.Eq(shrunk + 4 * r**2 * square * inverse, d * v), v)
+    assert sympy.simplify(found - (1 + r**2) * (d + 2) / (d - 2)) == 0
+    assert snr_stationary(64, 0.16) == pytest.approx(float(found.subs({d: 64, r: 0.16})))
+    assert snr_stationary(2) == math.inf
+
+
+@equation("sde_ode.restart")
+def restart_round():
+    """One round of `restart` on the unit vectors of a Gaussian: the excess shrinks by the squared
+    correlation.
+    """
+    schedule, low, high, std = VP(), 0.1, 0.45, 0.5
+    t, up = (float(schedule.t_of_lam(-math.log(kappa))) for kappa in (low, high))
+    variance = lambda s: (schedule.alpha(s) * std) ** 2 + schedule.sigma(s) ** 2
+    model = Mixture.gaussian(2, std).model(schedule)
+    for excess in (0.05, -0.1):
+        exact = schedule.alpha(up) / schedule.alpha(t)
+        v = variance(t) + excess
+        there = exact**2 * v + schedule.sigma(up) ** 2 - exact**2 * schedule.sigma(t) ** 2
+        back = there * variance(t) / variance(up)
+        rho2 = exact**2 * variance(t) / variance(up)
+        assert back - variance(t) == pytest.approx(rho2 * excess, rel=1e-9)
+        assert contraction(low, high, std) == pytest.approx(rho2, rel=1e-12)
+        # the sampler: from a little above t, so that the start's excess arrives there
+        begin = float(schedule.t_of_lam(-math.log(low * 1.0001)))
+        x, z = math.sqrt(v) * torch.tensor([[1.0, 0.0]], **DOUBLE), torch.tensor([[0.0, 1.0]], **DOUBLE)
+        run = restart(model, x, [begin, t], low=low, high=high, rounds=1, inner=100, rng=Replay([z]))
+        assert float(sample_last(run).square().sum()) - variance(t) == pytest.approx(rho2 * excess, rel=1e-3)
+
+
+@equation("sde_ode.velocity")
+def velocity():
+    """Symbolically; and a step of DDIM on the linear flow is the step on the velocity."""
+    r, v = sympy.symbols("s v", real=True)
+    x_0, eps = x - t * v, x + (1 - t) * v
+    assert sympy.expand((1 - r) * x_0 + r * eps - (x + (r - t) * v)) == 0
+    schedule = Flow()
+    model, points = Mixture.ring(8).model(schedule), initial_noise(9, 2, 0, **DOUBLE)
+    want = points + (0.3 - 0.7) * (model.eps(points, 0.7) - model.x0(points, 0.7))
+    assert torch.allclose(sample_last(ddim(model, points, [0.7, 0.3])), want, rtol=1e-12)
+
+
+@equation("sde_ode.shift")
+def shift():
+    """What it does to kappa, symbolically, and to lambda of the toolkit's flow."""
+    a, s = sympy.symbols("a t", positive=True)
+    moved = a * s / (1 + (a - 1) * s)
+    assert sympy.simplify(moved / (1 - moved) - a * s / (1 - s)) == 0
+    times = np.linspace(0.05, 0.95, 7)
+    assert np.allclose(Flow().lam(shifted(times, 3.0)), Flow().lam(times) - math.log(3))
 
 
 @equation("sde_ode.churn")

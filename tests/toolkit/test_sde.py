@@ -38,6 +38,7 @@ from toolkit.sde import (
     langevin,
     langevin_step,
     predictor_corrector,
+    restart,
     reverse_coefficients,
     simulate,
     snr_step,
@@ -570,3 +571,55 @@ def test_mistakes_are_one_sentence(call, says):
     with pytest.raises(ValueError, match=says) as problem:
         call(RING.model(VP()))
     assert len(str(problem.value).splitlines()) == 1
+
+
+# --- Restart --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [0.002, 0.0])
+def test_restart_without_rounds_is_edms_sampler(end):
+    schedule = EDM()
+    model, x = RING.model(schedule), 80 * initial_noise(6, 2, 0, torch.float64)
+    times = [80.0, 10.0, 2.0, 0.3, 0.05, end]
+    runs = sample(restart, model, x, times, rounds=0), sample(edm_heun, model, x, times)
+    assert torch.equal(runs[0].x, runs[1].x) and runs[0].nfe == runs[1].nfe
+
+
+def test_a_round_of_restart_is_a_jump_up_and_heuns_steps_down():
+    schedule = VP()
+    model, x, z = (
+        RING.model(schedule),
+        initial_noise(6, 2, 0, torch.float64),
+        initial_noise(6, 2, 1, torch.float64),
+    )
+    times = levels(schedule, 5.0, 1.0, 0.21, 0.05)
+    high = levels(schedule, 0.9)[0]
+    low = sample(edm_heun, model, x, times[:3]).x
+    up = schedule.alpha(high) * (low / schedule.alpha(times[2]) + math.sqrt(0.9**2 - 0.21**2) * z)
+    down = schedule.t_of_lam(-np.log(np.linspace(0.9 ** (1 / 7), 0.21 ** (1 / 7), 4) ** 7))
+    again = sample(edm_heun, model, up, down).x
+    want = sample(edm_heun, model, again, times[2:]).x
+    run = sample(
+        restart, model, x, times, low=0.2, high=0.9, rounds=1, inner=3, draws=Replay([z]), keep_path=True
+    )
+    assert torch.allclose(run.x, want, rtol=1e-9) and torch.allclose(run.path[2], again, rtol=1e-9)
+    assert run.nfe == 2 * (3 + 3) and len(run.times) == 4
+
+
+@some_schedules
+def test_restart_keeps_the_distribution_of_an_exact_model(schedule):
+    """To the discretisation's order; rounds add no variance of their own."""
+    times = grids.uniform_lambda(schedule, 400, *levels(schedule, 5.0, 0.02))
+    want = (schedule.alpha(times[-1]) * 0.5) ** 2 + schedule.sigma(times[-1]) ** 2
+    for rounds in (0, 1, 5):
+        assert exact_variance(restart, schedule, times, rounds=rounds) == pytest.approx(want, rel=1e-4)
+
+
+def test_restart_says_what_it_cannot_do():
+    model, x = RING.model(VP()), initial_noise(2, 2)
+    with pytest.raises(ValueError, match="0 < low < high"):
+        sample(restart, model, x, grids.uniform(VP(), 5), low=1.0, high=0.5)
+    with pytest.raises(ValueError, match="high must be above"):
+        sample(restart, model, x, levels(VP(), 5.0, 2.0), low=0.2, high=1.0)
+    with pytest.raises(ValueError, match="rounds must be a whole number"):
+        sample(restart, model, x, grids.uniform(VP(), 5), rounds=-1)
