@@ -171,18 +171,16 @@ def restart_path(schedule, times, low, high, rounds, inner):
     """(i, path): where `restart` goes back, and all times that it visits, floats.
 
     i: the number of the time whose kappa = sigma / alpha is nearest to low in ratio, among those after the
-    start and with sigma > 0.  path: times[:i + 1]; `rounds` times the `inner` + 1 times from level high down
-    to times[i], equal in kappa^(1 / 7); and times[i + 1:].  high is lowered to the schedule's `span`.
-    ValueError unless it is above the level that it is left from.
+    start with 0 < kappa < high.  path: times[:i + 1]; `rounds` times the `inner` + 1 times from level high
+    down to times[i], equal in kappa^(1 / 7); and times[i + 1:].  high is lowered to the schedule's `span`.
+    Where the grid has no such time the path is the grid.
     """
-    kappa = np.exp(-schedule.lam(np.asarray(times)))
-    inside = [i for i in range(1, len(times)) if kappa[i] > 0]
-    if not inside:
-        return len(times) - 1, list(times)
-    i = min(inside, key=lambda i: abs(math.log(kappa[i] / low)))
     high = min(high, float(np.exp(-schedule.lam(schedule.span[1]))))
-    if not high > kappa[i]:
-        raise ValueError(f"high must be above sigma / alpha = {kappa[i]:.4g} at t = {times[i]:g}, got {high}")
+    kappa = np.exp(-schedule.lam(np.asarray(times))).tolist()
+    below = [i for i in range(1, len(times)) if 0 < kappa[i] < high]
+    if not below:
+        return len(times) - 1, list(times)
+    i = min(below, key=lambda i: abs(math.log(kappa[i] / low)))
     down = np.linspace(high ** (1 / 7), kappa[i] ** (1 / 7), inner + 1)[:-1] ** 7
     once = [*schedule.t_of_lam(-np.log(down)).tolist(), times[i]]
     return i, [*times[: i + 1], *once * rounds, *times[i + 1 :]]
@@ -195,13 +193,14 @@ def restart_path(schedule, times, low, high, rounds, inner):
     cite="xu2023restart",
 )
 def restart(model, x, times, low=0.2, high=1.0, rounds=2, inner=None, rng=0):
-    """Restart (Xu et al. 2023, Algorithm 1): `edm_heun`; but arrived at the level low it adds noise, in y =
+    """Restart (Xu et al. 2023, sec. 3.1): `edm_heun`; but arrived at the level low it adds noise, in y =
     x / alpha y^ = y + sqrt(high^2 - low^2) z, and comes down again from the level high, `rounds` times.
 
     x: (B, ...) at times[0].  low, high: the paper's t_min and t_max, levels of kappa = sigma / alpha; it goes
-    back from the time of the grid that is nearest to low (`restart_path`).  inner: Heun steps of each way
-    down, by default half of the grid's.  The state that it yields there is the one after all rounds.  No
-    rounds: it is `edm_heun`.  A last step to sigma = 0 costs one call.
+    back from the time of the grid that is nearest to low and below high (`restart_path`), and makes no rounds
+    where there is none.  inner: Heun steps of each way down, by default half of the grid's.  The state that
+    it yields there is the one after all rounds.  No rounds: it is `edm_heun`.  A last step to sigma = 0
+    costs one call.
     """
     rounds = whole_number("rounds", rounds, 0)
     inner = len(times) // 2 if inner is None else whole_number("inner", inner)

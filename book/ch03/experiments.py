@@ -874,7 +874,7 @@ def weak_curves(counts=WEAK_COUNTS):
 
 
 @cache
-def strong_curves(counts=STRONG_COUNTS, finest=3200, n=200):
+def strong_curves(counts=STRONG_COUNTS, finest=3200, n=100):
     """Strong errors from t = 1 to 0.05 on eight broad modes, for Euler-Maruyama and stochastic Heun, and of
     Euler-Maruyama on geometric Brownian motion: dict label -> (steps, errors).
     """

@@ -242,6 +242,26 @@ def _field_truth():
     return reference(model, x, schedule.start, schedule.end), path
 
 
+def _placed(fig, **edges):
+    """Axes where they are told to be: for a widget, whose every move would pay for a layout worked out."""
+    fig.set_layout_engine(None)
+    fig.subplots_adjust(**edges)
+
+
+def _reached(times, path, t):
+    """(how many states of a path (steps + 1, n, 2) come before time t, where it is at t on straight
+    lines).
+    """
+    done = min(int((times >= t).sum()), len(times) - 1)
+    share = np.clip((times[done - 1] - t) / (times[done - 1] - times[done]), 0, 1)
+    return done, (1 - share) * path[done - 1] + share * path[done]
+
+
+def _in_one(path):
+    """Paths (steps, n, 2) as one broken line (2, n (steps + 1)): a single artist."""
+    return np.concatenate([path, np.full_like(path[:1], np.nan)]).transpose(1, 0, 2).reshape(-1, 2).T
+
+
 @cache
 def _field_run(solver, steps):
     """(run of 400 samples by a solver of the widget, distance of its ends from the true ones)."""
@@ -255,8 +275,9 @@ def _field_run(solver, steps):
 @style()
 def field(solver, steps, t) -> Picture:
     """For the widget.  Left: the probability-flow field in the plane at time t, 14 particles that follow it
-    by `solver` (a filled dot: where each is at time t; its way up to there dark, the rest pale), and in grey
-    the exact curves, with a ring where each should be.  Right: 400 samples.  The grid is quadratic.
+    by `solver` (a filled dot: where each is at time t, on straight lines between its states; its way up to
+    there dark, the rest pale), and in grey the exact curves, with a ring where each should be.  Right: 400
+    samples.  The grid is quadratic.
     """
     schedule = VP()
     model, (loop, _, _) = FIELD_DATA.model(schedule), FIELD_SOLVERS[solver]
@@ -269,27 +290,16 @@ def field(solver, steps, t) -> Picture:
     left.quiver(*points.T, *arrow.T, color="#B4B4B4", width=0.004, scale_units="xy", angles="xy",
                 scale=float(arrow.norm(dim=1).quantile(0.9)) / 0.3)  # fmt: skip
     grid, fine = np.asarray(run.times), np.asarray(grids.quadratic(schedule, len(true_path) - 1))
-    done, true_done = (int((steps_of >= t - 1e-12).sum()) for steps_of in (grid, fine))
     path, true = run.path[:, :14].numpy(), true_path.numpy()
-    broken = lambda part: (
-        np.concatenate([part, np.full_like(part[:1], np.nan)]).transpose(1, 0, 2).reshape(-1, 2).T
-    )
-    left.plot(*broken(true), color=GREY, linewidth=2.2, alpha=0.35)
-    left.plot(*broken(path[max(done - 1, 0) :]), color=COLOURS[2], linewidth=0.9, alpha=0.35)
-    left.plot(
-        *broken(path[:done]),
-        color=COLOURS[2],
-        linewidth=1.1,
-        marker="." if steps <= 30 else None,
-        markersize=4,
-    )
-    left.plot(
-        *true[true_done - 1].T, "o", color=GREY, markersize=8, markerfacecolor="none", label="should be"
-    )
-    left.plot(*path[done - 1].T, "o", color=INK, markersize=4, label="is")
-    left.legend(
-        loc="upper left", fontsize=8, handlelength=1, title=f"at $t$ = {grid[done - 1]:.2g}", title_fontsize=8
-    )
+    done, here = _reached(grid, path, t)
+    _, there = _reached(fine, true, t)
+    dots = {"marker": ".", "markersize": 4} if steps <= 30 else {}
+    left.plot(*_in_one(true), color=GREY, linewidth=2.2, alpha=0.35)
+    left.plot(*_in_one(np.stack([here, *path[done:]])), color=COLOURS[2], linewidth=0.9, alpha=0.35)
+    left.plot(*_in_one(np.stack([*path[:done], here])), color=COLOURS[2], linewidth=1.1, **dots)
+    left.plot(*there.T, "o", color=GREY, markersize=8, markerfacecolor="none", label="should be")
+    left.plot(*here.T, "o", color=INK, markersize=4, label="is")
+    left.legend(loc="upper left", fontsize=8, handlelength=1, framealpha=0.9)
     right.plot(*FIELD_DATA.sample(600, 1).T, ".", markersize=2.5, color=PALE, label="data", rasterized=True)
     right.plot(*run.x.T, ".", markersize=3.5, color=COLOURS[2], label="samples", rasterized=True)
     right.legend(loc="upper left", fontsize=8, handlelength=1)
@@ -302,6 +312,7 @@ def field(solver, steps, t) -> Picture:
     right.set_title(
         f"{run.nfe} calls: " + (f"{away} of 400 outside" if away else f"modes {shares} %"), fontsize=10
     )
+    _placed(fig, left=0.05, right=0.99, bottom=0.07, top=0.93, wspace=0.12)
     noisy = loop in (euler_maruyama, stochastic_heun)
     off = "it is random, and not meant to follow them" if noisy else f"its ends are {number(error)} off"
     return Picture(
@@ -555,9 +566,9 @@ def stability(curves, step=1.5, method="RK4") -> Picture:
     right.axvline(step, color="black", linewidth=1.2)
     right.set(yscale="log", xlabel=r"step in $\lambda$", ylim=(0.01, 8), xlim=(0.1, 4.15))
     right.set_title("size of the factor", fontsize=10)
-    fig.legend(
-        handles=[*handles, truth], loc="outside lower center", ncols=6, handlelength=2.0, columnspacing=1.2
-    )
+    right.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    fig.legend(handles=[*handles, truth], loc="lower center", ncols=6, handlelength=2.0, columnspacing=1.2)
+    _placed(fig, left=0.07, right=0.99, bottom=0.27, top=0.92, wspace=0.28)
     verdict = (
         "shrinks" if abs(factor) < 1 else "grows" if abs(factor) > 1 + 1e-9 else "neither grows nor shrinks"
     )

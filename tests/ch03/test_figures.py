@@ -81,7 +81,7 @@ def test_the_worst_twentieth_decides_the_root_mean_square():
     turn = (np.arctan2(y, x) / (np.pi / 4)) % 1  # half-way between two modes is 1/2
     far = np.hypot(x, y) > 1.5
     assert (
-        np.median(image[far & (abs(turn - 0.5) < 0.06)]) > np.median(image[far & (abs(turn - 0.5) > 0.3)]) + 1
+        np.median(image[far & (abs(turn - 0.5) < 0.06)]) > np.median(image[far & (abs(turn - 0.5) > 0.3)]) + 0.5
     )
     assert "spokes" in figures.ring_tails(image, experiments.ring_errors()).alt
 
@@ -103,7 +103,7 @@ def test_stochastic_orders():
 def test_the_gain_on_two_peaks_does_not_hang_on_the_quadrature():
     coarse, fine = experiments.gain_on_two_peaks(50, points=801, nodes=15), experiments.gain_on_two_peaks(50)
     for name, value in fine.items():
-        assert coarse[name] == pytest.approx(value, rel=0.02), name
+        assert coarse[name] == pytest.approx(value, rel=0.1), name
     assert all(3 < value < 45 for value in experiments.gain_on_two_peaks().values())
 
 
