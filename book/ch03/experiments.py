@@ -1473,13 +1473,19 @@ def repaired(taus=LEVELS, steps=1000) -> dict:
 @cache
 def noise_in_a_band(steps=1000) -> dict:
     """Final variance on N(0, 1/4) where the model is wrong early *and* late: without noise, with level 2 all
-    the way, and with level 2 for t above 0.1 only.
+    the way, and with level 2 for t above 0.1 only; and where it is wrong all the way.
     """
     times = grids.uniform(VP(), steps)
-    belief = lambda t: 0.36 if t > 0.2 or t < 0.1 else 0.25
-    levels = {"no noise": 0.0, "level 2": 2.0, "level 2 above t = 0.1": lambda t: 2.0 * (t > 0.1)}
-    variance = lambda tau: believed_variance(stochastic_heun, times, belief, tau=tau)[0]
-    return {name: variance(tau) for name, tau in levels.items()}
+    both = lambda t: 0.36 if t > 0.2 or t < 0.1 else 0.25
+    cases = {
+        "wrong early and late, no noise": (both, 0.0),
+        "wrong early and late, level 2": (both, 2.0),
+        "wrong early and late, level 2 above t = 0.1": (both, lambda t: 2.0 * (t > 0.1)),
+        "wrong all the way, no noise": (lambda t: 0.36, 0.0),
+        "wrong all the way, level 2": (lambda t: 0.36, 2.0),
+    }
+    variance = lambda belief, tau: believed_variance(stochastic_heun, times, belief, tau=tau)[0]
+    return {name: variance(*case) for name, case in cases.items()}
 
 
 @cache
