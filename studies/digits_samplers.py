@@ -63,7 +63,7 @@ ABOUT = {
     "predictor-corrector, which need short steps near the data).  by_grid gives every sampler on four grids",
     "settings": "churn, snr and corrections are the best of a few tried with fewer images; EDM's low, high "
     "and noise_scale are those of Karras et al. 2022, Table 5, for ImageNet",
-    "seconds": "CPU seconds of one thread for n images, median over the first three seeds, on an idle machine",
+    "seconds": "CPU seconds of one thread for n images, median over the first three seeds, machine idle",
     "spread": "standard deviation over the seeds: ten up to 100 calls, the first three of them above",
 }
 

@@ -1858,7 +1858,7 @@ def ring_winners() -> dict:
         for grid in GRIDS:
             at_64 = {name: e[-1] for name, (_, e) in measured(budget(WINNERS_AT, grid), by).items()}
             first = min(at_64["Euler in t"], at_64["DDIM"])
-            result[f"{grid}, 64 calls, {by}: error of order 1 over the best"] = first / min(at_64.values())
+            result[f"order 1 over the best, {grid}, {by}"] = first / min(at_64.values())
         orders = _as_orders(budget, by)
         result[f"ties among 16, {by}"] = sum(v == 0 for name, v in orders.items() if "order" in name)
     return result
@@ -1900,7 +1900,7 @@ def fewest_calls(target=0.02, budgets=(4, 8, 12, 16, 24, 32, 48, 64), grid="quad
     result = {}
     for name, (calls, errors) in measured(digits_budget(budgets, grid), "rmse").items():
         good = [k for k in range(len(calls)) if max(errors[k:]) <= target]
-        result[f"{name}: calls"] = calls[good[0]] if good else 0
+        result[name] = calls[good[0]] if good else 0
     return result
 
 
