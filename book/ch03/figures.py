@@ -810,7 +810,8 @@ def shift(errors, a=3.0) -> Picture:
         told.append(f"{name} is best at a = {shifts[int(np.argmin(e))]:g}")
     right.set(xscale="log", yscale="log", xlabel="shift $a$", ylabel="median error / size", title="16 calls")
     _whole_ticks(right, shifts)
-    right.legend(fontsize=8.5)
+    right.set_ylim(None, 4)
+    right.legend(fontsize=8.5, loc="upper left", ncols=2, columnspacing=1)
     return Picture(
         fig,
         f"Left, twelve equal steps of the linear flow against lambda, and the same shifted by a = {a:g}: all "
