@@ -1,7 +1,7 @@
 """The right answers of lesson 04, from 04_dpm_solver.ipynb; its tasks compare with them.
 
 Written by `toolkit build`: edit the notebook.  What is computed there is not here: two_from, three_from,
-latent_sd, gain_plain, gain_guided, gain_plain_20, gain_guided_20, grid_ratio, weak_order.
+latent_sd, gain_plain, gain_guided, gain_plain_48, gain_guided_48, grid_ratio, weak_order.
 """
 
 import math

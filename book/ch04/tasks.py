@@ -1489,7 +1489,7 @@ ADAPTIVE = Task(
 
 
 def _probe_claims(answer, seed):
-    x0 = normal(seed, 3, 1, 4, 4)
+    x0 = normal(seed, 3, 2, 4, 4)
     x0 = x0 * torch.tensor([0.2, 1.0, 3.0], dtype=torch.float64).reshape(3, 1, 1, 1)
     return {
         "threshold at quantile 0.9, limit 1": answer.threshold(x0, 0.9, 1.0),
@@ -1499,11 +1499,11 @@ def _probe_claims(answer, seed):
 
 _MEASURED = {
     "latent_sd": 0.8605,
-    "gain_plain": 1.747,
-    "gain_guided": 3.812,
-    "gain_plain_20": 0.9690,
-    "gain_guided_20": 0.5590,
-    "grid_ratio": 6.169,
+    "gain_plain": 1.7609,
+    "gain_guided": 6.8851,
+    "gain_plain_48": 0.86912,
+    "gain_guided_48": 1.31712,
+    "grid_ratio": 6.12619,
 }
 _WORDS = {name: getattr(solution, name) for name in ("only_guidance", "always", "nodes")}
 
@@ -1513,7 +1513,7 @@ def _claim_facts(answer, seed):
 
 
 _GAINS = {name: _MEASURED[name] for name in _MEASURED if name.startswith("gain")}
-_STEPS_ARE = {"gain_plain": _MEASURED["gain_plain_20"], "gain_guided": _MEASURED["gain_guided_20"]}
+_STEPS_ARE = {"gain_plain": 1.05431, "gain_guided": 1.99744}
 
 CLAIMS = Task(
     id="4.9",
@@ -1528,8 +1528,8 @@ CLAIMS = Task(
         "latent_sd",
         "gain_plain",
         "gain_guided",
-        "gain_plain_20",
-        "gain_guided_20",
+        "gain_plain_48",
+        "gain_guided_48",
         "grid_ratio",
         "only_guidance",
         "always",
@@ -1577,6 +1577,24 @@ CLAIMS = Task(
             "does the quantile go?",
         ),
         Mistake(
+            {
+                "threshold": changed(
+                    solution.threshold,
+                    ("x0.abs().flatten(1), quantile, dim=1)", "x0.abs(), quantile, dim=1, keepdim=True)"),
+                    ("    s = s.reshape(-1, *[1] * (x0.ndim - 1))\n", ""),
+                )
+            },
+            "You take a quantile over the channels, one for each pixel. Over which entries of a sample "
+            "does the "
+            "rule take it?",
+        ),
+        Mistake(
+            {"threshold": changed(solution.threshold, ("clamp(min=limit)", "clamp(max=limit)"))},
+            "Your s is the smaller of the quantile and the limit, so that a calm sample is stretched and a "
+            "wild "
+            "one cut. Which of the two is to win?",
+        ),
+        Mistake(
             {"threshold": changed(solution.threshold, ("x0.abs()", "x0"))},
             "The quantile of x0 itself overlooks the negative side. Of what should it be taken?",
         ),
@@ -1607,26 +1625,31 @@ CLAIMS = Task(
             "Those are quotients of mean squares. Where is the root?",
         ),
         Mistake(
-            _STEPS_ARE | {"gain_plain_20": 0.6846, "gain_guided_20": 0.3794},
-            "You made ten and twenty steps, twenty and forty calls, with each. How many steps can a two-call "
-            "solver pay for with ten?",
+            _STEPS_ARE | {"gain_plain_48": 0.72950, "gain_guided_48": 1.29759},
+            "You made ten and forty-eight steps, twenty and ninety-six calls, with each. How many steps "
+            "can a "
+            "two-call solver pay for with ten?",
         ),
         Mistake(
-            _STEPS_ARE
-            | {"gain_plain_20": _MEASURED["gain_plain"], "gain_guided_20": _MEASURED["gain_guided"]},
+            {
+                "gain_plain": _MEASURED["gain_plain_48"],
+                "gain_guided": _MEASURED["gain_guided_48"],
+                "gain_plain_48": _MEASURED["gain_plain"],
+                "gain_guided_48": _MEASURED["gain_guided"],
+            },
             "The two budgets are exchanged: a step of either solver costs two calls.",
         ),
         Mistake(
-            {"gain_plain_20": _MEASURED["gain_plain"], "gain_guided_20": _MEASURED["gain_guided"]},
-            "Your gains at twenty calls are those at ten. Measure again: with shorter steps something "
+            {"gain_plain_48": _MEASURED["gain_plain"], "gain_guided_48": _MEASURED["gain_guided"]},
+            "Your gains at forty-eight calls are those at ten. Measure again: with shorter steps something "
             "changes.",
         ),
         Mistake(
             {
                 "gain_plain": _MEASURED["gain_guided"],
                 "gain_guided": _MEASURED["gain_plain"],
-                "gain_plain_20": _MEASURED["gain_guided_20"],
-                "gain_guided_20": _MEASURED["gain_plain_20"],
+                "gain_plain_48": _MEASURED["gain_guided_48"],
+                "gain_guided_48": _MEASURED["gain_plain_48"],
             },
             "Plain and guided are exchanged: where is the distance larger, with or without guidance?",
         ),
