@@ -504,3 +504,105 @@ def sde_dpmpp_3m(model, x, times, tau=1.0, rng=0):
     """
     table = multistep_coefficients(model.schedule, times, 3, tau)
     yield from run_table(model, x, times, table, noises=noise_of(rng, x, times))
+
+
+# --- exponential solvers of the SDE, other choices --------------------------------------------------------
+
+
+class SeedsStep(NamedTuple):
+    """u = a_m x_s + b_m eps + c_m z_1 at the time m;  x_t = a x_s + b eps(u, m) + c_1 z_1 + c_2 z_2."""
+
+    m: float
+    a_m: float
+    b_m: float
+    c_m: float
+    a: float
+    b: float
+    c_1: float
+    c_2: float
+
+
+def seeds_coefficients(schedule, s, t):
+    """The `SeedsStep` of SEEDS-2: m the middle in lambda, b = -2 sigma_t (e^h - 1), and the noise of the two
+    halves of the step, c_1^2 = sigma_t^2 (e^2h - e^h) and c_2^2 = sigma_t^2 (e^h - 1).
+    """
+    m = _between(schedule, s, t, 0.5)
+    h = schedule.lam(t) - schedule.lam(s)
+    to_m, to_t = first_order(schedule, s, m), first_order(schedule, s, t)
+    near, sigma_m, sigma = np.expm1(h), schedule.sigma(m), schedule.sigma(t)
+    c_1, c_2 = sigma * np.sqrt(np.exp(h) * near), sigma * np.sqrt(near)
+    return SeedsStep(m, to_m.a, 2 * to_m.b, sigma_m * np.sqrt(near), to_t.a, 2 * to_t.b, c_1, c_2)
+
+
+@sampler(order=2, nfe=lambda steps: 2 * steps, kind="sde", cite="gonzalez2023seeds")
+def seeds_2(model, x, times, rng=0):
+    """SEEDS-2 (Gonzalez et al. 2023): DPM-Solver-2 for the reverse SDE of level 1, noise prediction,
+    u = alpha_m / alpha_s x_s - 2 sigma_m (e^(h/2) - 1) eps + sigma_m sqrt(e^h - 1) z_1,
+    x_t = alpha_t / alpha_s x_s - 2 sigma_t (e^h - 1) eps(u, m) + sigma_t (sqrt(e^2h - e^h) z_1
+    + sqrt(e^h - 1) z_2).
+
+    x: (B, ...) at times[0].  The noise of the first half, z_1, is in both lines.  A step to sigma = 0 is a
+    jump to x_0, one call.  Weak order 2 (in the variance).
+    """
+    inner = _noisy(model.schedule, times)
+    steps = rows(seeds_coefficients, model.schedule, inner)
+    halves = [inner[0], *(time for row, t in zip(steps, inner[1:]) for time in (row.m, t))]
+    noises = noise_of(rng, x, halves)
+    yield times[0], x
+    for row, s, t in zip(steps, inner, inner[1:]):
+        z_1, z_2 = next(noises), next(noises)
+        u = row.a_m * x + row.b_m * model.eps(x, s) + row.c_m * z_1
+        x = row.a * x + row.b * model.eps(u, row.m) + row.c_1 * z_1 + row.c_2 * z_2
+        yield t, x
+    if inner is not times:
+        yield times[-1], model.schedule.alpha(times[-1]) * model.x0(x, inner[-1])
+
+
+def er_scale(kappa):
+    """The noise scale that Cui et al. (2023) recommend: kappa (e^(kappa^0.3) + 10)."""
+    return kappa * (np.exp(kappa**0.3) + 10)
+
+
+_LEGENDRE = np.polynomial.legendre.leggauss(48)
+
+
+@kept
+def er_coefficients(schedule, times, order=3, scale=er_scale):
+    """A `DataStep` for each step of ER-SDE: with r = scale(kappa_t) / scale(kappa_s), kappa = sigma / alpha,
+    a = r alpha_t / alpha_s,  c = alpha_t sqrt(kappa_t^2 - r^2 kappa_s^2), and the polynomial in kappa through
+    the last `order` predictions, integrated exactly: int v^m d(scale(kappa_t) / scale(kappa)), v = 0 at s and
+    1 at t, is 1 - r for m = 0, and by parts 1 - m int v^(m - 1) scale(kappa_t) / scale(kappa) dv otherwise.
+    """
+    check_start(schedule, times)
+    alpha, sigma = (level(np.asarray(times)) for level in (schedule.alpha, schedule.sigma))
+    kappa, counts, steps = sigma / alpha, orders_of_steps(schedule, times, order), []
+    for i, count in enumerate(counts):
+        (s, t), nodes = kappa[i : i + 2], kappa[i - np.arange(count)]
+        if t == 0:
+            steps.append(DataStep(0.0, float(alpha[i + 1]), 0.0, 0.0, 0.0))
+            continue
+        inner = np.exp(np.log(s) + np.log(t / s) * (1 + _LEGENDRE[0]) / 2)
+        v = (inner - s) / (t - s)
+        weight = _LEGENDRE[1] / 2 * np.log(s / t) * inner * scale(t) / scale(inner) / (s - t)
+        r = float(scale(t) / scale(s))
+        parts = [1 - m * float((weight * v ** (m - 1)).sum()) if m else 1 - r for m in range(count)]
+        d = np.linalg.solve(np.vander((nodes - s) / (t - s), count, increasing=True).T, parts)
+        d = (alpha[i + 1] * d).tolist() + [0.0] * (3 - count)
+        gap = 1 - (r * s / t) ** 2  # below 1e-13 it is rounding
+        c = alpha[i + 1] * t * math.sqrt(gap) if gap > 1e-13 else 0.0
+        steps.append(DataStep(float(r * alpha[i + 1] / alpha[i]), *d, float(c)))
+    return tuple(steps)
+
+
+@sampler(order=2, nfe=lambda steps: steps, kind="sde", cite="cui2023ersde")
+def er_sde(model, x, times, order=3, scale=er_scale, rng=0):
+    """ER-SDE (Cui et al. 2023): the reverse SDE whose level changes with the noise, its linear part and noise
+    exact: x_t = r alpha_t / alpha_s x_s + alpha_t (1 - r) x0 + alpha_t sqrt(kappa_t^2 - r^2 kappa_s^2) z, r =
+    scale(kappa_t) / scale(kappa_s), with the polynomial in kappa through the last `order` x0 in x0's place.
+
+    x: (B, ...) at times[0].  order: 1 to 3; 1 is of weak order 1, the others of 2.  scale: a rising function
+    of kappa = sigma / alpha; kappa^(1 + tau^2) is the reverse SDE of level tau, kappa itself the ODE.
+    """
+    check_choice("order", order, (1, 2, 3))
+    table = er_coefficients(model.schedule, times, order, scale)
+    yield from run_table(model, x, times, table, noises=noise_of(rng, x, times))

@@ -49,17 +49,23 @@ def phi(k: int, z):
     return result if result.ndim else float(result)
 
 
-def carry(schedule, times, prediction="x0", tau=0.0):
+def carry(schedule, times, prediction="x0", tau=0.0, rate=None):
     """(a, b, c, rate), float64 (n,): a step is x_t = a x_s + b P + c z, with P = int_0^1 e^(-rate h (1 - u))
     prediction du and u running over [lambda_s, lambda_t].
 
-    times: (n + 1,).  tau: a number or one for each step.  rate = 1 + tau^2 for "x0", -1 for "eps".  Where
-    sigma_t = 0 and h is infinite, P is to be read as the prediction at s: the step is a jump to x_0.
+    times: (n + 1,).  tau: a number or one for each step.  rate = 1 + tau^2 for "x0", -1 for "eps"; a number
+    given is the rate itself, and the prediction `blended`'s.  Where sigma_t = 0 and h is infinite, P is to be
+    read as the prediction at s: the step is a jump to x_0.
     """
     alpha, sigma = schedule.alpha(np.asarray(times)), schedule.sigma(np.asarray(times))
     h, clean = np.diff(schedule.lam(np.asarray(times))), sigma[1:] == 0
     h = np.where(clean, 0.0, h)
     gain = alpha[1:] / alpha[:-1]
+    if rate is not None:
+        share, kappa = (1 + rate) / 2, sigma / alpha
+        a = gain * np.where(clean, 1 - share, (kappa[1:] / kappa[:-1]) ** share)
+        b = alpha[1:] * np.where(clean, kappa[:-1] ** (1 - share), h * kappa[1:] ** (1 - share))
+        return a, b, np.zeros_like(h), np.full_like(h, rate)
     if prediction == "eps":
         b = np.where(clean, -gain * sigma[:-1], -sigma[1:] * h)
         return gain, b, np.zeros_like(h), np.full_like(h, -1.0)
@@ -67,6 +73,20 @@ def carry(schedule, times, prediction="x0", tau=0.0):
     a = np.where(clean, 0.0, sigma[1:] / sigma[:-1] * np.exp(-squared * h))
     b = np.where(clean, alpha[1:], (1 + squared) * alpha[1:] * h)
     return a, b, sigma[1:] * np.sqrt(-np.expm1(-2 * squared * h)), 1 + squared
+
+
+def blended(model, rate):
+    """The prediction q(x, t) that goes with a linear part of this rate:
+    q = kappa^(s - 1) (x0 - (1 - s) x / alpha),  s = (1 + rate) / 2,  kappa = sigma / alpha,
+    since d(kappa^-s x / alpha) / dlambda = e^(rate lambda) q along the flow.  Rate 1 is x0, rate -1 is -eps.
+    """
+    share, schedule = (1 + rate) / 2, model.schedule
+
+    def predict(x, t):
+        alpha, kappa = schedule.alpha(t), schedule.sigma(t) / schedule.alpha(t)
+        return kappa ** (share - 1) * (model.x0(x, t) - (1 - share) / alpha * x)
+
+    return predict
 
 
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(48)[i] / 2 + (i == 0) / 2 for i in (0, 1))
@@ -131,14 +151,16 @@ def orders_of_steps(schedule, times, order, lower_last=False):
 
 @kept
 def adams_table(
-    schedule, times, order, prediction="x0", variable="lam", tau=0.0, lower_last=False, implicit=False
-):
+    schedule, times, order, prediction="x0", variable="lam", tau=0.0, lower_last=False, implicit=False,
+    rate=None,
+):  # fmt: skip
     """A `Row` for each step: the exponential Adams-Bashforth method of this order.  implicit: Adams-Moulton,
     m_0 the prediction at the step's end; a step to sigma = 0 has none.
 
     Steps use `orders_of_steps` predictions (implicit: one more, the newest).  tau: a number, a function of t
-    or one number for each of times, taken at each step's start.  ValueError for an unknown prediction or
-    variable, an order below 1, an infinite lambda at the start, or tau with eps.
+    or one number for each of times, taken at each step's start.  rate: a number for the linear part's own
+    (`blended`).  ValueError for an unknown prediction or variable, an order below 1, an infinite lambda at
+    the start, or tau with eps.
     """
     check_choice("prediction", prediction, PREDICTIONS)
     check_choice("variable", variable, VARIABLES)
@@ -147,7 +169,7 @@ def adams_table(
     tau = np.array(at_each_time("tau", tau, times)[:-1])
     if tau.any() and prediction == "eps":
         raise ValueError("tau > 0 needs prediction='x0'")
-    a, b, c, rate = carry(schedule, times, prediction, tau)
+    a, b, c, rate = carry(schedule, times, prediction, tau, rate)
     counts = np.array(orders_of_steps(schedule, times, order, lower_last))
     weights = [None] * len(counts)
     clean = schedule.sigma(times[-1]) == 0
@@ -204,11 +226,12 @@ def after(history, predict, x, times, most):
 def run_table(model, x, times, table, prediction="x0", noises=None, corrector=None, past=()):
     """The loop of every multistep method: call the model, remember, combine.  Yields (t, x).
 
-    table: a row for each step, with the fields of `Row`.  corrector: a second table, implicit; then the state
+    table: a row for each step, with the fields of `Row`.  prediction: "x0", "eps" or a function of
+    (x, t).  corrector: a second table, implicit; then the state
     at each time but the last is made again once its prediction is known (with the same noise), and the
     prediction is kept as it was.  past: earlier predictions, the newest first (`after`).
     """
-    predict = model.x0 if prediction == "x0" else model.eps
+    predict = prediction if callable(prediction) else model.x0 if prediction == "x0" else model.eps
     most, values, moved = max(len(row.weights) for row in table), list(past), x
     yield times[0], x
     for i, row in enumerate(table):

@@ -7,6 +7,7 @@ variable the steps are equal.
 
 import math
 
+import numpy as np
 import torch
 
 from toolkit.options import real_number, whole_number
@@ -112,6 +113,49 @@ def strided(schedule, steps, start=None, end=None):
             f"steps must be at most {first - last}, the steps that the schedule has here; got {steps}"
         )
     return torch.round(first + _ramp(steps) * (last - first)) / schedule.T
+
+
+# --- grids that are computed ------------------------------------------------------------------------------
+
+
+def cheapest(costs, steps):
+    """The indices 0 = i_0 < i_1 < ... < i_steps = n - 1 with the smallest sum of costs[i_k, i_(k+1)], by
+    dynamic programming (Bellman).
+
+    costs: float array (n, n), costs[i, j] what one step from i to j > i costs.  Returns a list of steps + 1
+    ints.  ValueError unless 1 <= steps < n.
+    """
+    costs = np.asarray(costs, dtype=float)
+    steps = whole_number("steps", steps)
+    if not steps < len(costs):
+        raise ValueError(f"steps must be below the number of nodes, {len(costs)}; got {steps}")
+    allowed = np.where(np.triu(np.ones_like(costs), 1) > 0, costs, np.inf)
+    total, came = np.where(np.arange(len(costs)) == 0, 0.0, np.inf), []
+    for _ in range(steps):
+        sums = total[:, None] + allowed  # [i, j]: the best way to i, and the step from i to j
+        came.append(sums.argmin(0))
+        total = sums.min(0)
+    path = [len(costs) - 1]
+    for best in reversed(came):
+        path.append(int(best[path[-1]]))
+    return path[::-1]
+
+
+def local_costs(model, path, times):
+    """costs[i, j], float64 (n, n): by how much one DDIM step from time i to time j misses the path, the mean
+    over samples of its root mean square; with `cheapest`, the grid of GITS (Chen et al. 2024, sec. 4).
+
+    path: (n, B, ...), the states of an accurate run at times (n,); one call of the model for each.
+    """
+    times = torch.as_tensor(times, dtype=torch.float64)
+    alpha, sigma = (torch.as_tensor(level(times)) for level in (model.schedule.alpha, model.schedule.sigma))
+    costs, like = torch.zeros(len(times), len(times), dtype=torch.float64), (-1, *[1] * (path.ndim - 1))
+    for i, t in enumerate(times.tolist()[:-1]):
+        gain = (alpha[i + 1 :] / alpha[i]).reshape(like)
+        eps = model.eps(path[i], t)
+        step = gain * path[i] + (sigma[i + 1 :].reshape(like) - gain * sigma[i]) * eps
+        costs[i, i + 1 :] = (step - path[i + 1 :]).double().square().flatten(2).mean(2).sqrt().mean(1)
+    return costs.numpy()
 
 
 GRIDS = {f.__name__: f for f in (uniform, quadratic, uniform_lambda, karras, truncated, strided)}

@@ -14,16 +14,18 @@ import numpy as np
 
 from toolkit.ddim import ddim_coefficients
 from toolkit.exponential import (
+    PREDICTIONS,
     Row,
     adams_table,
     after,
+    blended,
     check_start,
     combine,
     orders_of_steps,
     run_table,
 )
 from toolkit.noise import noise_of
-from toolkit.options import check_choice
+from toolkit.options import check_choice, real_number
 from toolkit.sampling import kept, sampler
 
 # Adams-Bashforth with equal steps (Hairer, Norsett & Wanner 1993, sec. III.1), the newest prediction's weight
@@ -42,20 +44,28 @@ def one_call_a_step(steps, order, history):
 
 
 @sampler(order=2, nfe=one_call_a_step, kind="ode", cite="hochbruck2010")
-def exponential_ab(model, x, times, order=2, prediction="x0", variable="lam", lower_last=False, history=()):
+def exponential_ab(
+    model, x, times, order=2, prediction="x0", variable="lam", lower_last=False, history=(), rate=None
+):
     """The general exponential Adams-Bashforth method: the polynomial through the last `order` predictions,
     integrated exactly (`adams_table`), x' = a x + sum_j w_j m_j.
 
     x: (B, ...) at times[0].  order: 1, 2, 3, ...  prediction: "x0" or "eps".  variable: what the polynomial
     is in, "lam", "t" or "sigma" (for sigma / alpha).  The first steps have fewer predictions, unless history,
-    a list of (t, x) before times[0], is given (`exponential.after`).  Special cases: order 1 is DDIM; ("x0",
+    a list of (t, x) before times[0], is given (`exponential.after`).  rate: a number for the linear part in
+    place of the prediction's own, which is 1 for x0 and -1 for eps (`exponential.blended`); prediction is
+    then not used.  Special cases: order 1 is DDIM; ("x0",
     "lam", 3) is dpmpp_3m; ("eps", "t") is DEIS-tAB; ("eps", "sigma") is DEIS-rhoAB and iPNDM with variable
     steps.
     """
-    predict = model.x0 if prediction == "x0" else model.eps
+    rate = None if rate is None else real_number("rate", rate)
+    check_choice("prediction", prediction, PREDICTIONS)
+    predict = {"x0": model.x0, "eps": model.eps}[prediction] if rate is None else blended(model, rate)
     grid, past = after(history, predict, x, times, order - 1)
-    table = adams_table(model.schedule, grid, order, prediction, variable, lower_last=lower_last)
-    yield from run_table(model, x, times, table[len(past) :], prediction, past=past)
+    table = adams_table(
+        model.schedule, grid, order, prediction, variable, lower_last=lower_last, rate=rate
+    )
+    yield from run_table(model, x, times, table[len(past) :], predict, past=past)
 
 
 @sampler(order=3, nfe=one_call_a_step, kind="ode", cite="zhang2023deis")

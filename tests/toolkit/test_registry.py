@@ -205,8 +205,9 @@ def test_finite_for_one_to_fifty_steps_on_every_grid(name, schedule, grid):
         x = initial_noise(2, 2) * max(schedule.sigma(float(times[0])), schedule.alpha(float(times[0])))
         run = sample(REGISTRY[name], model, x, times, **options)  # raises if anything is not finite
         # An implicit method has a pole where the solution grows, as it does under this network; PNDM's
-        # Runge-Kutta steps are unstable where one of them spans a factor of hundreds in sigma / alpha.
-        wild = ("implicit_euler", "trapezoid", "pndm")
+        # Runge-Kutta steps are unstable where one of them spans a factor of hundreds in sigma / alpha, and
+        # SEEDS-2, noise prediction of an SDE, multiplies twice by that factor.
+        wild = ("implicit_euler", "trapezoid", "pndm", "seeds_2")
         assert run.x.abs().max() < (1e12 if name in wild else 1e4)
 
 
