@@ -29,9 +29,11 @@ from toolkit.dpm_solver import (
     dpmpp_3m,
     dpmpp_3m_divided,
     embedded,
+    er_sde,
     sde_dpmpp_1,
     sde_dpmpp_2m,
     sde_dpmpp_3m,
+    seeds_2,
 )
 from toolkit.exponential import adams_table, carry, phi, position, run_table
 from toolkit.models import Guided, Thresholded
@@ -68,6 +70,7 @@ MULTI = {
     "UniPC-3": (unipc, 1, {}),
 }
 NOISE = {
+    "2M, noise": (exponential_ab, 1, {"order": 2, "prediction": "eps"}),
     "DEIS-tAB-3": (deis, 1, {}),
     "DEIS-ρAB-3": (deis, 1, {"variant": "rhoab"}),
     "iPNDM-4": (ipndm, 1, {}),
@@ -84,12 +87,39 @@ def steps_for(solver, nfe):
     return nfe - 9 if loop is pndm else nfe // cost
 
 
+BATCHES = 8  # of so many independent batches a mean and a standard deviation are told
+EIGHT = 64 * BATCHES
+
+
 @cache
 def truth(n=64, problem="five"):
-    """(model, starts, exact ends) on `FIVE`, the ring, or `far`; VP's whole interval."""
+    """(model, starts, exact ends) on `FIVE`, the ring, or `far`; VP's whole interval.  The ends are right to
+    1e-10, those of more than 64 starts, which serve few calls, to 1e-7.
+    """
     mixture = {"five": FIVE, "ring": RING, "far": far()}[problem]
     model, x = mixture.model(VP()), initial_noise(n, mixture.d, 0, **DOUBLE)
-    return model, x, reference(model, x, VP().start, VP().end)
+    return model, x, reference(model, x, VP().start, VP().end, 1e-12 if n <= 64 else 1e-9)
+
+
+def in_batches(difference, batches=BATCHES):
+    """(root mean square, median over the samples of their own root mean square) of each of so many equal
+    batches of the difference (n, ...): two arrays (batches,).
+    """
+    each = torch.as_tensor(difference).double().square().flatten(1).mean(1).reshape(batches, -1)
+    return each.mean(1).sqrt().numpy(), each.median(1).values.sqrt().numpy()
+
+
+def end_of(name, model, x, calls, grid=grids.uniform_lambda):
+    """Where the solver of this name in `SOLVERS` ends with at most so many calls (one step at least)."""
+    loop, cost, options = SOLVERS[name]
+    return sample(loop, model, x, grid(model.schedule, max(calls // cost, 1)), **options).x
+
+
+def told(values) -> str:
+    """'mean ± standard deviation' of the values of independent batches, two digits of the latter."""
+    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 1e-9 else 3
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 @cache
@@ -185,29 +215,29 @@ def summary_formula(counts=(50, 100, 200, 400)) -> dict:
 # --- lambda and t ---------------------------------------------------------------------------------------
 
 
-@cache
-def lambda_or_t(n=64):
-    """Two-prediction exponential Adams-Bashforth in eps with the line in lambda or in t, on four grids: dict
-    grid, calls -> (error with lambda, error with t).
-    """
-    model, x, want = truth(n, "ring")
-    result = {}
-    for name, grid in GRIDS.items():
-        for steps in (20, 40, 80, 320, 640):
-            ends = [
-                sample(exponential_ab, model, x, grid(VP(), steps), order=2, prediction="eps", variable=v).x
-                for v in ("lam", "t")
-            ]
-            result[name, steps] = tuple(rms(end - want) for end in ends)
-    return result
-
-
 GRIDS = {
     "uniform t": grids.uniform,
     "quadratic": grids.quadratic,
     "uniform λ": grids.uniform_lambda,
     "Karras": grids.karras,
 }
+LINE_COUNTS = (20, 40, 80, 320)
+
+
+@cache
+def lambda_or_t():
+    """Two-prediction exponential Adams-Bashforth in eps on the ring, on four grids: dict (grid, steps) ->
+    (ratios of the root mean squares, ratios of the medians), error with the line in lambda over error with
+    the line in t, of eight batches of 64 starts each.
+    """
+    model, x, want = truth(EIGHT, "ring")
+    result = {}
+    for name, grid in GRIDS.items():
+        for steps in LINE_COUNTS:
+            line = partial(sample, exponential_ab, model, x, grid(VP(), steps), order=2, prediction="eps")
+            lam, t = (in_batches(line(variable=v).x - want) for v in ("lam", "t"))
+            result[name, steps] = lam[0] / t[0], lam[1] / t[1]
+    return result
 
 
 @claim(
@@ -215,25 +245,28 @@ GRIDS = {
     source="Textbook, section 8.3.3",
     says="DPM-Solver expands the network in powers of time, and it makes no difference in what one "
     "expands.",
-    holds=lambda r: all(
-        0.8 < r[f"{g}, {n} calls, line in λ"] / r[f"{g}, {n} calls, line in t"] < 1.25
-        for g in GRIDS
-        for n in (20, 40, 80)
-    ),
+    holds=lambda r: all(0.8 < v < 1.25 for k, v in r.items() if "median" in k),
     verdict=False,
-    finding="It expands in lambda; a polynomial in t is DEIS's choice. The order is the same, the "
-    "constant is not: lambda errs by a quarter to a half less, but with 20 or 40 equal steps in t a "
-    "polynomial in t is ahead.",
+    finding="It expands in lambda; a polynomial in t is DEIS's choice. The order is the same, the constant "
+    "is not: for the typical sample lambda errs 2.5 to 9 times less on three grids. With 20 equal steps in t "
+    "a polynomial in t is ahead.",
 )
 def expansion() -> dict:
-    """`lambda_or_t` as labels and numbers, and the slopes of its last doubling."""
-    result = {
-        f"{grid}, {steps} calls, line in {v}": e
+    """`lambda_or_t` as labels and numbers, the means of the eight batches."""
+    return {
+        f"{grid}, {steps} calls: {what} in λ / in t": float(np.mean(pair[k]))
         for (grid, steps), pair in lambda_or_t().items()
-        for v, e in zip(("λ", "t"), pair)
+        for k, what in enumerate(("rms", "median"))
     }
-    last = lambda grid, v: [result[f"{grid}, {n} calls, line in {v}"] for n in (320, 640)]
-    return result | {f"{g}: slope, line in {v}": slope((320, 640), last(g, v)) for g in GRIDS for v in "λt"}
+
+
+def expansion_table():
+    """`lambda_or_t`, a row for each grid and measure: mean ± standard deviation at each number of calls."""
+    return {
+        f"{grid}, {what}": ",  ".join(told(lambda_or_t()[grid, n][k]) for n in LINE_COUNTS)
+        for grid in GRIDS
+        for k, what in ((1, "median"), (0, "root mean square"))
+    }
 
 
 # --- phi ------------------------------------------------------------------------------------------------
@@ -585,8 +618,8 @@ def orders_without_h() -> dict:
     holds=lambda r: r["3M, divided: order, 50 to 1000 calls"] > 2.8,
     verdict=False,
     finding="It is of order 2: a second divided difference stands where a second derivative, twice as "
-    "large, belongs. With few calls the smaller extrapolation is the better one, up to six on five modes "
-    "and up to 16 on digits, which is why nobody noticed.",
+    "large, belongs. With few calls the smaller extrapolation is the better one, up to seven on five modes "
+    "and up to ten on digits, which is why nobody noticed.",
 )
 def factor_two() -> dict:
     """Slopes of 3M and of the libraries' form, and their errors at few and many calls, on five modes."""
@@ -596,13 +629,27 @@ def factor_two() -> dict:
     return result | {f"{name}: error, {n} calls": at(name, n) for n in (5, 10, 100, 200) for name in both}
 
 
-def divided_few(calls=(4, 5, 6, 8, 12, 16, 24)):
-    """3M and the libraries' form with few calls: dict problem -> dict solver -> errors at `calls`."""
-    names = ("++2M", "++3M", "3M, divided")
-    modes, network = curves(names, calls), digits_curves(calls, names=names)
+@cache
+def divided_few(calls=(4, 5, 6, 7, 8, 10, 12, 16, 20, 24)):
+    """The libraries' 3M and 2M against the right 3M with few calls, on five modes (eight batches of 64) and
+    on digits (eight of ten): dict problem -> dict solver -> [ratios of errors of the batches at each of
+    `calls`].
+    """
+    result = {}
+    for problem, (model, x, want) in (("five modes", truth(EIGHT)), ("digits", digits_truth(80))):
+        error = lambda name, n, m=model, y=x, w=want: in_batches(end_of(name, m, y, n) - w)[0]
+        result[problem] = {
+            name: [error(name, n) / error("++3M", n) for n in calls] for name in ("3M, divided", "++2M")
+        }
+    return result
+
+
+def divided_table(calls=(4, 6, 8, 12, 16, 24)):
+    """`divided_few` as rows: mean ± standard deviation over the batches, at each of `calls`."""
     return {
-        "five modes": {name: modes[name]["rmse"] for name in names},
-        "digits": {name: network[name][1] for name in names},
+        f"{problem}: {name} / 3M": ",  ".join(told(ratios) for ratios in row)
+        for problem, rows in divided_few(calls).items()
+        for name, row in rows.items()
     }
 
 
@@ -683,12 +730,17 @@ def whole_times(counts=(10, 20, 50, 100, 200, 500), n=64):
     says="Asking the network at the nearest whole time step costs a solver nothing.",
     holds=lambda r: r["UniPC-3, whole steps"] > 2.5,
     verdict=False,
-    finding="The rounding is an error of its own that does not shrink with the step. DDIM's error hides "
-    "it for long; that of a high order runs into it and stops.",
+    finding="The rounding is an error of its own, near 1e-4, which falls only as roundings of either sign "
+    "average out. DDIM's error hides it for long; that of a high order runs into it and stops.",
 )
 def whole_orders() -> dict:
-    """Slopes of `whole_times` over the finer half."""
+    """Slopes of `whole_times` over the finer half; where an error has stopped falling they are no orders."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in whole_times().items()}
+
+
+def whole_errors():
+    """The errors of `whole_times` at 50, 100, 200 and 500 calls, as rows."""
+    return {name: ",  ".join(f"{e:.1e}" for e in errors[2:]) for name, (_, errors) in whole_times().items()}
 
 
 @cache
@@ -798,7 +850,7 @@ def nodes_matter() -> dict:
 # --- few calls, and stability ---------------------------------------------------------------------------
 
 FEW = (4, 6, 8, 12, 16, 24, 48, 96, 192)
-FEW_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "Heun, σ/α", "++2S", "++2M", "UniPC-3")
+FEW_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "Heun, σ/α", "++2S", "++2M", "2M, noise")
 
 
 @cache
@@ -806,6 +858,9 @@ def few_calls(budgets=FEW, n=64):
     """On the ring, uniform in lambda: dict solver -> (calls, errors)."""
     result = curves(FEW_SOLVERS, budgets, "ring", n)
     return {name: (e["nfe"], e["rmse"]) for name, e in result.items()}
+
+
+SHORT = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M"}
 
 
 @claim(
@@ -819,20 +874,37 @@ def few_calls(budgets=FEW, n=64):
     ),
     verdict=False,
     finding="It depends on the grid. On the ring 2M beats DDIM with four and five equal steps in lambda, "
-    "by a factor of two and a quarter; on the quadratic grid and on Karras' it loses. DPM-Solver-2 "
-    "and Heun, which spend two calls a step on noise prediction, lose on equal steps in lambda too.",
+    "by factors of 2 and 1.3; on the quadratic grid and on Karras' it loses. DPM-Solver-2 and Heun, which "
+    "spend two calls a step on noise prediction, lose on all four.",
 )
+@cache
 def few_by_grid(calls=(4, 5, 6)) -> dict:
-    """Errors of DDIM, 2S and 2M on the ring with very few calls on each grid (2S makes two calls a step, so
-    four where five are allowed).
+    """Errors (root mean square; mean of eight batches of 64 starts, and their standard deviation) of DDIM, 2S
+    and 2M on the ring with very few calls on each grid (2S makes two calls a step, so four where five are
+    allowed).
     """
-    names = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M"}
+    model, x, want = truth(EIGHT, "ring")
     result = {}
     for label, grid in GRIDS.items():
-        rows = curves(tuple(names), calls, "ring", 64, grid)
-        for i, n in enumerate(calls):
-            result |= {f"{label}, {n} calls: {short}": rows[name]["rmse"][i] for name, short in names.items()}
+        for n in calls:
+            for name, short in SHORT.items():
+                errors = in_batches(end_of(name, model, x, n, grid) - want)[0]
+                row = f"{label}, {n} calls: {short}"
+                result |= {row: float(errors.mean()), f"{row}, sd": float(errors.std(ddof=1))}
     return result
+
+
+def few_table(calls=(4, 5, 6)):
+    """`few_by_grid` as rows: DDIM, 2S, 2M on one grid at one number of calls."""
+    each = few_by_grid(calls)
+    return {
+        f"{grid}, {n} calls": ",  ".join(
+            f"{each[f'{grid}, {n} calls: {s}']:.3f} ± {each[f'{grid}, {n} calls: {s}, sd']:.3f}"
+            for s in SHORT.values()
+        )
+        for n in calls
+        for grid in GRIDS
+    }
 
 
 @claim(
@@ -841,16 +913,25 @@ def few_by_grid(calls=(4, 5, 6)) -> dict:
     says="DPM-Solver and its kin are general-purpose methods, not made for diffusion.",
     holds=lambda r: r["++2S, 4 calls"] > 0.5 * min(r["Heun, σ/α, 4 calls"], r["DPM-2, 4 calls"]),
     verdict=False,
-    finding="The midpoint form, shared with a general method, is the weakest of the second-order forms. "
-    "Data prediction, with the linear part of this very equation integrated exactly, has a twentieth of "
-    "its error with the same calls, and less still of Heun's.",
+    finding="DPM-Solver-2 coincides with a general method, the midpoint rule in sigma / alpha. Data "
+    "prediction, with the linear part of this very equation integrated exactly, does not, and with four "
+    "calls on the ring has a twentieth of its error. With many calls the two differ by less than a factor of "
+    "two.",
 )
+@cache
 def at_four() -> dict:
-    """Errors on the ring with four calls, and the calls at which DPM-2 first beats DDIM."""
-    result = few_calls()
-    four = {f"{name}, 4 calls": e[0] for name, (_, e) in result.items() if name != "DPM-3"}
-    worse = [n for n, a, b in zip(FEW, result["DPM-2"][1], result["DDIM = DPM-1"][1]) if a > b]
-    return four | {"most calls at which DPM-2 loses to DDIM": max(worse)}
+    """Errors on the ring with four equal steps' worth of calls in lambda, root mean square over 512 starts:
+    mean and standard deviation over eight batches; and the most calls at which DPM-2 loses to DDIM.
+    """
+    model, x, want = truth(EIGHT, "ring")
+    result = {}
+    for name in ("DDIM = DPM-1", "DPM-2", "Heun, σ/α", "++2S", "++2M", "2M, noise"):
+        errors = in_batches(end_of(name, model, x, 4) - want)[0]
+        row = f"{name}, 4 calls"
+        result |= {row: float(errors.mean()), f"{row}, sd": float(errors.std(ddof=1))}
+    curve = few_calls()
+    worse = [n for n, a, b in zip(FEW, curve["DPM-2"][1], curve["DDIM = DPM-1"][1]) if a > b]
+    return result | {"most calls at which DPM-2 loses to DDIM": max(worse)}
 
 
 @claim(
@@ -859,14 +940,21 @@ def at_four() -> dict:
     says="With more than fifty steps use Euler, that is DDIM.",
     holds=lambda r: r["DDIM / 2M, 192 calls"] < 2,
     verdict=False,
-    finding="The more steps, the more a second order gains: each doubling of the steps multiplies the ratio "
-    "of the errors by 1.6 to 1.9.",
+    finding="The more steps, the more a second order gains: for the typical sample each doubling of the "
+    "steps doubles the ratio of the errors.",
 )
+@cache
 def ratios() -> dict:
-    """Error of DDIM over that of 2M on the ring, uniform in lambda."""
-    result = few_calls()
-    pair = zip(FEW, result["DDIM = DPM-1"][1], result["++2M"][1])
-    return {f"DDIM / 2M, {n} calls": a / b for n, a, b in pair if n >= 24}
+    """Median error of DDIM over that of 2M on the ring, uniform in lambda: mean and standard deviation over
+    eight batches of 64.
+    """
+    model, x, want = truth(EIGHT, "ring")
+    result = {}
+    for n in (24, 48, 96, 192):
+        ddim_, two_m = (in_batches(end_of(name, model, x, n) - want)[1] for name in ("DDIM = DPM-1", "++2M"))
+        row, values = f"DDIM / 2M, {n} calls", ddim_ / two_m
+        result |= {row: float(values.mean()), f"{row}, sd": float(values.std(ddof=1))}
+    return result
 
 
 @claim(
@@ -921,11 +1009,17 @@ TESTED = {
     "++2S": (dpmpp_2s, {}),
     "++2M": (dpmpp_2m, {}),
     "++3M": (dpmpp_3m, {}),
+    "2M, noise": (exponential_ab, {"order": 2, "prediction": "eps"}),
 }
 
 
-def growth(loop, h, mu, steps=60, **options):
-    """By what factor |x| grows a step, steps of h in lambda on the linear test problem, for each mu (n,)."""
+def growth(loop, h, mu, **options):
+    """By what factor |x| grows a step, steps of h in lambda on the linear test problem, for each mu (n,).
+
+    Measured over the second half of a run: of 60 steps, or of as many as float64 holds (sigma falls by e^h a
+    step).
+    """
+    steps = int(np.clip(280 / h, 24, 60))
     times = np.exp(-h * np.arange(steps + 1))
     x = torch.ones(len(mu), 1, dtype=torch.float64)
     model = Linear(torch.as_tensor(mu, dtype=torch.float64)[:, None])
@@ -934,7 +1028,7 @@ def growth(loop, h, mu, steps=60, **options):
     return ((late[-6:].amax(0) / late[:6].amax(0)) ** (1 / (len(late) - 6)))[:, 0].numpy()
 
 
-SIZES = tuple(np.linspace(0.1, 5, 26).round(3).tolist())
+SIZES = tuple(np.linspace(0.1, 10, 34).round(3).tolist())
 
 
 @cache
@@ -951,17 +1045,19 @@ def largest_mu(sizes=SIZES, top=8.0, points=400):
     return list(sizes), result
 
 
-def breaking_step(name, top=5.0, points=400):
-    """The shortest step in lambda at which some mu in (0, 1) grows, by bisection; None if there
-    is none up to `top`.
+@cache
+def breaking_step(name, points=200):
+    """The shortest step in lambda at which some mu in (0, 1) grows, by bisection; None if there is none up to
+    the last of `SIZES`.
     """
     loop, options = TESTED[name]
-    mu = np.linspace(0.001, 0.999, points)
+    mu = np.linspace(0.005, 0.995, points)
     wild = lambda h: bool((growth(loop, h, mu, **options) > 1 + 1e-6).any())
     if not any(wild(h) for h in SIZES):
         return None
-    low, high = 0.1, next(h for h in SIZES if wild(h))
-    while high - low > 1e-4:
+    high = next(h for h in SIZES if wild(h))
+    low = max(h for h in (0.01, *SIZES) if h < high)
+    while high - low > 1e-3:
         middle = (low + high) / 2
         low, high = (low, middle) if wild(middle) else (middle, high)
     return high
@@ -971,16 +1067,21 @@ def breaking_step(name, top=5.0, points=400):
     "T41",
     source="Textbook, exercise 8.3.4b",
     says="A method of higher order is less stable.",
-    holds=lambda r: r["++2S: largest factor"] > 1 + 1e-6 > r["DDIM: largest factor"],
+    holds=lambda r: (
+        r["DPM-2: unstable from h ="] > r["DPM-3: unstable from h ="]
+        and r["++2S: largest factor"] > 1 + 1e-6 > r["DDIM: largest factor"]
+    ),
     verdict=False,
-    finding="It is a matter of the prediction. On Gaussian data DDIM, 2S, 2M and 3M survive steps of any "
-    "length tried in lambda; DPM-Solver-2 and -3, which extrapolate the noise, do not.",
+    finding="Among the forms with memory it is: 3M grows from h = 6.0 on where 2M never does, and above the "
+    "band of Gaussian data 2M's room ends before DDIM's and 3M's before 2M's. Across forms the prediction "
+    "matters more: DPM-Solver-2 breaks at 3.89, DPM-Solver-3, an order higher, at 4.75, 2S nowhere up to 10.",
 )
+@cache
 def stable_steps() -> dict:
-    """For each solver the largest factor a step by which a mu in (0, 1) grows, steps of 0.1 to 5 in lambda;
+    """For each solver the largest factor a step by which a mu in (0, 1) grows, steps of 0.1 to 10 in lambda;
     and where it exceeds 1, the shortest such step.
     """
-    mu, result = np.linspace(0.001, 0.999, 400), {}
+    mu, result = np.linspace(0.005, 0.995, 200), {}
     for name, (loop, options) in TESTED.items():
         result[f"{name}: largest factor"] = float(max(growth(loop, h, mu, **options).max() for h in SIZES))
         h = breaking_step(name)
@@ -989,32 +1090,102 @@ def stable_steps() -> dict:
     return result
 
 
+def breaking_table():
+    """The shortest unstable step of each solver of `TESTED`, as rows."""
+    steps = {name: breaking_step(name) for name in TESTED}
+    return {name: "none up to 10" if h is None else f"{h:.2f}" for name, h in steps.items()}
+
+
+BARS = {
+    "DDIM": (ddim, {}),
+    "DPM-2": (dpm_solver_2, {}),
+    "DPM-3": (dpm_solver_3, {}),
+    "Heun, σ/α": (heun, {"variable": "sigma"}),
+    "2S": (dpmpp_2s, {}),
+    "2M": (dpmpp_2m, {}),
+    "2M, noise": (exponential_ab, {"order": 2, "prediction": "eps"}),
+    "3M": (dpmpp_3m, {}),
+    "UniPC-3": (unipc, {}),
+}
+
+
+def growth_of_all(h, mu):
+    """The factor a step of every solver of `BARS` for one h and mu: dict name -> factor."""
+    return {
+        name: float(growth(loop, h, np.array([mu]), **options)[0]) for name, (loop, options) in BARS.items()
+    }
+
+
+def greedy_step(y, slopes, k):
+    """-4 y_i + 5 y_(i-1) + k (4 y'_i + 2 y'_(i-1)): the explicit two-step method of the highest order, 3
+    (Hairer, Norsett & Wanner 1993, sec. III.3).  y, slopes: the newest value last.
+    """
+    return -4 * y[-1] + 5 * y[-2] + k * (4 * slopes[-1] + 2 * slopes[-2])
+
+
+@cache
+def local_is_not_global(counts=(10, 20, 40)) -> dict:
+    """Eight broad modes, y = x/α, equal steps k in κ = σ/α from 5 to 0.2, exact values at the first two
+    times.
+    The error of one `greedy_step` from exact values half-way, as its slope in k; the error at the end of
+    `greedy_step` repeated; and that of Adams-Bashforth of order 2, which starts from the same values.
+    """
+    start, end = moderate()
+    schedule, model = VP(), WIDE_RING.model(VP())
+    x, local, result = initial_noise(40, 2, 0, **DOUBLE), [], {}
+    want = reference(model, x, start, end)
+    exact = lambda t: reference(model, x, start, t) / schedule.alpha(t)
+    slope_at = lambda y, t: model.eps(schedule.alpha(t) * y, t)
+    for n in counts:
+        times = grids.karras(schedule, n, start, end, rho=1.0).tolist()
+        k, i = (0.2 - 5) / n, n // 2
+        pair = [exact(t) for t in times[i - 1 : i + 1]]
+        one = greedy_step(pair, [slope_at(y, t) for y, t in zip(pair, times[i - 1 :])], k)
+        local.append(rms(one - exact(times[i + 1])))
+        y = [x / schedule.alpha(start), exact(times[1])]
+        slopes = [slope_at(*pair) for pair in zip(y, times)]
+        for t in times[2:]:
+            y = [y[-1], greedy_step(y, slopes, k)]
+            slopes = [slopes[-1], slope_at(y[-1], t)]
+        result[f"root −5, {n} steps: error at the end"] = rms(schedule.alpha(end) * y[-1] - want)
+        adams = sample(
+            exponential_ab, model, schedule.alpha(times[1]) * exact(times[1]), times[1:],
+            order=2, prediction="eps", variable="sigma", history=[(start, x)],
+        )  # fmt: skip
+        result[f"Adams-Bashforth, {n} steps: error at the end"] = rms(adams.x - want)
+    return {"root −5: slope of one step's error": slope(counts, local)} | result
+
+
 # --- guidance and thresholds ----------------------------------------------------------------------------
 
 
 @cache
-def guided_digits(scales=(1, 2, 4, 8), calls=12, n=30):
-    """Digits with guidance: root mean square distance from the guided flow's own end (RK4, 150 steps), at
-    equal calls of the solver: dict solver -> (scales, errors).
+def guided_truth(scale, n=80):
+    """(model, starts, ends): n digits of all classes with guidance, and the guided network's own flow by
+    UniPC-3 with 150 steps (RK4 with 300 agrees to 1e-4 at scale 8).
     """
     from toolkit.networks import digits_model
 
-    schedule = VP()
-    x, label = initial_noise(n, (1, 8, 8), 0), torch.arange(n) % 10
+    label, x = torch.arange(n) % 10, initial_noise(n, (1, 8, 8), 0)
+    model = digits_model(VP(), label=label) if scale == 1 else Guided(digits_model(VP()), label, float(scale))
+    return model, x, sample(unipc, model, x, grids.uniform_lambda(VP(), 150)).x
+
+
+@cache
+def guided_digits(scales=(1, 2, 4, 8), calls=12):
+    """Digits with guidance: root mean square distance from the guided flow's own end, at equal calls of the
+    solver, means over eight batches of ten: dict solver -> (scales, errors).
+    """
     result = {name: ([], []) for name in GUIDED}
     for scale in scales:
-        model = Guided(digits_model(schedule), label, scale)
-        want = sample(unipc, model, x, grids.uniform_lambda(schedule, 150)).x
-        for name, (loop, cost, options) in GUIDED.items():
-            end = sample(loop, model, x, grids.uniform_lambda(schedule, calls // cost), **options).x
+        model, x, want = guided_truth(scale)
+        for name in GUIDED:
             result[name][0].append(scale)
-            result[name][1].append(rms(end - want))
+            result[name][1].append(float(in_batches(end_of(name, model, x, calls) - want)[0].mean()))
     return result
 
 
-GUIDED = {
-    name: SOLVERS[name] for name in ("DDIM = DPM-1", "DPM-2", "DPM-3", "++2S", "++2M", "++3M", "UniPC-3")
-}
+GUIDED = ("DDIM = DPM-1", "DPM-2", "++2S", "++2M", "2M, noise", "++3M", "UniPC-3")
 
 
 @claim(
@@ -1023,19 +1194,60 @@ GUIDED = {
     says="Data prediction is the stabler form under guidance.",
     holds=lambda r: max(r["++2S"], r["++2M"]) < 0.2 * r["DPM-2"],
     verdict=True,
-    finding="At the same order and the same calls noise prediction errs tens of times as much. Stable is "
-    "not the same as accurate, though: DDIM, of order 1, beats 2M and UniPC-3 here.",
+    finding="Of methods that make a second call in the step, where steps are near the limit of stability: "
+    "with ten calls and guidance 6 on the ring DPM-Solver-2 errs two hundred times as much as 2S. The lead "
+    "shrinks with every call. With memory noise prediction is stable too, and on the quadratic grid with few "
+    "calls ahead of 2M.",
 )
 @cache
-def guided_ring(scale=6.0, calls=10, n=64) -> dict:
-    """Guidance 6 on the exact ring, ten calls of the solver: errors against the guided flow."""
+def guided_ring(scale=6.0, calls=10, n=EIGHT) -> dict:
+    """Guidance 6 on the exact ring, ten calls of the solver: median error against the guided flow, mean and
+    standard deviation over eight batches.
+    """
     model = Guided(RING.model(VP()), torch.arange(n) % 8, scale)
-    x = initial_noise(n, 2, 0, **DOUBLE)
-    want = reference(model, x, VP().start, VP().end)
-    return {
-        name: rms(sample(loop, model, x, grids.uniform_lambda(VP(), calls // cost), **options).x - want)
-        for name, (loop, cost, options) in GUIDED.items()
+    x, result = initial_noise(n, 2, 0, **DOUBLE), {}
+    want = reference(model, x, VP().start, VP().end, 1e-9)
+    for name in GUIDED:
+        errors = in_batches(end_of(name, model, x, calls) - want)[1]
+        result |= {name: float(errors.mean()), f"{name}, sd": float(errors.std(ddof=1))}
+    return result
+
+
+RATIO_CALLS = (8, 12, 16, 20, 24, 32, 48)
+
+
+@cache
+def noise_over_data(calls=RATIO_CALLS):
+    """The error with noise prediction over the error with data prediction, same order, same calls, same grid:
+    dict pair -> dict problem -> [ratios of eight batches at each of `calls`].  The pairs: DPM-2 and 2S; 2M
+    with the noise and with the data, on two grids.  The problems: digits with guidance 1, 3 and 8 (eighty,
+    root mean square, against UniPC-3 with 150 steps), the ring and five modes (512 starts, medians).
+    """
+    problems = {"digits": guided_truth(1)} | {f"digits, guidance {w}": guided_truth(w) for w in (3, 8)}
+    problems |= {"ring": truth(EIGHT, "ring"), "five modes": truth(EIGHT)}
+    pairs = {
+        "DPM-2 / 2S, equal λ": ("DPM-2", "++2S", grids.uniform_lambda),
+        "2M: noise / data, equal λ": ("2M, noise", "++2M", grids.uniform_lambda),
+        "2M: noise / data, quadratic": ("2M, noise", "++2M", grids.quadratic),
     }
+    result = {}
+    for label, (noise, data, grid) in pairs.items():
+        result[label] = {}
+        for problem, (model, x, want) in problems.items():
+            which = 0 if "digits" in problem else 1
+            error = lambda name, n, m=model, y=x, w=want, k=which, g=grid: (
+                in_batches(end_of(name, m, y, n, g) - w)[k]
+            )
+            result[label][problem] = [error(noise, n) / error(data, n) for n in calls]
+    return result
+
+
+def data_table(pair):
+    """One pair of `noise_over_data` as rows: mean ± standard deviation over the batches, at each of
+    `RATIO_CALLS`.
+    """
+    rows = noise_over_data()[pair]
+    return {name: ",  ".join(told(ratios) for ratios in row) for name, row in rows.items()}
 
 
 @claim(
@@ -1279,21 +1491,24 @@ def adaptive_digits(tol=0.05, n=30):
 
 # --- SDE ------------------------------------------------------------------------------------------------
 
+SDE_SOLVERS = {
+    "DDPM (posterior)": (ddpm, {"variance": "posterior"}),
+    "SDE-DPM-Solver++1": (sde_dpmpp_1, {}),
+    "SDE-DPM-Solver++(2M)": (sde_dpmpp_2m, {}),
+    "SDE-DPM-Solver++(3M)": (sde_dpmpp_3m, {}),
+    "SA-Solver-3": (sa_solver, {}),
+    "ER-SDE-3": (er_sde, {}),
+    "SEEDS-2": (seeds_2, {}),
+}
+
 
 @cache
-def weak_curves(counts=(20, 40, 80, 160)):
-    """|variance - exact| on N(0, 1/4), t from 1 to 0.01: dict SDE solver -> (steps, errors)."""
-    end = 0.01
-    solvers = {
-        "DDPM (posterior)": (ddpm, {"variance": "posterior"}),
-        "SDE-DPM-Solver++1": (sde_dpmpp_1, {}),
-        "SDE-DPM-Solver++(2M)": (sde_dpmpp_2m, {}),
-        "SDE-DPM-Solver++(3M)": (sde_dpmpp_3m, {}),
-        "SA-Solver-3": (sa_solver, {}),
-    }
+def weak_curves(counts=(128, 256, 512)):
+    """|variance - exact| on N(0, 1/4), σ/α from 5 to 0.2: dict SDE solver -> (steps, errors)."""
+    start, end = moderate()
     return {
-        name: (list(counts), weak_errors(loop, VP(), counts, end=end, **options))
-        for name, (loop, options) in solvers.items()
+        name: (list(counts), weak_errors(loop, VP(), counts, start=start, end=end, **options))
+        for name, (loop, options) in SDE_SOLVERS.items()
     }
 
 
@@ -1315,6 +1530,274 @@ def weak_orders() -> dict:
     return {f"weak order, {name}": p for name, p in result.items()} | {
         "SDE-DPM-Solver++1 - DDIM with η = 1": identities()["SDE-DPM-Solver++1 = DDIM with η = 1"]
     }
+
+
+def same_family() -> dict:
+    """ER-SDE-1 with the scales κ² and κ against SDE-DPM-Solver++1 (one noise) and DDIM; ER-SDE-3 with the
+    scale κ against Adams–Bashforth through three x0 in σ/α: largest differences on the ring, ten steps.
+    """
+    model, x = RING.model(VP()), initial_noise(60, 2, 0, **DOUBLE)
+    times = grids.quadratic(VP(), 10)
+    end = lambda loop, **o: sample(loop, model, x, times, **o).x
+    gaps = {
+        "ER-SDE-1, scale κ² - SDE-DPM-Solver++1": end(er_sde, order=1, scale=np.square, draws=3)
+        - end(sde_dpmpp_1, draws=3),
+        "ER-SDE-1, scale κ - DDIM": end(er_sde, order=1, scale=lambda kappa: kappa) - end(ddim),
+        "ER-SDE-3, scale κ - AB-3 (x0, σ/α)": end(er_sde, scale=lambda kappa: kappa)
+        - end(exponential_ab, order=3, variable="sigma"),
+    }
+    return {name: float(gap.abs().max()) for name, gap in gaps.items()}
+
+
+# --- the linear part as a choice --------------------------------------------------------------------------
+
+RATES = tuple(np.linspace(-2.5, 2.5, 41).round(3).tolist())
+
+
+@cache
+def rate_problem(problem):
+    """(model, starts, ends) for the experiments on rates: 256 starts on five modes or the ring, 40 digits."""
+    if problem == "digits":
+        return digits_truth(40)
+    return truth(256, problem)
+
+
+@cache
+def rate_curves(problem="five", calls=(8, 16, 32), order=2, rates=RATES):
+    """Median error of (4.14) with every rate of the linear part, equal steps in lambda: dict calls -> (rates,
+    errors).
+    """
+    model, x, want = rate_problem(problem)
+    end = lambda n, rate: (
+        sample(exponential_ab, model, x, grids.uniform_lambda(VP(), n), order=order, rate=rate).x - want
+    )
+    return {n: (list(rates), [float(in_batches(end(n, r), 1)[1][0]) for r in rates]) for n in calls}
+
+
+@cache
+def stationary_rates(problem="five", points=60):
+    """The rate at which the first-order error of a step vanishes on average, |rate| = sqrt(1 + 4 a), a =
+    E<x0', y> / E<y, y>, y = x / alpha, along exact paths: (lambda, rates); nan where 1 + 4 a < 0.
+    """
+    model, x, _ = rate_problem(problem)
+    schedule = model.schedule
+    times = grids.uniform_lambda(schedule, points)
+    states = sample(unipc, model, x, grids.uniform_lambda(schedule, 4 * points), keep_path=True).path[::4]
+    data = [model.x0(s, t).double().flatten(1) for s, t in zip(states, times.tolist())]
+    lam = schedule.lam(times.numpy())
+    rates = []
+    for i in range(1, points):
+        change = (data[i + 1] - data[i - 1]) / (lam[i + 1] - lam[i - 1])
+        y = states[i].double().flatten(1) / schedule.alpha(float(times[i]))
+        a = 4 * float((change * y).sum() / y.square().sum())
+        rates.append(math.sqrt(1 + a) if a > -1 else math.nan)
+    return lam[1:-1], np.array(rates)
+
+
+def gaussian_rates(lam, std):
+    """sqrt(1 + 4 c (1 - c)), c = std^2 / (std^2 + kappa^2): the rate on N(0, std^2) at every lambda."""
+    c = std**2 / (std**2 + np.exp(-2 * np.asarray(lam)))
+    return np.sqrt(1 + 4 * c * (1 - c))
+
+
+def fitted_rate(model, x, times, rates):
+    """x at the end: the first-order step with its own rate of the linear part in each step, (4.15) with q
+    frozen.  rates: one number a step.
+    """
+    schedule = model.schedule
+    kappa, alpha = (schedule.sigma(np.array(times)) / schedule.alpha(np.array(times)), schedule.alpha(times))
+    y = x / alpha[0]
+    for i, rate in enumerate(rates):
+        share, ratio = (1 + rate) / 2, kappa[i + 1] / kappa[i]
+        pull = model.x0(alpha[i] * y, times[i]) - (1 - share) * y
+        h = -math.log(ratio)
+        y = ratio**share * y + ratio ** (1 - share) * h * phi(1, -rate * h) * pull
+    return alpha[-1] * y
+
+
+@cache
+def rates_pay(calls=(8, 16, 32)) -> dict:
+    """Median error of DDIM (rate 1) over that of the same step with the rate of `stationary_rates` at each
+    step's start, equal steps in lambda, on three problems; the slope in the steps for N(0, 1/4).
+    """
+    result = {}
+    for problem, name in (("five", "five modes"), ("ring", "ring"), ("digits", "digits")):
+        model, x, want = rate_problem(problem)
+        for n in calls:
+            times = grids.uniform_lambda(VP(), n).tolist()
+            rates = np.interp(VP().lam(np.array(times[:-1])), *stationary_rates(problem))
+            error = lambda rates, m=model, y=x, w=want, t=times: float(
+                in_batches(fitted_rate(m, y, t, rates) - w, 1)[1][0]
+            )
+            result[f"{name}, {n} calls: DDIM / fitted rate"] = error(np.ones(n)) / error(rates)
+    model, x = Mixture.gaussian(1, 0.5).model(VP()), initial_noise(50, 1, 0, **DOUBLE)
+    want, errors = GaussianFlow(VP(), std=0.5).map(x, VP().start, VP().end), []
+    for n in (32, 64, 128):
+        times = grids.uniform_lambda(VP(), n).tolist()
+        rates = gaussian_rates(VP().lam(np.array(times[:-1])), 0.5)
+        errors.append(rms(fitted_rate(model, x, times, rates) - want))
+    return result | {"N(0, 1/4), fitted rate: order": slope((32, 64, 128), errors)}
+
+
+# --- grids that are computed ------------------------------------------------------------------------------
+
+NODES = 61  # of the fine grid, in equal steps of lambda, from which a computed grid takes its own
+COMPUTED_STEPS = 8
+
+
+@cache
+def fine_path(n=64, seed=5):
+    """(model, times, states) of `NODES` equal steps in lambda on the ring, by UniPC-3 with four steps between
+    two of them.
+    """
+    model, x = RING.model(VP()), initial_noise(n, 2, seed, **DOUBLE)
+    run = sample(unipc, model, x, grids.uniform_lambda(VP(), 4 * (NODES - 1)), keep_path=True)
+    return model, grids.uniform_lambda(VP(), NODES - 1), torch.stack(list(run.path[::4]))
+
+
+@cache
+def remaining_error(n=20000, seed=7):
+    """m(lambda) = E|x_0 - x0(x, lambda)|^2, the ring's least mean squared error of denoising at the nodes
+    of the fine grid: (lambda, m), by Monte Carlo with the same draws at all levels.
+    """
+    _, times, _ = fine_path()
+    lam, schedule = VP().lam(times.numpy()), EDM()
+    model, x0, z = RING.model(schedule), RING.sample(n, seed), initial_noise(n, 2, seed + 1, **DOUBLE)
+    m = [float((x0 - model.x0(x0 + k * z, k)).square().sum(1).mean()) for k in np.exp(-lam).tolist()]
+    return lam, np.array(m)
+
+
+def bound_costs(lam, m):
+    """costs[i, j] of Align Your Steps' bound: int e^(2 lambda) (m(lambda_i) - m(lambda)) dlambda from
+    lambda_i to lambda_j, by the trapezoidal rule on the nodes.
+    """
+    costs = np.zeros((len(lam), len(lam)))
+    for i in range(len(lam) - 1):
+        f = np.exp(2 * lam[i:]) * (m[i] - m[i:])
+        costs[i, i + 1 :] = np.cumsum((f[1:] + f[:-1]) / 2 * np.diff(lam[i:]))
+    return costs
+
+
+def carried_nodes(steps=COMPUTED_STEPS):
+    """The indices that Optimal Stepsize (Pei et al. 2025) chooses for DDIM: to each node, with k steps, comes
+    the state whose last step, from the best state with k - 1, ends nearest to the exact path.
+    """
+    model, times, path = fine_path()
+    alpha, sigma = (torch.as_tensor(level(times)) for level in (VP().alpha, VP().sigma))
+    states, came = {0: path[0]}, []
+    for _ in range(steps):
+        best = {}
+        for i, x in states.items():
+            eps = model.eps(x, float(times[i]))
+            gain = (alpha / alpha[i])[:, None, None]
+            ends = gain * x + (sigma[:, None, None] - gain * sigma[i]) * eps
+            miss = (ends - path).square().mean(2).sqrt().mean(1)
+            for j in range(i + 1, NODES):
+                if j not in best or miss[j] < best[j][0]:
+                    best[j] = float(miss[j]), i, ends[j]
+        came.append({j: i for j, (_, i, _) in best.items()})
+        states = {j: x for j, (_, _, x) in best.items()}
+    nodes = [NODES - 1]
+    for row in reversed(came):
+        nodes.append(row[nodes[-1]])
+    return nodes[::-1]
+
+
+def fitted_times(loop, steps=COMPUTED_STEPS, **options):
+    """Times that minimise the solver's own error on the ring, the mean over 64 starts of the distance to the
+    exact ends, over the logarithms of the gaps in lambda (scipy, L-BFGS-B from the quadratic grid).
+    """
+    from scipy.optimize import minimize
+
+    model, times, path = fine_path()
+    low, high = (float(VP().lam(float(t))) for t in (times[0], times[-1]))
+
+    def times_of(logs):
+        gaps = np.exp(logs - logs.max())
+        inner = low + (high - low) * np.cumsum(gaps)[:-1] / gaps.sum()
+        return [float(times[0]), *VP().t_of_lam(inner).tolist(), float(times[-1])]
+
+    miss = lambda logs: float((sample(loop, model, path[0], times_of(logs), **options).x - path[-1])
+                              .square().mean(1).sqrt().mean())  # fmt: skip
+    first = np.log(np.diff(VP().lam(grids.quadratic(VP(), steps).numpy())))
+    found = minimize(lambda logs: math.log(miss(logs)), first, method="L-BFGS-B", options={"maxiter": 40})
+    return times_of(found.x)
+
+
+@cache
+def computed_grids(steps=COMPUTED_STEPS):
+    """dict name -> times: the four usual grids, and those that a computer chose for this ring."""
+    model, times, path = fine_path()
+    take = lambda indices: times[indices]
+    return {name: grid(VP(), steps) for name, grid in GRIDS.items()} | {
+        "local errors (GITS)": take(grids.cheapest(grids.local_costs(model, path, times), steps)),
+        "carried (OSS)": take(carried_nodes(steps)),
+        "bound (AYS)": take(grids.cheapest(bound_costs(*remaining_error()), steps)),
+        "fitted to DDIM": torch.tensor(fitted_times(ddim, steps), **DOUBLE),
+        "fitted to 2M": torch.tensor(fitted_times(dpmpp_2m, steps), **DOUBLE),
+    }
+
+
+@cache
+def computed_errors(n=4000):
+    """With eight calls on each of `computed_grids`, on fresh starts of the ring: the median error of DDIM and
+    2M (512 starts), and the spread of n samples of SDE-DPM-Solver++(2M) about the nearest mode, which should
+    be the data's 0.08: dict grid -> dict solver -> values of eight batches.
+    """
+    model, x = RING.model(VP()), initial_noise(EIGHT, 2, 1, **DOUBLE)
+    want = reference(model, x, VP().start, VP().end, 1e-9)
+    many, result = initial_noise(n, 2, 3, **DOUBLE), {}
+    for grid, times in computed_grids().items():
+        noisy = sample(sde_dpmpp_2m, model, many, times, draws=1).x
+        nearest = (noisy[:, None] - RING.means).square().sum(2).argmin(1)
+        result[grid] = {
+            "DDIM": in_batches(sample(ddim, model, x, times).x - want)[1],
+            "2M": in_batches(sample(dpmpp_2m, model, x, times).x - want)[1],
+            "SDE-2M, spread": in_batches(noisy - RING.means[nearest])[0],
+        }
+    return result
+
+
+def computed_table():
+    """`computed_errors` as rows: DDIM, 2M, and the spread of SDE-DPM-Solver++(2M), on one grid."""
+    return {grid: ",  ".join(map(told, row.values())) for grid, row in computed_errors().items()}
+
+
+@cache
+def transfer() -> dict:
+    """What a grid computed for the ring with eight steps is worth on other data: the error of DDIM and 2M
+    with eight calls on it, over that on the best of the four usual grids; digits (80), five modes (512).
+    """
+    result = {}
+    for problem, (model, x, want) in (("digits", digits_truth(80)), ("five modes", truth(EIGHT))):
+        for name, short in (("DDIM = DPM-1", "DDIM"), ("++2M", "2M")):
+            loop, _, options = SOLVERS[name]
+            error = lambda times, f=loop, o=options, m=model, y=x, w=want: (
+                in_batches(sample(f, m, y, times, **o).x - w)[0].mean()
+            )
+            every = {grid: float(error(times)) for grid, times in computed_grids().items()}
+            usual = min(every[grid] for grid in GRIDS)
+            for grid in (f"fitted to {short}", "local errors (GITS)", "bound (AYS)"):
+                result[f"{problem}, {short}: {grid} / best usual"] = every[grid] / usual
+    return result
+
+
+@cache
+def martingale() -> dict:
+    """(4.17) on the ring: E|x0(x_t) - x0(x_s)|^2 by Monte Carlo, x_s noisier than x_t on one path, and the
+    difference of the remaining errors, at three pairs of levels.
+    """
+    n, result = 200000, {}
+    model, x0 = RING.model(EDM()), RING.sample(n, 3)
+    z, w = (initial_noise(n, 2, k, **DOUBLE) for k in (4, 5))
+    for t, s in ((0.1, 0.2), (0.2, 0.5), (0.5, 2.0)):
+        x_t = x0 + t * z
+        x_s = x_t + math.sqrt(s**2 - t**2) * w
+        clean, noisy = model.x0(x_t, t), model.x0(x_s, s)
+        left = float((clean - noisy).square().sum(1).mean())
+        right = float(((x0 - noisy).square() - (x0 - clean).square()).sum(1).mean())
+        result |= {f"σ = {t} and {s}: left": left, f"σ = {t} and {s}: right": right}
+    return result
 
 
 # --- digits ---------------------------------------------------------------------------------------------
@@ -1340,13 +1823,43 @@ DIGIT_SOLVERS = (
     "++3M",
     "3M, divided",
     "UniPC-3",
+    "2M, noise",
     "iPNDM-4",
 )
 
 
 @cache
-def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVERS):
-    """Distance from the network's own flow at equal calls, uniform in lambda: dict solver -> (calls, errors).
+def digits_by_grid(calls=(6, 8, 12, 24)):
+    """Eighty digits against the network's own flow: dict (solver, calls) -> {grid -> errors of eight
+    batches of ten}.
+    """
+    model, x, want = digits_truth(80)
+    return {
+        (name, n): {
+            label: in_batches(end_of(name, model, x, n, grid) - want)[0] for label, grid in GRIDS.items()
+        }
+        for name in DIGIT_SOLVERS
+        for n in calls
+    }
+
+
+def best_grid(rows) -> str:
+    """The name of the grid with the smallest mean error; with others that are level: within two standard
+    errors of the paired difference.  rows: {grid -> errors of the batches}.
+    """
+    best = min(rows, key=lambda g: rows[g].mean())
+    level = []
+    for name, errors in rows.items():
+        gap = errors - rows[best]
+        if gap.mean() <= 2 * gap.std(ddof=1) / math.sqrt(len(gap)):
+            level.append(name)
+    return ", ".join(sorted(level, key=lambda g: rows[g].mean()))
+
+
+@cache
+def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=80, names=DIGIT_SOLVERS):
+    """Distance from the network's own flow at equal calls, uniform in lambda, the mean of eight batches: dict
+    solver -> (calls, errors).
     """
     model, x, want = digits_truth(n)
     result = {}
@@ -1354,7 +1867,7 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=30, names=DIGIT_SOLVE
         loop, cost, options = SOLVERS[name]
         counts = sorted({b // cost for b in budgets})
         ends = [sample(loop, model, x, grids.uniform_lambda(VP(), k), **options).x for k in counts]
-        result[name] = [k * cost for k in counts], [rms(end - want) for end in ends]
+        result[name] = [k * cost for k in counts], [float(in_batches(end - want)[0].mean()) for end in ends]
     return result
 
 
@@ -1396,123 +1909,66 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)) -> dict:
     return result
 
 
-# the settings of the chapter's widget
-WIDGET_SOLVERS = ("DDIM = DPM-1", "DPM-2", "DPM-3", "++2S", "++2M", "++3M", "UniPC-3", "iPNDM-4")
+# --- the widget that compares solvers -------------------------------------------------------------------
+
+WIDGET_SOLVERS = (
+    "DDIM = DPM-1", "DPM-2", "DPM-3", "++2S", "++2M", "2M, noise", "++3M", "UniPC-3", "iPNDM-4",
+)  # fmt: skip
 WIDGET_BUDGETS = (4, 6, 8, 10, 12, 16, 20, 30, 40)
 WIDGET_SCALES = (1, 2, 4, 8)
-
-
-@cache
-def _guided(scale):
-    from toolkit.networks import digits_model
-
-    label = torch.arange(10)
-    model = digits_model(VP(), label=label)
-    return model if scale == 1 else Guided(model, label, scale)
+WIDGET_DATA = ("digits", "ring")
 
 
 @lru_cache(32)
-def _guided_truth(scale):
-    x = initial_noise(10, (1, 8, 8), 0)
-    return sample(unipc, _guided(scale), x, grids.uniform_lambda(VP(), 100)).x
+def _widget_truth(data, scale):
+    """(model, starts, exact ends) of the widget: ten digits, or 64 starts on the ring, with guidance."""
+    if data == "digits":
+        model, x, _ = guided_truth(scale, 10)
+        return model, x, sample(unipc, model, x, grids.uniform_lambda(VP(), 100)).x
+    model, x = RING.model(VP()), initial_noise(64, 2, 0, **DOUBLE)
+    model = model if scale == 1 else Guided(model, torch.arange(64) % 8, float(scale))
+    return model, x, reference(model, x, VP().start, VP().end, 1e-9)
 
 
-def _guided_end(solver, calls, grid, scale):
-    loop, cost, options = SOLVERS[solver]
-    times = GRIDS[grid](VP(), max(calls // cost, 1))
-    return sample(loop, _guided(scale), initial_noise(10, (1, 8, 8), 0), times, **options).x
+def widget_error(data, solver, calls, grid, scale):
+    """The error of one setting: root mean square over ten digits, median over 64 starts on the ring."""
+    model, x, want = _widget_truth(data, scale)
+    error = end_of(solver, model, x, calls, GRIDS[grid]) - want
+    return rms(error) if data == "digits" else float(in_batches(error, 1)[1][0])
 
 
-def widget_error(solver, calls, grid, scale):
-    """The distance, root mean square, of ten digits from the guided network's own flow."""
-    return rms(_guided_end(solver, calls, grid, scale) - _guided_truth(scale))
-
-
-def digit_runs(solver, calls, grid, scale):
-    """Ten digits at one setting of the widget: "exact" and "made", (10, 1, 8, 8), by the guided network's own
-    flow and by the solver; "error", their distance; and, for each grid, "by grid", the recorded errors at
-    "calls", one of `WIDGET_SCALES` being the scale.
+def digit_runs(data, solver, calls, grid, scale):
+    """One setting of the widget: "exact" and "made", ten digits (10, 1, 8, 8) or 64 points (64, 2), by the
+    (guided) flow itself and by the solver; "error", their distance (`widget_error`); and, for each grid, "by
+    grid", the recorded errors at "calls".
     """
     study = recorded("widget_errors")
-    exact, made = _guided_truth(float(scale)), _guided_end(solver, calls, grid, float(scale))
-    return {
-        "exact": exact,
-        "made": made,
-        "error": rms(made - exact),
-        "calls": study["calls"],
-        "by grid": {name: study["errors"][solver][name][str(scale)] for name in GRIDS},
-    }
-
-
-# --- flipped basins -------------------------------------------------------------------------------------
-
-
-@cache
-def basins(names=("DDIM = DPM-1", "++2M", "++3M"), budgets=(5, 10, 20, 50, 100, 200), n=1000, d=64):
-    """On `far`, starts at the quantiles of the line through both modes: dict solver -> {"nfe", "rmse",
-    "median", "flipped"}; flipped is the share of samples that end at the other mode than the exact flow's.
-    """
-    mixture, along = far(d), torch.full((d,), d**-0.5, dtype=torch.float64)
-    model, x = mixture.model(VP()), initial_noise(n, d, 0, **DOUBLE)
-    quantiles = torch.special.ndtri((torch.arange(n, **DOUBLE) + 0.5) / n)
-    x = x + (quantiles - x @ along)[:, None] * along
-    want = reference(model, x, VP().start, VP().end)
-    result = {}
-    for name in names:
-        loop, cost, options = SOLVERS[name]
-        rows = {"nfe": [], "rmse": [], "median": [], "flipped": []}
-        for nfe in budgets:
-            end = sample(loop, model, x, grids.uniform_lambda(VP(), nfe // cost), **options).x
-            squares = (end - want).square().mean(1)
-            rows["nfe"].append(nfe)
-            rows["rmse"].append(float(squares.mean().sqrt()))
-            rows["median"].append(float(squares.median().sqrt()))
-            rows["flipped"].append(float(((end @ along > 0) != (want @ along > 0)).double().mean()))
-        result[name] = rows
-    return result
-
-
-@claim(
-    "T35b",
-    source="Textbook, exercise 8.3.1b",
-    says="The slope of the root mean square error is the order of the solver.",
-    holds=lambda r: r["DDIM, slope of rmse"] > 0.9,
-    verdict=False,
-    finding="Not on modes far apart: a share of samples that falls like h ends in another mode, each "
-    "with an error that does not fall at all, and the root of the share slopes at 1/2. The median "
-    "shows the order.",
-)
-def flipped() -> dict:
-    """Slopes of the measures for DDIM between the far modes, 5 to 200 calls."""
-    rows = basins()["DDIM = DPM-1"]
-    return {f"DDIM, slope of {key}": slope(rows["nfe"], rows[key]) for key in ("rmse", "median")} | {
-        f"DDIM, share flipped, {n} calls": rows["flipped"][rows["nfe"].index(n)] for n in (10, 50, 200)
-    }
+    model, x, want = _widget_truth(data, scale)
+    made = end_of(solver, model, x, calls, GRIDS[grid])
+    error = rms(made - want) if data == "digits" else float(in_batches(made - want, 1)[1][0])
+    errors = study["errors"][data][solver]
+    by_grid = {name: errors[name][str(scale)] for name in GRIDS}
+    return {"exact": want, "made": made, "error": error, "calls": study["calls"], "by grid": by_grid}
 
 
 # --- the table that closes the chapter ------------------------------------------------------------------
 
 
+@cache
 def closing_table():
-    """A row for each solver: name, calls a step, measured order, errors on five modes at 10 and 50 calls, on
-    digits at 8 and 24, on digits with guidance 4 at 12.
+    """A row for each solver: name, calls a step, measured order, error on five modes at 50 calls with equal
+    steps in lambda; then on digits, (error, best grid) at 8 and at 24 calls, each on its best grid, and the
+    error with guidance 4 at 12 calls.
     """
-    exact, digits, guided = curves(), digits_curves(), guided_digits()
+    exact, digits, guided = curves(), digits_by_grid(), guided_digits()
     rows = []
     for name in DIGIT_SOLVERS:
         errors = exact[name]
-
-        def at(calls, values, budget):
-            return min((budget - n, e) for n, e in zip(calls, values) if n <= budget)[1]
-
-        rows.append(
-            (
-                name,
-                SOLVERS[name][1],
-                order_of(errors),
-                *(at(errors["nfe"], errors["rmse"], b) for b in (10, 50)),
-                *(at(*digits[name], b) for b in (8, 24)),
-                at(*guided[name], 4) if name in guided else math.nan,
-            )
-        )
+        five = min((50 - n, e) for n, e in zip(errors["nfe"], errors["rmse"]) if n <= 50)[1]
+        best = [
+            (min(float(e.mean()) for e in digits[name, n].values()), best_grid(digits[name, n]))
+            for n in (8, 24)
+        ]
+        strong = guided[name][1][guided[name][0].index(4)] if name in guided else math.nan
+        rows.append((name, SOLVERS[name][1], order_of(errors), five, *best, strong))
     return rows
