@@ -335,8 +335,10 @@ def identities(steps=12, schedule=None):
         "iPNDM-4 = DEIS-ρAB-4 on equal steps in σ/α": end(ipndm, rho1)
         - end(deis, rho1, order=4, variant="rhoab"),
         "UniP-2 (bh2) = 2M, midpoint form": end(unipc, order=2, corrector=False) - end(dpmpp_2m),
-        "UniP-3 - 3M, second step apart": onward(unipc, order=3, corrector=False) - onward(dpmpp_3m),
+        "UniP-3 = 3M, from the third step on": onward(unipc, order=3, corrector=False) - onward(dpmpp_3m),
         "SA-Solver (τ = 0, predictor only) = 3M": end(sa_solver, tau=0.0, corrector=False) - end(dpmpp_3m),
+        "(4.14) with rates 1 and -1 = x0 and eps": (ab(order=3, rate=1.0) - ab(order=3)).abs()
+        + (ab(order=3, rate=-1.0) - ab(order=3, prediction="eps")).abs(),
         "SDE-DPM-Solver++1 = DDIM with η = 1": end(sde_dpmpp_1, seed=3) - end(ddim, eta=1.0, seed=3),
     }
     return {name: float(gap.abs().max()) for name, gap in result.items()}
@@ -1780,6 +1782,47 @@ def transfer() -> dict:
             for grid in (f"fitted to {short}", "local errors (GITS)", "bound (AYS)"):
                 result[f"{problem}, {short}: {grid} / best usual"] = every[grid] / usual
     return result
+
+
+def own_grid(centre, width, steps=COMPUTED_STEPS):
+    """Times whose nodes lie about `centre` in lambda: quantiles of nine parts of a logistic density of this
+    width and one part of equal shares.
+    """
+    low, high = VP().lam(VP().start), VP().lam(VP().end)
+    fine = np.linspace(low, high, 2001)
+    bell = 1 / (1 + np.exp(-(fine - centre) / width))
+    share = 0.9 * (bell - bell[0]) / (bell[-1] - bell[0]) + 0.1 * (fine - low) / (high - low)
+    inner = np.interp(np.linspace(0, 1, steps + 1)[1:-1], share, fine)
+    return [VP().start, *VP().t_of_lam(inner).tolist(), VP().end]
+
+
+@cache
+def lab_error(loop, times):
+    """Median error of a solver on the ring along these times, 512 fresh starts."""
+    model, x = RING.model(VP()), initial_noise(EIGHT, 2, 1, **DOUBLE)
+    want = lab_truth()
+    return float(in_batches(sample(loop, model, x, list(times)).x - want, 1)[1][0])
+
+
+@cache
+def lab_truth():
+    """The exact ends of the 512 fresh starts of `lab_error`."""
+    return reference(
+        RING.model(VP()), initial_noise(EIGHT, 2, 1, **DOUBLE), VP().start, VP().end, 1e-9
+    )
+
+
+def grid_lab(solver, centre, width):
+    """For the widget: rows of `figures.node_rows`, the reader's grid of eight steps beside three others, for
+    DDIM or 2M.
+    """
+    loop, every = {"DDIM": ddim, "2M": dpmpp_2m}[solver], computed_grids()
+    choice = {name: every[name].tolist() for name in ("uniform λ", "quadratic", f"fitted to {solver}")}
+    choice["yours"] = own_grid(centre, width)
+    return {
+        name: (VP().lam(np.array(times)), f"median error {lab_error(loop, tuple(times)):.2g}")
+        for name, times in choice.items()
+    }
 
 
 @cache

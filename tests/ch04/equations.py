@@ -18,9 +18,12 @@ from toolkit.dpm_solver import (
     dpm_solver_adaptive,
     dpmpp_2m_coefficients,
     dpmpp_2s,
+    er_sde,
     sde_dpmpp_1,
+    sde_dpmpp_2m,
+    seeds_2,
 )
-from toolkit.exponential import adams_table, phi
+from toolkit.exponential import adams_table, blended, phi
 from toolkit.models import Thresholded
 from toolkit.noise import Replay
 
@@ -310,6 +313,62 @@ def stability():
     assert sympy.simplify(tail + mu * (1 - mu)) == 0
 
 
+@equation("dpm_solver.rate")
+def rate():
+    """d(kappa^-s y)/dlambda = e^(rate lambda) q: sympy, with y' = x0 - y; and q is `blended`'s."""
+    lam, share = sympy.symbols("lambda s")
+    y = sympy.Function("y")(lam)
+    data = y + y.diff(lam)  # y' = -kappa eps = x0 - y
+    q = sympy.exp((1 - share) * lam) * (data - (1 - share) * y)
+    left = (sympy.exp(share * lam) * y).diff(lam)
+    assert sympy.simplify(left - sympy.exp((2 * share - 1) * lam) * q) == 0
+    model, x, t = experiments.FIVE.model(VP()), initial_noise(9, 2, 0, **DOUBLE), 0.4
+    alpha, kappa = VP().alpha(t), VP().sigma(t) / VP().alpha(t)
+    for value in (-1.0, 0.3, 1.0, 1.7):
+        s = (1 + value) / 2
+        printed = kappa ** (s - 1) * (s * model.x0(x, t) - (1 - s) * kappa * model.eps(x, t))
+        assert torch.allclose(blended(model, value)(x, t), printed, rtol=1e-11, atol=1e-12)
+        assert torch.allclose(printed, kappa ** (s - 1) * (model.x0(x, t) - (1 - s) * x / alpha), rtol=1e-9)
+
+
+@equation("dpm_solver.rate_error")
+def rate_error():
+    """The h^2 term of the first-order step's error with any rate, in y = x / alpha: sympy; that rates of
+    either sign make the same step; and on a Gaussian the rate without that term.
+    """
+    h, share, y0, d0, d1 = sympy.symbols("h s y_0 d_0 d_1")  # x0 = d0 + d1 lambda + ..., lambda_s = 0
+    rate, lam = 2 * share - 1, sympy.Symbol("lambda")
+    y = y0 + (d0 - y0) * lam + (d1 - (d0 - y0)) * lam**2 / 2  # y' = x0 - y
+    q = d0 - (1 - share) * y0
+    step = sympy.exp(-share * h) * (y0 + q * (sympy.exp(rate * h) - 1) / rate)
+    error = sympy.series(y.subs(lam, h) - step, h, 0, 3).removeO()
+    stated = h**2 / 2 * (d1 + (1 - rate**2) / 4 * y0)
+    assert sympy.simplify(sympy.expand(error - stated)) == 0
+    assert sympy.simplify(step - step.subs(share, 1 - share)) == 0
+    c = sympy.Symbol("c")  # Gaussian data: x0 = c y, c' = 2 c (1 - c), so x0' = c (1 - c) y
+    assert sympy.simplify((2 * c * (1 - c) - c * (1 - c)) - c * (1 - c)) == 0
+    assert experiments.rates_pay()["N(0, 1/4), fitted rate: order"] > 2.8
+
+
+@equation("dpm_solver.bound")
+def bound():
+    """The two forms agree on the ring; on Gaussian data the divergence of the ends is below the bound."""
+    for pair in ("0.1 and 0.2", "0.2 and 0.5", "0.5 and 2.0"):
+        left, right = (experiments.martingale()[f"σ = {pair}: {side}"] for side in ("left", "right"))
+        assert math.isclose(left, right, rel_tol=0.02)
+    schedule, std = VP(), 0.5
+    for steps in (4, 8, 16):
+        times = grids.uniform_lambda(schedule, steps).tolist()
+        ours = exact_variance(sde_dpmpp_1, schedule, times, std)
+        true = (schedule.alpha(times[-1]) * std) ** 2 + schedule.sigma(times[-1]) ** 2
+        divergence = (true / ours - 1 - math.log(true / ours)) / 2
+        lam = np.linspace(*schedule.lam(np.array([times[0], times[-1]])), 40 * steps + 1)
+        m = std**2 / (1 + std**2 * np.exp(2 * lam))
+        costs = experiments.bound_costs(lam, m)
+        total = sum(costs[i, i + 40] for i in range(0, 40 * steps, 40))
+        assert 0 < divergence < total
+
+
 @equation("dpm_solver.threshold")
 def threshold():
     """`Thresholded` is the printed clip, static and dynamic."""
@@ -369,3 +428,44 @@ def sde():
         exact_variance(f, schedule, times, **o) for f, o in ((sde_dpmpp_1, {}), (ddim, {"eta": 1.0}))
     )
     assert math.isclose(ours, theirs, rel_tol=1e-12)
+
+
+@equation("dpm_solver.seeds")
+def seeds():
+    """One step as printed, and that the noise of its two halves adds up to that of the whole."""
+    schedule = VP()
+    s, t = _ends(schedule)
+    alpha, sigma, h = schedule.alpha, schedule.sigma, schedule.lam(t) - schedule.lam(s)
+    m = float(schedule.t_of_lam(schedule.lam(s) + h / 2))
+    model = experiments.FIVE.model(schedule)
+    x, z1, z2 = (initial_noise(9, 2, k, **DOUBLE) for k in (0, 1, 2))
+    u = alpha(m) / alpha(s) * x - 2 * sigma(m) * math.expm1(h / 2) * model.eps(x, s)
+    u = u + sigma(m) * math.sqrt(math.expm1(h)) * z1
+    printed = alpha(t) / alpha(s) * x - 2 * sigma(t) * math.expm1(h) * model.eps(u, m)
+    printed = printed + sigma(t) * math.sqrt(math.exp(2 * h) - math.exp(h)) * z1
+    printed = printed + sigma(t) * math.sqrt(math.expm1(h)) * z2
+    *_, (_, result) = seeds_2(model, x, [s, t], rng=Replay([z1, z2]))
+    assert torch.allclose(result, printed, rtol=1e-11, atol=1e-12)
+    assert math.isclose((math.exp(2 * h) - math.exp(h)) + math.expm1(h), math.expm1(2 * h))
+
+
+@equation("dpm_solver.ersde")
+def ersde():
+    """One step of order 1 as printed; the scale kappa^(1 + tau^2) is the SDE of level tau; with memory it is
+    exact for an x0 that is a parabola in kappa.
+    """
+    schedule = VP()
+    s, t = _ends(schedule)
+    model, x, z = experiments.FIVE.model(schedule), *(initial_noise(9, 2, k, **DOUBLE) for k in (0, 1))
+    kappa = lambda time: schedule.sigma(time) / schedule.alpha(time)
+    scale = lambda k: k * (np.exp(k**0.3) + 10)
+    r = scale(kappa(t)) / scale(kappa(s))
+    printed = r * schedule.alpha(t) / schedule.alpha(s) * x + schedule.alpha(t) * (1 - r) * model.x0(x, s)
+    printed = printed + schedule.alpha(t) * math.sqrt(kappa(t) ** 2 - (r * kappa(s)) ** 2) * z
+    *_, (_, result) = er_sde(model, x, [s, t], order=1, rng=Replay([z]))
+    assert torch.allclose(result, printed, rtol=1e-11, atol=1e-12)
+    for tau in (0.6, 1.0):
+        *_, (_, ours) = er_sde(model, x, [s, t], scale=lambda k, p=1 + tau**2: k**p, rng=Replay([z]))
+        *_, (_, theirs) = sde_dpmpp_2m(model, x, [s, t], tau=tau, rng=Replay([z]))
+        assert torch.allclose(ours, theirs, rtol=1e-11, atol=1e-12)
+    assert max(experiments.same_family().values()) < 1e-9
