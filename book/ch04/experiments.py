@@ -1505,7 +1505,7 @@ SDE_SOLVERS = {
 
 
 @cache
-def weak_curves(counts=(128, 256, 512)):
+def weak_curves(counts=(256, 512, 1024)):
     """|variance - exact| on N(0, 1/4), σ/α from 5 to 0.2: dict SDE solver -> (steps, errors)."""
     start, end = moderate()
     return {
