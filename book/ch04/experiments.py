@@ -115,11 +115,15 @@ def end_of(name, model, x, calls, grid=grids.uniform_lambda):
     return sample(loop, model, x, grid(model.schedule, max(calls // cost, 1)), **options).x
 
 
-def told(values) -> str:
-    """'mean ± standard deviation' of the values of independent batches, two digits of the latter."""
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+def told_pair(mean, sd) -> str:
+    """'mean ± standard deviation', two digits of the latter."""
     digits = max(0, 1 - math.floor(math.log10(sd))) if sd > 1e-9 else 3
     return f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def told(values) -> str:
+    """`told_pair` of the values of independent batches."""
+    return told_pair(float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
 @cache
@@ -261,11 +265,12 @@ def expansion() -> dict:
 
 
 def expansion_table():
-    """`lambda_or_t`, a row for each grid and measure: mean ± standard deviation at each number of calls."""
+    """`lambda_or_t`, a row for each grid and measure, a column for each number of calls."""
     return {
-        f"{grid}, {what}": ",  ".join(told(lambda_or_t()[grid, n][k]) for n in LINE_COUNTS)
+        f"{grid}, {what} | {n} calls": told(lambda_or_t()[grid, n][k])
         for grid in GRIDS
         for k, what in ((1, "median"), (0, "root mean square"))
+        for n in LINE_COUNTS
     }
 
 
@@ -620,8 +625,8 @@ def orders_without_h() -> dict:
     holds=lambda r: r["3M, divided: order, 50 to 1000 calls"] > 2.8,
     verdict=False,
     finding="It is of order 2: a second divided difference stands where a second derivative, twice as "
-    "large, belongs. With few calls the smaller extrapolation is the better one, up to seven on five modes "
-    "and up to ten on digits, which is why nobody noticed.",
+    "large, belongs. With few calls the smaller extrapolation is the better one, up to six on five modes "
+    "and up to eight on digits, which is why nobody noticed.",
 )
 def factor_two() -> dict:
     """Slopes of 3M and of the libraries' form, and their errors at few and many calls, on five modes."""
@@ -632,7 +637,7 @@ def factor_two() -> dict:
 
 
 @cache
-def divided_few(calls=(4, 5, 6, 7, 8, 10, 12, 16, 20, 24)):
+def divided_few(calls=(4, 6, 8, 12, 16, 24)):
     """The libraries' 3M and 2M against the right 3M with few calls, on five modes (eight batches of 64) and
     on digits (eight of ten): dict problem -> dict solver -> [ratios of errors of the batches at each of
     `calls`].
@@ -647,11 +652,12 @@ def divided_few(calls=(4, 5, 6, 7, 8, 10, 12, 16, 20, 24)):
 
 
 def divided_table(calls=(4, 6, 8, 12, 16, 24)):
-    """`divided_few` as rows: mean ± standard deviation over the batches, at each of `calls`."""
+    """`divided_few`, a row for each problem and solver, a column for each number of calls."""
     return {
-        f"{problem}: {name} / 3M": ",  ".join(told(ratios) for ratios in row)
+        f"{problem}: {name} / 3M | {n} calls": told(ratios)
         for problem, rows in divided_few(calls).items()
         for name, row in rows.items()
+        for n, ratios in zip(calls, row)
     }
 
 
@@ -741,8 +747,12 @@ def whole_orders() -> dict:
 
 
 def whole_errors():
-    """The errors of `whole_times` at 50, 100, 200 and 500 calls, as rows."""
-    return {name: ",  ".join(f"{e:.1e}" for e in errors[2:]) for name, (_, errors) in whole_times().items()}
+    """The errors of `whole_times`, a row for each solver, a column for each number of calls from 50 on."""
+    return {
+        f"{name} | {n} calls": f"{e:.1e}"
+        for name, (calls, errors) in whole_times().items()
+        for n, e in zip(calls[2:], errors[2:])
+    }
 
 
 @cache
@@ -896,16 +906,15 @@ def few_by_grid(calls=(4, 5, 6)) -> dict:
     return result
 
 
-def few_table(calls=(4, 5, 6)):
-    """`few_by_grid` as rows: DDIM, 2S, 2M on one grid at one number of calls."""
-    each = few_by_grid(calls)
+def few_table():
+    """`few_by_grid`, a row for each number of calls and grid, a column for each solver."""
+    each = few_by_grid()
+    spread = lambda name: told_pair(each[name], each[f"{name}, sd"])
+    rows = [(grid, n) for n in (4, 5, 6) for grid in GRIDS]
     return {
-        f"{grid}, {n} calls": ",  ".join(
-            f"{each[f'{grid}, {n} calls: {s}']:.3f} ± {each[f'{grid}, {n} calls: {s}, sd']:.3f}"
-            for s in SHORT.values()
-        )
-        for n in calls
-        for grid in GRIDS
+        f"{n} calls, {grid} | {short}": spread(f"{grid}, {n} calls: {short}")
+        for grid, n in rows
+        for short in SHORT.values()
     }
 
 
@@ -1244,12 +1253,18 @@ def noise_over_data(calls=RATIO_CALLS):
     return result
 
 
-def data_table(pair):
-    """One pair of `noise_over_data` as rows: mean ± standard deviation over the batches, at each of
-    `RATIO_CALLS`.
+def data_table():
+    """The first and the last pair of `noise_over_data`, a row for each problem, a column for each number of
+    calls.
     """
-    rows = noise_over_data()[pair]
-    return {name: ",  ".join(told(ratios) for ratios in row) for name, row in rows.items()}
+    every = noise_over_data()
+    pairs = {"DPM-2 / 2S": "DPM-2 / 2S, equal λ", "2M, quadratic": "2M: noise / data, quadratic"}
+    return {
+        f"{short}, {problem} | {n} calls": told(ratios)
+        for short, pair in pairs.items()
+        for problem, row in every[pair].items()
+        for n, ratios in zip(RATIO_CALLS, row)
+    }
 
 
 @claim(
@@ -1631,7 +1646,7 @@ def rates_pay(calls=(8, 16, 32)) -> dict:
             error = lambda rates, m=model, y=x, w=want, t=times: float(
                 in_batches(fitted_rate(m, y, t, rates) - w, 1)[1][0]
             )
-            result[f"{name}, {n} calls: DDIM / fitted rate"] = error(np.ones(n)) / error(rates)
+            result[f"{name}: DDIM / fitted rate, {n} calls"] = error(np.ones(n)) / error(rates)
     model, x = Mixture.gaussian(1, 0.5).model(VP()), initial_noise(50, 1, 0, **DOUBLE)
     want, errors = GaussianFlow(VP(), std=0.5).map(x, VP().start, VP().end), []
     for n in (32, 64, 128):
@@ -1761,8 +1776,12 @@ def computed_errors(n=4000):
 
 
 def computed_table():
-    """`computed_errors` as rows: DDIM, 2M, and the spread of SDE-DPM-Solver++(2M), on one grid."""
-    return {grid: ",  ".join(map(told, row.values())) for grid, row in computed_errors().items()}
+    """`computed_errors`, a row for each grid, a column for each measure."""
+    return {
+        f"{grid} | {name}": told(values)
+        for grid, row in computed_errors().items()
+        for name, values in row.items()
+    }
 
 
 @cache
@@ -1780,7 +1799,7 @@ def transfer() -> dict:
             every = {grid: float(error(times)) for grid, times in computed_grids().items()}
             usual = min(every[grid] for grid in GRIDS)
             for grid in (f"fitted to {short}", "local errors (GITS)", "bound (AYS)"):
-                result[f"{problem}, {short}: {grid} / best usual"] = every[grid] / usual
+                result[f"{problem}, {short} | {grid.replace(f' to {short}', '')}"] = every[grid] / usual
     return result
 
 
@@ -2015,3 +2034,21 @@ def closing_table():
         strong = guided[name][1][guided[name][0].index(4)] if name in guided else math.nan
         rows.append((name, SOLVERS[name][1], order_of(errors), five, *best, strong))
     return rows
+
+
+def closing_numbers():
+    """`closing_table` in rows and columns."""
+    return {
+        f"{name} | {head}": value
+        for name, cost, order, five, few, more, strong in closing_table()
+        for head, value in (
+            ("calls a step", cost),
+            ("order", f"{order:.1f}"),
+            ("5 modes, 50 calls", f"{five:.2g}"),
+            ("digits, 8 calls: error", f"{few[0]:.2g}"),
+            ("best grid", few[1]),
+            ("24 calls: error", f"{more[0]:.2g}"),
+            ("best grid there", more[1]),
+            ("guidance 4, 12 calls", f"{strong:.2g}" if math.isfinite(strong) else "–"),
+        )
+    }

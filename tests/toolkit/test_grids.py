@@ -1,12 +1,27 @@
 """Every grid, on every schedule."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from toolkit import EDM, VE, VP, Discrete, Flow, SubVP, VPCosine, grids
+from tests.seeds import seed_of
+from toolkit import (
+    EDM,
+    VE,
+    VP,
+    Discrete,
+    Flow,
+    Mixture,
+    SubVP,
+    VPCosine,
+    grids,
+    initial_noise,
+    sample,
+)
+from toolkit.ddim import ddim
 
 SCHEDULES = [VP(), VPCosine(), VE(), SubVP(), EDM(), Flow(), Discrete.linear(), Discrete.cosine()]
 by_name = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -127,3 +142,27 @@ def test_mistakes_are_one_sentence(call, says):
     with pytest.raises(ValueError, match=says) as problem:
         call()
     assert len(str(problem.value).splitlines()) == 1
+
+
+# --- grids that are computed ------------------------------------------------------------------------------
+
+
+def test_cheapest_is_the_best_of_all_paths():
+    rng = np.random.default_rng(seed_of("cheapest"))
+    costs = rng.random((9, 9))
+    for steps in (1, 2, 4, 8):
+        every = [(0, *inner, 8) for inner in itertools.combinations(range(1, 8), steps - 1)]
+        price = lambda path: sum(costs[i, j] for i, j in zip(path, path[1:]))
+        assert tuple(grids.cheapest(costs, steps)) == min(every, key=price)
+    with pytest.raises(ValueError, match="steps must be below the number of nodes, 9; got 9"):
+        grids.cheapest(costs, 9)
+
+
+def test_local_costs_are_the_errors_of_single_ddim_steps():
+    model, x = Mixture.ring().model(VP()), initial_noise(5, 2, seed_of("costs"), torch.float64)
+    times = grids.uniform_lambda(VP(), 6)
+    path = sample(ddim, model, x, times, keep_path=True).path
+    costs = grids.local_costs(model, torch.stack(list(path)), times)
+    assert np.abs(np.diag(costs, 1)).max() < 1e-12  # its own steps miss nothing
+    one = sample(ddim, model, path[1], [float(times[1]), float(times[4])]).x
+    assert costs[1, 4] == pytest.approx(float((one - path[4]).square().mean(1).sqrt().mean()))

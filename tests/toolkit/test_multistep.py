@@ -481,3 +481,36 @@ def test_run_table_stops_where_it_is_left():
         next(states)
     assert model.nfe == 3
     assert sample_last(states).isfinite().all() and model.nfe == len(times) - 1
+
+
+# --- the linear part as a number ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@by_schedule
+def test_rates_one_and_minus_one_are_data_and_noise(schedule, order):
+    times = [*uneven(schedule), *([0.0] if schedule.sigma(0.0) == 0 else [])]
+    model, x = MODES.model(schedule), start(schedule, times[0], 3)
+    for rate, prediction in ((1.0, "x0"), (-1.0, "eps")):
+        ours = sample(exponential_ab, model, x, times, order=order, rate=rate).x
+        theirs = sample(exponential_ab, model, x, times, order=order, prediction=prediction).x
+        assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_any_rate_has_the_order(order):
+    model, x = MODES.model(VP()), start(VP(), uneven(VP())[0], 4)
+    ends = {"start": uneven(VP())[0], "end": uneven(VP())[-1]}
+    for rate in (0.0, 0.6, -1.5):
+        options = {"order": order, "rate": rate, "exact": order - 1}
+        errors = ode_errors(exponential_ab, model, x, [64, 128, 256], **ends, **options)
+        assert slope([64, 128, 256], errors["rmse"]) == pytest.approx(order, abs=0.1)
+
+
+def test_a_step_to_no_noise_is_a_jump_for_any_rate():
+    schedule = VP()
+    model, x = MODES.model(schedule), start(schedule, 0.3, 5)
+    jump = schedule.alpha(0.0) * model.x0(x, 0.3)
+    assert torch.allclose(sample(exponential_ab, model, x, [0.3, 0.0], rate=0.4).x, jump, rtol=1e-9)
+    with pytest.raises(ValueError, match="rate must be a number, got 'x0'"):
+        sample(exponential_ab, model, x, [0.3, 0.1], rate="x0")

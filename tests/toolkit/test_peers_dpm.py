@@ -502,3 +502,29 @@ def test_gam_two_of_smalldiffusion_is_of_order_one(seed):
     for gam, order in ((2.0, 1), (1.5, 2)):
         run = lambda model, x, times, gam=gam: by_smalldiffusion(diffusion, model, x, times, gam)
         assert slope(STEPS, errors_of(run, VE(), STEPS, seed)) == pytest.approx(order, abs=0.15)
+
+
+@found
+def test_the_shift_of_flow_matching_is_applied_twice_at_its_end():
+    """D15 (diffusers #13243).  `FlowMatchEulerDiscreteScheduler` keeps its smallest sigma after the shift,
+    and `set_timesteps` shifts a grid that ends there once more: the last step begins at thrice the noise.
+    """
+    shift, least = 3.0, 1 / 1000
+    shifted = lambda sigma: shift * sigma / (1 + (shift - 1) * sigma)
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    theirs.set_timesteps(10)
+    last = float(theirs.sigmas[-2])
+    assert last == pytest.approx(shifted(shifted(least)), rel=1e-4)
+    assert last > 2.9 * shifted(least)
+
+
+@found
+@pytest.mark.filterwarnings("ignore")
+def test_given_times_of_flow_matching_are_kept_and_its_sigmas_shifted():
+    """D16 (diffusers #14461).  The release asks the network at the given times again; with a shift the state
+    is at another level.
+    """
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    theirs.set_timesteps(timesteps=[900.0, 500.0, 100.0])
+    assert theirs.timesteps.tolist() == [900.0, 500.0, 100.0]
+    assert theirs.sigmas.tolist()[:3] == pytest.approx([27 / 28, 0.75, 0.25], abs=1e-6)
