@@ -844,8 +844,8 @@ def grid_errors(nfe=20, n=64, problem="five"):
     finding="On EDM's range equal steps in sigma cost each solver a factor of ten to hundreds.",
 )
 @cache
-def nodes_matter() -> dict:
-    """EDM's schedule from 80 to 0.002 on the ring, equal steps in sigma (rho = 1) and in sigma^(1/7)."""
+def nodes_matter(powers=(1, 2, 3, 5, 7, 10, 20)) -> dict:
+    """EDM's schedule from 80 to 0.002 on the ring, equal steps in sigma^(1/rho): median error, 100 starts."""
     schedule, result = EDM(), {}
     model = RING.model(schedule)
     x = 80 * initial_noise(100, 2, 0, **DOUBLE)
@@ -853,9 +853,9 @@ def nodes_matter() -> dict:
     for name, loop, steps, nfe in (
         ("DDIM", ddim, 10, 10), ("DPM-2", dpm_solver_2, 10, 20), ("2M", dpmpp_2m, 40, 40),
     ):  # fmt: skip
-        for rho in (1.0, 7.0):
-            times = grids.karras(schedule, steps, rho=rho)
-            result[f"{name}, {nfe} calls, rho = {rho:g}"] = rms(sample(loop, model, x, times).x - want)
+        for rho in powers:
+            end = sample(loop, model, x, grids.karras(schedule, steps, rho=float(rho))).x
+            result[f"{name}, {nfe} calls, rho = {rho}"] = float(in_batches(end - want, 1)[1][0])
     return result
 
 
@@ -1172,14 +1172,21 @@ def local_is_not_global(counts=(10, 20, 40)) -> dict:
 
 @cache
 def guided_truth(scale, n=80):
-    """(model, starts, ends): n digits of all classes with guidance, and the guided network's own flow by
-    UniPC-3 with 150 steps (RK4 with 300 agrees to 1e-4 at scale 8).
+    """(model, starts, ends): `guided_start`, and the guided network's own flow by UniPC-3 with 150 steps (RK4
+    with 300 agrees to 1e-4 at scale 8).
     """
+    model, x = guided_start(scale, n)
+    return model, x, sample(unipc, model, x, grids.uniform_lambda(VP(), 150)).x
+
+
+@cache
+def guided_start(scale, n=80):
+    """(model, starts): n digits of all classes, with guidance."""
     from toolkit.networks import digits_model
 
     label, x = torch.arange(n) % 10, initial_noise(n, (1, 8, 8), 0)
     model = digits_model(VP(), label=label) if scale == 1 else Guided(digits_model(VP()), label, float(scale))
-    return model, x, sample(unipc, model, x, grids.uniform_lambda(VP(), 150)).x
+    return model, x
 
 
 @cache
@@ -1891,7 +1898,7 @@ DIGIT_SOLVERS = (
 
 
 @cache
-def digits_by_grid(calls=(6, 8, 12, 24)):
+def digits_by_grid(calls=(8, 24)):
     """Eighty digits against the network's own flow: dict (solver, calls) -> {grid -> errors of eight
     batches of ten}.
     """
@@ -1971,6 +1978,19 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)) -> dict:
     return result
 
 
+def calls_for(targets=(0.05, 0.02, 0.01)) -> dict:
+    """How many calls DDIM, 2M and UniPC-3 need on digits for these errors, equal steps in lambda:
+    interpolated between measured numbers of calls, on logarithmic axes.
+    """
+    result = {}
+    for name in ("DDIM = DPM-1", "++2M", "UniPC-3"):
+        calls, errors = digits_curves(names=(name,))[name]
+        for target in targets:
+            at = np.interp(-math.log(target), -np.log(errors), np.log(calls))
+            result[f"{name}, error {target}"] = f"{math.exp(at):.0f}"
+    return result
+
+
 # --- the widget that compares solvers -------------------------------------------------------------------
 
 WIDGET_SOLVERS = (
@@ -1985,11 +2005,11 @@ WIDGET_DATA = ("digits", "ring")
 def _widget_truth(data, scale):
     """(model, starts, exact ends) of the widget: ten digits, or 64 starts on the ring, with guidance."""
     if data == "digits":
-        model, x, _ = guided_truth(scale, 10)
-        return model, x, sample(unipc, model, x, grids.uniform_lambda(VP(), 100)).x
-    model, x = RING.model(VP()), initial_noise(64, 2, 0, **DOUBLE)
-    model = model if scale == 1 else Guided(model, torch.arange(64) % 8, float(scale))
-    return model, x, reference(model, x, VP().start, VP().end, 1e-9)
+        model, x = guided_start(scale, 10)
+    else:
+        model, x = RING.model(VP()), initial_noise(64, 2, 0, **DOUBLE)
+        model = model if scale == 1 else Guided(model, torch.arange(64) % 8, float(scale))
+    return model, x, sample(unipc, model, x, grids.uniform_lambda(VP(), 100)).x  # right to 1e-4
 
 
 def widget_error(data, solver, calls, grid, scale):
@@ -2022,7 +2042,8 @@ def closing_table():
     steps in lambda; then on digits, (error, best grid) at 8 and at 24 calls, each on its best grid, and the
     error with guidance 4 at 12 calls.
     """
-    exact, digits, guided = curves(), digits_by_grid(), guided_digits()
+    exact = curves(DIGIT_SOLVERS, (50, 100, 200, 500))
+    digits, guided = digits_by_grid(), guided_digits()
     rows = []
     for name in DIGIT_SOLVERS:
         errors = exact[name]
@@ -2032,7 +2053,7 @@ def closing_table():
             for n in (8, 24)
         ]
         strong = guided[name][1][guided[name][0].index(4)] if name in guided else math.nan
-        rows.append((name, SOLVERS[name][1], order_of(errors), five, *best, strong))
+        rows.append((name, SOLVERS[name][1], order_of(errors, first=0), five, *best, strong))
     return rows
 
 

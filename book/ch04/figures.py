@@ -429,11 +429,12 @@ def node_rows(rows, curve=None, title="") -> Picture:
 
     rows: dict name -> (lambdas of the nodes, text).  curve: (lambda, values, label).
     """
-    fig, axes = new_figure(2 if curve else 1, 1, height=(1.2 if curve else 0.4) + 0.27 * len(rows),
-                           sharex=True, height_ratios=[1, 0.3 * len(rows)] if curve else None)  # fmt: skip
+    height = (1.8 if curve else 0.9) + 0.27 * len(rows)
+    fig, axes = new_figure(2 if curve else 1, 1, height=height, sharex=True,
+                           height_ratios=[1, 0.3 * len(rows)] if curve else None)  # fmt: skip
     axes = np.atleast_1d(axes)
-    fig.set_layout_engine(None)
-    fig.subplots_adjust(left=0.2, right=0.68, top=0.9, bottom=0.17 if curve else 0.25, hspace=0.12)
+    fig.set_layout_engine(None)  # fixed places: the widget answers at once
+    fig.subplots_adjust(left=0.2, right=0.68, top=1 - 0.3 / height, bottom=0.5 / height, hspace=0.12)
     ax = axes[-1]
     for i, (lam, text) in enumerate(rows.values()):
         ax.plot(lam, [-i] * len(lam), "o-", color=COLOURS[i % len(COLOURS)], markersize=5, linewidth=0.8)
