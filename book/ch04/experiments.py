@@ -2033,6 +2033,52 @@ def digit_runs(data, solver, calls, grid, scale):
     return {"exact": want, "made": made, "error": error, "calls": study["calls"], "by grid": by_grid}
 
 
+# --- samples that go astray ---------------------------------------------------------------------------
+
+
+@cache
+def basins(names=("DDIM = DPM-1",), budgets=(5, 10, 20, 50, 100, 200), n=1000, d=64):
+    """On `far`, starts at the quantiles of the line through both modes: dict solver -> {"nfe", "rmse",
+    "median", "flipped"}; flipped is the share of samples that end at the other mode than the exact flow's.
+    """
+    mixture, along = far(d), torch.full((d,), d**-0.5, dtype=torch.float64)
+    model, x = mixture.model(VP()), initial_noise(n, d, 0, **DOUBLE)
+    quantiles = torch.special.ndtri((torch.arange(n, **DOUBLE) + 0.5) / n)
+    x = x + (quantiles - x @ along)[:, None] * along
+    want = reference(model, x, VP().start, VP().end)
+    result = {}
+    for name in names:
+        loop, cost, options = SOLVERS[name]
+        rows = {"nfe": [], "rmse": [], "median": [], "flipped": []}
+        for nfe in budgets:
+            end = sample(loop, model, x, grids.uniform_lambda(VP(), nfe // cost), **options).x
+            squares = (end - want).square().mean(1)
+            rows["nfe"].append(nfe)
+            rows["rmse"].append(float(squares.mean().sqrt()))
+            rows["median"].append(float(squares.median().sqrt()))
+            rows["flipped"].append(float(((end @ along > 0) != (want @ along > 0)).double().mean()))
+        result[name] = rows
+    return result
+
+
+@claim(
+    "T35b",
+    source="Textbook, exercise 8.3.1b",
+    says="The slope of the root mean square error is the order of the solver.",
+    holds=lambda r: r["DDIM, slope of rmse"] > 0.9,
+    verdict=False,
+    finding="Not on modes far apart: a share of samples that falls like h ends in another mode, each "
+    "with an error that does not fall at all, and the root of the share slopes at 1/2. The median "
+    "shows the order.",
+)
+def flipped() -> dict:
+    """Slopes of the measures for DDIM between the far modes, 5 to 200 calls."""
+    rows = basins()["DDIM = DPM-1"]
+    return {f"DDIM, slope of {key}": slope(rows["nfe"], rows[key]) for key in ("rmse", "median")} | {
+        f"DDIM, share flipped, {n} calls": rows["flipped"][rows["nfe"].index(n)] for n in (10, 50, 200)
+    }
+
+
 # --- the table that closes the chapter ------------------------------------------------------------------
 
 

@@ -50,6 +50,12 @@ def test_calls_are_what_the_axis_says():
         assert rows["nfe"][-1] >= 18, name
 
 
+def test_far_modes_halve_the_slope_of_the_mean_square_only():
+    result = experiments.flipped()
+    assert result["DDIM, slope of rmse"] == pytest.approx(0.5, abs=0.12)
+    assert result["DDIM, slope of median"] == pytest.approx(1, abs=0.12)
+
+
 def test_local_orders_and_their_figure():
     orders = experiments.local_orders()
     assert orders["DPM-3, r_2=1/2"] == pytest.approx(3, abs=0.15)
