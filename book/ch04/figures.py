@@ -175,6 +175,8 @@ def panels(
     """
     fig, axes = new_figure(1, len(groups), height=height, sharey=True)
     told, axes = [], np.atleast_1d(axes)
+    seen = [e for curves in groups.values() for _, errors in curves.values() for e in errors if e > 0]
+    bottom = 0.5 * min(seen) if bottom is None else bottom
     for ax, (title, curves) in zip(axes, groups.items()):
         ends = []
         for i, (name, (calls, errors)) in enumerate(curves.items()):
@@ -184,9 +186,7 @@ def panels(
             ends.append((errors[-1], f"{p:.1f}", COLOURS[i % len(COLOURS)]))
             told.append(f"{plain(name)} {p:.1f}")
         ax.set(xscale="log", yscale="log", xlabel=xlabel, title=title)
-        ax.set_ylim(top=top)
-        if bottom:
-            ax.set_ylim(bottom=bottom)
+        ax.set_ylim(bottom, top)
         _ticks(ax, ticks)
         ax.tick_params(axis="x", labelsize=9)
         if legend == "each":
@@ -336,8 +336,9 @@ def growth_bars(factors, h, mu) -> Picture:
         ax.bar(at, np.minimum(values[at], 3), 0.7, color=colour, alpha=0.6, edgecolor=INK, linewidth=0.8,
                hatch=hatch)  # fmt: skip
     for k, value in enumerate(values):
-        ax.annotate(f"{value:.2f}" if value < 100 else f"{value:.0e}", (k, min(value, 3) + 0.04), ha="center",
-                    fontsize=9)  # fmt: skip
+        text = f"{value:.2f}" if value < 100 else f"{value:.0e}"
+        ax.annotate(text, (k, min(value, 3) + 0.06), ha="center", fontsize=9, zorder=5,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     ax.axhline(1, color=INK, linewidth=1)
     ax.set(ylim=(0, 3.3), ylabel="growth a step", title=rf"$h={h:g}$, $\mu={mu:g}$")
     ax.set_xticks(range(len(factors)), list(factors))
