@@ -602,7 +602,10 @@ def er_sde(model, x, times, order=3, scale=er_scale, rng=0):
 
     x: (B, ...) at times[0].  order: 1 to 3; 1 is of weak order 1, the others of 2.  scale: a rising function
     of kappa = sigma / alpha; kappa^(1 + tau^2) is the reverse SDE of level tau, kappa itself the ODE.
+    ValueError if it is no function.
     """
     check_choice("order", order, (1, 2, 3))
+    if not callable(scale):
+        raise ValueError(f"scale must be a rising function of sigma / alpha, got {scale!r}")
     table = er_coefficients(model.schedule, times, order, scale)
     yield from run_table(model, x, times, table, noises=noise_of(rng, x, times))
