@@ -91,8 +91,11 @@ def test_few_calls_depend_on_the_grid():
     ratio = lambda grid, n: result[f"{grid}, {n} calls: 2M"] / result[f"{grid}, {n} calls: DDIM"]
     assert max(ratio("uniform λ", n) for n in (4, 5)) < 0.85 < ratio("uniform λ", 6) < 1.15
     assert min(ratio(grid, n) for grid in ("quadratic", "Karras") for n in (5, 6)) > 1.5
-    for n in (5, 6):
+    for n in (4, 5, 6):
         row = {name: e for name, e in result.items() if f"{n} calls" in name and "sd" not in name}
+        assert min(row, key=row.get) == f"uniform λ, {n} calls: 2M with the noise"
+    for n in (4, 5):
+        row = {name: e for name, e in result.items() if f"quadratic, {n} calls" in name and "sd" not in name}
         assert min(row, key=row.get) == f"quadratic, {n} calls: DDIM"
 
 
