@@ -887,8 +887,8 @@ SHORT = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M", "2M, noise": "2M wi
     ),
     verdict=False,
     finding="It depends on the grid. On the ring 2M, with the noise or the data, beats DDIM with four and "
-    "five equal steps in lambda, by factors of 1.3 to 2.5; on the quadratic grid DDIM beats every second order "
-    "tried. DPM-Solver-2 and Heun, which spend two calls a step on noise prediction, lose on all four grids.",
+    "five equal steps in lambda, by factors of 1.3 to 2.5; on the quadratic grid DDIM beats every second "
+    "order tried. DPM-Solver-2 and Heun, which spend two calls a step on noise prediction, lose on all four grids.",
 )
 @cache
 def few_by_grid(calls=(4, 5, 6)) -> dict:
