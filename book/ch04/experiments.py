@@ -888,7 +888,8 @@ SHORT = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M", "2M, noise": "2M wi
     verdict=False,
     finding="It depends on the grid. On the ring 2M, with the noise or the data, beats DDIM with four and "
     "five equal steps in lambda, by factors of 1.3 to 2.5; on the quadratic grid DDIM beats every second "
-    "order tried. DPM-Solver-2 and Heun, which spend two calls a step on noise prediction, lose on all four grids.",
+    "order tried. DPM-Solver-2 and Heun, which spend two calls a step on noise prediction, lose on all four.",
+    where="on the quadratic grid",
 )
 @cache
 def few_by_grid(calls=(4, 5, 6)) -> dict:
@@ -1087,6 +1088,7 @@ def breaking_step(name, points=200):
     finding="Among the forms with memory it is: 3M grows from h = 6.0 on where 2M never does, and above the "
     "band of Gaussian data 2M's room ends before DDIM's and 3M's before 2M's. Across forms the prediction "
     "matters more: DPM-Solver-2 breaks at 3.89, DPM-Solver-3, an order higher, at 4.75, 2S nowhere up to 10.",
+    where="among the forms with memory",
 )
 @cache
 def stable_steps() -> dict:
@@ -1482,6 +1484,7 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
     verdict=False,
     finding="They beat grids that do not suit the problem, and not the one that does. What they buy is "
     "that nobody has to know which.",
+    where="against a grid that does not suit the problem",
 )
 def adaptive_against_fixed() -> dict:
     """The error of DPM-Solver-12 at its tolerance of 0.01, and of fixed grids at the same calls."""
