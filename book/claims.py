@@ -15,6 +15,17 @@ A claim stands above its experiment, in `experiments.py` of its chapter's folder
     def few_steps():
         return {"distance at 20 steps": ..., "distance at 1000 steps": ...}
 
+A verdict is one of four, `VERDICTS`; True and False stand for the plain two, "holds" and "fails". A claim
+that holds on a condition, or that its experiment leaves open, has a second question, `fails`, which of itself
+is "not holds". Yes to both: the experiment shows a side where the claim holds and one where it does not::
+
+    holds=lambda r: r["calls, digits, ours"] < r["calls, digits, theirs"],
+    fails=lambda r: r["calls, ring, ours"] > r["calls, ring, theirs"],
+    verdict="holds if",
+    finding="If the data are images, as the digits are; on the ring ...",
+
+No to both: nothing is decided, since each question asks for more than the spread allows.
+
 ``tests/book/test_claims.py`` runs each experiment and demands that it still decides as recorded;
 :func:`table` shows the claims of a chapter in a notebook; `book.numbers` shows the numbers of an experiment.
 """
@@ -27,6 +38,14 @@ from functools import cache
 
 from book import folders
 
+# what an experiment decides, by its answers to (does the claim hold in it, does it fail in it)
+VERDICTS = {
+    (True, False): "holds",
+    (True, True): "holds if",
+    (False, True): "fails",
+    (False, False): "not decided",
+}
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -36,11 +55,13 @@ class Claim:
     source: the text and section.
     says: the claim in our words.
     experiment: no arguments, returns a dict label -> number, the same on every run.
-    holds: of that dict, whether the claim holds in it.
-    verdict: what was found when it was recorded, True or False.
+    holds: of that dict, whether it shows the claim to hold, where its condition is met if it has one.
+    verdict: what was found when it was recorded, one of `VERDICTS`; True is "holds", False is "fails".
     finding: the verdict in words, with the condition under which it holds.
-    where: where a claim that fails as it stands does hold, as in "in the variable sigma / alpha"; the table
-        then says "holds in the variable sigma / alpha", and not "fails".
+    fails: of that dict, whether it shows the claim to fail; None is "not holds". Needed for "holds if" and
+        "not decided", which have two questions.
+    where: where a claim that fails as it stands does hold, in a few words, as in "in the variable sigma /
+        alpha"; the table then says "holds in the variable sigma / alpha", and not "fails" or "holds if …".
     """
 
     id: str
@@ -48,8 +69,9 @@ class Claim:
     says: str
     experiment: Callable[[], dict]
     holds: Callable[[dict], bool]
-    verdict: bool
+    verdict: str | bool
     finding: str
+    fails: Callable[[dict], bool] | None = None
     where: str = ""
 
     def __post_init__(self):
@@ -58,15 +80,20 @@ class Claim:
                 raise ValueError(
                     f"claim {self.id!r}: {name} must be a non-empty text, got {getattr(self, name)!r}"
                 )
-        if not isinstance(self.verdict, bool):
-            raise ValueError(f"claim {self.id}: verdict must be True or False, got {self.verdict!r}")
-        if self.verdict and self.where:
+        if isinstance(self.verdict, bool):
+            object.__setattr__(self, "verdict", "holds" if self.verdict else "fails")
+        if self.verdict not in VERDICTS.values():
+            words = ", ".join(map(repr, VERDICTS.values()))
+            raise ValueError(f"claim {self.id}: verdict must be one of {words}, got {self.verdict!r}")
+        if self.verdict in ("holds if", "not decided") and self.fails is None:
+            raise ValueError(f"claim {self.id}: a verdict {self.verdict!r} needs fails=, the other question")
+        if self.verdict == "holds" and self.where:
             raise ValueError(f"claim {self.id}: it holds throughout, so `where` has nothing to say")
 
     @property
     def told(self) -> str:
-        """The verdict in a word or two: holds, fails, or where it holds."""
-        return "holds" if self.verdict else f"holds {self.where}" if self.where else "fails"
+        """The verdict as a table has it: one of `VERDICTS`, or where it holds."""
+        return f"holds {self.where}" if self.where else self.verdict.replace(" if", " if …")
 
     @property
     def chapter(self) -> str:
@@ -77,9 +104,11 @@ class Claim:
         """The experiment's numbers (run once in a process, then kept)."""
         return _run(self.experiment)
 
-    def decided(self) -> bool:
-        """Whether the claim holds, by the experiment run now."""
-        return bool(self.holds(self.run()))
+    def decided(self) -> str:
+        """The verdict by the experiment run now."""
+        holds = bool(self.holds(self.run()))
+        fails = not holds if self.fails is None else bool(self.fails(self.run()))
+        return VERDICTS[holds, fails]
 
 
 @cache
@@ -91,7 +120,15 @@ REGISTRY: dict[str, Claim] = {}
 
 
 def claim(
-    id: str, *, source: str, says: str, holds: Callable, verdict: bool, finding: str, where: str = ""
+    id: str,
+    *,
+    source: str,
+    says: str,
+    holds: Callable,
+    verdict: str | bool,
+    finding: str,
+    fails: Callable | None = None,
+    where: str = "",
 ) -> Callable:
     """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields).
 
@@ -100,7 +137,7 @@ def claim(
     """
 
     def register(experiment):
-        new = Claim(id, source, says, experiment, holds, verdict, finding, where)
+        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, where)
         old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:
             raise ValueError(f"claim {id} is registered twice: give one of them another id")
@@ -138,9 +175,7 @@ class Table:
 
     def cells(self) -> list[tuple]:
         """One tuple of texts a claim."""
-        return [
-            (f"{c.says} ({c.id})", c.source, c.told, c.finding) for c in self.rows
-        ]
+        return [(f"{c.says} ({c.id})", c.source, c.told, c.finding) for c in self.rows]
 
     def markdown(self) -> str:
         """The table in Markdown."""

@@ -15,7 +15,7 @@ ALL = claims()
 def test_experiment_decides_as_recorded(claim):
     numbers = claim.run()
     assert numbers and all(isinstance(k, str) and math.isfinite(v) for k, v in numbers.items())
-    assert claim.decided() is claim.verdict, f"{claim.says}: {numbers}"
+    assert claim.decided() == claim.verdict, f"{claim.says}: {numbers}"
 
 
 def example(**changes):
@@ -32,8 +32,25 @@ def example(**changes):
 
 
 def test_a_claim_runs_and_decides():
-    assert example().decided() is True
-    assert example(holds=lambda r: r["two"] < r["one"]).decided() is False
+    assert example().decided() == example().verdict == "holds"
+    less = example(holds=lambda r: r["two"] < r["one"], verdict=False)
+    assert less.decided() == less.verdict == "fails"
+
+
+def test_two_questions_have_four_verdicts():
+    yes, no = (lambda r: r["two"] > r["one"]), (lambda r: r["two"] < r["one"])
+    assert [example(holds=h, fails=f).decided() for h, f in ((yes, no), (yes, yes), (no, yes), (no, no))] == [
+        "holds",
+        "holds if",
+        "fails",
+        "not decided",
+    ]
+
+
+@pytest.mark.parametrize("verdict", ["holds if", "not decided"])
+def test_a_verdict_of_two_questions_needs_both(verdict):
+    with pytest.raises(ValueError, match="needs fails="):
+        example(verdict=verdict)
 
 
 @pytest.mark.parametrize("changes", [{"says": ""}, {"finding": " "}, {"verdict": "true"}, {"id": ""}])
@@ -47,6 +64,8 @@ def test_table_shows_claim_and_verdict_in_three_forms():
     assert "a &lt; b" in shown._repr_html_() and 'scope="col"' in shown._repr_html_()
     assert "a < b \\| c (T00)" in shown.markdown()
     assert repr(shown).startswith("HOLDS: a < b")
+    on_a_condition = Table([example(verdict="holds if", fails=bool)])
+    assert on_a_condition.cells()[0][2] == "holds if …" and repr(on_a_condition).startswith("HOLDS IF …: Two")
     with pytest.raises(ValueError, match="chapter must be one of"):
         table("99")
 

@@ -75,7 +75,7 @@ def run(project):
 
 def test_its_claims_are_found(run):
     code = "from book.claims import claims; print(claims('99')[0].decided(), 'F99' in str(claims()))"
-    assert run("-c", code) == "True True\n"
+    assert run("-c", code) == "holds True\n"
 
 
 def test_its_notebook_is_run_and_compared(run, project):
