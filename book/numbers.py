@@ -33,10 +33,11 @@ class Numbers:
     caption: what is compared with what.  unit: one for all rows, or a dict from a row's name to its unit.
     right: a dict from a row's name to what would be right there, a number or words.  columns: what
     separates, in every name, a row from a column, such as ", " in "DDIM, 10 steps"; the last one in a name
-    counts.  The table then has rows and columns.
+    counts.  The table then has rows and columns.  folded: shown closed, as its caption alone, for what a
+    first reading may pass over.
     """
 
-    def __init__(self, experiments, caption: str, unit="", right=None, columns: str = ""):
+    def __init__(self, experiments, caption: str, unit="", right=None, columns: str = "", folded=False):
         self.caption, self.rows, self.sources = " ".join(caption.split()), {}, []
         for experiment in experiments:
             if callable(experiment):
@@ -51,7 +52,7 @@ class Numbers:
         uncut = [name for name, *_ in self.cells() if columns not in name]
         if uncut:
             raise ValueError(f"columns must separate every name, and {columns!r} is not in {uncut[0]!r}")
-        self.columns = columns
+        self.columns, self.folded = columns, folded
 
     def cells(self) -> list[tuple[str, str, str]]:
         """(name, number with its unit, what would be right) of each row; a row "x, sd" joins its row "x"."""
@@ -119,27 +120,33 @@ class Numbers:
             + "</tr>"
             for name, *values in rows
         )
-        folded = "".join(
+        sources = "".join(
             "<details><summary>How it was measured</summary>"
             f"<pre><code>{html.escape(source)}</code></pre></details>"
             for source in self.sources
         )
-        return (
-            '<table style="min-width:38em">'  # a caption is as wide as its table
-            f'<caption style="text-align:left;caption-side:top">{html.escape(self.caption)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{folded}"
+        caption = f'<caption style="text-align:left;caption-side:top">{html.escape(self.caption)}</caption>'
+        shown = (  # a caption is as wide as its table
+            f'<table style="min-width:38em">{"" if self.folded else caption}'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{sources}"
         )
+        if self.folded:
+            return f"<details><summary>{html.escape(self.caption)}</summary>{shown}</details>"
+        return shown
 
 
-def show(*experiments, caption: str | None = None, unit="", right=None, columns: str = ""):
+def show(
+    *experiments, caption: str | None = None, unit="", right=None, columns: str = "", folded: bool = False
+):
     """The numbers of experiments: functions without arguments (or `functools.partial`s), or dicts label ->
     number.
 
     With a caption, the table to display, the functions' source folded under it (`Numbers`); with columns, cut
-    into rows and columns. Without a caption, lines of text are printed.
+    into rows and columns; folded, its caption alone is seen until it is opened. Without a caption, lines of
+    text are printed.
     """
     if caption is not None:
-        return Numbers(experiments, caption, unit, right, columns)
+        return Numbers(experiments, caption, unit, right, columns, folded)
     for experiment in experiments:
         for name, value in (experiment() if callable(experiment) else experiment).items():
             print(f"{name:52s} {told(value)}")

@@ -90,3 +90,10 @@ def test_names_of_two_parts_are_rows_and_columns():
         ValueError, match="columns must separate every name, and '; ' is not in 'DDIM, 10 steps'"
     ):
         show(found, caption="c", columns="; ")
+
+
+def test_a_folded_table_shows_its_caption_alone():
+    shown = show({"a": 1}, caption="for <later>", folded=True)
+    assert shown._repr_html_().startswith("<details><summary>for &lt;later&gt;</summary><table")
+    assert shown._repr_html_().endswith("</details>") and "<caption" not in shown._repr_html_()
+    assert repr(shown) == repr(show({"a": 1}, caption="for <later>"))

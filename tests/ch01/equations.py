@@ -214,14 +214,15 @@ def kl():
 
 @equation("ddpm.kl_step")
 def kl_step():
-    """The term of a step, by the general KL of two Gaussians with the posterior and the
+    """The term of a step in three dimensions, by the general KL of two Gaussians with the posterior and the
     model's Gaussian put in.
     """
-    t, s, x0, x0_hat, x_t, v = 0.4, 0.37, 0.3, -0.2, 0.9, 0.004
+    t, s, v = 0.4, 0.37, 0.004
+    x0, x0_hat, x_t = np.array([[0.3, -1.0, 2.0], [-0.2, 0.5, 1.9], [0.9, 0.1, -0.4]])
     c_0, c_t, tilde = d.posterior(LINEAR, t, s)
     m1, m2 = c_0 * x0 + c_t * x_t, c_0 * x0_hat + c_t * x_t
-    general = 0.5 * (math.log(v / tilde) + (tilde + (m1 - m2) ** 2) / v - 1)
-    stated = c_0**2 * (x0 - x0_hat) ** 2 / (2 * v) + 0.5 * (tilde / v - 1 - math.log(tilde / v))
+    general = 0.5 * (math.log(v / tilde) + (tilde + (m1 - m2) ** 2) / v - 1).sum()
+    stated = c_0**2 * ((x0 - x0_hat) ** 2).sum() / (2 * v) + 3 / 2 * (tilde / v - 1 - math.log(tilde / v))
     assert math.isclose(general, stated, rel_tol=1e-12)
 
 
