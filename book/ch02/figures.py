@@ -211,7 +211,7 @@ def interpolation(model, first, second, times, weights=7, seed=0) -> Picture:
         column_labels=[f"{w:.2f}" for w in weight],
         alt="Interpolation between two digits in seven columns. Top row: pixels are mixed, and the "
         "middle shows both digits at once. Rows below: latents are mixed and decoded; half-way the "
-        f"latent's norm over root d is {norms[lerp]:.2f} on the straight line and {norms[slerp]:.2f} "
+        f"latent's norm over root D is {norms[lerp]:.2f} on the straight line and {norms[slerp]:.2f} "
         "on the great circle.",
     )
 

@@ -62,9 +62,9 @@ def test_a_broken_walk_leaves_the_marginal_at_once():
     broken = [
         experiments.kolmogorov(ndtr(row)) for row in experiments.walk_family(0.5, times, broken=True, seed=3)
     ]
-    assert all(np.array(broken[2:]) > experiments.KS_1_PERCENT)
+    assert all(np.array(broken[2:]) > experiments.KS_WORST)
     lam = VP().lam(np.array(times[1:]))
-    assert isinstance(figures.marginal_test({"broken": (lam, broken)}, experiments.KS_1_PERCENT), Picture)
+    assert isinstance(figures.marginal_test({"broken": (lam, broken)}, experiments.KS_WORST), Picture)
 
 
 def test_three_terms_say_how_much_noise():
@@ -83,22 +83,37 @@ def test_iterations_raise_the_order_of_the_round_trip():
 
 def test_iterating_pays_the_more_the_more_is_spent():
     gain = experiments.equal_calls((20, 100, 500), range(1, 3))
-    assert max(gain[f"20 calls, {k}"] for k in ("1 iteration", "2 iterations", "4 iterations")) < 1.2
-    assert gain["100 calls, 4 iterations"] < 2 < gain["100 calls, 1 iteration"] < 5
-    assert gain["500 calls, 4 iterations"] > 50 > gain["500 calls, 1 iteration"] > 5
+    ways = ("1 iteration", "2 iterations", "4 iterations")
+    assert max(gain[f"ring, 20 calls: {k}"] for k in ways) < 1.2
+    assert gain["ring, 100 calls: 4 iterations"] < 2 < gain["ring, 100 calls: 1 iteration"] < 5
+    assert gain["ring, 500 calls: 4 iterations"] > 50 > gain["ring, 500 calls: 1 iteration"] > 5
 
 
-def test_only_a_centred_isotropic_gaussian_has_straight_paths():
+def test_solving_every_step_inverts_where_the_iteration_converges():
+    found = experiments.inversion()
+    assert found["round trip, 20 steps, 30 iterations"] > 1e-3
+    assert found["round trip, 80 steps, 30 iterations"] < 1e-9
+
+
+def test_isotropic_gaussians_that_are_centred_or_of_variance_one_have_straight_paths():
     arcs = experiments.arcs_of_gaussians(100)
-    assert arcs["centred, isotropic: largest"] < 1 + 1e-9
-    assert arcs["centred, stretched: largest"] > 1.02 and arcs["off-centre, isotropic: largest"] > 1.2
+    for name in ("centred, isotropic", "off-centre, variance 1"):
+        assert arcs[f"{name}: largest arc / chord"] < 1 + 1e-9
+    assert arcs["centred, stretched: largest arc / chord"] > 1.02
+    assert arcs["off-centre, isotropic: largest arc / chord"] > 1.2
+
+
+def test_more_pairs_would_be_exchanged_the_denser_the_points():
+    found = experiments.pairs_by_number((50, 200, 400), seed=1)
+    changed, saved = ([v for k, v in found.items() if what in k] for what in ("changed", "saved"))
+    assert changed == sorted(changed) and changed[-1] > 3 * changed[0] and max(saved) < 1.5
 
 
 def test_brightness_needs_a_start_at_pure_noise():
     found = experiments.terminal_signal()
-    assert found["Stable Diffusion's, all steps"] < 0.75
-    assert found["Stable Diffusion's, zero terminal SNR, all steps"] > 0.98
-    assert found["Stable Diffusion's, 50 steps, leading"] < found["Stable Diffusion's, 50 steps, trailing"]
+    share = lambda name: found[f"Stable Diffusion's{name}, share brought back"]
+    assert share("") < 0.75 and share(", zero terminal SNR") > 0.98
+    assert share(" in 50 steps: leading") < share(" in 50 steps: trailing")
     assert np.allclose(experiments.spacing("trailing"), grids.strided(experiments.LINEAR, 50))
 
 
@@ -108,15 +123,18 @@ def test_clipping_is_wrong_off_centre_and_no_help_on_digits():
     assert (
         found["mean on N(2, 1/4), clipped"] == pytest.approx(1) and found["mean on N(2, 1/4), as it is"] > 1.9
     )
-    assert found["clipped minus as it is, same seed"] > 0
+    worse, spread = (found[f"clipped minus as it is, same seed{sd}"] for sd in ("", ", sd"))
+    assert worse > 3 * spread / 8**0.5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_rare_modes_are_kept_by_the_flow_and_overdrawn_by_ten_steps(seed):
-    found = experiments.rare_mode(seed=seed)
-    assert 0.3 < found["exact flow: rare mode, %"] < 0.7 < found["DDIM, 10 steps: rare mode, %"]
-    assert found["DDIM, 10 steps: chi-square"] > 10 * experiments.CHI2_5_PERCENT
+def test_rare_modes_are_kept_by_the_flow_and_few_steps_draw_them_too_often_or_too_rarely():
+    found = experiments.rare_mode(seeds=(5, 6))
+    share = lambda data, way: found[f"{data}: rare mode, %, {way}"]
+    assert 0.3 < share("ring", "exact flow") < 0.7 < share("ring", "10 steps")
+    assert found["ring: chi-square, 10 steps"] > 4 * experiments.CHI2_5_PERCENT
+    assert found["ring: chi-square, 50 steps"] < 2 * experiments.CHI2_5_PERCENT
+    assert share("far out", "5 steps") < 0.25 and share("two on a line", "5 steps") < 0.35
 
 
 def test_history_falls_twice_as_fast_as_adaptive_steps():
