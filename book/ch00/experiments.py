@@ -27,7 +27,8 @@ def digits_in_few_steps(steps=STEPS, n=400, seeds=range(4)) -> dict:
             spread.setdefault(k, []).append(float(x.var(0).mean()))
     result = {}
     for k in away:
-        result[f"{k} step{'s' * (k > 1)}, distance from 200 steps"] = round(float(np.mean(away[k])), 2)
+        if k in steps:
+            result[f"{k} step{'s' * (k > 1)}, distance from 200 steps"] = round(float(np.mean(away[k])), 2)
         result[f"{k} step{'s' * (k > 1)}, variance"] = round(float(np.mean(spread[k])), 2)
     return result | {"the data, variance": round(float(digits("all")[0].var(0).mean()), 2)}
 
