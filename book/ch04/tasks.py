@@ -698,6 +698,11 @@ LOCAL = Task(
             "for: the lowest power of h in it.",
         ),
         Mistake(
+            {"local_1": "-sigma*exp(h)*h**2/2*d1"},
+            "Yours has the sigma of the step's start, e^h times that of its end. To leading order that is no "
+            "difference, and the task asks for a single power of h.",
+        ),
+        Mistake(
             {"local_1": "-sigma*h*d1"},
             "A local error like h would be no method at all: the frozen prediction is right to first order. "
             "Which power of h comes next?",
@@ -758,6 +763,11 @@ LOCAL = Task(
             {"growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h/2))*exp(h/2)"},
             "You multiply the prediction by a quotient of sigmas. In the middle eps is mu times x/sigma of "
             "the middle, and that is z already.",
+        ),
+        Mistake(
+            {"growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h/2))*exp(-h/2)"},
+            "Your prediction in the middle is mu u / sigma_s, or else u has lost a factor e^(h/2). By which "
+            "sigma is u divided there?",
         ),
         Mistake(
             {"growth": "exp(h) - mu*(exp(h) - 1)*(mu + (1 - mu)*exp(h))"},
@@ -1997,6 +2007,10 @@ SHIFT = Task(
                 ("linspace(1.0, 0.0, steps", "linspace(0.0, 1.0, steps"),
             ),
             "Your times rise from 0 to 1: that is the way from data to noise.",
+        ),
+        Mistake(
+            {"moved": -sympy.log(3)},
+            "That is the number at shift 3. What is it for any shift s?",
         ),
         Mistake(
             {"moved": sympy.log(solution.s)},
