@@ -1,5 +1,5 @@
 """What the options of a student's loss do, measured with a small network on a ring of eight Gaussians, where
-the right answer is known for each noise: `python -m benchmarks.student_options` (about twelve minutes of one
+the right answer is known for each noise: `python -m studies.student_options` (about eight minutes of one
 core) writes book/ch05/recorded/student_options.json, which chapter 5 reads."""
 
 import json
@@ -10,14 +10,14 @@ import torch
 
 from benchmarks.__main__ import machine
 from book import folders
-from toolkit import EDM, Mixture, Network, distilled, grids, initial_noise, sample
-from toolkit.distill import ConsistencyModel, distill_adversarially, regress_on_pairs, train_consistency
+from toolkit import EDM, Mixture, distilled, grids, initial_noise, sample
+from toolkit.distill import ConsistencyModel, train_consistency
 from toolkit.networks import ToyMLP
 from toolkit.ode import edm_heun
 
 RESULT = folders.folder("05") / "recorded" / "student_options.json"
 RING, SCHEDULE = Mixture.ring(8, std=0.1), EDM()
-SIGMA_DATA, SEEDS, POINTS, PAIRS = 0.71, (0, 1, 2), 1000, 10_000
+SIGMA_DATA, SEEDS, POINTS = 0.71, (0, 1, 2), 1000
 
 _distilled = partial(train_consistency, teacher=RING.model(SCHEDULE), levels=(18, 18), log_level=(0.0, 2.0))
 _trained = partial(train_consistency, levels=(40, 40), log_level=(-0.5, 1.6))
@@ -33,20 +33,16 @@ CONSISTENCY = {
 }
 LONGER = ("CT, weight 1/σ²+1/d²", "CT, target averaged")
 LEVELS = (80, 640)  # at the last step of consistency training
-CRITIC = (0.0, 0.3, 1.0, 10.0)
 ABOUT = {
     "what": "rms: distance to the exact end of the trajectory of the same noise, root mean square; "
     "between: share, "
-    "in %, of samples farther than three deviations from every mode (1.1 for the data); modes: modes with "
-    "at least "
-    "half of their share of the samples",
+    "in %, of samples farther than three deviations from every mode (1.1 for the data, 28 for a ring without "
+    "modes); modes: modes with at least half of their share of the samples (8 for a ring without modes, too)",
     "consistency": "300 steps of 128 samples, a ToyMLP of width 64, no teacher's weights to start from",
     "longer": "two of the rows of consistency, 2000 steps",
     "levels": "the recipe of the ring's student of consistency training with 10 levels at the first step, by "
     "those at the last",
     "seconds a call": "of the digits' network, a sample, one core, batches of 1000: the best of 20",
-    "critic": "2000 steps of 128 of 10,000 pairs, by the weight of the critic's term in the loss; 0 is the "
-    "regression on pairs",
 }
 
 
@@ -104,19 +100,6 @@ def seconds_a_call(batch=1000, rounds=20):
     return float(f"{best / batch:.1g}")
 
 
-def critic_scores(weight, seed, steps=2000):
-    """The scores of a student by the weight of the critic's term."""
-    student = Network(_network(seed), SCHEDULE, predicts="edm", sigma_data=SIGMA_DATA)
-    loop = dict(steps=steps, batch=128, ema=0.99, warmup=20, seed=seed)
-    noise, exact = ends(PAIRS, 7, 18)
-    if weight == 0:
-        run = regress_on_pairs(student, noise, exact, **loop)
-    else:
-        data = RING.sample(20_000, 1).float()
-        run = distill_adversarially(student, noise, exact, data, adversarial=weight, **loop)
-    return scores(student.with_network(run.net))
-
-
 def main():
     """Run the study and write its file."""
     torch.set_num_threads(1)
@@ -125,13 +108,12 @@ def main():
         "consistency": (CONSISTENCY, consistency_scores),
         "longer": (LONGER, partial(consistency_scores, steps=2000)),
         "levels": (LEVELS, levels_scores),
-        "critic": (CRITIC, critic_scores),
     }
     for group, (names, measure) in groups.items():
         results[group] = {}
         for name in names:
             rows = [measure(name, seed) for seed in SEEDS]
-            results[group][name if isinstance(name, str) else f"{name:g}"] = rows
+            results[group][str(name)] = rows
             print(group, name, rows, flush=True)
     RESULT.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 

@@ -525,8 +525,10 @@ def distill_adversarially(
     **loop,
 ):
     """Adversarial distillation: `regress_on_pairs`, plus `adversarial` times the loss softplus(-D(student))
-    of a critic D that is trained beside the student to tell it from `data` (the sum of a distillation and an
-    adversarial loss is that of Sauer et al. 2023, eq. 1; the critic's loss is `critic_loss`).
+    of a critic D that is trained beside the student to tell it from `data` (the critic's loss is
+    `critic_loss`).  A simple relative of Sauer et al. 2023, eq. 1, with a loss on pairs in the place of their
+    score distillation: there the student's output is noised again, the teacher denoises it, and the student
+    is pulled to that; and their critic sees pretrained features, with a hinge loss.
 
     noise, samples, labels: the teacher's pairs; data, data_labels: real ones; for conditional students the
     critic sees labels.  Returns a `Training`."""

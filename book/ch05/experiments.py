@@ -853,24 +853,52 @@ def lengths(path):
     return float(length.sum() / chord.sum()), float((length / chord).median())
 
 
-@claim(
-    "BB14",
-    source="Blog, section on rectified flow",
-    says="Training on straight lines between noise and data makes the sampling paths straight",
-    holds=lambda r: r["all lengths / all chords, rectified flow"] < 1.05,
-    verdict=False,
-    finding="The lines are straight given both ends; the field averages over all lines through a point. "
-    "On the ring its paths are 1.7 times as long as their chords in all, longer than VP's.",
-)
+STRAIGHT = ("rectified flow", "VP", "VE")
+
+
+def digit_lengths(labelled, n=100, steps=60):
+    """All lengths over all chords of the teacher's paths on digits from level 80, for three schedules.  These
+    share one flow: at equal noise levels k their states differ by the factor alpha alone.
+    """
+    noise, levels = initial_noise(n, (1, 8, 8), 41) * SCHEDULE.start, grids.karras(SCHEDULE, steps)
+    teacher = distilled.teacher()
+    model = teacher.with_label(digit_labels(n, 3)) if labelled else teacher
+    path = sample(edm_heun, model, noise, levels, keep_path=True).path.flatten(2).double()
+    k = levels.double()[:, None, None]
+    alphas = (1 / (1 + k), (1 + k**2) ** -0.5, torch.ones_like(k))
+    return {name: round(lengths(alpha * path)[0], 3) for name, alpha in zip(STRAIGHT, alphas)}
+
+
 def path_lengths(n=NOISE, steps=200) -> dict:
     """Length over chord of the exact paths of the ring of eight, for three schedules."""
     ring, result = distilled.mixture("ring"), {}
-    for name, schedule in (("rectified flow", Flow()), ("VP", VP()), ("VE", VE())):
+    for name, schedule in zip(STRAIGHT, (Flow(), VP(), VE())):
         model, z = ring.model(schedule), initial_noise(n, 2, 11, **DOUBLE)
         x = schedule.sigma(schedule.start) * z
         run = sample(heun, model, x, grids.uniform_lambda(schedule, steps), variable="lam", keep_path=True)
         whole, median = lengths(run.path)
         result |= {f"all lengths / all chords, {name}": whole, f"median length / chord, {name}": median}
+    return result
+
+
+@claim(
+    "BB14",
+    source="Blog, section on rectified flow",
+    says="Training on straight lines between noise and data makes the sampling paths straight",
+    holds=lambda r: max(r["rectified flow: ring"], r["rectified flow: digits"]) < 1.05,
+    verdict=False,
+    finding="The lines are straight given both ends; the field averages over all lines through a point. "
+    "On the ring its paths are 1.7 times as long as their chords in all, on digits 1.05. Against VP's the "
+    "order reverses: 1.2 on the ring, 1.11 on digits.",
+)
+def straightness() -> dict:
+    """Length over chord of sampling paths, all lengths over all chords, for three schedules: exact paths of
+    the ring, and the teacher's of digits without a label and with one.
+    """
+    ring = path_lengths()
+    result = {f"{name}: ring": ring[f"all lengths / all chords, {name}"] for name in STRAIGHT}
+    for data, labelled in (("digits", False), ("digits with a label", True)):
+        result |= {f"{name}: {data}": value for name, value in digit_lengths(labelled).items()}
     return result
 
 
@@ -981,6 +1009,15 @@ def off_modes(points):
     )
 
 
+def contrast(points):
+    """How much denser points (n, 2) lie around the directions of the ring's eight modes than between them:
+    points in the eight sectors of the circle around the modes over those in the eight half-way sectors.
+    """
+    angle = torch.atan2(points[:, 1], points[:, 0]).double()
+    at_mode = torch.cos(8 * angle) > 0  # the circle in 16 equal sectors, the first centred on a mode
+    return float(at_mode.sum()) / max(int((~at_mode).sum()), 1)
+
+
 @cache
 def ring_jumps(name, steps=1, n=NOISE):
     """Samples (n, 2) of a student of the ring, or of its "teacher", from the noise of `ring_ends`."""
@@ -990,15 +1027,37 @@ def ring_jumps(name, steps=1, n=NOISE):
     return distilled.jump(model, noise if name == "teacher" else noise.float(), steps).detach().double()
 
 
+def without_modes(n=NOISE):
+    """Points (n, 2) of a ring without modes: radii of the ring's data, all directions alike."""
+    angle = 2 * math.pi * (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    radius = distilled.mixture("ring").sample(n, 1).norm(dim=1, keepdim=True)
+    return radius * torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
 def ring_students():
-    """Each student of the ring in one call: RMS distance from the flow map, and % of samples between modes.
+    """Each student of the ring in one call: RMS distance from the flow map, % of samples between modes, and
+    `contrast`; at the top and at the bottom of the two scales the flow map and a ring without modes.
     """
-    ends = ring_ends()[1]
-    result = {"the flow map: between modes, %": round(off_modes(ends), 1)}
-    for name in RING_STUDENTS:
-        y = ring_jumps(name)
-        result[f"{called(name)}: from the flow map"] = round(rms(y - ends), 2)
-        result[f"{called(name)}: between modes, %"] = round(off_modes(y), 1)
+    ends, result = ring_ends()[1], {}
+    jumps = {called(name): ring_jumps(name) for name in RING_STUDENTS}
+    for name, y in ({"the flow map": ends, "a ring without modes": without_modes()} | jumps).items():
+        if name in jumps:
+            result[f"{name}: from the flow map"] = round(rms(y - ends), 2)
+        result[f"{name}: between modes, %"] = round(off_modes(y), 1)
+        result[f"{name}: contrast"] = float(f"{contrast(y):.2g}")
+    return result
+
+
+def misfit_by_level(levels=(0.1, 0.2, 0.3, 0.5, 1.0, 80.0), n=4000):
+    """Share, in %, between the modes of the ring after one jump of the two consistency students from the
+    exact noisy data at each level: where on the ladder of levels the misfit enters.
+    """
+    data, z, result = distilled.mixture("ring").sample(n, 1), initial_noise(n, 2, 12, **DOUBLE), {}
+    for name in ("consistency", "consistency-distilled"):
+        model = distilled.student(name, "ring")
+        for level in levels:
+            y = model.x0((data + level * z).float(), level).detach()
+            result[f"{called(name)}: {level:g}"] = round(off_modes(y))
     return result
 
 
@@ -1041,10 +1100,10 @@ def reflow_paths(n=40):
 
 
 def ring_clouds():
-    """The ring through each student in one call, from the same noise: dict label -> (n, 2), and dict label ->
-    share, in %, of its points that lie between modes.
+    """The flow map's ring, one without modes, and the ring of each student in one call, from the same noise:
+    dict label -> (n, 2), and dict label -> share, in %, of its points that lie between modes.
     """
-    clouds = {"the flow map": ring_ends()[1], "one DDIM step": ring_jumps("teacher")}
+    clouds = {"the flow map": ring_ends()[1], "no modes": without_modes()}
     clouds |= {called(name): ring_jumps(name) for name in RING_STUDENTS}
     return clouds, {name: off_modes(cloud) for name, cloud in clouds.items()}
 
@@ -1106,8 +1165,9 @@ def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
         and r["student, from the guided teacher"] < 0.6 * r["no guidance, from the guided teacher"]
     ),
     verdict=True,
-    finding="At scale 2, with half the calls, the student's digits are several times nearer to the guided "
-    "teacher's than unguided ones; outside the trained range it drifts.",
+    finding="Into a single call a step, that is: 18 for a sample, not one. At scale 2 the student's digits "
+    "are several times nearer to the guided teacher's than unguided ones; outside the trained range it "
+    "drifts.",
 )
 def guided_student() -> dict:
     """At scale 2: calls, and RMS distance of the student's digits and of unguided ones from
@@ -1122,37 +1182,17 @@ def guided_student() -> dict:
     }
 
 
-def guided_distances():
-    """Recorded Fréchet distances, with guidance in two calls a step and in one, by the scale, three seeds."""
-    rows, result = recorded("distillation")["guided"], {}
-    for scale in ("1", "2", "3", "4"):
-        two, one = (spread(rows, scale, who)[0] for who in ("teacher", "student"))
-        result[f"scale {scale}: teacher, 36 calls"] = round(two, 2)
-        result[f"scale {scale}: student, 18 calls"] = round(one, 2)
-    return result
-
-
-def guided_excess():
-    """By how many % the guided student's recorded distance exceeds the guided teacher's, by the scale:
-    [least, mean, largest] of three seeds.
-    """
-    rows, result = recorded("distillation")["guided"], {}
-    for scale in ("1", "2", "3", "4"):
-        more = [100 * (row[scale]["student"] / row[scale]["teacher"] - 1) for row in rows]
-        result[scale] = [min(more), float(np.mean(more)), max(more)]
-    return result
-
-
 def guided_table():
-    """`guided_distances` and `guided_excess` as text."""
-    far, more = guided_distances(), guided_excess()
-    lines = [
-        f"{'FD':10s}{'teacher, 36 calls':>20s}{'student, 18 calls':>20s}{'worse by, % (three seeds)':>28s}"
-    ]
-    for scale, (low, mean, high) in more.items():
-        two, one = far[f"scale {scale}: teacher, 36 calls"], far[f"scale {scale}: student, 18 calls"]
-        seeds = f"{mean:.0f} ({low:.0f} to {high:.0f})"
-        lines.append(f"{f'scale {scale}':10s}{two:>20.2f}{one:>20.2f}{seeds:>28s}")
+    """The recorded Fréchet distances to the guided teacher's digits of other noise, by the scale, as text: of
+    the shipped guided student, the guided teacher itself and the teacher without guidance; mean and half the
+    range over three seeds of the noise.
+    """
+    rows = recorded("distillation")["guided target"]
+    names = {"student": "student, 18 calls", "floor": "teacher, 36 calls", "unguided": "unguided, 18 calls"}
+    lines = [f"{'FD to the guided teacher':26s}" + "".join(f"{name:>20s}" for name in names.values())]
+    for scale in ("1", "2", "3", "4"):
+        told = ["{:.2f} ± {:.2f}".format(*spread(rows, scale, who)) for who in names]
+        lines.append(f"{f'scale {scale}':26s}" + "".join(f"{text:>20s}" for text in told))
     return "\n".join(lines)
 
 
@@ -1223,12 +1263,12 @@ def equals(name, key="unconditional"):
 
 
 def teacher_calls(way):
-    """Calls for one sample of a recorded setting of the teacher, "DDIM 18" or "Heun 18"."""
+    """Calls for one sample of a recorded setting of the teacher: "DDIM 18", "2M 5" or "Heun 18"."""
     sampler, steps = way.split()
     return int(steps) * (2 if sampler == "Heun" else 1)
 
 
-def quality_per_second(counts=(10**3, 10**5, 10**6)):
+def quality_per_second(counts=(10**3, 10**5, 10**6, 10**7)):
     """{n: {name: (seconds in all, Fréchet distance without labels)}} of n digits on one core: the teacher's
     settings, and each student's one call, its training included.  Seconds a call are a recorded constant.
     """
@@ -1238,6 +1278,7 @@ def quality_per_second(counts=(10**3, 10**5, 10**6)):
         result[n] = {
             way: (n * teacher_calls(way) * each, spread(rows, "unconditional")[0])
             for way, rows in study["teacher"].items()
+            if way != THE_FLOW
         }
         for name in ONE_STEP:
             rows = study["digits"][name]
@@ -1261,7 +1302,7 @@ def spread(rows, *keys):
 def student_table():
     """The recorded study of the digits as text: three seeds, mean and half the range."""
     study = recorded("distillation")
-    rows = [(f"teacher, {way}", teacher_calls(way), study["teacher"][way], None) for way in TEACHER_ROWS]
+    rows = [(way, teacher_calls(way), study["teacher"][way], None) for way in TEACHER_ROWS]
     rows += [(name, 1, study["digits"][name], "1") for name in ONE_STEP]
     lines = [f"{'':17s}calls  training, s  FD, no label    FD, label      read right, %  copies, %"]
     for name, calls, result, at in rows:
@@ -1340,7 +1381,11 @@ def distance_ratio(name, way, key):
     return spread(study["digits"][name], "1", key)[0] / spread(study["teacher"][way], key)[0]
 
 
-TEACHER_ROWS = ("DDIM 1", "DDIM 4", "DDIM 8", "DDIM 18", "DDIM 64", "Heun 18")
+THE_FLOW = "Heun 128"  # so many steps that what is left is the network's own flow
+TEACHER_ROWS = (
+    *("DDIM 1", "DDIM 4", "DDIM 8", "DDIM 18", "DDIM 64"),
+    *("2M 4", "2M 5", "2M 6", "2M 8", "Heun 6", "Heun 18", THE_FLOW),
+)
 
 
 @cache
@@ -1396,22 +1441,20 @@ def rounded_weights(network, bits):
 
 
 def option_table(group="consistency"):
-    """The recorded study of the options of the loss ("consistency", then "longer"), of the last number of
-    levels ("levels") or of the critic's weight ("critic") as text: three seeds, mean and half the range.
+    """The recorded study of the options of the loss ("consistency", then "longer") or of the last number of
+    levels ("levels") as text: three seeds, mean and half the range; last a ring without modes.
     """
     study = recorded("student_options")
-    labels = {"critic": "critic's weight {}", "longer": "{}, 2000 steps", "levels": "CT, 10 to {} levels"}
+    labels = {"longer": "{}, 2000 steps", "levels": "CT, 10 to {} levels"}
     named = [(group, name, rows) for name, rows in study[group].items()]
     if group == "consistency":
         named += [("longer", name, rows) for name, rows in study["longer"].items()]
-    lines = [f"{'':34s}RMS from the flow map   between modes, %   modes kept of 8"]
+    lines = [f"{'':34s}RMS from the flow map   between modes, %"]
     for part, name, rows in named:
-        far, off, kept = (spread(rows, key) for key in ("rms", "between", "modes"))
-        label = labels.get(part, "{}").format(name)
-        lines.append(
-            f"{label:34s}{far[0]:>10.2f} ± {far[1]:.2f}     {off[0]:>9.0f} ± {off[1]:.0f}    {kept[0]:>10.0f}"
-        )
-    return "\n".join(lines)
+        far, off = (spread(rows, key) for key in ("rms", "between"))
+        label, shares = labels.get(part, "{}").format(name), f"{off[0]:.0f} ± {off[1]:.0f}"
+        lines.append(f"{label:34s}{f'{far[0]:.2f} ± {far[1]:.2f}':>21s}{shares:>19s}")
+    return "\n".join([*lines, f"{'a ring without modes':55s}{off_modes(without_modes()):>15.0f}"])
 
 
 def recorded_options():
@@ -1463,28 +1506,6 @@ def critic_on_digits() -> dict:
 
 
 @claim(
-    "T47, weight",
-    source="Textbook, section 8.4.3: the coefficient of the adversarial loss",
-    says="On any data some weight of the critic's term removes the samples between the modes",
-    holds=lambda r: min(v for k, v in r.items() if "between" in k) < 0.8 * r["between, weight 0"],
-    verdict=False,
-    finding="Not on the ring with 2000 steps, three seeds: weights of .3 and 1 change less than the "
-    "seeds differ, and 10 delays the training: no seed leaves the plateau at 29 %, where two of three do "
-    "without a critic.",
-)
-def critic_weights() -> dict:
-    """Share of samples of the ring between the modes and RMS distance from the flow map, means of three
-    seeds, by the weight of the critic's term.
-    """
-    study = recorded("student_options")["critic"]
-    return {
-        f"{key}, weight {name}": spread(rows, key)[0]
-        for name, rows in study.items()
-        for key in ("rms", "between")
-    }
-
-
-@claim(
     "BS39",
     source="Summary, comparison of methods",
     says="A consistency model in one call is worse than fifty steps of DDIM",
@@ -1513,8 +1534,8 @@ def best_of_the_study() -> dict:
     says="A distilled student is cheaper than its teacher, since it needs one call",
     holds=lambda r: max(r.values()) < 10_000,
     verdict=False,
-    finding="Not before some 10^5 digits, training counted, against the teacher's cheapest setting of "
-    "the same quality.",
+    finding="Not before one to two million digits, training counted, against the teacher's cheapest setting "
+    "that is no worse: DPM-Solver++ 2M in 4 to 6 calls.",
 )
 def break_even() -> dict:
     """Samples after which each one-step student has cost as little as the teacher's cheapest setting of its
