@@ -1,6 +1,6 @@
 """What the options of a student's loss do, measured with a small network on a ring of eight Gaussians, where
-the right answer is known for each noise: `python -m studies.student_options` (about eight minutes of one
-core) writes book/ch05/recorded/student_options.json, which chapter 5 reads."""
+the right answer is known for each noise: `python -m studies.student_options` (some minutes of one core)
+writes book/ch05/recorded/student_options.json, which chapter 5 reads."""
 
 import json
 import time
