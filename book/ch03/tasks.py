@@ -1119,8 +1119,8 @@ ADAPTIVE = Task(
     probe=_probe_adaptive,
     reference={"next_step": solution.next_step, "adaptive": solution.adaptive},
     asks={
-        _FACTORS: "next_step gives {value}. Try two errors in your head: with error 1 only the safety factor is "
-        "left of the rule; with error 4 and p = 1 a step of half the size would do, before the safety factor.",
+        _FACTORS: "next_step gives {value}. Try two errors in your head: with error 1 only the safety factor "
+        "is left of the rule; with error 4 and p = 1 a step of half the size would do, before that factor.",
         "tries accepted, rejected, u from 1 to 0.01": "next_step is right. How many tries does your solver "
         "accept and reject? A step is measured, then accepted or not, then the next size is set: check each "
         "of the three.",
@@ -2050,8 +2050,8 @@ DRAWS = Task(
     decimals=4,
     loose={"variance of that step, over g² h": (0.1, "The noise of a step has the right moments.")},
     asks={
-        "calls of the score in one step of 0.1": "One step calls the score {value} times. That is another scheme: "
-        "Euler–Maruyama's step knows the drift of its start only.",
+        "calls of the score in one step of 0.1": "One step calls the score {value} times. That is another "
+        "scheme: Euler–Maruyama's step knows the drift of its start only.",
         "variance of that step, over g² h": "One step adds noise of the variance {value} · g² h, and 1 "
         "is right: how long is the step, and by what is a standard normal multiplied?",
         "fourth moment of it, over variance²": "One step's noise has the right variance and the fourth "
