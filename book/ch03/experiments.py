@@ -1653,8 +1653,8 @@ REPAIRERS = {  # name -> (loop, steps for the calls, options)
 @cache
 def repaired_at_cost(cases=((64, "Karras"), (128, "Karras"), (64, "quadratic"))) -> dict:
     """Error of the final variance on N(0, 1/4) with a few calls: with the right model, and what a model adds
-    that is wrong early, too wide (0.36) or too narrow (0.16).  Restart spends half of its calls on the main
-    way and an eighth on each of four rounds.
+    that is wrong early, too wide (0.36) or too narrow (0.16), and both in all.  Restart spends half of its
+    calls on the main way and an eighth on each of four rounds.
     """
     result, truth = {}, true_variance(VP(), VP().end)
     for calls, grid in cases:
@@ -1668,6 +1668,8 @@ def repaired_at_cost(cases=((64, "Karras"), (128, "Karras"), (64, "quadratic")))
             result[f"{row}: model right"] = found["right"] - truth
             result[f"{row}: too wide adds"] = found["wrong early"] - found["right"]
             result[f"{row}: too narrow adds"] = found["too narrow early"] - found["right"]
+            result[f"{row}: wide in all"] = found["wrong early"] - truth
+            result[f"{row}: narrow in all"] = found["too narrow early"] - truth
     return result
 
 
