@@ -7,7 +7,6 @@ import json
 import statistics
 import time
 
-import numpy as np
 import torch
 
 from benchmarks.__main__ import machine
@@ -16,7 +15,7 @@ from toolkit import Discrete, grids, initial_noise, sample
 from toolkit.data import digits
 from toolkit.ddim import ddim
 from toolkit.ddpm import ddpm
-from toolkit.metrics import frechet_distance
+from toolkit.metrics import frechet_distance, fresh_distances
 from toolkit.networks import digits_model
 from toolkit.ode import edm_heun, heun
 from toolkit.sde import edm_stochastic, euler_maruyama, langevin, predictor_corrector, stochastic_heun
@@ -114,13 +113,11 @@ def measure(name: str, calls: int, n: int = COUNT) -> dict:
 
 
 def floor(n: int = COUNT) -> dict:
-    """What n perfect samples could expect: n digits drawn anew from the 1797, against all of them."""
-    data = digits("all")[0]
-    draws = [data[np.random.default_rng(seed).integers(0, len(data), n)] for seed in range(10)]
-    each = [frechet_distance(draw) for draw in draws]
+    """What n perfect samples could expect: fresh digits, at equal n (`toolkit.metrics.fresh_distances`)."""
+    each = fresh_distances(n)
     return {
-        "frechet": round(statistics.mean(each), 4),
-        "spread": round(statistics.stdev(each), 4),
+        "frechet": round(float(each.mean()), 4),
+        "spread": round(float(each.std(ddof=1)), 4),
         "training against test": round(frechet_distance(digits("test")[0], digits("train")[0]), 4),
     }
 

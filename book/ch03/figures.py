@@ -375,11 +375,13 @@ def fan_of_errors(times, states, curves) -> Picture:
         lam(np.array(times)), away(times, states), color=COLOURS[1], marker="o", markersize=5, linewidth=1.3
     )
     ends = [y[-1] - curves[0][1][-1] for _, y in curves]
-    ax.annotate("exact curve", (lam(times[0]), 0), xytext=(2, -13), textcoords="offset points")
+    ax.annotate("exact curve (the axis)", (lam(times[0]), 0), xytext=(2, -13), textcoords="offset points")
     ax.annotate("Euler", (lam(times[3]), away(times, states)[3]), xytext=(-8, 4), textcoords="offset points",
                 ha="right", color=COLOURS[1])  # fmt: skip
     ax.set(
-        xlabel=r"$\lambda$, from noise to data", ylabel=r"$x/\alpha$ minus the exact curve", title="six steps"
+        xlabel=r"$\lambda$, from noise to data",
+        ylabel=r"$x/\alpha$ minus the exact curve",
+        title=r"Euler in $\sigma/\alpha$, six steps equal in $\lambda$",
     )
     for k, (low, high) in enumerate(zip(ends, ends[1:]), start=1):
         near.plot([k, k], [low, high], color=COLOURS[2], linewidth=5, solid_capstyle="butt")
@@ -392,7 +394,8 @@ def fan_of_errors(times, states, curves) -> Picture:
     gaps = [number(b - a) for a, b in zip(ends, ends[1:])]
     return Picture(
         fig,
-        "A fan. Euler's polygon leaves the exact curve a little at each step; from each of its corners the "
+        "A fan, drawn relative to the exact curve, which is the axis. Euler's polygon leaves it a little at "
+        "each step; from each of its corners the "
         "exact curve on to the end is drawn. Right, how far apart neighbouring curves end: "
         f"{listing(gaps)}. Together they are Euler's error, {number(ends[-1])}.",
     )
@@ -441,7 +444,7 @@ def stochastic_orders(weak, strong) -> Picture:
     kinds = (
         ("weak", weak, "error of the variance", "weak", (1, 2)),
         ("strong", additive, "distance between paths", "strong, noise added", (1,)),
-        ("strong", other, "", "strong, × state", (0.5, 1)),
+        ("strong", other, "distance between paths", "strong, × state", (0.5, 1)),
     )
     for ax, (kind, curves, label, title, grey) in zip(axes, kinds, strict=True):
         for i, (name, (steps, errors)) in enumerate(curves.items()):
@@ -449,7 +452,8 @@ def stochastic_orders(weak, strong) -> Picture:
             ax.plot(steps, errors, label=f"{name}: {order:.2f}", **mark(i))
             told.append(f"{plain(name)} has {kind} order {order:.2f} ({title.split(', ')[-1]})")
         ax.set(xscale="log", yscale="log", xlabel="steps", ylabel=label, title=title)
-        _slopes(ax, grey, (steps[0], ax.get_ylim()[1]), 5, labels=False)
+        top = ax.get_ylim()[1] / (1 if kind == "strong" else 25)  # between the lines, where there are five
+        _slopes(ax, grey, (steps[0], top), 4)
         _whole_ticks(ax, steps)
         ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8.5, title="measured order")
@@ -485,16 +489,23 @@ def rounded_clock(curves) -> Picture:
         look = mark(i // 2) | {"linestyle": ("-", "--")[i % 2]}
         ax.plot(steps, errors, label=name, **look | ({"markerfacecolor": "white"} if i % 2 else {}))
         told.append(f"{name} {number(errors[-1])}")
-    ax.axhspan(1e-5, 1e-4, color=PALE, alpha=0.4, linewidth=0, zorder=0)
-    ax.annotate("the plateau", (steps[0], 1.1e-5), fontsize=9, color=INK, va="bottom")
+    rounded = [
+        e
+        for name, (steps, errors) in curves.items()
+        for n, e in zip(steps, errors)
+        if "RK4, r" in name and n > 30
+    ]
+    band = "RK4 rounded, above 30 steps"
+    ax.axhspan(min(rounded), max(rounded), color=PALE, alpha=0.4, linewidth=0, zorder=0, label=band)
     ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="error")
     _slopes(ax, (1, 2, 4), (steps[0], 3e-8), 2.6)
-    _whole_ticks(ax, steps)
+    _whole_ticks(ax, [8, 16, 32, 64, 128, 256])
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return Picture(
         fig,
         "Error against steps with the exact time and with the time rounded to thousandths, log-log. At "
-        f"{steps[-1]} steps: {listing(told)}. Rounded, Heun and RK4 stop in a band from 1e−5 to 1e−4.",
+        f"{steps[-1]} steps: {listing(told)}. Above 30 steps RK4 with the rounded time goes up and down "
+        f"between {number(min(rounded))} and {number(max(rounded))}.",
     )
 
 
@@ -729,8 +740,8 @@ def budget(ring, digits, cap=3.0) -> Picture:
 @style()
 def quality(measured, floor, seeds, cap=3.0) -> Picture:
     """Left: Frechet distance of digits against calls on log axes; measured: dict sampler -> (calls,
-    distances), those above `cap` left out; floor: (mean, spread) for real digits, a band.  Right: ten seeds
-    each at 50 calls, seeds: dict sampler -> list.
+    distances), those above `cap` left out; floor: (mean, spread) for fresh real digits, a band.  Right: ten
+    seeds each at 50 calls, seeds: dict sampler -> list.
     """
     fig, (left, right) = new_figure(1, 2, height=4.4, width_ratios=[1.25, 1])
     told, low, high = [], floor[0] - floor[1], floor[0] + floor[1]
@@ -739,7 +750,7 @@ def quality(measured, floor, seeds, cap=3.0) -> Picture:
         told.append(
             f"{name} {number(distances[0])} at {calls[0]} calls, {number(distances[-1])} at {calls[-1]}"
         )
-    left.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, zorder=0, label="real digits, drawn anew")
+    left.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, zorder=0, label="fresh real digits")
     left.set(xscale="log", yscale="log", xlabel="calls of the network", ylabel="Fréchet distance to the data")
     left.set(title="quality against calls")
     _whole_ticks(left, [10, 20, 50, 100, 200, 500, 1000])
@@ -754,36 +765,31 @@ def quality(measured, floor, seeds, cap=3.0) -> Picture:
     fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return Picture(
         fig,
-        f"Left, distance of sampled digits from the data, log-log: {'; '.join(told)}. Real digits drawn "
-        f"anew: {number(low)} to {number(high)}. Right, ten seeds each of eight samplers at 50 calls: all "
-        "but DDPM with the posterior variance overlap.",
+        f"Left, distance of sampled digits from the data, log-log: {'; '.join(told)}. Fresh real "
+        f"digits: {number(low)} to {number(high)}. Right, ten seeds each of eight samplers at 50 calls: "
+        f"{'; '.join(f'{name} {number(min(v))} to {number(max(v))}' for name, v in seeds.items())}.",
     )
 
 
 @style()
-def repair(repaired, restarted, truth) -> Picture:
-    """Left: final variance against the level of noise, right: against the rounds of Restart, with a model
-    that is wrong early or late; repaired: dict "belief, level tau" -> variance; restarted: dict belief ->
-    (rounds, variances); truth: the true variance.
+def repair(curves, truth, xlabel, title) -> Picture:
+    """Final variance against the level of noise, or the rounds of Restart, with models that are wrong for a
+    while; curves: dict belief -> (levels or rounds, variances); truth: the true variance.
     """
-    fig, (left, right) = new_figure(1, 2, height=3.2, sharey=True)
+    fig, ax = new_figure(height=3.0)
     told = []
-    for i, belief in enumerate(restarted):
-        rows = {float(k.split("level ")[1]): v for k, v in repaired.items() if k.startswith(belief)}
-        left.plot(list(rows), list(rows.values()), label=f"model {belief}", **mark(i))
-        right.plot(*restarted[belief], **mark(i))
-        first, last = list(rows.values())[0], list(rows.values())[-1]
-        rounds, healed = (row[-1] for row in restarted[belief])
-        told.append(
-            f"{belief}: {number(first, 3)} without noise, {number(last, 3)} at level {max(rows):g}, "
-            f"{number(healed, 3)} after {rounds} rounds"
-        )
-    for ax in (left, right):
-        ax.axhline(truth, color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
-    left.set(xlabel=r"level $\ell$ of the noise", ylabel="variance of the samples", title="noise all the way")
-    right.set(xlabel="rounds", title="Restart from κ = 0.1 to 0.45")
-    left.legend()
-    return Picture(fig, f"Final variance, truth {number(truth, 3)}. {'; '.join(told)}.")
+    for i, (belief, (x, variances)) in enumerate(curves.items()):
+        ax.plot(x, variances, label=f"model {belief}", **mark(i))
+        told.append(f"model {belief}: {', '.join(number(v, 3) for v in variances)}")
+    ax.axhline(truth, color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
+    ax.set(xlabel=xlabel, ylabel="variance of the samples", title=title)
+    ax.set_xticks(x)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    at = listing([f"{v:g}" for v in x])
+    return Picture(
+        fig,
+        f"Final variance, truth {number(truth, 3)}, against the {plain(xlabel)}, {at}. {'; '.join(told)}.",
+    )
 
 
 @style()

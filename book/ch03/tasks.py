@@ -1077,12 +1077,13 @@ def _tries(adaptive, y, start, end, h):
         raise Remark("tries is a list of (u, h, error, accepted), one entry for every try.") from None
 
 
+_FACTORS = "next_step(-0.1, error, order), error 4, 0.5, 0.5, order 1, 1, 4"
+
+
 def _probe_adaptive(answer, seed):
     cases = ((4.0, 1), (0.5, 1), (0.5, 4))
     values = {
-        "next_step(-0.1, error, order), error 4, 0.5, 0.5, order 1, 1, 4": [
-            answer.next_step(-0.1, error, order) for error, order in cases
-        ],
+        _FACTORS: [answer.next_step(-0.1, error, order) for error, order in cases],
         "next_step(-0.1, error, 1), error 10⁶, 10⁻⁶, 0": [
             answer.next_step(-0.1, error, 1) for error in (1e6, 1e-6, 0.0)
         ],
@@ -1118,6 +1119,8 @@ ADAPTIVE = Task(
     probe=_probe_adaptive,
     reference={"next_step": solution.next_step, "adaptive": solution.adaptive},
     asks={
+        _FACTORS: "next_step gives {value}. Try two errors in your head: with error 1 only the safety factor "
+        "is left of the rule; with error 4 and p = 1 a step of half the size would do, before that factor.",
         "tries accepted, rejected, u from 1 to 0.01": "next_step is right. How many tries does your solver "
         "accept and reject? A step is measured, then accepted or not, then the next size is set: check each "
         "of the three.",
@@ -1130,6 +1133,11 @@ ADAPTIVE = Task(
         Mistake(
             changed(solution.next_step, ("1 / (order + 1)", "1 / order")),
             "Your exponent is 1/p. The *local* error of a method of order p shrinks with which power of h?",
+        ),
+        Mistake(
+            changed(solution.next_step, ("order + 1", "order + 2")),
+            "Your exponent is 1/(p + 2). With which power of h does the error shrink that was measured, that "
+            "of the *lower* method in one step?",
         ),
         Mistake(
             changed(solution.next_step, ("1 / (order + 1)", "order + 1")),
@@ -1816,8 +1824,8 @@ CORRECTOR = Task(
 
 # --- 3.11: a claim, noise and the network's errors ----------------------------------------------------------
 
-_RATIOS = {"early": 0.3252, "late": 1.7567, "everywhere": 1.0}
-_TURNING = 0.1444
+_RATIOS = {"early": 0.3251, "late": 1.8090, "everywhere": 1.0}
+_TURNING = 0.1445
 
 
 def _probe_noise(answer, seed):
@@ -1875,13 +1883,13 @@ NOISE = Task(
         "end_variance at level 0, 0.36 for t above 0.2": "Right when the belief is wrong everywhere or "
         "nowhere, and {value} where it is wrong above 0.2 only: at which t is which variance believed?",
         "end_variance at level 1, 0.36 for t above 0.2": "Right without noise, and {value} at level 1: the "
-        "drift's share of g² and the noise both depend on the level. By which power?",
+        "drift's share of g² and the noise both depend on the level. What are they in the family, (3.10)?",
         "early": "`early` is not right yet. It is a quotient of two *errors*, distances from 0.25: the one "
         "at level 1 over the one at level 0.",
         "late": "`late` is not right yet. It is a quotient of two *errors*, distances from 0.25: the one at "
         "level 1 over the one at level 0.",
         "everywhere": "`everywhere` is not right yet. Where do the flow and the reversal end that believe "
-        "0.36 all the way?",
+        "0.49 all the way?",
         "turning": "`turning` is not right yet. Look for the a at which the two errors are equal, for a "
         "model that is wrong between a and a + 0.001 only.",
     },
@@ -1897,11 +1905,12 @@ NOISE = Task(
         ),
         Mistake(
             changed(solution.end_variance, ("- level**2 * g2(t)", "- level * g2(t)")),
-            "Right at levels 0 and 1 only. Does noise of the size l g add l g² or l² g² to a variance?",
+            "Right at levels 0 and 1, and nowhere else. How does the level enter what the noise adds to a "
+            "variance?",
         ),
         Mistake(
             changed(solution.end_variance, ("(1 + level**2)", "(1 + level)")),
-            "Right at levels 0 and 1 only. Which share of g² has the score in the drift of 3.1?",
+            "Right at levels 0 and 1, and nowhere else. How does the level enter the drift?",
         ),
         Mistake(
             changed(solution.end_variance, (_GAIN, "f(t) + (1 + level**2) / 2 * g2(t) / believes")),
@@ -1947,7 +1956,7 @@ NOISE = Task(
             "Your quotients stand on their heads: the error at level 1 goes above the line.",
         ),
         Mistake(
-            {"early": 0.9156, "late": 1.0732},
+            {"early": 0.8395, "late": 1.1254},
             "Those are quotients of variances. Both hold the 0.25 that is right: of what is the quotient "
             "asked?",
         ),
@@ -1958,7 +1967,7 @@ NOISE = Task(
         Mistake(
             {"everywhere": 0.0},
             "0 would mean that noise repairs everything. What is the variance at t = 0 at both levels, when "
-            "0.36 is believed all the way?",
+            "0.49 is believed all the way?",
         ),
         Mistake(
             {"turning": 0.2},
@@ -1988,6 +1997,9 @@ NOISE = Task(
 # --- 3.12: find the bug, a noise that is drawn twice --------------------------------------------------------
 
 
+_STEPS = 20.0
+
+
 def _probe_draws(answer, seed):
     draws, kinds = normal(seed, 24, 4000, 1), 0
     asked = []
@@ -2003,21 +2015,23 @@ def _probe_draws(answer, seed):
 
     start = torch.full((4000, 1), 0.7, dtype=torch.float64)
     x = answer.simulate(score, VP1.f, VP1.g2, start, 0.9, 1, draw)
+    drawn, slopes = float(kinds), float(len(asked))
     if not hasattr(x, "shape") or tuple(x.shape) != (4000, 1):
         raise Remark("simulate returns x at `end`, shaped as it came.")
     moments = [float(((x - x.mean()) ** k).mean()) for k in (2, 4)]
     values = {
-        "variance of a step of 0.1, over g² h": moments[0] / (VP1.g2(1.0) * 0.1),
+        "calls of the score in one step of 0.1": slopes,
+        "draws in that step": drawn,
+        "variance of that step, over g² h": moments[0] / (VP1.g2(1.0) * 0.1),
         "fourth moment of it, over variance²": moments[1] / moments[0] ** 2,
-        "draws in that step": float(kinds),
     }
     kinds = 0
     asked.clear()
     x = answer.simulate(score, VP1.f, VP1.g2, normal(seed, 4000, 1, stream=1), 0.2, 8, draw)
     values["draws in 8 steps"], values["times of the score, 8 steps to 0.2"] = float(kinds), list(asked)
     values["x of two modes, 8 steps to 0.2"] = x[:3]
-    at = dict(n=(2.0, 30.0))
-    return values | named_expressions(answer, seed, 1, kurtosis=at)
+    formula = named_expressions(answer, seed, 1, kurtosis=dict(n=(1.0, 1.0)))  # n counts steps
+    return values | formula | named_expressions(answer, seed, 1, kurtosis=dict(n=(_STEPS, _STEPS)))
 
 
 _STEP = "math.sqrt(g2(t) * (t - s)) * draw()"
@@ -2034,14 +2048,16 @@ DRAWS = Task(
     probe=_probe_draws,
     reference={"simulate": solution.simulate, "kurtosis": solution.kurtosis},
     decimals=4,
-    loose={"variance of a step of 0.1, over g² h": (0.1, "The noise of a step has the right moments.")},
+    loose={"variance of that step, over g² h": (0.1, "The noise of a step has the right moments.")},
     asks={
-        "variance of a step of 0.1, over g² h": "One step adds noise of the variance {value} · g² h, and 1 "
+        "calls of the score in one step of 0.1": "One step calls the score {value} times. That is another "
+        "scheme: Euler–Maruyama's step knows the drift of its start only.",
+        "variance of that step, over g² h": "One step adds noise of the variance {value} · g² h, and 1 "
         "is right: how long is the step, and by what is a standard normal multiplied?",
         "fourth moment of it, over variance²": "One step's noise has the right variance and the fourth "
         "moment {value}, and a normal's is 3. What have you multiplied or added up to make it?",
-        "draws in that step": "The noise of one step has the right moments and was drawn {value} times. How "
-        "many independent normals does a step need?",
+        "draws in that step": "One step calls draw() {value} times. How many independent normals does a step "
+        "need? With recorded noises every further one would use up what is there.",
         "times of the score, 8 steps to 0.2": "The noise is right. At which times is the score asked, and "
         "where do eight equal steps from 1 to 0.2 begin?",
     },
