@@ -271,9 +271,9 @@ def plain_rows(calls, grid=grids.karras):
 
 
 def on_uniform_time(calls, seeds=SEEDS):
-    """On the official AMED-Solver's grid: every solver that has nothing to choose, and AMED-Solver without
-    features, trained there from these seeds, at 3, 5 and 7 calls; by a teacher of eight substeps an interval, since
-    with four it is farther from the flow there than on Karras's grid."""
+    """On the official AMED-Solver's grid: every solver that has nothing to choose, and, at 3, 5 and 7 calls,
+    AMED-Solver without features, trained there from these seeds; by a teacher of eight substeps an interval,
+    since with four it is farther from the flow there than on Karras's grid."""
     rows, each = plain_rows(calls, uniform_time), []
     if calls not in (3, 5, 7):
         return rows

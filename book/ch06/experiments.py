@@ -1026,7 +1026,11 @@ def searches(calls=3):
         for key in ("rmse", "frechet"):
             values = [row[key] for row in rows]
             result |= {f"{name}, {key}, least": min(values), f"{name}, {key}, most": max(values)}
-    return result
+    spent = [row["seconds"] for row in each]
+    return result | {
+        "CPU seconds of a search, least": min(spent),
+        "CPU seconds of a search, most": max(spent),
+    }
 
 
 def contrasts(key):
