@@ -1071,7 +1071,8 @@ def on_two_grids(key="rmse", digits=3):
         f"{'calls (* analytic first step at odd counts)':46s}" + "".join(f"{c:>16d}" for c in GRID_CALLS)
     ]
     lines.append(f"{'grid':46s}" + f"{'Karras':>8s}{'uniform':>8s}" * len(GRID_CALLS))
-    for name in (*PLAIN, *STARTED, "AMED-Solver, no features"):
+    learned = "AMED-Solver, no features"
+    for name in (*PLAIN, *STARTED, learned, f"{learned}, 8 substeps"):
         row = ""
         for c in map(str, GRID_CALLS):
             row += "".join(
