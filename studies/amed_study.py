@@ -1,6 +1,6 @@
 """AMED on digits, in the shape of the paper's table 2, with its controls:
 
-    python -m benchmarks.amed_study        about a quarter of an hour on one core
+    python -m studies.amed_study        about half an hour on one core
 
 Unconditional digits, `toolkit.distilled.teacher()` from level 20, 3 to 9 calls.  Every method's error is the
 root mean square distance to where Heun's method with 24 substeps ends, and the Fréchet distance, on noise
@@ -9,6 +9,7 @@ level chosen for each *sample* is worth more than one for each step.  Writes
 book/ch06/recorded/amed.json."""
 
 import json
+import math
 import statistics
 import time
 from functools import cache
@@ -17,7 +18,15 @@ import torch
 
 from book import folders
 from toolkit import AFS, EDM, Guided, Mixture, Network, grids, initial_noise, sample
-from toolkit.amed import Predictor, amed_plugin, amed_solver, teacher_error, teacher_path, train_predictor
+from toolkit.amed import (
+    Predictor,
+    amed_plugin,
+    amed_solver,
+    level_of,
+    teacher_error,
+    teacher_path,
+    train_predictor,
+)
 from toolkit.data import digits
 from toolkit.ddim import ddim
 from toolkit.dpm_solver import dpm_solver_2, dpmpp_2m, dpmpp_3m
@@ -51,6 +60,7 @@ LEARNED = {
     "AMED-Plugin, DPM-Solver-2": (amed_plugin, {"base": "dpm_solver_2"}, "dpm_solver_2"),
 }
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+FEW = 300  # noises on which one share for each step is searched for
 
 
 def digits_teacher(schedule=SCHEDULE):
@@ -76,14 +86,28 @@ def draws(generator, n=64):
     return TOP * torch.randn(n, 1, 8, 8, generator=generator)
 
 
-def two_call_grid(calls, base=None):
+def uniform_time(schedule, steps, low=0.002, first=1e-3):
+    """The official AMED-Solver's grid ("time_uniform"): equal steps in the time u of a VP process with
+    1 + kappa^2 = exp(b u^2 / 2 + a u), from u = 1 down to u = `first`; a and b make the levels there the
+    schedule's start and `low`.  (steps + 1,) float64 levels, which are the times of EDM."""
+    start = level_of(schedule, schedule.start)
+    top, bottom = math.log(1 + start**2), math.log(1 + low**2)
+    b = 2 * (bottom / first - top) / (first - 1)
+    a = top - b / 2
+    u = torch.linspace(1, first, steps + 1, dtype=torch.float64)
+    levels = torch.expm1(b / 2 * u**2 + a * u).sqrt()
+    levels[0], levels[-1] = start, low
+    return levels
+
+
+def two_call_grid(calls, base=None, grid=grids.karras):
     """Model and grid of a method with two calls a step (the plugin on DPM-Solver-2: four): with an odd number
     of calls the first one is analytic.  None where the calls are not a whole number of steps."""
     model, per_step = digits_teacher(), 4 if base == "dpm_solver_2" else 2
     steps, left = divmod(calls + calls % 2, per_step)
     if left:
         return None
-    return AFS(model, *moments()) if calls % 2 else model, grids.karras(SCHEDULE, steps)
+    return AFS(model, *moments()) if calls % 2 else model, grid(SCHEDULE, steps)
 
 
 @cache
@@ -121,26 +145,156 @@ def best_fixed(calls):
     return min(SHARES, key=error)
 
 
-def trained(calls, base=None, features=160, seed=0, steps=250, **options):
+class Shares(Predictor):
+    """A table: one share r for each step of a grid, whatever the sample; c = a = 1.
+
+    times: the grid, (N + 1,) levels.  shares: N numbers."""
+
+    def __init__(self, times, shares):
+        super().__init__()
+        self.table = dict(zip(map(float, times[:-1]), shares, strict=True))
+
+    def forward(self, features, start, end, n):
+        """The share of the step that starts at this level, for all n samples."""
+        return torch.full((n,), self.table[float(start)]), torch.ones(n), torch.ones(n)
+
+
+def search_shares(calls, seed, grid=grids.karras, rounds=3, n=FEW):
+    """One share for each step, found without a gradient: each in turn takes the best of its neighbours on a
+    grid that becomes finer, from .1, .04 to .01, by the RMSE on `n` noises of this seed."""
+    model, times = two_call_grid(calls, grid=grid)
+    start = noise(n, seed)
+    end = teacher_path(digits_teacher(), start, times, 16)[-1]
+    shares = [0.3] * (len(times) - 1)
+
+    def error(candidate):
+        made = sample(amed_solver, model, start, times, predictor=Shares(times, candidate)).x
+        return float((made - end).square().mean())
+
+    for width in (0.1, 0.04, 0.01):
+        for _ in range(rounds):
+            before = list(shares)
+            for i in range(len(shares)):
+                near = [round(shares[i] + k * width, 2) for k in range(-2, 3)]
+                tried = [[*shares[:i], r, *shares[i + 1 :]] for r in near if 0.01 <= r <= 0.99]
+                shares = min(tried, key=error)
+            if shares == before:
+                break
+    return shares
+
+
+def share_rows(calls):
+    """AMED-Solver with one share for each step and no network: the mean of some searches, each on noises of
+    its own, and the searches: eight with three calls, where they all but agree, else two."""
+    model, times = two_call_grid(calls)
+    found, start = [], noise(N, FRESH)
+    for seed in range(CHOOSING, CHOOSING + (8 if calls == 3 else 2)):
+        began = time.process_time()
+        shares = search_shares(calls, seed)
+        spent = time.process_time() - began
+        made = sample(amed_solver, model, start, times, predictor=Shares(times, shares)).x
+        found.append(scores(made) | {"shares": shares, "seconds": round(spent, 1)})
+    mean = {key: round(statistics.mean(row[key] for row in found), 4) for key in ("rmse", "frechet")}
+    return {"one share a step": mean | {"each": found}}
+
+
+def trained(calls, base=None, features=160, seed=0, steps=250, grid=grids.karras, **options):
     """A predictor trained for this number of calls."""
-    model, times = two_call_grid(calls, base)
+    model, times = two_call_grid(calls, base, grid)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         predictor = Predictor(features)
     return train_predictor(predictor, model, times, draws, base=base, steps=steps, seed=seed, **options)
 
 
-def untrained_rows(calls):
-    """Every solver without training, with and without an analytic first step."""
+def flow_row():
+    """The flow itself: no error, and the Fréchet distance of its samples, from three noises."""
+    each = [round(frechet_distance(truth(seed)), 3) for seed in (FRESH, FRESH + 1, FRESH + 2)]
+    return {"rmse": 0.0, "frechet": each[0], "each": each}
+
+
+def contrast(x):
+    """The root mean square deviation of images (n, 1, 8, 8) from their mean image."""
+    return float((x - x.mean(0)).square().mean().sqrt())
+
+
+def contrast_rows():
+    """Contrast and Fréchet distance of the data, of the flow's samples and of some solvers' that have a less
+    distance than these; and the distance once their contrast is made the flow's, and the data's.
+    """
+    model, start = digits_teacher(), noise(N, FRESH)
+    analytic = AFS(model, *moments())
+    two_calls, times = two_call_grid(9)
+    made = {
+        "the flow itself": truth(FRESH),
+        "DPM-Solver++ 2M, analytic start, 4 calls": sample(
+            dpmpp_2m, analytic, start, grids.karras(SCHEDULE, 5)
+        ).x,
+        "DPM-Solver++ 2M, 7 calls": sample(dpmpp_2m, model, start, grids.karras(SCHEDULE, 7)).x,
+        "DPM-Solver-2, 9 calls": sample(dpm_solver_2, two_calls, start, times).x,
+        "Heun, 9 calls": sample(heun, two_calls, start, times, variable="sigma").x,
+        "iPNDM, analytic start, 3 calls": sample(ipndm, analytic, start, grids.karras(SCHEDULE, 4)).x,
+    }
+    data = torch.cat([digits(part)[0] for part in ("train", "test")])
+    wanted = {"the flow's contrast": contrast(made["the flow itself"]), "the data's contrast": contrast(data)}
+    rows = {"the data": {"contrast": round(contrast(data), 3)}}
+    for name, x in made.items():
+        rows[name] = {"contrast": round(contrast(x), 3), "frechet": round(frechet_distance(x), 2)}
+        for label, value in wanted.items():
+            scaled = x.mean(0) + (x - x.mean(0)) * value / contrast(x)
+            rows[name][f"frechet at {label}"] = round(frechet_distance(scaled), 2)
+    return rows
+
+
+def official_teacher(calls):
+    """How far the official AMED-Solver's teacher (Heun with two substeps an interval, all on its own grid) is
+    from the flow."""
+    steps = (calls + 1) // 2
+    x = noise(500, FRESH)
+    return round(
+        rmse(sample(heun, digits_teacher(), x, uniform_time(SCHEDULE, 2 * steps), variable="sigma").x), 4
+    )
+
+
+def plain_rows(calls, grid=grids.karras):
+    """Every solver that has nothing to choose, with and without an analytic first step."""
     start, model, rows = noise(N, FRESH), digits_teacher(), {}
     for name, (solver, options) in ONE_CALL.items():
-        rows[name] = scores(sample(solver, model, start, grids.karras(SCHEDULE, calls), **options).x)
+        rows[name] = scores(sample(solver, model, start, grid(SCHEDULE, calls), **options).x)
         analytic = AFS(model, *moments())
-        more = grids.karras(SCHEDULE, calls + 1)
+        more = grid(SCHEDULE, calls + 1)
         rows[f"{name}, analytic start"] = scores(sample(solver, analytic, start, more, **options).x)
-    model, times = two_call_grid(calls)
+    model, times = two_call_grid(calls, grid=grid)
     for name, (solver, options) in TWO_CALLS.items():
         rows[name] = scores(sample(solver, model, start, times, **options).x)
+    return rows
+
+
+def on_uniform_time(calls, seeds=SEEDS):
+    """On the official AMED-Solver's grid: every solver that has nothing to choose, and, at 3 and 5 calls,
+    AMED-Solver without features, trained there from these seeds; at three from one seed by a teacher of eight
+    substeps an interval, too, since one of four is farther from the flow there than on Karras's grid."""
+    rows, start = plain_rows(calls, uniform_time), noise(N, FRESH)
+    if calls not in (3, 5):
+        return rows
+    model, times = two_call_grid(calls, grid=uniform_time)
+
+    def learned(seed, substeps=4):
+        net = trained(calls, features=0, seed=seed, grid=uniform_time, substeps=substeps).net
+        return scores(sample(amed_solver, model, start, times, predictor=net).x)
+
+    each = [learned(seed) for seed in seeds]
+    mean = {key: round(statistics.mean(row[key] for row in each), 4) for key in ("rmse", "frechet")}
+    rows["AMED-Solver, no features"] = mean | {"each": each}
+    if calls == 3:
+        rows["AMED-Solver, no features, 8 substeps"] = learned(seeds[0], 8)
+    return rows
+
+
+def untrained_rows(calls):
+    """Every solver without training: `plain_rows`, the best share of all steps, and plugins untrained."""
+    start, rows = noise(N, FRESH), plain_rows(calls)
+    model, times = two_call_grid(calls)
     share = best_fixed(calls)
     fixed = sample(amed_solver, model, start, times, predictor=always(share)).x
     rows["best fixed time"] = scores(fixed) | {"share": share}
@@ -254,9 +408,12 @@ def main():
         }
         for calls in CALLS
     }
-    found["table"] = {}
+    found["flow"], found["contrast"] = flow_row(), contrast_rows()
+    found["official teacher"] = {str(calls): official_teacher(calls) for calls in CALLS}
+    found["table"], found["uniform time"] = {}, {}
     for calls in CALLS:
-        found["table"][str(calls)] = untrained_rows(calls) | learned_rows(calls)
+        found["uniform time"][str(calls)] = on_uniform_time(calls)
+        found["table"][str(calls)] = untrained_rows(calls) | share_rows(calls) | learned_rows(calls)
         for name, row in found["table"][str(calls)].items():
             print(calls, name, row["rmse"], row["frechet"], flush=True)
         PATH.write_text(json.dumps(found, indent=1) + "\n")

@@ -198,6 +198,9 @@ def test_the_recorded_study_says_what_the_prose_says():
         if v > rmse[f"{base}, analytic start"][c]
     }
     assert over == {("DDIM", 6), ("iPNDM", 6), ("iPNDM", 9), ("DPM-Solver++ 2M", 4)}
+    searched = experiments.searches()  # two numbers without a network against the three trainings
+    assert 1 < searched["eight searches, rmse, least"] / searched["AMED-Solver, rmse, most"] < 1.04
+    assert gains["3 calls: AMED-Solver, one share a step"] < 1.05
     for text in (
         experiments.study_table(),
         experiments.study_table("frechet"),
@@ -206,8 +209,45 @@ def test_the_recorded_study_says_what_the_prose_says():
         assert "AMED-Plugin, iPNDM" in text and "nan" not in text
 
 
+def test_the_rows_of_methods_with_two_calls_a_step_have_a_star():
+    lines = experiments.study_table().splitlines()
+    assert "the flow itself" in lines[1]
+    stars = {line[:46].strip() for line in lines[2:] if "*" in line}
+    assert {"Heun *", "best fixed time *", "one share a step *", "AMED-Plugin, iPNDM *"} <= stars
+    assert not any("analytic start" in name for name in stars) and "iPNDM *" not in stars
+
+
+def test_distances_below_the_flows_own_are_contrast():
+    """What is nearer to the data than the flow has more contrast, and loses the lead where it is taken."""
+    flow, rows = experiments.flow("frechet"), experiments.contrasts("frechet")
+    level, taken = experiments.contrasts("contrast"), experiments.contrasts("frechet at the flow's contrast")
+    assert rows["the flow itself"] == pytest.approx(flow, abs=0.01)
+    below = [name for name, value in rows.items() if value < flow - 0.2]
+    assert below and all(level[name] > level["the flow itself"] for name in below)
+    assert all(taken[name] > rows[name] for name in below)
+    assert level["the data"] > level["the flow itself"]
+
+
+def test_the_grid_moves_a_solver_as_much_as_the_choice_of_the_solver():
+    moves = experiments.grid_moves()
+    assert 1.7 < moves["the grid moves a solver by, median: 3 calls"] < 2.3
+    assert moves["the solver in the middle / the best, Karras: 3 calls"] < 2
+    for text in (experiments.on_two_grids(), experiments.on_two_grids("frechet", 2)):
+        assert "uniform" in text and "nan" not in text and "AMED-Solver" in text
+
+
+def test_the_cheapest_student_costs_fifteen_times_as_much():
+    cost = experiments.cost()
+    assert cost["cheapest student / AMED"] == 15.4 and cost["numbers that it says without features"] == 6
+
+
 def test_pictures_of_the_study():
     assert numbers(figures.controls(experiments.controls()).alt)[0] == pytest.approx(
         experiments.best_of(experiments.PLAIN, 3)[0], abs=1e-3
     )
-    assert "RMSE at 3 calls" in figures.table_two(experiments.study(), experiments.study("frechet")).alt
+    assert (
+        "RMSE at 3 calls"
+        in figures.table_two(
+            experiments.study(), experiments.study("frechet"), experiments.flow("frechet")
+        ).alt
+    )

@@ -1,6 +1,7 @@
 """The recorded study of AMED on digits: whole, repeatable in its cheap rows, and as the chapter reads it."""
 
 import pytest
+import torch
 
 from book.claims import recorded
 from studies.amed_study import (
@@ -12,6 +13,7 @@ from studies.amed_study import (
     SEEDS,
     TWO_CALLS,
     N,
+    Shares,
     always,
     digits_teacher,
     noise,
@@ -20,9 +22,11 @@ from studies.amed_study import (
     scores,
     trained,
     two_call_grid,
+    uniform_time,
 )
 from toolkit import grids, sample
 from toolkit.amed import amed_plugin, amed_solver, teacher_error
+from toolkit.multistep import ipndm
 
 pytestmark = pytest.mark.slow
 
@@ -64,9 +68,27 @@ def test_the_fixed_time_and_the_teachers_errors_come_out_again():
     row = TABLE["3"]["best fixed time"]
     made = sample(amed_solver, model, noise(N, FRESH), times, predictor=always(row["share"])).x
     assert rmse(made) == pytest.approx(row["rmse"], rel=0.01)
+    row = TABLE["3"]["one share a step"]["each"][0]
+    made = sample(amed_solver, model, noise(N, FRESH), times, predictor=Shares(times, row["shares"])).x
+    assert rmse(made) == pytest.approx(row["rmse"], rel=0.01)
     for substeps in (2, 4):
         error = teacher_error(digits_teacher(), noise(500, FRESH), times, substeps)
         assert error == pytest.approx(STUDY["teacher error"]["3"][str(substeps)], rel=0.02)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_the_official_grid_is_uniform_in_a_vp_time(steps):
+    """log(1 + level^2) is a quadratic in the number of the step."""
+    levels = uniform_time(SCHEDULE, steps)
+    assert levels[0] == 20 and levels[-1] == 0.002 and len(levels) == steps + 1
+    log = torch.log1p(levels**2)
+    assert torch.allclose(log.diff(n=3), torch.zeros(max(0, steps - 2), dtype=log.dtype), atol=1e-9)
+    assert (levels.diff() < 0).all()
+
+
+def test_on_the_official_grid_a_row_comes_out_again():
+    made = sample(ipndm, digits_teacher(), noise(N, FRESH), uniform_time(SCHEDULE, 3)).x
+    assert rmse(made) == pytest.approx(STUDY["uniform time"]["3"]["iPNDM"]["rmse"], rel=0.01)
 
 
 def test_training_from_other_seeds_reaches_the_recorded_error():
