@@ -156,27 +156,27 @@ def order_of(errors, first=3, last=None, key="rmse"):
     finding="With eps frozen one step of any length is exact; Euler in t errs, and with the levels "
     "alpha and sigma read as the coefficients f and g^2 / 2 sigma it solves another equation.",
 )
-def frozen(t=0.8, s=0.3) -> dict:
-    """One step from t to s with eps held constant, against the exact result of that frozen equation, solved
+def frozen(s=0.8, t=0.3) -> dict:
+    """One step from s to t with eps held constant, against the exact result of that frozen equation, solved
     by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and the
     signs of its exponents reversed).
     """
     schedule = VP()
     x, eps = initial_noise(50, 1, 0, **DOUBLE), initial_noise(50, 1, 1, **DOUBLE)
     drift = lambda y, u: schedule.f(u) * y + schedule.g2(u) / (2 * schedule.sigma(u)) * eps
-    y, times = x, np.linspace(t, s, 801)
+    y, times = x, np.linspace(s, t, 801)
     for a, b in zip(times, times[1:]):
         h, m = b - a, (a + b) / 2
         k1 = drift(y, a)
         k2 = drift(y + h / 2 * k1, m)
         k3 = drift(y + h / 2 * k2, m)
         y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + drift(y + h * k3, b))
-    h = schedule.lam(s) - schedule.lam(t)
-    ours = schedule.alpha(s) / schedule.alpha(t) * x - schedule.sigma(s) * math.expm1(h) * eps
-    literal = x + (s - t) * (schedule.alpha(t) * x + schedule.sigma(t) * eps)
+    h = schedule.lam(t) - schedule.lam(s)
+    ours = schedule.alpha(t) / schedule.alpha(s) * x - schedule.sigma(t) * math.expm1(h) * eps
+    literal = x + (t - s) * (schedule.alpha(s) * x + schedule.sigma(s) * eps)
     return {
         "variation of constants": rms(ours - y),
-        "Euler in t": rms(x + (s - t) * drift(x, t) - y),
+        "Euler in t": rms(x + (t - s) * drift(x, s) - y),
         "Euler in t, with alpha and sigma for f and g^2 / 2 sigma": rms(literal - y),
     }
 
@@ -229,12 +229,12 @@ LINE_COUNTS = (20, 40, 80, 320)
 
 
 @cache
-def lambda_or_t():
-    """Two-prediction exponential Adams-Bashforth in eps on the ring, on four grids: dict (grid, steps) ->
-    (ratios of the root mean squares, ratios of the medians), error with the line in lambda over error with
-    the line in t, of eight batches of 64 starts each.
+def lambda_or_t(problem="ring"):
+    """Two-prediction exponential Adams-Bashforth in eps on the ring or on five modes, on four grids: dict
+    (grid, steps) -> (ratios of the root mean squares, ratios of the medians), error with the line in lambda
+    over error with the line in t, of eight batches of 64 starts each.
     """
-    model, x, want = truth(EIGHT, "ring")
+    model, x, want = truth(EIGHT, problem)
     result = {}
     for name, grid in GRIDS.items():
         for steps in LINE_COUNTS:
@@ -251,8 +251,9 @@ def lambda_or_t():
     holds=lambda r: all(0.8 < v < 1.25 for k, v in r.items() if "median" in k),
     verdict=False,
     finding="It expands in lambda; a polynomial in t is DEIS's choice. The order is the same, the constant "
-    "is not: for the typical sample lambda errs 2.5 to 9 times less on three grids. With 20 equal steps in t "
-    "a polynomial in t is ahead.",
+    "is not: for the ring's typical sample lambda errs 2.4 to 9.5 times less on three grids, on five modes "
+    "1.5 times and more. On equal steps in t a polynomial in t is ahead: on the ring with 20 calls, on five "
+    "modes throughout.",
 )
 def expansion() -> dict:
     """`lambda_or_t` as labels and numbers, the means of the eight batches."""
@@ -264,11 +265,12 @@ def expansion() -> dict:
 
 
 def expansion_table():
-    """`lambda_or_t`, a row for each grid and measure, a column for each number of calls."""
+    """`lambda_or_t`, a row for each problem, grid and measure, a column for each number of calls."""
+    rows = [("ring", "median", 1), ("ring", "root mean square", 0), ("five modes", "median", 1)]
     return {
-        f"{grid}, {what} | {n} calls": told(lambda_or_t()[grid, n][k])
+        f"{problem}, {grid}, {what} | {n} calls": told(lambda_or_t(problem.split()[0])[grid, n][k])
+        for problem, what, k in rows
         for grid in GRIDS
-        for k, what in ((1, "median"), (0, "root mean square"))
         for n in LINE_COUNTS
     }
 
@@ -769,6 +771,18 @@ def whole_errors():
     }
 
 
+def rounding_against_2m(calls=(50, 100, 200, 500)) -> dict:
+    """On five modes: the correlation of 2M's own error with what rounding the time adds to it."""
+    model, x, want = truth(64)
+    result = {}
+    for n in calls:
+        times = grids.uniform_lambda(VP(), n)
+        own, rounded = (sample(dpmpp_2m, m, x, times).x for m in (model, WholeTimes(model)))
+        pair = torch.stack([(own - want).flatten(), (rounded - own).flatten()])
+        result[f"correlation, {n} calls"] = float(torch.corrcoef(pair)[0, 1])
+    return result
+
+
 @cache
 def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
     """2M with its last step of order 1 below `below` steps, as libraries do it, never, and always, on equal
@@ -844,6 +858,24 @@ def grid_errors(nfe=20, n=64, problem="five"):
     return result
 
 
+def grids_table(calls=(10, 20, 40)):
+    """On five modes (root mean square) and the ring (median), a row for each solver and grid, a column for
+    each problem and number of calls: the error on this grid over that on the best of the four.
+    """
+    result = {}
+    for name in ("DDIM = DPM-1", "++2M", "++3M", "UniPC-3", "iPNDM-4"):
+        for problem, short, which in (("five modes", "five", 0), ("ring", "ring", 1)):
+            model, x, want = truth(64, short)
+            for n in calls:
+                errors = {
+                    label: float(in_batches(end_of(name, model, x, n, grid) - want, 1)[which][0])
+                    for label, grid in GRIDS.items()
+                }
+                for label, e in errors.items():
+                    result[f"{name}, {label} | {problem}, {n} calls"] = f"{e / min(errors.values()):.3g}"
+    return result
+
+
 @claim(
     "BB4, T38",
     source="Blog, on fast samplers; textbook, exercise 8.3.2c",
@@ -853,7 +885,8 @@ def grid_errors(nfe=20, n=64, problem="five"):
         for name in ("DDIM, 10 calls", "DPM-2, 20 calls", "2M, 40 calls")
     ),
     verdict=False,
-    finding="On EDM's range equal steps in sigma cost each solver a factor of ten to hundreds.",
+    finding="On EDM's range equal steps in sigma cost DDIM with 10 calls a factor of ten, DPM-2 with 20 "
+    "hundreds, 2M with 40 ninety and with 8 three.",
 )
 @cache
 def nodes_matter(powers=(1, 2, 3, 5, 7, 10, 20)) -> dict:
@@ -863,7 +896,8 @@ def nodes_matter(powers=(1, 2, 3, 5, 7, 10, 20)) -> dict:
     x = 80 * initial_noise(100, 2, 0, **DOUBLE)
     want = reference(model, x, schedule.start, schedule.end)
     for name, loop, steps, nfe in (
-        ("DDIM", ddim, 10, 10), ("DPM-2", dpm_solver_2, 10, 20), ("2M", dpmpp_2m, 40, 40),
+        ("DDIM", ddim, 10, 10), ("DPM-2", dpm_solver_2, 10, 20), ("2M", dpmpp_2m, 8, 8),
+        ("2M", dpmpp_2m, 20, 20), ("2M", dpmpp_2m, 40, 40),
     ):  # fmt: skip
         for rho in powers:
             end = sample(loop, model, x, grids.karras(schedule, steps, rho=float(rho))).x
@@ -928,6 +962,19 @@ def few_table():
         f"{n} calls, {grid} | {short}": spread(f"{grid}, {n} calls: {short}")
         for grid, n in rows
         for short in SHORT.values()
+    }
+
+
+def few_medians():
+    """The medians beside `few_table`, on two grids: a row for each number of calls and grid, a column for
+    each solver.
+    """
+    model, x, want = truth(EIGHT, "ring")
+    return {
+        f"{n} calls, {label} | {short}": told(in_batches(end_of(name, model, x, n, GRIDS[label]) - want)[1])
+        for n in (4, 5, 6)
+        for label in ("quadratic", "uniform λ")
+        for name, short in SHORT.items()
     }
 
 
@@ -1226,25 +1273,32 @@ GUIDED = ("DDIM = DPM-1", "DPM-2", "++2S", "++2M", "2M, noise", "++3M", "UniPC-3
     holds=lambda r: max(r["++2S"], r["++2M"]) < 0.2 * r["DPM-2"],
     verdict=True,
     finding="Of methods that make a second call in the step, where steps are near the limit of stability: "
-    "with ten calls and guidance 6 on the ring DPM-Solver-2 errs two hundred times as much as 2S. The lead "
-    "shrinks with every call. With memory noise prediction is stable too, and on the quadratic grid with few "
-    "calls ahead of 2M.",
+    "with ten calls and guidance 6 on the ring DPM-Solver-2 errs two hundred times as much as 2S. From 12 "
+    "calls on the lead shrinks, and by root mean square it is gone on the ring at 48. With memory noise "
+    "prediction is stable too, and on the quadratic grid with few calls ahead of 2M.",
 )
 @cache
 def guided_ring(scale=6.0, calls=10, n=EIGHT) -> dict:
     """Guidance 6 on the exact ring, ten calls of the solver: median error against the guided flow, mean and
     standard deviation over eight batches.
     """
-    model = Guided(RING.model(VP()), torch.arange(n) % 8, scale)
-    x, result = initial_noise(n, 2, 0, **DOUBLE), {}
-    want = reference(model, x, VP().start, VP().end, 1e-9)
+    model, x, want = guided_ring_truth(scale, n)
+    result = {}
     for name in GUIDED:
         errors = in_batches(end_of(name, model, x, calls) - want)[1]
         result |= {name: float(errors.mean()), f"{name}, sd": float(errors.std(ddof=1))}
     return result
 
 
-RATIO_CALLS = (8, 12, 16, 20, 24, 32, 48)
+@cache
+def guided_ring_truth(scale, n=EIGHT):
+    """(model, starts, exact ends): the ring with guidance towards each start's own mode."""
+    model = Guided(RING.model(VP()), torch.arange(n) % 8, float(scale))
+    x = initial_noise(n, 2, 0, **DOUBLE)
+    return model, x, reference(model, x, VP().start, VP().end, 1e-9)
+
+
+RATIO_CALLS = (8, 12, 16, 20, 24, 32, 48, 96)
 
 
 @cache
@@ -1275,16 +1329,59 @@ def noise_over_data(calls=RATIO_CALLS):
 
 def data_table():
     """The first and the last pair of `noise_over_data`, a row for each problem, a column for each number of
-    calls.
+    calls; and the first pair on the ring by root mean square.
     """
     every = noise_over_data()
     pairs = {"DPM-2 / 2S": "DPM-2 / 2S, equal λ", "2M, quadratic": "2M: noise / data, quadratic"}
+    rows = {f"{short}, {p}": row for short, pair in pairs.items() for p, row in every[pair].items()}
+    model, x, want = truth(EIGHT, "ring")
+    error = lambda name, n: in_batches(end_of(name, model, x, n) - want)[0]
+    rows["DPM-2 / 2S, ring, root mean square"] = [error("DPM-2", n) / error("++2S", n) for n in RATIO_CALLS]
     return {
-        f"{short}, {problem} | {n} calls": told(ratios)
-        for short, pair in pairs.items()
-        for problem, row in every[pair].items()
+        f"{label} | {n} calls": told(ratios)
+        for label, row in rows.items()
         for n, ratios in zip(RATIO_CALLS, row)
     }
+
+
+CHOICES = ("DDIM = DPM-1", "++2S", "++2M", "2M, noise", "++3M", "UniPC-3")
+SETTINGS = (
+    ("digits", 1, 10), ("digits", 1, 12), ("digits", 1, 16), ("digits", 2, 10), ("digits", 4, 12),
+    ("digits", 4, 24), ("digits", 8, 12), ("ring", 6, 10), ("ring", 6, 16),
+)  # fmt: skip
+
+
+@cache
+def choices():
+    """The errors behind the advice that closes chapter 4: dict (data, guidance, calls, grid) -> {solver ->
+    values of eight batches}, eighty digits by root mean square, 512 starts on the ring by the median.
+    """
+    result = {}
+    for data, scale, calls in SETTINGS:
+        model, x, want = guided_truth(scale) if data == "digits" else guided_ring_truth(scale)
+        for label in ("uniform λ", "quadratic"):
+            result[data, scale, calls, label] = {
+                name: in_batches(end_of(name, model, x, calls, GRIDS[label]) - want)[int(data == "ring")]
+                for name in CHOICES
+            }
+    return result
+
+
+def choices_table():
+    """`choices`, a row for each setting and grid, a column for each solver: means, with a star where the best
+    of both grids is level with it (within two standard errors).
+    """
+    result = {}
+    for data, scale, calls in SETTINGS:
+        both = {g: choices()[data, scale, calls, g] for g in ("uniform λ", "quadratic")}
+        cells = {(g, n): e for g, row in both.items() for n, e in row.items()}
+        low = min(cells, key=lambda key: cells[key].mean())
+        for (grid, name), errors in cells.items():
+            gap = errors - cells[low]
+            star = "*" if gap.mean() <= 2 * gap.std(ddof=1) / math.sqrt(BATCHES) else ""
+            label = f"{data}, guidance {scale}, {calls} calls, {grid}"
+            result[f"{label} | {name.removeprefix('++').split(' =')[0]}"] = f"{errors.mean():.2g}{star}"
+    return result
 
 
 @claim(
@@ -1297,14 +1394,17 @@ def data_table():
     "than data prediction does.",
 )
 def two_improvements() -> dict:
-    """Errors on five modes, twenty calls: noise prediction, data prediction, data prediction with memory."""
+    """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with memory;
+    and what memory is worth on the ring: the median error of 2S over that of 2M, mean of eight batches.
+    """
     model, x, want = truth(64)
     result = {}
     for name in ("DPM-2", "++2S", "++2M"):
-        loop, cost, options = SOLVERS[name]
-        result[f"{name}, 20 calls"] = rms(
-            sample(loop, model, x, grids.uniform_lambda(VP(), 20 // cost), **options).x - want
-        )
+        result[f"{name}, 20 calls"] = rms(end_of(name, model, x, 20) - want)
+    model, x, want = truth(EIGHT, "ring")
+    for n in (8, 12, 20):
+        single, memory = (in_batches(end_of(name, model, x, n) - want)[1] for name in ("++2S", "++2M"))
+        result[f"ring, {n} calls: 2S / 2M"] = float((single / memory).mean())
     return result
 
 
@@ -2117,7 +2217,9 @@ def ten_or_thousand(n=1797, seeds=(0, 1, 2)) -> dict:
     for label, values in each.items():
         result[label] = float(np.mean(values))
         result[f"{label}: spread"] = float(np.std(values, ddof=1))
-    return result
+    gap = np.subtract(each["++2M, 10 calls"], each["the flow itself (UniPC-3, 20)"])
+    name = "++2M, 10 calls − the flow itself, seed by seed"
+    return result | {name: float(gap.mean()), f"{name}: spread": float(gap.std(ddof=1))}
 
 
 def calls_for(targets=(0.05, 0.02, 0.01)) -> dict:

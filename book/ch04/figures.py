@@ -87,8 +87,8 @@ def why_lambda(mixture, paths=4, shown=10) -> Picture:
         fig,
         f"First coordinate of the predicted noise along {paths} exact paths. Against t the cleaner half of "
         f"the range of lambda is squeezed into the last {number(100 * width)} % of time, where the curves "
-        f"are steep and {number(before)} of {shown + 1} dots lie; against lambda the curves are smooth "
-        f"S-shapes, and {number(late)} % of the dots lie in that half.",
+        f"are steep and {number(before)} of {shown + 1} dots lie; against lambda the curves rise and fall "
+        f"evenly, and {number(late)} % of the dots lie in that half.",
     )
 
 
@@ -147,7 +147,9 @@ def one_step(sizes, curves) -> Picture:
         ax.plot(sizes, errors, **mark(i))
         ends.append((errors[0], f"{name}: slope {p:.1f}", COLOURS[i]))
         told.append(f"{plain(name)} with slope {p:.1f}")
-    ax.set(xscale="log", yscale="log", xlabel=r"step $h$ in $\lambda$", ylabel="error of one step")
+    ax.set(
+        xscale="log", yscale="log", xlabel=r"step $h$ in $\lambda$", ylabel="error of one step, five modes"
+    )
     _ticks(ax, sizes)
     low, high = ax.get_ylim()
     x = np.array([sizes[2], sizes[0]])
@@ -219,7 +221,7 @@ def noise_over_data(calls, pairs) -> Picture:
         ax.axhline(1, color=INK, linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel="calls", ylim=(0.1, 20))
         ax.set_title(title, fontsize=9.5)
-        _ticks(ax, [8, 16, 24, 48])
+        _ticks(ax, [8, 16, 24, 48, 96])
         first, last = ([float(np.mean(r[k])) for r in rows.values()] for k in (0, -1))
         told.append(
             f"{title}: {number(min(first))} to {number(max(first))} at {calls[0]} calls, {number(min(last))} "
@@ -245,11 +247,11 @@ def grid_choice(errors) -> Picture:
         ax.plot(np.arange(len(names)) + 0.09 * (i - 2.5), list(row.values()), label=solver, **look)
         best = min(row, key=row.get)
         told.append(f"{solver} best on {best}, {number(row[best])}")
-    ax.set(yscale="log", ylabel="error at 20 calls")
+    ax.set(yscale="log", ylabel="rms error, five modes, 20 calls")
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return Picture(fig, f"Error at 20 calls of six solvers on four grids: {'; '.join(told)}.")
+    return Picture(fig, f"Error on five modes at 20 calls of six solvers on four grids: {'; '.join(told)}.")
 
 
 @style()
@@ -258,7 +260,7 @@ def hidden(switch, whole) -> Picture:
     fig, (left, right) = new_figure(1, 2, height=3.9)
     for i, (name, (counts, errors)) in enumerate(switch.items()):
         left.plot(counts, errors, label=name, **(mark(i) | ({"linewidth": 2.6} if i == 0 else {})))
-    left.set(yscale="log", xlabel="steps", ylabel="error", title="2M, equal steps in $t$")
+    left.set(yscale="log", xlabel="steps", ylabel="rms error, five modes", title="2M, equal steps in $t$")
     _ticks(left, [0.02, 0.05, 0.1, 0.2, 0.4], "y")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18))
     told = []
@@ -297,6 +299,9 @@ def stability(sizes, limits) -> Picture:
     left.axhline(0, color=GREY, linewidth=0.7)
     left.axvline(0, color=GREY, linewidth=0.7)
     left.set(xlabel="Re $z$", ylabel="Im $z$", aspect="equal", title="small steps: $|R(z)|\\leq1$ inside")
+    for text, at in (("1", (-1.0, 0.72)), ("2", (-1.55, 1.1)), ("3", (-1.95, 1.75)), ("AB2", (-0.93, 0.12)),
+                     ("AB3", (-0.5, 0.12))):  # fmt: skip
+        left.annotate(text, at, fontsize=8.5, color=INK)
     left.annotate("++2S lies\nunder DPM-2", (-0.62, 1.68), (0.28, 2.0), fontsize=8.5, color=INK,
                   arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8})  # fmt: skip
     told, ends = [], []
@@ -389,7 +394,7 @@ def calls_and_error(curves, ticks=(24, 48, 96, 192, 384)) -> Picture:
         told.append(
             f"{name} {number(errors[0])} with {calls[0]} calls to {number(errors[-1])} with {calls[-1]}"
         )
-    ax.set(xscale="log", yscale="log", xlabel="calls, refused steps included", ylabel="error on the ring")
+    ax.set(xscale="log", yscale="log", xlabel="calls, refused steps included", ylabel="rms error on the ring")
     _ticks(ax, ticks)
     ax.legend(loc="lower left")
     return Picture(fig, f"Error against calls, adaptive and fixed steps: {'; '.join(told)}.")
