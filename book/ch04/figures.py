@@ -299,9 +299,9 @@ def stability(sizes, limits) -> Picture:
     left.axhline(0, color=GREY, linewidth=0.7)
     left.axvline(0, color=GREY, linewidth=0.7)
     left.set(xlabel="Re $z$", ylabel="Im $z$", aspect="equal", title="small steps: $|R(z)|\\leq1$ inside")
-    for text, at in (("1", (-1.0, 0.72)), ("2", (-1.55, 1.1)), ("3", (-1.95, 1.75)), ("AB2", (-0.93, 0.12)),
-                     ("AB3", (-0.5, 0.12))):  # fmt: skip
-        left.annotate(text, at, fontsize=8.5, color=INK)
+    for k, text, at in ((0, "1", (-1.05, 0.72)), (1, "2", (-1.55, 1.1)), (2, "3", (-1.95, 1.75)),
+                        (4, "AB2", (-1.45, 0.1)), (5, "AB3", (-0.47, 0.1))):  # fmt: skip
+        left.annotate(text, at, fontsize=8.5, color=COLOURS[k])
     left.annotate("++2S lies\nunder DPM-2", (-0.62, 1.68), (0.28, 2.0), fontsize=8.5, color=INK,
                   arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8})  # fmt: skip
     told, ends = [], []

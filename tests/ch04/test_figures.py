@@ -99,6 +99,11 @@ def test_few_calls_depend_on_the_grid():
         assert min(row, key=row.get) == f"quadratic, {n} calls: DDIM"
 
 
+def test_rounding_works_against_2m_until_its_own_error_is_small():
+    signs = list(experiments.rounding_against_2m().values())
+    assert max(signs[:3]) < -0.6 and signs[3] > 0.6
+
+
 def test_ten_calls_reach_the_flow_itself():
     result = experiments.ten_or_thousand()
     assert abs(result["++2M, 10 calls"] - result["the flow itself (UniPC-3, 20)"]) < 0.03
@@ -124,6 +129,9 @@ def test_expanding_in_lambda_or_t_is_a_matter_of_the_constant():
     assert all(1 / 11 < m < 1 / 2.4 for (grid, _), m in medians.items() if grid != "uniform t")
     assert [n for n in experiments.LINE_COUNTS if medians["uniform t", n] > 1] == [20]
     assert all(0.5 < float(np.mean(r[0])) < 0.8 for (g, _), r in result.items() if g != "uniform t")
+    for (grid, _), pair in experiments.lambda_or_t("five").items():
+        median = float(np.mean(pair[1]))
+        assert median > 1.4 if grid == "uniform t" else 0.35 < median < 0.7
 
 
 def test_divided_form_is_ahead_with_few_calls():
@@ -181,6 +189,10 @@ def test_grids_and_ends():
         assert min(result[name], key=result[name].get) == "uniform λ"
     assert min(result["++2M"], key=result["++2M"].get) == "quadratic"
     assert min(result["iPNDM-4"], key=result["iPNDM-4"].get) == "uniform t"
+    table = experiments.grids_table((10, 20))
+    worst = max(experiments.GRIDS, key=lambda grid: float(table[f"iPNDM-4, {grid} | ring, 20 calls"]))
+    assert worst == "uniform t" and table["iPNDM-4, quadratic | five modes, 10 calls"] == "1"
+    assert float(table["UniPC-3, quadratic | five modes, 10 calls"]) > 10
     assert "uniform λ" in figures.grid_choice(result).alt
     alt = figures.hidden(experiments.hidden_switch(), experiments.whole_times()).alt
     assert "at 9 steps" in alt and "at 10" in alt
@@ -201,6 +213,11 @@ def test_noise_against_data_over_the_whole_range():
     problems = list(every[single])
     assert all(1.9 < mean(single, problem, 8) < 12.5 for problem in problems)
     assert mean(single, "digits", 48) < 0.9 and all(mean(single, p, 48) > 1.05 for p in problems[1:])
+    assert mean(single, "digits, guidance 8", 12) > 1.3 * mean(single, "digits, guidance 8", 8)
+    model, x, want = experiments.truth(experiments.EIGHT, "ring")
+    both = [experiments.in_batches(experiments.end_of(n, model, x, 48) - want) for n in ("DPM-2", "++2S")]
+    square, median = (np.mean(both[0][k] / both[1][k]) for k in range(2))
+    assert square < 0.95 and median > 1.6
     assert all(0.9 < mean(single, "digits", n) < 1.15 for n in (20, 24))
     assert all(mean(memory, problem, 8) < 0.85 for problem in problems)
     assert "five problems" in figures.noise_over_data(experiments.RATIO_CALLS, every).alt
@@ -213,6 +230,18 @@ def test_the_closing_advice_is_the_table_s():
     at_24 = {name: row[5][0] for name, row in rows.items()}
     assert min(at_24, key=at_24.get) == "UniPC-3"
     assert {name for name, row in rows.items() if row[4][1] == "uniform λ"} >= {"++3M", "UniPC-3"}
+
+
+def test_the_advice_for_guidance_is_the_second_table_s():
+    means = {key: {name: e.mean() for name, e in row.items()} for key, row in experiments.choices().items()}
+    best = lambda *setting: min(
+        (e, name, grid) for (*s, grid), row in means.items() if tuple(s) == setting for name, e in row.items()
+    )[1:]
+    for setting in (("digits", 2, 10), ("digits", 4, 12), ("digits", 8, 12), ("ring", 6, 16)):
+        assert best(*setting) == ("2M, noise", "quadratic")
+    for setting in (("digits", 1, 12), ("digits", 1, 16), ("digits", 4, 24)):
+        assert best(*setting) == ("UniPC-3", "uniform λ")
+    assert best("ring", 6, 10) == ("DDIM = DPM-1", "quadratic")
 
 
 def test_the_linear_part_has_its_minima_beside_one_and_a_constant_pays_most():
