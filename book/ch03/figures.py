@@ -827,7 +827,7 @@ def shift(errors, a=3.0) -> Picture:
 
 def digit_rows(model, x, budgets=(4, 8, 16, 32, 64), seed=0) -> Picture:
     """One digit of each row's sampler at equal calls: Euler in t, DDIM, Heun, Euler-Maruyama, stochastic
-    Heun; x (1, 1, 8, 8) is the start, the grid quadratic to t = 0.001.
+    Heun; x (1, 1, side, side) is the start, the grid quadratic to t = 0.001.
     """
     cases = {
         "DDIM": (euler, 1, {"variable": "sigma"}),
