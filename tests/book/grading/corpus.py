@@ -1032,9 +1032,7 @@ case(HOSTILE, "a method imported, not called", lesson="02", flags={"2.1": "impor
 )
 case(HOSTILE, "tools that an answer may use", lesson="02")(
     lambda nb: (
-        before(
-            nb, "answer-2-1", "from toolkit import Mixture, grids, sample; from book.plots import Picture"
-        )
+        before(nb, "answer-2-1", "from toolkit import Mixture, grids, sample; from book.plots import Picture")
         and None
     )
 )

@@ -103,7 +103,10 @@ def test_nothing_is_drawn_where_nobody_looks(warmup):
 
 def written(name, answer):
     """A listed mistake as a student would have written it down."""
-    return inspect.getsource(answer) if inspect.isfunction(answer) else f"{name} = {answer!r}"
+    if not inspect.isfunction(answer):
+        return f"{name} = {answer!r}"
+    renamed = "" if answer.__name__ == name else f"\n\n{name} = {answer.__name__}\n"
+    return inspect.getsource(answer) + renamed
 
 
 @pytest.fixture(scope="module")
