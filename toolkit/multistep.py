@@ -54,9 +54,8 @@ def exponential_ab(
     is in, "lam", "t" or "sigma" (for sigma / alpha).  The first steps have fewer predictions, unless history,
     a list of (t, x) before times[0], is given (`exponential.after`).  rate: a number for the linear part in
     place of the prediction's own, which is 1 for x0 and -1 for eps (`exponential.blended`); prediction is
-    then not used.  Special cases: order 1 is DDIM; ("x0",
-    "lam", 3) is dpmpp_3m; ("eps", "t") is DEIS-tAB; ("eps", "sigma") is DEIS-rhoAB and iPNDM with variable
-    steps.
+    then not used.  Special cases: order 1 is DDIM; ("x0", "lam", 3) is dpmpp_3m; ("eps", "t") is DEIS-tAB;
+    ("eps", "sigma") is DEIS-rhoAB and iPNDM with variable steps.
     """
     rate = None if rate is None else real_number("rate", rate)
     check_choice("prediction", prediction, PREDICTIONS)
