@@ -383,7 +383,7 @@ def _settings(scope):
     settings = {name: getattr(value, "__qualname__", None) or repr(value) for name, value in values.items()}
     labels = scope["labels"]
     for name, tensor in (("data", scope["data"]), ("labels", None if labels is None else labels.values)):
-        content = b"" if tensor is None else tensor.detach().cpu().numpy().tobytes()
+        content = b"" if tensor is None else tensor.cpu().numpy().tobytes()
         settings[name] = hashlib.sha256(content).hexdigest()
     shapes = [(key, tuple(value.shape)) for key, value in scope["net"].state_dict().items()]
     return settings | {"net": hashlib.sha256(repr(shapes).encode()).hexdigest()}

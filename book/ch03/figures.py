@@ -537,6 +537,17 @@ def _stability_map():
     return result
 
 
+def _iterates(ax, factor, step, method):
+    """Eight steps, each of which multiplies by `factor`, beside the truth, exp(-step) a step."""
+    n = np.arange(9)
+    ax.plot(n, np.exp(-step * n), color=GREY, linewidth=4, alpha=0.5, label="truth")
+    ax.plot(n, factor**n, color=COLOURS[list(METHODS).index(method)], marker="o", label=method)
+    reach = 1.6 if abs(factor) <= 1 else min(abs(factor) ** 8, 6.0) * 1.05
+    ax.set(xlabel="step $n$", xticks=range(0, 9, 2), ylim=(-reach if factor < 0 else -0.25 * reach, reach))
+    ax.set_title(f"$y_n$, each step × {number(factor)}", fontsize=10)
+    ax.legend(fontsize=8.5, loc="upper right")
+
+
 @style()
 def stability(curves, step=1.5, method="RK4") -> Picture:
     """Left: the side of |R(z)| = 1 on which a method is stable, shaded, and the edges of all; a dot at z =
@@ -563,15 +574,8 @@ def stability(curves, step=1.5, method="RK4") -> Picture:
     left.annotate("$z=-h$", (-step, 0), xytext=(-6, 7), textcoords="offset points", fontsize=9)
     left.set(xlabel="Re $z$", ylabel="Im $z$", xlim=(-4.2, 3.2), ylim=(-3.4, 3.4))
     left.set_title(f"stable: shaded ({method})", fontsize=10)
-    factor, n = float(STABILITY[chosen](-step)), np.arange(9)
-    middle.plot(n, np.exp(-step * n), color=GREY, linewidth=4, alpha=0.5, label="truth")
-    middle.plot(n, factor**n, color=COLOURS[list(METHODS).index(method)], marker="o", label=method)
-    reach = 1.6 if abs(factor) <= 1 else min(abs(factor) ** 8, 6.0) * 1.05
-    middle.set(
-        xlabel="step $n$", xticks=range(0, 9, 2), ylim=(-reach if factor < 0 else -0.25 * reach, reach)
-    )
-    middle.set_title(f"$y_n$, each step × {number(factor)}", fontsize=10)
-    middle.legend(fontsize=8.5, loc="upper right")
+    factor = float(STABILITY[chosen](-step))
+    _iterates(middle, factor, step, method)
     (truth,) = right.plot(*curves["truth"], color=GREY, linewidth=4, alpha=0.5, zorder=1, label="truth")
     right.axhline(1, color=INK, linewidth=0.9)
     right.axvline(step, color="black", linewidth=1.2)
