@@ -160,25 +160,30 @@ def reading_minutes(notebook, first: bool = True) -> int:
 def reading_load(notebook, first: bool = True) -> dict[str, float]:
     """How much of each kind in `SECONDS` there is to read; arguments as of `reading_minutes`."""
     load = dict.fromkeys(SECONDS, 0.0)
-    for piece in _pieces(notebook, first):
+    for piece, later in pieces(notebook):
+        if first and later:
+            continue
         counts = _load_of_text if isinstance(piece, str) else _load_of_code
         for kind, count in counts(piece, first):
             load[kind] += count
     return load
 
 
-def _pieces(notebook, first):
-    """Markdown, cut at its headings, and code cells, in order; without what is not read."""
-    skipped = 0  # level of the heading whose section is being left out; 0: none
+def pieces(notebook):
+    """Markdown, cut at its headings, and code cells, in order, each as ``(piece, whether it is for later)``.
+
+    Lists of sources are left out.
+    """
+    ends = 0  # level of the heading under which nothing is for a first reading; 0: none
     for cell in notebook.cells:
         for piece in re.split(r"(?m)^(?=##+ )", cell.source) if cell.cell_type == "markdown" else [cell]:
             heading = re.match(r"(##+) (.*)", piece) if isinstance(piece, str) else None
-            if heading and (not skipped or len(heading[1]) <= skipped):
+            if heading and (not ends or len(heading[1]) <= ends):
                 title = heading[2].strip()
-                left_out = NOT_READ.fullmatch(title) or (first and title.endswith(LATER))
-                skipped = len(heading[1]) if left_out else 0
-            if not skipped:
-                yield piece
+                looked_up, later = NOT_READ.fullmatch(title), title.endswith(LATER)
+                ends = len(heading[1]) if looked_up or later else 0
+            if not (ends and looked_up):
+                yield piece, bool(ends)
 
 
 def _length(notebook):

@@ -1,12 +1,14 @@
 """What every chapter owes its reader, read off the committed notebooks; nbval and the builder run them."""
 
+import ast
+import builtins
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from book.chapters import SECONDS, lint, read, reading_load, reading_minutes, words
+from book.chapters import SECONDS, TAG, lint, pieces, read, reading_load, reading_minutes, words
 from book.plots import is_filler
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -17,8 +19,8 @@ TAUGHT = [
 # Too long, and to be divided as 3 and 4 are:
 STILL_ONE_NOTEBOOK = {"05_distillation", "06_amed"}
 FIRST_READING = 45  # minutes, of a main notebook; what is for the day when one needs it has a b: 03b
-# Too long for a first reading: what can wait is not marked yet (1 to 4), or not divided (5 and 6).
-NOT_YET_MARKED = {"01_ddpm", "02_ddim", "03_sde_ode", "04_dpm_solver", *STILL_ONE_NOTEBOOK}
+# Too long for a first reading: what can wait is not marked yet (3 and 4), or not divided (5 and 6).
+NOT_YET_MARKED = {"03_sde_ode", "04_dpm_solver", *STILL_ONE_NOTEBOOK}
 chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 taught = pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
 
@@ -81,6 +83,37 @@ def test_header_names_the_estimated_minutes(path):
 def test_first_reading_of_a_main_notebook_is_short(path):
     if not path.stem[:3].endswith("b"):
         assert reading_minutes(read(path)) <= FIRST_READING, reading_load(read(path))
+
+
+def names(source):
+    """The names that a cell reads before it binds them, roughly, and those that it binds."""
+    nodes = list(ast.walk(ast.parse(source)))
+    used = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    own = {n.arg for n in nodes if isinstance(n, ast.arg)}
+    bound = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    bound |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    bound |= {n.asname or n.name for n in nodes if isinstance(n, ast.alias)}
+    return used - own - bound, bound
+
+
+@marked
+def test_first_reading_needs_no_name_from_a_part_for_later(path):
+    for_later = {}  # name -> whether the cell that bound it last is for later
+    for cell, later in pieces(read(path)):
+        if not isinstance(cell, str):
+            used, bound = names(cell.source)
+            if not later:
+                unknown = {name for name in used if for_later.get(name, not hasattr(builtins, name))}
+                assert not unknown, f"{cell.id} needs {sorted(unknown)}"
+            for_later |= dict.fromkeys(bound, later)
+
+
+@marked
+def test_first_reading_cites_no_equation_from_a_part_for_later(path):
+    body = [(piece, later) for piece, later in pieces(read(path)) if isinstance(piece, str)][1:]  # no header
+    numbers = {tag for text, later in body if later for tag in TAG.findall(text)}
+    cited = {found for text, later in body if not later for found in re.findall(r"\((\w+\.\d+)\)", text)}
+    assert not cited & numbers
 
 
 def test_first_reading_leaves_out_what_is_marked_folded_or_a_list_of_sources():
