@@ -332,10 +332,7 @@ def schedules(tables, alt=None) -> Picture:
         ratio.plot(t, 2 * table.lam(t), **mark(i, points=False))
         level.plot(t, table.sigma(t), **mark(i, points=False))
         below = float((table.alpha_bar[1:] < 0.01).mean())
-        told.append(
-            f"{name} ends at {number(table.alpha_bar[-1])} and spends {100 * below:.1f} % of its steps "
-            f"below 1 %"
-        )
+        told.append(f"{name} {number(table.alpha_bar[-1])} and {100 * below:.1f} %")
     first.set(title=r"$T\beta_n$: noise added", yscale="log")
     power.axhline(0.01, color=GREY, linewidth=1)
     power.annotate("1 %", (0.02, 0.025), color=INK, fontsize=9)
@@ -353,7 +350,8 @@ def schedules(tables, alt=None) -> Picture:
     return Picture(
         fig,
         alt
-        or f"Noise added, signal power, log signal-to-noise ratio and noise level of {len(tables)} tables. "
+        or f"Noise added, signal power, log signal-to-noise ratio and noise level of {len(tables)} tables "
+        "against time. Signal power left at the end, and share of the steps with less than 1 % of it: "
         f"{'; '.join(told)}.",
     )
 
@@ -368,12 +366,12 @@ def weights(t, curves) -> Picture:
     for i, (name, w) in enumerate(curves.items()):
         w = w / w.mean()
         ax.plot(t, w, label=name, **mark(i, points=False))
-        told.append(f"{name} {number(w[0])} at the least noise and {number(w[-1])} at the most")
+        told.append(f"{name}: {number(w[0])} at the least noise, {number(w[-1])} at the most")
     ax.set(xscale="log", yscale="log", xlabel="$t$ (log scale)", ylabel="weight / its mean", ylim=(2e-4, 200))
     ax.legend(loc="upper right", ncols=2)
     return Picture(
         fig,
-        f"Weights of the noise error against time, both on log scales, each with mean 1: {'; '.join(told)}.",
+        f"Weights of the noise error against time, log scales, each over its mean. {'; '.join(told)}.",
     )
 
 

@@ -124,8 +124,8 @@ def marginal_test(series, critical, title="") -> Picture:
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return Picture(
         fig,
-        f"Distance from the true marginal at each level, {listing(told)}; the test rejects above "
-        f"{number(critical, 3)}.",
+        "Kolmogorov–Smirnov distance from the true marginal, times the root of the number of points, at each "
+        f"level of a walk from noise to data: {listing(told)}; the test rejects above {number(critical, 3)}.",
     )
 
 
