@@ -43,6 +43,7 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MARKER = re.compile(r"<!--\s*eq:([\w.-]+)\s*-->")
 TAG = re.compile(r"\\tag\{([^}]*)\}")
+INLINE = r"\$[^$\n]*\$|`[^`\n]*`"
 
 
 class BookError(ValueError):
@@ -104,10 +105,13 @@ def lint(notebook) -> list[str]:
 
 def words(notebook) -> int:
     """Words of prose in the Markdown cells: without formulas, code, tables, comments and addresses."""
-    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return _words("\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"))
+
+
+def _words(text):
     for skipped in (r"```.*?```", r"\$\$.*?\$\$", r"<!--.*?-->", r"<[^>]*>", r"\]\([^)]*\)", r"(?m)^\|.*$"):
         text = re.sub(skipped, " ", text, flags=re.S if skipped[0] != "(" else 0)
-    text = re.sub(r"\$[^$\n]*\$|`[^`\n]*`", " x ", text)  # a symbol in a sentence is read as a word
+    text = re.sub(INLINE, " x ", text)  # a symbol in a sentence is read as a word
     return len(re.findall(r"[^\W\d_][\w'’-]*", text))
 
 
@@ -115,6 +119,106 @@ def _filler(alt):
     from book.plots import is_filler
 
     return is_filler(alt)
+
+
+# --- how long it takes to read --------------------------------------------------------------------------
+
+LATER = "◦"  # at the end of a heading: a first reading leaves the section for later
+NOT_READ = re.compile(r"Sources|References")  # such a section is looked up in, not read
+# Seconds for each thing on the page, for somebody who studies and does not skim. People new to chapters 1 to
+# 4 said 75, 75, 65 and 65 minutes of a first reading, when the sum below was 69, 69, 65 and 68 (without the
+# closing table of claims, and in chapter 4 without tables, as its reader had it).
+SECONDS = {
+    # 130 words a minute: what courses reckon with for understanding a text with many new concepts (Barre &
+    # Esarey's workload estimator, Wake Forest University; 180 with some, 250 with none). Adults read English
+    # non-fiction at 238, most of them at 175 to 300 (Brysbaert 2019, a review of 190 studies).
+    "word": 60 / 130,
+    "formula": 5,  # more than a symbol, within a sentence: taken apart once
+    "equation": 45,  # displayed: each symbol is looked up once, and the sentence before it read again
+    "picture": 45,  # axes, legend, then what the text says is to be seen
+    # Reviewers of code are told to do 300 to 500 lines an hour at most, 7 to 12 s a line (Cohen 2006, "Best
+    # kept secrets of peer code review"); to follow a listing with its symbols beside it takes less.
+    "line": 5,
+    "prediction": 30,  # stop, decide, open the answer
+    "row": 3,  # of a table or of printed lines: one comparison
+}
+LONG_ROW = 20  # words; a row with more, as of a table of claims, is read as prose
+LONG_FORMULA = 20  # characters of TeX; a shorter one in a sentence is read as a word
+
+
+def reading_minutes(notebook, first: bool = True) -> int:
+    """Minutes that it takes to read a notebook with its outputs, estimated, to the nearest 5.
+
+    first: a first reading, without the sections whose heading ends in ◦ (up to the next heading of the same
+    or a higher level), without folded tables, primers and code; the answers to predictions are opened.
+    Otherwise all of it. Lists of sources, and the source that is folded under a table, count in neither.
+    """
+    seconds = sum(SECONDS[kind] * count for kind, count in reading_load(notebook, first).items())
+    return 5 * round(seconds / 300)
+
+
+def reading_load(notebook, first: bool = True) -> dict[str, float]:
+    """How much of each kind in `SECONDS` there is to read; arguments as of `reading_minutes`."""
+    load = dict.fromkeys(SECONDS, 0.0)
+    for piece in _pieces(notebook, first):
+        counts = _load_of_text if isinstance(piece, str) else _load_of_code
+        for kind, count in counts(piece, first):
+            load[kind] += count
+    return load
+
+
+def _pieces(notebook, first):
+    """Markdown, cut at its headings, and code cells, in order; without what is not read."""
+    skipped = 0  # level of the heading whose section is being left out; 0: none
+    for cell in notebook.cells:
+        for piece in re.split(r"(?m)^(?=##+ )", cell.source) if cell.cell_type == "markdown" else [cell]:
+            heading = re.match(r"(##+) (.*)", piece) if isinstance(piece, str) else None
+            if heading and (not skipped or len(heading[1]) <= skipped):
+                title = heading[2].strip()
+                left_out = NOT_READ.fullmatch(title) or (first and title.endswith(LATER))
+                skipped = len(heading[1]) if left_out else 0
+            if not skipped:
+                yield piece
+
+
+def _length(notebook):
+    first, whole = (reading_minutes(notebook, first) for first in (True, False))
+    return f"{words(notebook)} words, {first} minutes to read the first time, {whole} with all"
+
+
+def _load_of_text(text, first):
+    if first:  # what is folded stays so, but for the answers to predictions
+        text = re.sub(r"(?s)<details><summary>(?!(<b>)?(Predict|Answer)).*?</details>", " ", text)
+    yield from _load_of_rows(re.findall(r"(?m)^\|(?![-:| ]+$).*$", text))
+    text = re.sub(r"(?m)^\|.*$", " ", text)
+    equations = re.findall(r"(?s)\$\$.*?\$\$", text)
+    yield "equation", len(equations)
+    yield "word", _words(text)
+    for equation in equations:
+        text = text.replace(equation, " ")
+    yield "formula", sum(len(found) > LONG_FORMULA for found in re.findall(INLINE, text) if found[0] == "$")
+    yield "prediction", len(re.findall(r"(?:\*\*|<b>)Predict", text))
+
+
+def _load_of_code(cell, first):
+    if not (first and cell.metadata.get("jupyter", {}).get("source_hidden")):
+        lines = [line.strip() for line in cell.source.splitlines()]
+        yield "line", sum(bool(line) and not line.startswith(("import ", "from ")) for line in lines)
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        shown = data.get("text/html", "")
+        yield "picture", "image/png" in data
+        if not (first and shown.startswith("<details>")):
+            rows = re.findall(r"(?s)<tr>.*?</tr>", shown)
+            yield from _load_of_rows(html.unescape(re.sub(r"<[^>]+>", " ", row)) for row in rows)
+        yield from _load_of_rows(re.findall(r"(?m)^\|(?![-:| ]+$).*$", data.get("text/markdown", "")))
+        yield from _load_of_rows(line for line in output.get("text", "").splitlines() if line.strip())
+
+
+def _load_of_rows(rows):
+    for row in rows:
+        count = len(row.split())
+        yield ("word", count) if count > LONG_ROW else ("row", 1)
 
 
 # --- running --------------------------------------------------------------------------------------------
@@ -368,7 +472,7 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print) -> bool:
                 if check
                 else "rewritten"
             )
-            count = f", {words(read(one.path))} words" if one.text else ""
+            count = f", {_length(read(one.path))}" if one.text else ""
             report(f"{one.path.name}: {state}, {one.seconds:.1f} s{count}")
             for problem in one.problems:
                 report(f"  {one.path.name}: {problem}")
