@@ -63,8 +63,8 @@ class Claim:
     fails: of that dict, whether it shows the claim to fail; None is "not holds". Needed for "holds if" and
         "not decided", which have two questions.
     elsewhere: the numbers in the finding that the experiment does not return, as they stand there, each with
-        what it is ("a width"), or the name of the function beside the experiment that returns it among others;
-        every other one with decimals or a % must be among the experiment's results, rounded (`unmeasured`).
+        what it is ("a width"), or the name of the function beside the experiment that returns it; every other
+        one with decimals or a % must be among the experiment's results, rounded (`unmeasured`).
     """
 
     id: str
@@ -91,7 +91,7 @@ class Claim:
         if self.verdict in ("holds if", "not decided") and self.fails is None:
             raise ValueError(f"claim {self.id}: a verdict {self.verdict!r} needs fails=, the other question")
         if strange := set(self.elsewhere) - {text for text, _ in stated_numbers(self.finding)}:
-            raise ValueError(f"claim {self.id}: elsewhere names {min(strange)!r}, which is no number of its finding")
+            raise ValueError(f"claim {self.id}: elsewhere names {min(strange)!r}, no number of its finding")
 
     @property
     def told(self) -> str:

@@ -1,5 +1,5 @@
 """Solvers with and without noise on the shipped digits network, few calls, eight seeds: `python -m
-studies.noisy_digits` (some three minutes of one core) writes book/ch04/recorded/noisy_digits.json, which
+studies.noisy_digits` (some five minutes of one core) writes book/ch04/recorded/noisy_digits.json, which
 `book.claims.recorded` reads.
 """
 
@@ -24,7 +24,7 @@ from toolkit.sde import edm_stochastic, restart
 
 RESULT = folders.folder("04") / "recorded" / "noisy_digits.json"
 COUNT, SEEDS, SHAPE = 1797, tuple(range(8)), (1, 8, 8)  # as many images as there are digits
-CALLS = (10, 20, 40)
+CALLS = (10, 20, 40, 80)
 
 # name -> (sampler, options, grid, model calls a step)
 SOLVERS = {
@@ -41,7 +41,7 @@ SOLVERS = {
     "SDE-2M, τ = 1": (sde_dpmpp_2m, {}, "karras", 1),
     "ER-SDE-3": (er_sde, {}, "quadratic", 1),
 }
-RESTARTS = {10: (1, 1), 20: (3, 1), 40: (2, 2)}  # calls -> (rounds, Heun steps in each)
+RESTARTS = {10: (1, 1), 20: (3, 1), 40: (2, 2), 80: (2, 4)}  # calls -> (rounds, Heun steps in each)
 TEN = {  # with the grid and the schedule of chapter 4's tables: (sampler, options, steps)
     "DPM-2, 10 calls": (dpm_solver_2, {}, 5),
     "DPM-3, 9 calls": (dpm_solver_3, {}, 3),
@@ -53,8 +53,9 @@ ABOUT = {
     "each seed; the lower the better, and only comparable at equal n; floor: fresh real digits at equal n",
     "schedule": "VP, from t = 1 to its end at 0.001; the shipped network, each class in turn as label; the "
     "first state of a seed is the same for every solver",
-    "settings": "grid, and Restart's levels, rounds and steps: the best of a trial with 600 digits and two "
-    "other seeds, four grids and five pairs of levels; EDM's are those of digits_samplers",
+    "settings": "grid, and Restart's levels, rounds and steps: the best or level with it in a trial with 600 "
+    "digits, 20 and 40 calls and two other seeds: four grids, five pairs of levels (not tried at 80); EDM's "
+    "are those of digits_samplers",
     "DDPM": "Discrete.linear(1000), posterior variance, as in digits_samplers, whose three seeds are taken "
     "from there",
 }
@@ -79,8 +80,8 @@ def run_once(name, calls, seed, n=COUNT):
 def row(each):
     """{each, mean, median, spread} of distances."""
     each = [round(value, 4) for value in each]
-    numbers = {"mean": statistics.mean(each), "median": statistics.median(each), "spread": statistics.stdev(each)}
-    return {"each": each} | {key: round(value, 4) for key, value in numbers.items()}
+    measures = {"mean": statistics.mean, "median": statistics.median, "spread": statistics.stdev}
+    return {"each": each} | {name: round(measure(each), 4) for name, measure in measures.items()}
 
 
 def thousand():

@@ -268,8 +268,8 @@ def variance_preserved() -> dict:
     "marginals.",
     holds=lambda r: all(abs(v - r["truth"]) < 1e-3 for v in r.values()),
     verdict=True,
-    finding="Exact variances at levels 0, 0.5, 1 and 2 are 0.2500 to 0.2501 at 400 steps, where 0.2501 is right; "
-    "the rest is discretisation.",
+    finding="Exact variances at levels 0, 0.5, 1 and 2 are 0.2500 to 0.2501 at 400 steps, where 0.2501 is "
+    "right; the rest is discretisation.",
     elsewhere={"0.5": "a level"},
 )
 def level_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
@@ -1346,10 +1346,10 @@ def adaptive_log(tol=1e-4, n=100, seed=0):
     holds=lambda r: all(value > 1e-5 for name, value in r.items() if name.startswith("smallest tol")),
     fails=lambda r: all(value < 17 for name, value in r.items() if name.startswith("ahead at")),
     verdict="holds if",
-    finding="If the tolerance is small: 1e-5 and less in all four batches. Against RK4 on a quadratic grid that suits the problem, at as many calls, the adaptive solver "
-    "is behind at the larger tolerances and ahead at the smaller ones. What it gives in any case is an error "
-    "that follows the tolerance without anyone knowing the grid, roughly: four batches of 100 starts err by "
-    "0.07 to 6 times the tolerance.",
+    finding="If the tolerance is small: 1e-5 and less in all four batches. Against RK4 on a quadratic grid "
+    "that suits the problem, at as many calls, the adaptive solver is behind at the larger tolerances and "
+    "ahead at the smaller ones. What it gives in any case is an error that follows the tolerance without "
+    "anyone knowing the grid, roughly: four batches of 100 starts err by 0.07 to 6 times the tolerance.",
     elsewhere={"1e-5": "a tolerance"},
 )
 def adaptive_against_fixed(seeds=4) -> dict:
@@ -2310,7 +2310,7 @@ def sample_complexity(counts=(100, 400, 1600, 6400), draws=100) -> dict:
 
 
 def ring_distances(counts=(50, 100, 200, 400, 800), draws=8):
-    """The same on the ring, against as many fresh points, by the cheapest matching: dict N -> mean distance."""
+    """The same on the ring, against as many fresh points, by the cheapest matching: dict N -> mean."""
     from scipy.optimize import linear_sum_assignment
 
     generator, result = np.random.default_rng(0), {}

@@ -123,8 +123,8 @@ def test_unipc_with_varying_coefficients_is_of_order_one(order):
 
 
 def rosenbrock_weights(u, i, count):
-    """Integrals over the step, against e^u / (1 + e^2u), of Lagrange's polynomials on the last `count` nodes of
-    u = log(sigma / alpha), the oldest first.
+    """Integrals over the step, against e^u / (1 + e^2u), of Lagrange's polynomials on the last `count` nodes
+    of u = log(sigma / alpha), the oldest first.
     """
     nodes, powers = u[i + 1 - count : i + 1], np.arange(count)[:, None]
     y, weights = np.polynomial.legendre.leggauss(20)
@@ -134,8 +134,8 @@ def rosenbrock_weights(u, i, count):
 
 
 def rosenbrock(slip):
-    """Two predictions of f = (alpha x / s - s x0) / sigma with s^2 = alpha^2 + sigma^2, which carries the part
-    of x0 that is x itself exactly; with the slip sqrt(alpha_s^2 + sigma_t^2) stands before the integral.
+    """Two predictions of f = (alpha x / s - s x0) / sigma with s^2 = alpha^2 + sigma^2, the linear part that
+    is right for data N(0, 1); with the slip sqrt(alpha_s^2 + sigma_t^2) stands before the integral.
     """
     def run(model, x, times):
         alpha, sigma = (level(np.array(times)) for level in (model.schedule.alpha, model.schedule.sigma))
@@ -204,8 +204,8 @@ def test_a_threshold_that_cannot_be_turned_off_shrinks_unbounded_data():
 
 
 def nano_flow(model, x, times, size, inverted=False):
-    """Euler from noise to data, x + size v, asked at these times, 0 for noise; inverted: trained with 0 for the
-    data, and still begun at 0 with noise.
+    """Euler from noise to data, x + size v, asked at these times, 0 for noise; inverted: trained with 0 for
+    the data, and still begun at 0 with noise.
     """
     for time in times:
         t = time if inverted else 1 - time
@@ -215,8 +215,8 @@ def nano_flow(model, x, times, size, inverted=False):
 
 
 def test_times_of_nano_flow_that_do_not_fit_its_steps_cost_no_order():
-    """D17.  n points from 0 to 1 and steps of 1/n, or of 1/(n - 1), as the issue proposes: on the ring both err
-    less than half as much as points that fit.
+    """D17.  n points from 0 to 1 and steps of 1/n, or of 1/(n - 1), as the issue proposes: on the ring both
+    err less than half as much as points that fit.
     """
     model, x = MODES.model(Flow()), initial_noise(100, 2, seed_of("nano"), torch.float64)
     want = reference(model, x, 1 - 1e-7, 1e-6)  # at 0 and 1 lambda is infinite
@@ -248,8 +248,8 @@ def test_nano_flow_run_the_wrong_way_spares_a_centred_gaussian_only():
 
 
 def amed_step(model, y, start, end, r, c, a, official):
-    """A step in kappa = sigma / alpha, alpha = 1: the level in between is start^(1 - r) end^r, the model is told
-    a times it.  official: the direction is divided by the level itself; ours: by what the model is told.
+    """A step in kappa = sigma / alpha, alpha = 1: the level in between is start^(1 - r) end^r, the model is
+    told a times it.  official: the direction is divided by the level itself; ours: by what the model is told.
     """
     time = lambda level: model.schedule.t_of_lam(-math.log(level))
     middle = start ** (1 - r) * end**r
