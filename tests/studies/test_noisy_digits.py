@@ -4,8 +4,8 @@ import statistics
 
 import pytest
 
-from book.claims import recorded
 from book.ch04 import experiments
+from book.claims import recorded
 from studies.noisy_digits import CALLS, COUNT, SEEDS, SOLVERS, TEN, digits_of, run_once
 from toolkit.metrics import frechet_distance
 
