@@ -2172,24 +2172,29 @@ def flow_missed(n=50):
     }
 
 
+def _nearer(distances, more, fewer):
+    """Whether DDIM's digits are nearer to the data with more calls, by more than the spread with fewer."""
+    at = lambda calls, what: distances[f"DDIM, {calls} calls: {what}"]
+    gain = at(fewer, "Fréchet distance") - at(more, "Fréchet distance")
+    return gain > at(fewer, "spread between seeds")
+
+
 @claim(
     "P17",
     source="PyTorch tutorial, section 5.2; folklore",
     says="The sampler that solves its equation more accurately makes the better images.",
-    holds=lambda r: (
-        r["DDIM, 1000 calls: Fréchet distance"]
-        < r["DDIM, 50 calls: Fréchet distance"] - r["DDIM, 50 calls: spread between seeds"]
-    ),
-    verdict=False,
-    finding="Up to about 50 calls. DDIM with 1000 calls follows the network's flow ten times as closely "
-    "as with 50, and its digits are as far from the data: what is left is the network's error, and the "
-    "measure's. Samplers with noise come to the same distance.",
+    holds=lambda r: _nearer(r, 50, 10),
+    fails=lambda r: not _nearer(r, 1000, 50),
+    verdict="holds if",
+    finding="If the discretisation is what one sees, up to about 50 calls: from 10 to 50 DDIM's distance "
+    "falls from 0.24 to 0.13. With 1000 it follows the network's flow ten times as closely as with 50, and "
+    "its digits are as far from the data: what is left is the network's error, and the measure's.",
 )
 def accuracy_and_quality() -> dict:
     """Those distances from the flow, and the recorded Frechet distances and their spread between seeds."""
     study, result = recorded("digits_samplers"), dict(flow_missed())
     rows = {row["budget"]: row for row in study["samplers"]["DDIM"]["rows"]}
-    for calls in (50, 1000):
+    for calls in (10, 50, 1000):
         result[f"DDIM, {calls} calls: Fréchet distance"] = rows[calls]["frechet"]
         result[f"DDIM, {calls} calls: spread between seeds"] = rows[calls]["spread"]
     return result | {
