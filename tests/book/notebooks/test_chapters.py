@@ -64,6 +64,14 @@ def test_header_says_what_for_and_how_long(path):
     assert re.search(r"\brun(ning)? (under |about )?(a|\d+) (seconds|minute)", text)
 
 
+@pytest.mark.parametrize("number", sorted({path.stem[:2] for path in TAUGHT}))
+def test_sections_are_numbered_without_a_gap(number):
+    """Through a chapter's notebooks: 3b goes on where 3 ends."""
+    texts = (cell.source for path in CHAPTERS if path.stem[:2] == number for cell in read(path).cells)
+    found = [int(n) for text in texts for n in re.findall(rf"(?m)^## {int(number)}\.(\d+) ", text)]
+    assert found == list(range(1, len(found) + 1))
+
+
 marked = pytest.mark.parametrize(
     "path", [path for path in CHAPTERS if path.stem not in NOT_YET_MARKED], ids=lambda path: path.stem
 )
