@@ -593,10 +593,10 @@ def distill_adversarially(
     return fit(student.network, loss_of, seed=seed, **loop)
 
 
-def late_times(schedule, u):
-    """Times for `draw_times` that crowd towards the noise, where a student of one step makes it: start less
-    u^2 of the whole, whose density is 1 / (2 sqrt(1 - t)) on [0, 1]."""
-    return schedule.start - (schedule.start - schedule.end) * u**2
+def late_times(schedule, u, power=2):
+    """Times for `draw_times` that crowd towards the noise, whence a student of one step jumps: start less
+    u^power of the whole, so that on [0, 1] a share delta^(1 / power) lies within delta of the noise."""
+    return schedule.start - (schedule.start - schedule.end) * u**power
 
 
 def reflow(student, noise, samples, *, labels=None, t_sampler="uniform", batch=256, **loop):
