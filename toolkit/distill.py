@@ -18,6 +18,7 @@ regress_on_pairs, distill_guidance and reflow."""
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -87,9 +88,13 @@ def _there(times, x):
 def ddim_step(model, x, t, s):
     """One step of DDIM (eta = 0) for each sample from its own time t to s, both (B,), x (B, ...): one
     call."""
-    alpha, sigma = alpha_and_sigma(model.schedule, x, t)
-    alpha_s, sigma_s = alpha_and_sigma(model.schedule, x, s)
-    x0 = model.x0(x, t)
+    return _towards(model.schedule, model.x0(x, t), x, t, s)
+
+
+def _towards(schedule, x0, x, t, s):
+    """Where one step of DDIM from x at time t to s ends, with the prediction x0."""
+    alpha, sigma = alpha_and_sigma(schedule, x, t)
+    alpha_s, sigma_s = alpha_and_sigma(schedule, x, s)
     return alpha_s * x0 + sigma_s / sigma * (x - alpha * x0)
 
 
@@ -231,23 +236,69 @@ def at_scale(student, scale):
     return _AtScale(student, scale)
 
 
+class GuidedPaths(NamedTuple):
+    """Paths of a guided teacher: states (steps, n, ...) at times (steps,), with labels and scales (n,)."""
+
+    states: torch.Tensor
+    times: torch.Tensor
+    labels: torch.Tensor
+    scales: torch.Tensor
+
+    def draw(self, n, generator):
+        """n states (n, ...), their times, labels and scales (n,), anywhere on the paths."""
+        device = self.states.device
+        place, row = (torch.randint(m, (n,), generator=generator, device=device) for m in self.states.shape[:2])
+        return self.states[place, row], self.times[place], self.labels[row], self.scales[row]
+
+
+@torch.no_grad()
+def guided_paths(teacher, noise, times, labels, scales):
+    """The `GuidedPaths` of `teacher` in DDIM steps from noise (n, ...) at times[0] along times (steps + 1,),
+    each with its own label and scale (n,): the states that it is asked at, so without the last."""
+    x, states = noise, []
+    for t, s in zip(times, times[1:]):
+        states.append(x)
+        here, there = (_there(u, x).expand(len(x)) for u in (t, s))
+        x = _towards(teacher.schedule, guided_x0(teacher, x, here, labels, scales), x, here, there)
+    return GuidedPaths(torch.stack(states), _there(times[:-1], noise), labels, scales)
+
+
 def distill_guidance(
-    student, teacher, data, labels, *, scales=(1.0, 4.0), weighting="snr+1", batch=256, **loop
+    student,
+    teacher,
+    data,
+    labels,
+    *,
+    scales=(1.0, 4.0),
+    paths=None,
+    share=0.5,
+    weighting="snr+1",
+    batch=256,
+    **loop,
 ):
     """Guidance distillation (Meng et al. 2023, sec. 3.1): one call of `student` learns the guided prediction
     of `teacher` for every scale in the interval `scales`.
 
     The student's network takes scale= beside its label, as `networks.ScaledMLP` does.  data (n, ...), labels
-    (n,). Times are log-normal (`training.draw_times`).  Sample with `at_scale(student.with_network(run.net),
-    scale)`. Returns a `Training`."""
+    (n,). Times are log-normal (`training.draw_times`).
+    paths: `GuidedPaths`, states of which replace this `share` of each batch.  The paper learns from noisy
+        data alone; but a guided path leaves these, and there the student is asked.
+
+    Sample with `at_scale(student.with_network(run.net), scale)`. Returns a `Training`."""
     _check_apart(student, teacher)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must lie in [0, 1], got {share}")
     draw, schedule = batches(student.network, data, labels, 0.0, batch), student.schedule
+    on_paths = 0 if paths is None else round(share * batch)
 
     def loss_of(generator):
         x0, eps, label = draw(generator)
         t = draw_times("lognormal", schedule, len(x0), generator, x0.device)
         scale = _draw_scales(scales, x0, generator)
         x = diffuse(schedule, x0, t, eps)
+        if on_paths:
+            replaced = zip(paths.draw(on_paths, generator), (x, t, label, scale))
+            x, t, label, scale = (torch.cat([new, old[on_paths:]]) for new, old in replaced)
         with torch.no_grad():
             target = guided_x0(teacher, x, t, label, scale)
         error = at_scale(student.with_label(label), scale).x0(x, t) - target

@@ -28,6 +28,7 @@ from toolkit.distill import (
     distill_progressively,
     doubling_levels,
     draw_intervals,
+    guided_paths,
     guided_x0,
     heun_target,
     late_times,
@@ -951,6 +952,59 @@ def test_guidance_distillation_comes_close_for_a_range_of_scales(seed):
             )
         assert rmse(got, want) < 0.6 * rmse(before, want), scale
     assert run.losses[-50:].mean() < 0.05 * run.losses[:10].mean()
+
+
+@by_schedule
+@by_seed
+def test_guided_paths_are_those_of_ddim_with_guidance(schedule, seed):
+    mixture = Mixture([0.5, 0.3, 0.2], [[1.0, 0], [0, 1.0], [-1.0, 0]], [0.2, 0.3, 0.4])
+    teacher, label = mixture.model(schedule), torch.arange(6) % 3
+    noise = initial_noise(6, 2, seed, dtype=torch.float64) * schedule.sigma(schedule.start)
+    times, scales = grids.karras(schedule, 5), torch.linspace(0, 3, 6, dtype=torch.float64)
+    paths = guided_paths(teacher, noise, times, label, scales)
+    assert teacher.nfe == 2 * 5 and paths.states.shape == (5, 6, 2)
+    for i in range(6):
+        model = Guided(teacher, label[i : i + 1], float(scales[i]))
+        want = sample(ddim, model, noise[i : i + 1], times, keep_path=True).path[:-1, 0]
+        torch.testing.assert_close(paths.states[:, i], want, rtol=1e-9, atol=1e-9)
+    x, t, drawn, scale = paths.draw(3000, torch.Generator().manual_seed(seed))
+    place, row = ((a[:, None] - b).abs().argmin(1) for a, b in ((t, paths.times), (scale, scales)))
+    assert torch.equal(x, paths.states[place, row]) and torch.equal(drawn, label[row])
+    counts = torch.bincount(6 * place + row, minlength=30).double()
+    assert (counts - 100).abs().max() < 5 * 10  # five deviations of a count whose mean is 100
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@by_seed
+def test_a_step_of_guidance_distillation_is_the_formula(share, seed):
+    """(5.6), with this share of the batch on guided paths, written out for EDM with the same generator."""
+    teacher, student = teacher_and_student(seed)
+    moved(student, seed)
+    before, n = copy.deepcopy(student.network), 32
+    noise, scales = 80 * initial_noise(20, 2, seed), torch.linspace(1, 4, 20)
+    paths = guided_paths(teacher, noise, grids.karras(EDM(), 6), torch.arange(20) % 3, scales)
+    options = dict(paths=paths, share=share, batch=n, steps=1, seed=seed)
+    run = distill_guidance(student, teacher, points(), LABELS, **options)
+
+    generator, k = torch.Generator().manual_seed(seed), round(share * n)
+    x0, eps, label = batches(before, points(), LABELS, 0.0, batch=n)(generator)
+    t = draw_times("lognormal", EDM(), n, generator)
+    w = 1 + 3 * torch.rand(n, generator=generator)
+    x = x0 + t[:, None].float() * eps
+    if k:
+        x[:k], t[:k], label[:k], w[:k] = paths.draw(k, generator)
+    with torch.no_grad():
+        got = at_scale(student.with_network(before).with_label(label), w).x0(x, t)
+        error = got - guided_x0(teacher, x, t, label, w)
+    want = ((1 / t**2 + 4) * error.double().square().mean(1)).mean()
+    assert float(run.losses[0]) == pytest.approx(float(want), rel=1e-4)
+
+
+def test_a_share_of_paths_is_a_share():
+    teacher, student = teacher_and_student()
+    for share in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=rf"share must lie in \[0, 1\], got {share}"):
+            distill_guidance(student, teacher, points(), LABELS, share=share, steps=1)
 
 
 # --- the critic -----------------------------------------------------------------------------------------
