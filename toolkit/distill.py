@@ -246,8 +246,10 @@ class GuidedPaths(NamedTuple):
 
     def draw(self, n, generator):
         """n states (n, ...), their times, labels and scales (n,), anywhere on the paths."""
-        device = self.states.device
-        place, row = (torch.randint(m, (n,), generator=generator, device=device) for m in self.states.shape[:2])
+        place, row = (
+            torch.randint(m, (n,), generator=generator, device=self.states.device)
+            for m in self.states.shape[:2]
+        )
         return self.states[place, row], self.times[place], self.labels[row], self.scales[row]
 
 
@@ -655,7 +657,7 @@ def reflow(student, noise, samples, *, labels=None, t_sampler="uniform", batch=2
     of noise and sample in place of independent ones, so that paths no longer cross and become straight.
 
     student: a model on the `Flow` schedule.  noise (n, ...): standard normal, samples (n, ...), labels (n,)
-    or None.  t_sampler: the paper's times are uniform; `draw_times` tells of others.  Returns a `Training`."""
+    or None.  t_sampler: the paper's times are uniform; for others see `draw_times`.  Returns a `Training`."""
     draw = _pair_drawer(student, noise, samples, labels, batch)
 
     def loss_of(generator):
