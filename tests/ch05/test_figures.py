@@ -173,6 +173,10 @@ def test_training_is_counted_as_it_happens():
     student, teacher = shared.fresh(0), distilled.teacher()
     distill.distill_progressively(student, teacher, images, rounds=(2,), labels=labels, steps=(2,), batch=8)
     assert (student.nfe, teacher.nfe) == (2, 2 * 2)
+    student, teacher = shared.fresh(0), distilled.teacher()
+    options = dict(rounds=(2,), labels=labels, steps=(2,), batch=8, first_heun=4)
+    distill.distill_progressively(student, teacher, images, **options)
+    assert (student.nfe, teacher.nfe) == (2, 2 * 2 * 4)
 
 
 def test_break_even_is_where_the_bills_are_equal_at_equal_quality():
