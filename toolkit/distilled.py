@@ -250,14 +250,12 @@ _IMPROVED = dict(metric="huber", weighting="1/gap", levels=(10, 640), log_level=
 OPTIONS = {
     "digits": {
         "regression": dict(pairs=40_000, steps=7000, lr=2e-3),
-        "progressive": dict(
-            rounds=(32, 16, 8, 4, 2, 1), steps=(300, 300, 600, 1000, 1300, 1500), lr=2e-3
-        ),
+        "progressive": dict(rounds=(32, 16, 8, 4, 2, 1), steps=(300, 300, 600, 1000, 1300, 1500), lr=2e-3),
         "consistency": dict(steps=8000, lr=1e-3, **_IMPROVED),
         "consistency-distilled": dict(steps=4000, lr=2e-3, levels=(8, 8), log_level=(0.0, 2.0)),
         "adversarial": dict(pairs=40_000, steps=4000, lr=1e-3, adversarial=0.3),
         "reflow": dict(pairs=40_000, steps=7000, lr=2e-3),
-        "guided": dict(steps=4500, lr=1e-3, scales=(1.0, 4.0), paths=4000, path_steps=18),
+        "guided": dict(steps=4500, lr=1e-3, scales=(1.0, 4.0), paths=4000, path_steps=18, share=0.5),
     },
     "plane": {
         "regression": dict(pairs=20_000, steps=3000, lr=2e-3),
