@@ -32,6 +32,7 @@ from toolkit.distilled import (
     FEW,
     FEW_STEPS,
     OPTIONS,
+    RECIPES,
     START,
     as_model,
     few_steps,
@@ -64,6 +65,11 @@ WAYS = (  # the teacher's settings: name in the record, sampler, steps
     ("Heun", edm_heun, (3, 4, 5, 6, 8, 12, 18, 128)),  # 128: the flow itself
 )
 LOWER_LAST = (("2M", dpmpp_2m, (4, 5, 6, 7, 8, 12)),)  # with a last step of first order
+CONTROLS = {  # students of the digits by another recipe, which do not ship: name -> its student, what differs
+    "CD, 18 levels": ("consistency-distilled", {"levels": (18, 18)}),
+    "CD, 8 to 18 levels": ("consistency-distilled", {"levels": (8, 18)}),
+    "guided, noisy data alone": ("guided", {"share": 0.0}),
+}
 app = typer.Typer(add_completion=False)
 
 
@@ -84,11 +90,15 @@ def make_teacher(folder: Path = WEIGHTS):
 @app.command("student")
 def make_student(on: str, name: str, seed: int = 0, seeds: Path = Path("seeds")):
     """Train the student NAME of the setting ON ("digits", "ring", "swiss roll") from one seed; "guided-1" on
-    the way makes those of more steps."""
+    the way makes those of more steps.  NAME may be one of CONTROLS."""
     torch.set_num_threads(1)
     seeds.mkdir(exist_ok=True)
     began = time.process_time()
-    if name in FEW:
+    if name in CONTROLS:
+        base, change = CONTROLS[name]
+        options = OPTIONS["digits"][base] | change
+        models = {name: RECIPES[base](setting(on), seed, **options)}
+    elif name in FEW:
         by_steps, options = few_steps(seed, FEW[name]), FEW_STEPS
         models = {other: by_steps[n] for other, n in FEW.items() if n in by_steps}
     else:
@@ -156,12 +166,12 @@ def _teacher_figures(solvers, **options):
     return {name: [measured(way, seed) for seed in SEEDS] for name, way in ways.items()}
 
 
-def _stored(on, name, seed, seeds):
+def _stored(on, name, seed, seeds, kind=None):
     network = load_weights(seeds / f"{on}-{name}-{seed}.safetensors")
-    return as_model(name, network, on), network.notes["seconds"]
+    return as_model(kind or name, network, on), network.notes["seconds"]
 
 
-def _student_figures(on, name, seeds):
+def _student_figures(on, name, seeds, kind=None):
     """A row for each seed: seconds, and what 1, 2 and 4 steps give."""
 
     def measured(model, steps, seed):
@@ -172,7 +182,7 @@ def _student_figures(on, name, seeds):
 
     rows = []
     for seed in SEEDS if on != "swiss roll" else SEEDS[:1]:
-        model, seconds = _stored(on, name, seed, seeds)
+        model, seconds = _stored(on, name, seed, seeds, kind)
         found = {str(steps): measured(model, steps, seed) for steps in (1, 2, 4)}
         rows.append({"seed": seed, "seconds": seconds} | found)
     return rows
@@ -235,6 +245,13 @@ def _at(model):
     return lambda labels, scale: at_scale(model.with_label(labels), scale)
 
 
+def _control_figures(name, seeds):
+    """The rows of a control, as its student has them."""
+    base, _ = CONTROLS[name]
+    models = [_stored("digits", name, seed, seeds, base)[0] for seed in SEEDS]
+    return _targets(models, 18) if base == "guided" else _student_figures("digits", name, seeds, base)
+
+
 def _few_steps_figures(seeds):
     """The guided students of few steps: "seconds" to train them, `_targets` for each number of steps, and
     under "solvers" what the guided student that ships reaches with so many calls of a solver."""
@@ -267,6 +284,8 @@ def record(on: str, name: str, seeds: Path = Path("seeds"), path: Path = RECORD,
         found["guided"] = _guided_figures(seeds)
         models = [_stored(on, name, seed, seeds)[0] for seed in SEEDS]
         found["guided target"] = _targets(models, 18)
+    elif name in CONTROLS:
+        names, found["controls"][name] = [], _control_figures(name, seeds)
     else:
         found[on][name] = _student_figures(on, name, seeds)
     for one in names if on != "swiss roll" else ():

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 STUDY = recorded("distillation")
 DIGITS, RING = STUDY["digits"], STUDY["ring"]
-REACH_25 = ("regression", "consistency", "adversarial")  # the others miss that goal, and the chapter says so
+MISS_25 = ("progressive", "reflow")  # the others reach that goal
 
 
 def mean(rows, steps, key):
@@ -37,7 +37,7 @@ def test_one_step_students_of_digits_reach_what_the_chapter_says(name):
     rows = DIGITS[name]
     assert [row["seed"] for row in rows] == [0, 1, 2]
     assert mean(rows, 1, "conditional") < teachers("DDIM 1", "conditional") / 8
-    factor = 25 if name in REACH_25 else 14
+    factor = 14 if name in MISS_25 else 25
     assert mean(rows, 1, "unconditional") < teachers("DDIM 1", "unconditional") / factor
     assert all(row["1"]["copies"] < 0.005 for row in rows)
 
@@ -61,11 +61,29 @@ def test_students_in_the_plane_come_near_the_sampling_floor(on, name):
     assert STUDY[on]["DDIM 1"]["sliced Wasserstein"] > 10 * STUDY[on]["floor"]
 
 
-def test_at_scale_2_the_guided_student_is_as_good_as_its_teacher_at_half_the_calls():
+def test_the_guided_student_is_as_good_as_its_teacher_at_half_the_calls():
+    """By the distance to the guided teacher's digits of other noise: at scales 2 and 3 it is that of the
+    teacher itself, at 4 what it lacks is under one per cent of what guidance does."""
+    for row in STUDY["guided target"]:
+        assert all(row[scale]["student"] < 1.25 * row[scale]["floor"] for scale in ("2", "3"))
+        assert row["4"]["student"] - row["4"]["floor"] < 0.01 * row["4"]["unguided"]
     for row in STUDY["guided"]:
-        assert row["2"]["student"] == pytest.approx(row["2"]["teacher"], rel=0.05)
         for scale in ("2", "3", "4"):
             assert row[scale]["rmse"] < 0.5 * row[scale]["rmse without guidance"]
+
+
+def test_what_the_new_recipes_changed_is_beside_its_control():
+    """The same number of steps on noisy data alone, and consistency distillation with more levels."""
+    controls = STUDY["controls"]
+    for scale in ("1", "4"):
+        ours, theirs = (
+            statistics.mean(row[scale]["student"] for row in rows)
+            for rows in (STUDY["guided target"], controls["guided, noisy data alone"])
+        )
+        assert ours < 0.75 * theirs
+    eight = [row["1"]["unconditional"] for row in DIGITS["consistency-distilled"]]
+    eighteen = [row["1"]["unconditional"] for row in controls["CD, 18 levels"]]
+    assert max(eight) < min(eighteen)
 
 
 # --- what ships is what was measured ----------------------------------------------------------------------
