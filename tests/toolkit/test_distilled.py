@@ -145,7 +145,9 @@ def test_everyone_starts_from_the_same_noise():
 
 
 SHORT = dict(steps=2, batch=16)
-EXTRA = {"regression": dict(pairs=64), "adversarial": dict(pairs=64), "reflow": dict(pairs=64)}
+EXTRA = {name: dict(pairs=64) for name in ("regression", "adversarial", "reflow")} | {
+    "guided": dict(paths=32)
+}
 
 
 @pytest.mark.parametrize("on", ["digits", "ring"])
@@ -167,6 +169,22 @@ def test_every_recipe_runs_is_repeatable_and_leaves_the_random_state_alone(monke
     assert torch.equal(torch.rand(1), drawn)
     for a, b in zip(first.network.parameters(), again.network.parameters()):
         assert torch.equal(a, b)
+
+
+def test_guided_students_of_few_steps_are_rounds_of_one_training(monkeypatch):
+    short = dict(rounds=(4, 2, 1), steps=(2, 2, 2), lr=1e-3, scales=(1.0, 4.0), batch=16)
+    monkeypatch.setattr(distilled, "FEW_STEPS", short)
+    two, one = distilled.few_steps(seed=1, steps=2), distilled.few_steps(seed=1)
+    assert list(two) == [4, 2] and list(one) == [4, 2, 1]
+    again = train("guided-2", seed=1)
+    labels, noise = torch.arange(5), initial_noise(5, (1, 8, 8), 0) * START
+    before = jump(at_scale(student("guided").with_label(labels), 3.0), noise, 2)
+    for model in (two[2], one[2]):
+        digits = jump(at_scale(model.with_label(labels), 3.0), noise, 2)
+        assert torch.equal(digits, jump(at_scale(again.with_label(labels), 3.0), noise, 2))
+        assert not torch.equal(digits, before)
+    with pytest.raises(ValueError, match="steps must be one of 4, 2, 1, got 3"):
+        distilled.few_steps(steps=3)
 
 
 def test_a_retrained_student_is_as_good_as_the_one_that_ships():
