@@ -183,19 +183,56 @@ def search_shares(calls, seed, grid=grids.karras, rounds=3, n=FEW):
     return shares
 
 
-def share_rows(calls):
+def share_rows(calls, grid=grids.karras):
     """AMED-Solver with one share for each step and no network: the mean of some searches, each on noises of
     its own, and the searches: eight with three calls, where they all but agree, else two."""
-    model, times = two_call_grid(calls)
+    model, times = two_call_grid(calls, grid=grid)
     found, start = [], noise(N, FRESH)
     for seed in range(CHOOSING, CHOOSING + (8 if calls == 3 else 2)):
         began = time.process_time()
-        shares = search_shares(calls, seed)
+        shares = search_shares(calls, seed, grid)
         spent = time.process_time() - began
         made = sample(amed_solver, model, start, times, predictor=Shares(times, shares)).x
         found.append(scores(made) | {"shares": shares, "seconds": round(spent, 1)})
-    mean = {key: round(statistics.mean(row[key] for row in found), 4) for key in ("rmse", "frechet")}
-    return {"one share a step": mean | {"each": found}}
+    return {"one share a step": mean_of(found)}
+
+
+def search_levels(calls, seed, rounds=3, n=FEW):
+    """The inner levels of a grid for iPNDM with an analytic start, found without a gradient: from Karras's
+    grid on, each in turn moves towards a neighbour by a share of the way in log level, .4, .15, then .05,
+    while that makes the RMSE on `n` noises of this seed less."""
+    model, start = AFS(digits_teacher(), *moments()), noise(n, seed)
+    levels = grids.karras(SCHEDULE, calls + 1).tolist()
+    end = teacher_path(digits_teacher(), start, levels, 16)[-1]
+    error = lambda levels: float((sample(ipndm, model, start, levels).x - end).square().mean())
+    for share in (0.4, 0.15, 0.05):
+        for _ in range(rounds):
+            before = list(levels)
+            for i in range(1, len(levels) - 1):
+                moved = [levels[i] ** (1 - share) * levels[j] ** share for j in (i - 1, i + 1)]
+                levels = min((levels, *([*levels[:i], v, *levels[i + 1 :]] for v in moved)), key=error)
+            if levels == before:
+                break
+    return levels
+
+
+def level_rows(calls):
+    """iPNDM with an analytic start on a grid that was searched for: as `share_rows`."""
+    found, start = [], noise(N, FRESH)
+    for seed in range(CHOOSING, CHOOSING + (8 if calls == 3 else 2)):
+        began = time.process_time()
+        levels = search_levels(calls, seed)
+        spent = time.process_time() - began
+        made = sample(ipndm, AFS(digits_teacher(), *moments()), start, levels).x
+        levels = [round(level, 4) for level in levels]
+        found.append(scores(made) | {"levels": levels, "seconds": round(spent, 1)})
+    return {"iPNDM, analytic start, searched grid": mean_of(found)}
+
+
+def mean_of(each):
+    """The mean of scores, and under "each" the scores."""
+    mean = {key: round(statistics.mean(row[key] for row in each), 4) for key in ("rmse", "frechet")}
+    return mean | {"each": each}
 
 
 def trained(calls, base=None, features=160, seed=0, steps=250, grid=grids.karras, **options):
@@ -271,24 +308,45 @@ def plain_rows(calls, grid=grids.karras):
 
 
 def on_uniform_time(calls, seeds=SEEDS):
-    """On the official AMED-Solver's grid: every solver that has nothing to choose, and, at 3 and 5 calls,
-    AMED-Solver without features, trained there from these seeds; at three from one seed by a teacher of eight
-    substeps an interval, too, since one of four is farther from the flow there than on Karras's grid."""
-    rows, start = plain_rows(calls, uniform_time), noise(N, FRESH)
-    if calls not in (3, 5):
-        return rows
+    """On the official AMED-Solver's grid: every solver that has nothing to choose, one share a step, and
+    AMED-Solver without features, trained there from these seeds; at three calls from one seed by a teacher of
+    eight substeps an interval, too, since one of four is farther from the flow there than on Karras's
+    grid."""
+    rows = plain_rows(calls, uniform_time) | share_rows(calls, uniform_time)
     model, times = two_call_grid(calls, grid=uniform_time)
 
     def learned(seed, substeps=4):
         net = trained(calls, features=0, seed=seed, grid=uniform_time, substeps=substeps).net
-        return scores(sample(amed_solver, model, start, times, predictor=net).x)
+        return scores(sample(amed_solver, model, noise(N, FRESH), times, predictor=net).x)
 
-    each = [learned(seed) for seed in seeds]
-    mean = {key: round(statistics.mean(row[key] for row in each), 4) for key in ("rmse", "frechet")}
-    rows["AMED-Solver, no features"] = mean | {"each": each}
+    rows["AMED-Solver, no features"] = mean_of([learned(seed) for seed in seeds])
     if calls == 3:
         rows["AMED-Solver, no features, 8 substeps"] = learned(seeds[0], 8)
     return rows
+
+
+def predictor_price(batches=(1, 64, 1000)):
+    """CPU time of a call of g_phi with features over that of a call of the network: batch -> share, the
+    median of nine rounds of thirty calls each."""
+    model, predictor = digits_teacher(), Predictor(160).eval()
+
+    def spent(call):
+        began = time.process_time()
+        for _ in range(30):
+            call()
+        return time.process_time() - began
+
+    def share(n):
+        x = noise(n, 0)
+        features = model.eps_and_features(x, 2.0)[1]
+        rounds = [
+            (spent(lambda: predictor(features, 2.0, 0.5, n)), spent(lambda: model.eps_and_features(x, 2.0)))
+            for _ in range(9)
+        ]
+        return round(statistics.median(own / whole for own, whole in rounds), 2)
+
+    with torch.no_grad():
+        return {str(n): share(n) for n in batches}
 
 
 def untrained_rows(calls):
@@ -319,10 +377,8 @@ def learned_rows(calls):
         model, times = two_call_grid(calls, how.get("base"))
         runs = [trained(calls, seed=seed, **how) for seed in SEEDS]
         made = [sample(solver, model, start, times, predictor=run.net, **options).x for run in runs]
-        each = [scores(x) for x in made]
-        rows[name] = {
-            key: round(statistics.mean(score[key] for score in each), 4) for key in ("rmse", "frechet")
-        } | {"each": each, "seconds": round(statistics.mean(run.seconds for run in runs))}
+        rows[name] = mean_of([scores(x) for x in made])
+        rows[name]["seconds"] = round(statistics.mean(run.seconds for run in runs))
     return rows
 
 
@@ -409,11 +465,14 @@ def main():
         for calls in CALLS
     }
     found["flow"], found["contrast"] = flow_row(), contrast_rows()
+    found["price of g_phi"] = predictor_price()
     found["official teacher"] = {str(calls): official_teacher(calls) for calls in CALLS}
     found["table"], found["uniform time"] = {}, {}
     for calls in CALLS:
         found["uniform time"][str(calls)] = on_uniform_time(calls)
-        found["table"][str(calls)] = untrained_rows(calls) | share_rows(calls) | learned_rows(calls)
+        found["table"][str(calls)] = (
+            untrained_rows(calls) | share_rows(calls) | level_rows(calls) | learned_rows(calls)
+        )
         for name, row in found["table"][str(calls)].items():
             print(calls, name, row["rmse"], row["frechet"], flush=True)
         PATH.write_text(json.dumps(found, indent=1) + "\n")

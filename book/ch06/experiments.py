@@ -134,6 +134,14 @@ def one_large_step():
     return {name: guess_errors((1,))[name][0] for name in GUESSES}
 
 
+def guess_table():
+    """Of each method: the error of one step from level 2 to 0.2, and the order measured; "row | column"."""
+    result, orders = {}, guess_orders()
+    for name, error in one_large_step().items():
+        result |= {f"{name} | error of one large step": error, f"{name} | order": orders[name]}
+    return result
+
+
 LINE = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.15, 0.25])
 
 
@@ -339,17 +347,19 @@ def best_times(steps=4, n=64):
     "B10, one time",
     source="Blog, on AMED-Solver; folklore",
     says="With the right intermediate time, a step of two calls is exact.",
-    holds=lambda r: r["at a tenth of the level, best r, exact trajectory"] < 1e-3,
+    holds=lambda r: r["best r, exact trajectory | from a level to its tenth"] < 1e-3,
     verdict=False,
     finding="No single time is: what the best one leaves falls with the square of the step, as the "
     "midpoint's own residual does. The gain is in the constant, and it is large for large steps.",
 )
 def failure() -> dict:
-    """How the residual of the best level falls with the step: its slope over the three smallest steps."""
-    sizes = [1 - 1 / ratio for ratio in SIZES[:3]]
-    left = residuals()
-    result = {f"slope, {name}": -slope(sizes, row[:3]) for name, row in left.items()}
-    return result | {f"at a tenth of the level, {name}": row[-1] for name, row in left.items()}
+    """How the residual of the best level falls with the step, its slope over the three smallest steps, and
+    what is left of a large one; names "row | column".
+    """
+    sizes, result = [1 - 1 / ratio for ratio in SIZES[:3]], {}
+    for name, row in residuals().items():
+        result |= {f"{name} | slope": -slope(sizes, row[:3]), f"{name} | from a level to its tenth": row[-1]}
+    return result
 
 
 @claim(
@@ -459,21 +469,47 @@ def pca() -> dict:
     return result
 
 
+def seen_on_the_way(name):
+    """The network's prediction x_0 ("prediction") or its eps ("velocity") at the 41 states of the digits'
+    paths from level 80, (41, 100, 64) float64.
+    """
+    path, kappas = digit_paths()
+    model = digits_model()
+    ask = {"prediction": model.x0, "velocity": model.eps}[name]
+    states = path.reshape(*path.shape[:2], 1, 8, 8).float()
+    return torch.stack([ask(x, float(t)) for x, t in zip(states, kappas)]).double().flatten(2)
+
+
+def own_plane(path, which=0):
+    """One path of (N, B, d) in its own first two principal components: (N, 2), in the units of its states."""
+    points = path[:, which] - path[:, which].mean(0)
+    return (points @ torch.linalg.svd(points, full_matrices=False)[2][:2].T).numpy()
+
+
+def three_curves(which=4):
+    """One digit's path in VP coordinates, its prediction and its velocity, each in its own two components
+    and over its norm (the finished digit's; the way of the prediction; the mean speed): label -> (41, 2).
+    And the levels.
+    """
+    path, kappas = digit_paths()
+    path = in_vp(path, kappas)
+    x0, eps = seen_on_the_way("prediction"), seen_on_the_way("velocity")
+    way = x0[:, which].diff(dim=0).norm(dim=1).sum()
+    return {
+        "path": own_plane(path, which) / float(path[-1, which].norm()),
+        "prediction": own_plane(x0, which) / float(way),
+        "velocity": own_plane(eps, which) / float(eps[:, which].norm(dim=1).mean()),
+    }, kappas
+
+
 @cache
 def prediction_path():
     """Of the network's prediction x_0 and of the velocity eps at the 41 states of a digit's trajectory from
     level 80: the share of the variance that one and two components explain, and the largest distance from the
     best line, over the length of the way (x_0) or over the mean speed (eps).  Medians.
     """
-    path, kappas = digit_paths()
-    model, result = digits_model(), {}
-    states = list(zip(path.reshape(*path.shape[:2], 1, 8, 8).float(), map(float, kappas)))
-    seen = {
-        "prediction": [model.x0(x, t) for x, t in states],
-        "velocity": [model.eps(x, t) for x, t in states],
-    }
+    result, seen = {}, {name: seen_on_the_way(name) for name in ("prediction", "velocity")}
     for name, values in seen.items():
-        values = torch.stack(values).double().flatten(2)
         share = explained(values)[:, :2].median(0).values.tolist()
         off = off_the_plane(values, 1) * values[-1].norm(dim=1)
         way = values.diff(dim=0).norm(dim=2).sum(0) if name == "prediction" else values.norm(dim=2).mean(0)
@@ -584,16 +620,23 @@ WIDGET_SAMPLES = 40  # starts among which the widget chooses
 
 @cache
 def _of_all_starts():
-    """What a move of the widget needs of all starts: their exact paths (25, 40, 2); shares (101,) and errors
-    (101, 40), how far the one step ends from them; and the shares learned (n,).
+    """What a move of the widget needs of all starts: shares (101,), their exact states there (101, 40, 2),
+    the shares learned (n,), and for both kinds of candidates the ends of the step (101, 40, 2).
     """
-    model, x, end, _ = one_step_truth()
-    path, kappas = [x[:WIDGET_SAMPLES]], np.geomspace(*STEP, 25)
+    model, x, _, _ = one_step_truth()
+    shares = np.linspace(0, 1, 101)
+    path, kappas = [x[:WIDGET_SAMPLES]], np.geomspace(*STEP, len(shares))
     for t, s in zip(kappas, kappas[1:]):
         path.append(reference(model, path[-1], float(t), float(s)))
-    shares, first = np.linspace(0, 1, 101), model.eps(path[0], STEP[0])
-    ends = torch.stack([_middle_step(model, path[0], first, share)[1] for share in shares])
-    return torch.stack(path), shares, (ends - end[:WIDGET_SAMPLES]).norm(dim=2), said("features")
+    first = model.eps(path[0], STEP[0])
+    ends = {
+        "Euler's line": [_middle_step(model, path[0], first, share)[1] for share in shares],
+        "exact path": [
+            path[0] + (STEP[1] - STEP[0]) * model.eps(state, float(kappa))
+            for state, kappa in zip(path, kappas)
+        ],
+    }
+    return shares, torch.stack(path), said("features"), {name: torch.stack(row) for name, row in ends.items()}
 
 
 def _middle_step(model, x, first, share):
@@ -604,27 +647,34 @@ def _middle_step(model, x, first, share):
     return there, x + (stop - start) * model.eps(there, kappa)
 
 
-def one_step(r, sample_number):
-    """What the chapter's widget draws of the one step of a sample, its middle level at "share" r: the
-    "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); Euler's "line" to the middle level and
-    the step "made" with the direction found there, (2, 2) each, from the start; its "error"; "errors", a pair
-    (shares, errors); the "best" share and the one "learned"; and the "mixture".
+def one_step(r, sample_number, along="Euler's line"):
+    """What the chapter's widget draws of the one step of a sample, its middle level at "share" r on Euler's
+    line or on the exact path: the "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); the way
+    to the middle, "line", and the step "made" with the direction found there, (2, 2) each, from the start;
+    its "error"; "errors", a pair (shares, errors); the "best" share and the one "learned"; and the "mixture".
     """
     model, x, end, best = one_step_truth()
-    path, shares, errors, learned = _of_all_starts()
+    shares, path, learned, ends = _of_all_starts()
     k = int(sample_number)
     x, end = x[k : k + 1], end[k : k + 1]
-    there, made = _middle_step(model, x, model.eps(x, STEP[0]), r)
+    errors = (ends[along][:, k] - end).norm(dim=1)
+    if along == "exact path":
+        i = round(100 * r)
+        there, made, best = path[i, k][None], ends[along][i, k][None], shares[int(errors.argmin())]
+    else:
+        there, made = _middle_step(model, x, model.eps(x, STEP[0]), r)
+        best = best[k]
     return {
         "share": r,
+        "along": along,
         "kappas": STEP,
         "path": path[:, k].numpy(),
         "end": end[0],
         "line": torch.cat([x, there]),
         "made": torch.cat([x, made]),
         "error": float((made - end).norm()),
-        "errors": (shares, errors[:, k].tolist()),
-        "best": float(best[k]),
+        "errors": (shares, errors.tolist()),
+        "best": float(best),
         "learned": float(learned[k]),
         "mixture": UNEQUAL,
     }
@@ -716,24 +766,23 @@ def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
     verdict=False,
     finding="In EDM's coordinates x is 80 times too long; x / sigma is meant, and the data's mean and "
     "deviation make it better still. In VP x is close to eps, but the velocity is a small difference of "
-    "two long vectors, and x is nowhere near it.",
+    "two long vectors, and x is nowhere near it: 5,000 times too long for data centred at 0, forty times "
+    "for the same data moved.",
 )
 def first_step() -> dict:
-    """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on one Gaussian
-    where both are known.
+    """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on a mixture of three centred
+    at 0 and on the same moved by (0.5, -0.3), where both are known.
     """
     result = {f"EDM: {name}": round(v, 4 if v < 1 else 1) for name, v in stand_ins(80.0).items()}
     schedule = VP()
-    model, x = TRIANGLE.model(schedule), initial_noise(200, 2, 0, **DOUBLE)
-    eps = model.eps(x, schedule.start)
-    velocity = (
-        schedule.f(schedule.start) * x
-        + schedule.g2(schedule.start) / 2 / schedule.sigma(schedule.start) * eps
-    )
-    return result | {
-        "VP: x for eps": float((x - eps).norm() / eps.norm()),
-        "VP: x for the velocity": float((x - velocity).norm() / velocity.norm()),
-    }
+    t, x = schedule.start, initial_noise(200, 2, 0, **DOUBLE)
+    moved = Mixture(TRIANGLE.weights, TRIANGLE.means + torch.tensor([0.5, -0.3], **DOUBLE), TRIANGLE.stds)
+    for name, mixture in (("centred data", TRIANGLE), ("data off the centre", moved)):
+        eps = mixture.model(schedule).eps(x, t)
+        velocity = schedule.f(t) * x + schedule.g2(t) / 2 / schedule.sigma(t) * eps
+        result[f"VP, {name}: x for eps"] = float((x - eps).norm() / eps.norm())
+        result[f"VP, {name}: x for the velocity"] = float((x - velocity).norm() / velocity.norm())
+    return result
 
 
 @cache
@@ -903,12 +952,65 @@ def biased(n=300) -> dict:
         result[f"{name}: the student, from its teacher"] = round(rms(made - own), 2)
         result[f"{name}: the student, from the flow"] = round(rms(made - truth), 2)
         result[f"{name}: iPNDM, from this teacher"] = round(rms(control - own), 2)
+        result[f"{name}: iPNDM, from the flow"] = round(rms(control - truth), 2)
     official = recorded("amed")["official teacher"]
-    result["iPNDM, from the flow"] = round(rms(control - truth), 2)
     for calls, intervals in ((3, 2), (5, 3)):
         name = f"2 substeps, official grid, {intervals} intervals: the teacher, from the flow"
         result[name] = round(official[str(calls)], 2)
     return result
+
+
+def shares_said(calls=3):
+    """The shares r that AMED-Solver without features, trained on the spot, says at the steps of its grid."""
+    predictor, (_, times) = trained_digits(calls, steps=60), student_of(calls)
+    with torch.no_grad():
+        return [float(predictor(None, float(t), float(s), 1)[0]) for t, s in zip(times, times[1:])]
+
+
+ONE_CALL = {
+    "iPNDM": (ipndm, {}),
+    "DPM-Solver++ 2M, lower last": (dpmpp_2m, {"lower_last": True}),
+    "DDIM": (ddim, {}),
+}
+
+
+def searched_levels(calls=3):
+    """Recorded: the grid that the first search found for iPNDM with an analytic start, (calls + 2) levels."""
+    return recorded("amed")["table"][str(calls)][SEARCHED]["each"][0]["levels"]
+
+
+@cache
+def _grid_noise(n=100, seed=11):
+    """What a move of the grid's widget needs: (starts, where the flow ends from them)."""
+    x = noise(n, seed)
+    return x, teacher_path(digits_model(TOP), x, grids.karras(digits_model(TOP).schedule, 6), 16)[-1]
+
+
+@cache
+def _on_grid(solver, levels):
+    """(digits, their RMSE to the flow's end) by a solver with an analytic start on these levels."""
+    loop, options = ONE_CALL[solver]
+    x, end = _grid_noise()
+    made = sample(loop, AFS(digits_model(TOP), *moments()), x, list(levels), **options).x
+    return made, rms(made - end)
+
+
+def three_levels(upper, middle, lower, solver="iPNDM"):
+    """What the grid's widget draws of three calls with an analytic start: "levels", label -> the five levels
+    of Karras's grid, of the searched one and of the reader's; "errors", label -> RMSE; and "digits", label ->
+    (8, 1, 8, 8), of the flow and of the reader's grid.
+    """
+    levels = {
+        "Karras": tuple(grids.karras(digits_model(TOP).schedule, 4).tolist()),
+        "searched, for iPNDM": tuple(searched_levels()),
+        "yours": (TOP, float(upper), float(middle), float(lower), 0.002),
+    }
+    return {
+        "levels": levels,
+        "errors": {label: _on_grid(solver, grid)[1] for label, grid in levels.items()},
+        "digits": {"the flow": _grid_noise()[1][:8], "yours": _on_grid(solver, levels["yours"])[0][:8]},
+        "solver": solver,
+    }
 
 
 LEARNED = ("AMED-Solver", "AMED-Plugin, DDIM", "AMED-Plugin, iPNDM", "AMED-Plugin, DPM-Solver++ 2M")
@@ -916,6 +1018,7 @@ PLUGIN_TWO = "AMED-Plugin, DPM-Solver-2"  # four calls a step, so not at every c
 LOWER = tuple(f"{name}, lower last" for name in ("DPM-Solver++ 2M", "DPM-Solver++ 3M", "UniPC"))
 PLAIN = ("DDIM", "Heun", "DPM-Solver-2", "DPM-Solver++ 2M", "DPM-Solver++ 3M", "UniPC", "iPNDM", *LOWER)
 STARTED = tuple(f"{name}, analytic start" for name in PLAIN if name not in ("Heun", "DPM-Solver-2"))
+SEARCHED = "iPNDM, analytic start, searched grid"
 PAPER = {  # Zhou et al. 2024, table 2, CIFAR-10, Fréchet Inception distance at 3, 5, 7 and 9 calls
     "DDIM": (93.36, 49.66, 27.93, 18.43),
     "Heun": (306.2, 97.67, 37.28, 15.76),
@@ -942,19 +1045,21 @@ def best_of(names, calls, key="rmse"):
 
 
 def controls(calls=3):
-    """The recorded study with three calls: what each part of AMED's gain is due to, label -> RMSE."""
+    """The recorded study with three calls, the worst first: label -> (RMSE, kind), the kind "nothing chosen", "searched" or "learned"."""
     table = study()
-    return {
-        "best plain\nsolver": best_of(PLAIN, calls)[0],
-        "+ analytic\nstart": best_of(PLAIN + STARTED, calls)[0],
-        "one share\nfor all": table["best fixed time"][calls],
-        "one share\na step": table["one share a step"][calls],
-        "AMED,\nno features": table["AMED-Solver, no features"][calls],
-        "AMED,\nfeatures": table["AMED-Solver"][calls],
-        "plugin,\nuntrained": table["AMED-Plugin, iPNDM, untrained"][calls],
-        "plugin,\ngreedy": table["AMED-Plugin, iPNDM, greedy"][calls],
-        "plugin,\niPNDM": table["AMED-Plugin, iPNDM"][calls],
+    rows = {
+        "DPM-Solver-2: r = 1/2": ("DPM-Solver-2", "nothing chosen"),
+        "one share for all steps": ("best fixed time", "searched"),
+        "best plain solver: 3M, lower last": (best_of(PLAIN, calls)[1], "nothing chosen"),
+        "untrained plugin on iPNDM": ("AMED-Plugin, iPNDM, untrained", "nothing chosen"),
+        "iPNDM, analytic start": ("iPNDM, analytic start", "nothing chosen"),
+        "one share a step: two numbers": ("one share a step", "searched"),
+        "AMED-Solver, no features": ("AMED-Solver, no features", "learned"),
+        "AMED-Solver, features": ("AMED-Solver", "learned"),
+        "iPNDM, searched grid: three numbers": (SEARCHED, "searched"),
+        "AMED-Plugin on iPNDM": ("AMED-Plugin, iPNDM", "learned"),
     }
+    return {label: (table[name][calls], kind) for label, (name, kind) in rows.items()}
 
 
 def flow(key="rmse"):
@@ -970,67 +1075,65 @@ def starred(name):
     return name + " *" * paired
 
 
-def study_table(key="rmse", digits=3):
-    """The recorded study as text: the flow itself, then a row for each method, a column for each number of
-    calls.
-    """
-    result = study(key)
-    lines = [f"{'calls (* analytic first step at odd counts)':46s}" + "".join(f"{c:>8d}" for c in CALLS)]
-    lines.append(f"{'the flow itself':46s}" + f"{flow(key):>8.{digits}f}" * len(CALLS))
-    untrained = tuple(f"AMED-Plugin, {base}, untrained" for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M"))
-    rows = (*PLAIN, *STARTED, "best fixed time", "one share a step", *untrained, *LEARNED, PLUGIN_TWO)
-    rows += ("AMED-Solver, no features", "AMED-Solver, greedy", "AMED-Plugin, iPNDM, greedy")
-    for name in rows:
-        values = (f"{result[name][c]:>8.{digits}f}" if c in result[name] else f"{'-':>8s}" for c in CALLS)
-        lines.append(f"{starred(name):46s}" + "".join(values))
-    return "\n".join(lines)
+MAIN_ROWS = (
+    "DDIM", "DPM-Solver-2", "DPM-Solver++ 2M", "DPM-Solver++ 3M, lower last", "iPNDM",
+    "iPNDM, analytic start", SEARCHED, "best fixed time", "one share a step", "AMED-Solver", "AMED-Plugin, iPNDM",
+)  # fmt: skip
+ALL_ROWS = (
+    *PLAIN,
+    *STARTED,
+    SEARCHED,
+    "best fixed time",
+    "one share a step",
+    *(f"AMED-Plugin, {base}, untrained" for base in ("DDIM", "iPNDM", "DPM-Solver++ 2M")),
+    *LEARNED,
+    PLUGIN_TWO,
+    "AMED-Solver, no features",
+    "AMED-Solver, greedy",
+    "AMED-Plugin, iPNDM, greedy",
+)
+
+
+def study_table(key="rmse", rows=ALL_ROWS, places=3):
+    """Recorded: the flow itself and these methods at each number of calls; names "row | calls"."""
+    result = {f"the flow itself | {c}": f"{flow(key):.{places}f}" for c in CALLS}
+    table = study(key)
+    return result | {
+        f"{starred(name)} | {c}": f"{table[name][c]:.{places}f}" if c in table[name] else "–"
+        for name in rows
+        for c in CALLS
+    }
 
 
 def beside_the_paper():
-    """Fréchet distances on digits (recorded) and on CIFAR-10 (the paper's) as text."""
-    result = study("frechet")
-    lines = [f"{'':22s}{'digits, FD, at 3 5 7 9 calls':>32s}{'CIFAR-10, FID (paper)':>34s}"]
-    for name, row in PAPER.items():
-        ours = "".join(f"{result[name][c]:8.2f}" for c in (3, 5, 7, 9))
-        lines.append(f"{name:22s}{ours}  {''.join(f'{v:8.2f}' for v in row)}")
-    return "\n".join(lines)
-
-
-def targets():
-    """What was hoped for of three calls, as ratios of recorded RMSE: at least 1.3 against the best untrained
-    solver (plain, and with the analytic start for all), at least 2 against the best fixed time; and the same
-    against one share for each step, found without a network.
-    """
-    table, result = study(), {}
-    rivals = {
-        "best plain solver": best_of(PLAIN, 3)[0],
-        "best with analytic start": best_of(PLAIN + STARTED, 3)[0],
-        "best fixed time": table["best fixed time"][3],
-        "one share a step": table["one share a step"][3],
+    """Recorded Fréchet distances on digits, and the paper's on CIFAR-10; names "row | column"."""
+    table = study("frechet")
+    counts = (3, 5, 7, 9)
+    return {
+        f"{name} | {where}, {c} calls": f"{value:.2f}"
+        for name, row in PAPER.items()
+        for where, values in (("digits", [table[name][c] for c in counts]), ("CIFAR-10", row))
+        for c, value in zip(counts, values)
     }
-    for name in ("AMED-Solver", "AMED-Plugin, iPNDM"):
-        for rival, value in rivals.items():
-            result[f"{name} / {rival}"] = round(value / table[name][3], 2)
-    return result
 
 
 def searches(calls=3):
-    """Recorded: what the eight searches for one share a step found, each on 300 noises of its own, and how
-    they do on fresh ones; beside AMED-Solver's three trainings with features.
+    """Recorded: eight searches on 300 noises each, for one share a step and for the levels of iPNDM's grid,
+    judged on fresh noise, beside three trainings of the learned methods; names "row | column".
     """
     found = recorded("amed")["table"][str(calls)]
-    result, each = {}, found["one share a step"]["each"]
-    for i, shares in enumerate(zip(*(row["shares"] for row in each)), 1):
-        result |= {f"share of step {i}, least": min(shares), f"share of step {i}, most": max(shares)}
-    for name, rows in (("eight searches", each), ("AMED-Solver", found["AMED-Solver"]["each"])):
-        for key in ("rmse", "frechet"):
-            values = [row[key] for row in rows]
-            result |= {f"{name}, {key}, least": min(values), f"{name}, {key}, most": max(values)}
-    spent = [row["seconds"] for row in each]
-    return result | {
-        "CPU seconds of a search, least": min(spent),
-        "CPU seconds of a search, most": max(spent),
-    }
+    result = {}
+    for name in ("one share a step", "AMED-Solver", SEARCHED, "AMED-Plugin, iPNDM"):
+        each = found[name]["each"]
+        row = f"{name}, {len(each)} {'trainings' if 'AMED' in name else 'searches'}"
+        for key, label, places in (("rmse", "RMSE", 4), ("frechet", "FD", 2)):
+            values = [run[key] for run in each]
+            result[f"{row} | {label}, least"] = f"{min(values):.{places}f}"
+            result[f"{row} | {label}, most"] = f"{max(values):.{places}f}"
+        chosen = [run.get("shares") or run.get("levels", [])[1:-1] for run in each]
+        said = zip(*chosen) if chosen[0] else ()
+        result[f"{row} | found"] = ", ".join(f"{min(v):.2g} to {max(v):.2g}" for v in said) or "–"
+    return result
 
 
 def contrasts(key):
@@ -1059,57 +1162,61 @@ def contrast_table():
 
 # --- the official grid ----------------------------------------------------------------------------------
 
-GRID_CALLS = (3, 5, 7)
+GRIDS = {"Karras": "table", "uniform in time": "uniform time"}
+GRID_ROWS = (
+    "DDIM", "DPM-Solver-2", "DPM-Solver++ 2M", "DPM-Solver++ 2M, lower last", "iPNDM",
+    "iPNDM, analytic start", "DPM-Solver++ 2M, lower last, analytic start", "UniPC, lower last, analytic start", "one share a step",
+    "AMED-Solver, no features",
+)  # fmt: skip
 
 
-def on_two_grids(key="rmse", digits=3):
-    """Recorded, as text: a row for each method, and for each number of calls its value on Karras's grid and
-    on the official AMED-Solver's, which is uniform in time.
-    """
-    karras, uniform = recorded("amed")["table"], recorded("amed")["uniform time"]
-    lines = [
-        f"{'calls (* analytic first step at odd counts)':46s}" + "".join(f"{c:>16d}" for c in GRID_CALLS)
-    ]
-    lines.append(f"{'grid':46s}" + f"{'Karras':>8s}{'uniform':>8s}" * len(GRID_CALLS))
-    learned = "AMED-Solver, no features"
-    for name in (*PLAIN, *STARTED, learned, f"{learned}, 8 substeps"):
-        row = ""
-        for c in map(str, GRID_CALLS):
-            row += "".join(
-                f"{g[c][name][key]:>8.{digits}f}" if name in g.get(c, {}) else f"{'-':>8s}"
-                for g in (karras, uniform)
-            )
-        lines.append(f"{starred(name):46s}" + row)
-    return "\n".join(lines)
+def on_grid(name, grid, key="rmse"):
+    """Recorded: a method's values on one of `GRIDS`, calls -> value."""
+    found = recorded("amed")[GRIDS[grid]]
+    return {c: found[str(c)][name][key] for c in CALLS if name in found[str(c)]}
+
+
+def two_grids(key="rmse", rows=GRID_ROWS):
+    """Recorded: method -> grid -> {calls: value}."""
+    return {name: {grid: on_grid(name, grid, key) for grid in GRIDS} for name in rows}
+
+
+def two_grids_table(key="rmse", places=3):
+    """Recorded: every method that was run on both grids; names "row | column"."""
+    return {
+        f"{starred(name)} | {c}, {grid}": f"{values[c]:.{places}f}" if c in values else "–"
+        for name, pair in two_grids(key, (*PLAIN, *STARTED, *GRID_ROWS[-2:])).items()
+        for c in CALLS
+        for grid, values in pair.items()
+    }
 
 
 def grid_moves(key="rmse"):
     """Recorded, of the 18 solvers that have nothing to learn: by what factor the change of the grid moves
-    one, in the median and at most; how many are better on the grid uniform in time; and the best on each.
+    one, in the median and at most; how many are better on the grid uniform in time; the best on each; and
+    AMED-Solver without features, trained on each.
     """
-    karras, uniform = recorded("amed")["table"], recorded("amed")["uniform time"]
-    result = {}
-    for c in map(str, GRID_CALLS):
-        pairs = [(karras[c][name][key], uniform[c][name][key]) for name in (*PLAIN, *STARTED)]
-        factors = [max(a / b, b / a) for a, b in pairs]
+    result, learned = {}, "AMED-Solver, no features"
+    found = two_grids(key, (*PLAIN, *STARTED, learned))
+    for c in CALLS:
+        rows = {name: [pair[grid][c] for grid in GRIDS] for name, pair in found.items()}
+        own = rows.pop(learned)
+        factors = [max(a / b, b / a) for a, b in rows.values()]
+        best = [min(values) for values in zip(*rows.values())]
         result |= {
             f"the grid moves a solver by, median: {c} calls": float(np.median(factors)),
             f"the grid moves a solver by, at most: {c} calls": max(factors),
-            f"better on uniform in time, of {len(pairs)}: {c} calls": sum(b < a for a, b in pairs),
+            f"better on uniform in time, of {len(rows)}: {c} calls": sum(b < a for a, b in rows.values()),
             f"the solver in the middle / the best, Karras: {c} calls": float(
-                np.median([a for a, _ in pairs]) / min(a for a, _ in pairs)
+                np.median([a for a, _ in rows.values()]) / best[0]
             ),
-            f"the best, Karras: {c} calls": min(a for a, _ in pairs),
-            f"the best, uniform in time: {c} calls": min(b for _, b in pairs),
         }
+        for i, grid in enumerate(GRIDS):
+            result |= {
+                f"the best of these, {grid}: {c} calls": best[i],
+                f"AMED-Solver, {grid}: {c} calls": own[i],
+            }
     return result
-
-
-def leaders(key="frechet"):
-    """The best method of the whole recorded table at each number of calls, untrained or learned, as text."""
-    result = study(key)
-    best = (min((row[c], name) for name, row in result.items() if c in row) for c in CALLS)
-    return "\n".join(f"{c} calls  {value:6.3f}  {name}" for c, (value, name) in zip(CALLS, best))
 
 
 @claim(
@@ -1123,18 +1230,55 @@ def leaders(key="frechet"):
     "remain; iPNDM with it is better at six and nine calls, the plugin up to five and at seven.",
 )
 def gains() -> dict:
-    """How many times below in RMSE: the best learned method than the best untrained solver, the same with an
-    analytic start for all, AMED-Solver than the best fixed time and than one share for each step.
+    """How many times below in RMSE: the best learned method than the best untrained solver, than the same
+    with an analytic start for all, and than iPNDM on a searched grid; AMED-Solver than the best fixed time
+    and than one share for each step.
     """
-    result = {}
-    for calls in study()["DDIM"]:
-        learned_best = best_of(LEARNED, calls)[0]
-        result[f"{calls} calls: plain solvers"] = best_of(PLAIN, calls)[0] / learned_best
-        result[f"{calls} calls: with analytic start"] = best_of(PLAIN + STARTED, calls)[0] / learned_best
-        solver = study()["AMED-Solver"][calls]
-        result[f"{calls} calls: AMED-Solver, best fixed time"] = study()["best fixed time"][calls] / solver
-        result[f"{calls} calls: AMED-Solver, one share a step"] = study()["one share a step"][calls] / solver
+    result, table = {}, study()
+    for calls in table["DDIM"]:
+        learned_best, solver = best_of(LEARNED, calls)[0], table["AMED-Solver"][calls]
+        result |= {
+            f"{calls} calls: plain solvers": best_of(PLAIN, calls)[0] / learned_best,
+            f"{calls} calls: with analytic start": best_of(PLAIN + STARTED, calls)[0] / learned_best,
+            f"{calls} calls: iPNDM, searched grid": table[SEARCHED][calls] / learned_best,
+            f"{calls} calls: AMED-Solver, best fixed time": table["best fixed time"][calls] / solver,
+            f"{calls} calls: AMED-Solver, one share a step": table["one share a step"][calls] / solver,
+        }
     return result
+
+
+@claim(
+    "B14, training",
+    source="Blog, closing section",
+    says="Solvers without training have no room left to be faster.",
+    holds=lambda r: min(r.values()) > 1,
+    verdict=False,
+    finding="On digits they had. iPNDM with an analytic start, on a grid that a search found in 1 to 8 "
+    "seconds without a gradient, is ahead of every learned method of this chapter from four calls to nine, "
+    "by factors of 1.15 to 1.9 in RMSE; at three calls AMED-Plugin is ahead by 1.07.",
+)
+def room_left() -> dict:
+    """Recorded: RMSE of iPNDM on a searched grid over that of the best learned method, at 3 to 9 calls."""
+    return {k: v for k, v in gains().items() if "searched grid" in k}
+
+
+@claim(
+    "B18, g_phi",
+    source="Blog, on AMED-Solver",
+    says="The predictor costs nothing beside a call of the model.",
+    holds=lambda r: r["share of parameters, g_phi / model"] < 0.01,
+    fails=lambda r: r["share of CPU time, batch 1"] > 0.1,
+    verdict="holds if",
+    finding="If the batch or the model is large. It has .5 % of the parameters. Timed beside our small "
+    "digits network, a call of it takes .15 of the network's time at batch 1, where both are mostly "
+    "overhead, .08 at 64 and .05 at 1,000.",
+)
+def predictor_price() -> dict:
+    """g_phi with features beside the digits network: parameters, and the recorded CPU time of a call."""
+    size = lambda net: sum(p.numel() for p in net.parameters())
+    result = {"share of parameters, g_phi / model": size(Predictor(160)) / size(pretrained("digits-teacher"))}
+    shares = recorded("amed")["price of g_phi"]
+    return result | {f"share of CPU time, batch {n}": share for n, share in shares.items()}
 
 
 @cache
@@ -1213,26 +1357,58 @@ def greedy() -> dict:
 
 
 @cache
-def digit_times(n=100):
-    """The exact best r of each step of the three-call grid on digits, along the flow and with the network's
-    own first direction: its middle 80 % over samples, and the error of one r for all over that of each
-    sample's own.
+def digit_share_errors(n=100):
+    """Of each step of the three-call grid on digits, along the flow and with the network's own first
+    direction: the squared error of one step at 59 shares.  (shares (59,), [(59, n), (59, n)]).
     """
     model, x = digits_model(TOP), noise(n, 11)
-    times, result = grids.karras(model.schedule, 2).tolist(), {}
+    times, found = grids.karras(model.schedule, 2).tolist(), []
     path, shares = teacher_path(model, x, times, 24), np.linspace(0.02, 0.6, 59)
     for i, (t, s) in enumerate(zip(times, times[1:])):
         first, errors = model.eps(path[i], t), []
         for kappa in (t ** (1 - shares) * s**shares).tolist():
             made = path[i] + (s - t) * model.eps(path[i] + (kappa - t) * first, kappa)
             errors.append((made - path[i + 1]).flatten(1).double().square().sum(1))
-        errors = torch.stack(errors)
-        best = shares[errors.argmin(0).numpy()]
+        found.append(torch.stack(errors))
+    return shares, found
+
+
+def best_shares():
+    """The exact best r of each sample: of the one step on the unequal pair, of the two steps on digits."""
+    shares, (first, second) = digit_share_errors()
+    return {
+        "two unequal clusters": one_step_truth()[3].numpy(),
+        "digits, step 1": shares[first.argmin(0).numpy()],
+        "digits, step 2": shares[second.argmin(0).numpy()],
+    }
+
+
+def digit_times():
+    """The middle 80 % of the exact best r over digits, and the error of one r for all over that of each
+    sample's own.
+    """
+    result, best = {}, best_shares()
+    for i, errors in enumerate(digit_share_errors()[1], 1):
         for share in (0.1, 0.9):
-            result[f"step {i + 1}: best r, {share:.0%} of samples below"] = float(np.quantile(best, share))
+            low = float(np.quantile(best[f"digits, step {i}"], share))
+            result[f"step {i}: best r, {share:.0%} of samples below"] = low
         gain = errors.mean(1).min() / errors.min(0).values.mean()
-        result[f"step {i + 1}: one r / a sample's own, error"] = round(float(gain.sqrt()), 3)
+        result[f"step {i}: one r / a sample's own, error"] = round(float(gain.sqrt()), 3)
     return result
+
+
+def beside_the_plugin():
+    """Recorded: RMSE over that of AMED-Plugin on iPNDM, label -> {calls: ratio}."""
+    table = study()
+    plugged = table["AMED-Plugin, iPNDM"]
+    names = {
+        "iPNDM": "iPNDM",
+        "iPNDM, analytic start": "iPNDM, analytic start",
+        "the plugin untrained": "AMED-Plugin, iPNDM, untrained",
+        "the plugin trained greedily": "AMED-Plugin, iPNDM, greedy",
+        "iPNDM, searched grid": SEARCHED,
+    }
+    return {label: {c: table[name][c] / plugged[c] for c in CALLS} for label, name in names.items()}
 
 
 @claim(

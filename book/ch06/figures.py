@@ -1,6 +1,9 @@
 """Figures of chapter 6: the mean-value idea, AMED-Solver and AMED-Plugin."""
 
 import numpy as np
+from matplotlib.colors import LogNorm, to_rgba
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from book.plots import (
     COLOURS,
@@ -8,11 +11,12 @@ from book.plots import (
     INK,
     MARKERS,
     Picture,
-    bars,
+    array,
     image_grid,
     lines,
     listing,
     mark,
+    mosaic,
     new_figure,
     number,
     style,
@@ -73,14 +77,15 @@ def vector_theorem() -> Picture:
         ),
         ("parabola: mean on the curve", np.ones_like(t), 2 * t, 1.0, 1.0),
     )
-    for ax, (title, u, v, a, b) in zip(axes, drawn):
+    places = ((0.43, 0.43, "center"), (1.08, 0.96, "left"))  # clear of arrows and curves
+    for ax, (title, u, v, a, b), (at, up, side) in zip(axes, drawn, places):
         ax.plot(u, v, color=COLOURS[2], linewidth=2.4)
         for i in (0, 66, 133, 199):
             ax.annotate(
                 "", (u[i], v[i]), (0, 0), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1}
             )
         ax.plot(a, b, "s", color=COLOURS[1], markeredgecolor=INK, markersize=9)
-        ax.annotate("mean", (a, b), xytext=(-10, -14), textcoords="offset points", ha="right")
+        ax.text(at, up, "mean", ha=side, va="center", rotation=45 if side == "center" else 0)
         ax.plot(0, 0, ".", color=INK)
         ax.set(title=title, xlabel="first component of the velocity", aspect="equal")
     axes[0].set(ylabel="second component", xlim=(-0.1, 1.3), ylim=(-0.1, 1.3))
@@ -226,55 +231,113 @@ def crossing(calls, errors) -> Picture:
     return picture
 
 
-SHOWN = (
-    "DDIM",
-    "AMED-Plugin, DPM-Solver++ 2M",
-    "DPM-Solver++ 2M, analytic start",
-    "iPNDM",
-    "iPNDM, analytic start",
-    "one share a step",
-    "AMED-Solver",
-    "AMED-Plugin, iPNDM",
-)
+BASES = {  # colour and marker: the base; line: learned, searched or untrained
+    "two calls a step": (0, "AMED-Solver", "one share a step", "DPM-Solver-2"),
+    "iPNDM": (1, "AMED-Plugin, iPNDM", "iPNDM, analytic start, searched grid", "iPNDM, analytic start"),
+    "DPM-Solver++ 2M": (2, "AMED-Plugin, DPM-Solver++ 2M", None, "DPM-Solver++ 2M, analytic start"),
+    "DDIM": (5, "AMED-Plugin, DDIM", None, "DDIM, analytic start"),
+}
+HOW = {"learned": "-", "searched": (0, (6, 2)), "untrained": (0, (1.2, 1.8))}
 
 
 @style()
 def table_two(rmse, frechet, flow) -> Picture:
-    """The recorded study: RMSE and Fréchet distance against calls, each method -> {calls: value}; flow: the
-    Fréchet distance of the flow itself, a line.
+    """The recorded study: RMSE and Fréchet distance against calls, each method -> {calls: value}; one colour
+    for each base, the line says how the times were found.  flow: the flow's own Fréchet distance, a line.
     """
-    fig, axes = new_figure(1, 2, height=4.2)
-    told = [f"{name} {number(rmse[name][3])}" for name in SHOWN]
-    for ax, table, title in zip(axes, (rmse, frechet), ("RMSE to the flow's end", "Fréchet distance")):
-        for i, name in enumerate(SHOWN):
-            look = mark(i) | ({"color": INK, "linewidth": 2.6} if "AMED" in name else {"linewidth": 1.2})
-            look |= {"color": GREY} if name == "DDIM" else {}
-            ax.plot(list(table[name]), list(table[name].values()), label=name, **look)
+    fig, axes = new_figure(1, 2, height=4.3)
+    handles, told = [], []
+    for base, (i, *names) in BASES.items():
+        for name, (how, dashes) in zip(names, HOW.items()):
+            if name is None:
+                continue
+            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": dashes, "markersize": 4.5}
+            look["linewidth"] = 2.3 if how == "learned" else 1.6
+            for ax, table in zip(axes, (rmse, frechet)):
+                ax.plot(list(table[name]), list(table[name].values()), **look)
+            told.append(f"{base} {how} {number(rmse[name][3])}")
+        handles.append((Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linestyle="none"), base))
+    for how, dashes in HOW.items():
+        handles.append((Line2D([], [], color=INK, linestyle=dashes), how))
+    flow_line = axes[1].axhline(flow, color=GREY, linewidth=3, alpha=0.6, zorder=0)
+    handles.append((flow_line, f"the flow itself, {flow:.2f}"))
+    for ax, title, ticks in zip(
+        axes,
+        ("RMSE to the flow's end", "Fréchet distance"),
+        ((0.01, 0.02, 0.05, 0.1, 0.2, 0.5), (1, 2, 5, 10, 20)),
+    ):
         ax.set(yscale="log", title=title, xlabel="calls of the network")
-        if table is frechet:
-            ax.axhline(
-                flow, color=GREY, linewidth=1.6, linestyle=(0, (6, 2)), label=f"the flow itself, {flow:.2f}"
-            )
-        ax.set_xticks(list(table["DDIM"]))
-        ticks = (0.02, 0.05, 0.1, 0.2) if table is rmse else (1, 2, 5, 10, 20)
-        low, high = ax.get_ylim()
-        ticks = [v for v in ticks if low <= v <= high]
+        ax.set_xticks(list(rmse["DDIM, analytic start"]))
         ax.set_yticks(ticks, [f"{v:g}" for v in ticks])
         ax.minorticks_off()
-    fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    fig.legend(*zip(*handles), loc="outside lower center", ncols=4, fontsize=9)
     return Picture(
         fig,
-        f"Digits from level 20 against calls of the network. RMSE at 3 calls: {listing(told, 8)}. In Fréchet "
-        f"distance the order is another: of these the plugin on DPM-Solver++ 2M has the least at 3 and 4 "
-        f"calls, from 5 on DPM-Solver++ 2M itself, all below the {flow:.2f} of the flow itself, a line.",
+        f"Digits from level 20 against calls of the network; a colour for each base, full lines learned, "
+        f"dashed searched, dotted untrained. RMSE at 3 calls: {listing(told, 12)}. From 4 calls on iPNDM on "
+        f"a searched grid is lowest. In Fréchet distance the order is another: DPM-Solver++ 2M, plugged or "
+        f"not, lies below the flow's own {flow:.2f}, a grey line to which the others come down.",
     )
 
 
+KINDS = {"nothing chosen": (GREY, ""), "searched": (COLOURS[5], "///"), "learned": (COLOURS[2], "xxx")}
+
+
+@style()
 def controls(errors) -> Picture:
-    """What each part of AMED's gain is due to, as bars: dict label -> RMSE."""
-    picture = bars(errors, "RMSE to the flow's end", fmt="{:.3f}")
-    picture.axes[0].tick_params(axis="x", labelsize=8.5)
-    return picture
+    """What each part of AMED's gain is due to: dict label -> (RMSE, one of `KINDS`).  The
+    longest bar is broken.
+    """
+    fig, ax = new_figure(height=4.0)
+    values = [value for value, _ in errors.values()]
+    limit = 1.22 * sorted(values)[-2]
+    for i, (value, kind) in enumerate(errors.values()):
+        colour, hatch = KINDS[kind]
+        pale = to_rgba(colour, 0.55)
+        ax.barh(i, min(value, limit), color=pale, edgecolor=INK, linewidth=0.8, hatch=hatch, height=0.72)
+        at = min(value, limit)
+        ax.text(at + 0.003, i, f"{value:.3f}", va="center", fontsize=9)
+        if value > limit:  # a broken bar
+            for shift in (-0.022, -0.014):
+                ax.plot([at + shift, at + shift + 0.006], [i - 0.5, i + 0.5], color="white", linewidth=3)
+                ax.plot([at + shift, at + shift + 0.006], [i - 0.45, i + 0.45], color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(errors)), list(errors), fontsize=9)
+    ax.invert_yaxis()
+    ax.set(xlabel="RMSE to the flow's end, three calls", xlim=(0, limit + 0.028))
+    ax.grid(False, axis="y")
+    patches = [
+        Patch(facecolor=to_rgba(colour, 0.55), edgecolor=INK, hatch=hatch, label=kind)
+        for kind, (colour, hatch) in KINDS.items()
+    ]
+    ax.legend(handles=patches, loc="lower right")
+    told = [f"{name} {value:.3f} ({kind})" for name, (value, kind) in errors.items()]
+    return Picture(fig, f"Bars of RMSE to the flow's end at three calls: {listing(told, 12)}.")
+
+
+@style()
+def share_map(first, second, errors, points) -> Picture:
+    """RMSE of two steps over their two shares r: errors[i][j] at first[i], second[j]; points: dict label ->
+    (share of step 1, share of step 2).
+    """
+    errors = np.asarray(errors)
+    fig, ax = new_figure(height=3.7)
+    levels = (0.13, 0.14, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6)
+    ax.contourf(second, first, errors, levels=(0, *levels, 9), cmap="Greys", alpha=0.45, norm=LogNorm())
+    drawn = ax.contour(second, first, errors, levels=levels, colors=INK, linewidths=0.8)
+    ax.clabel(drawn, fmt="%g", fontsize=8)
+    for i, (label, (r1, r2)) in enumerate(points.items()):
+        ax.plot(
+            r2, r1, MARKERS[i + 1], color=COLOURS[i + 1], markersize=10, markeredgecolor="white", label=label
+        )
+    ax.set(xlabel="share $r$ of step 2", ylabel="share $r$ of step 1", title="RMSE to the flow's end")
+    fig.legend(loc="outside right upper")
+    i, j = np.unravel_index(errors.argmin(), errors.shape)
+    told = [f"{label} at {r1:.2f} and {r2:.2f}" for label, (r1, r2) in points.items()]
+    return Picture(
+        fig,
+        f"Contours of the RMSE of two steps over their two shares r. The least, {errors.min():.3f}, lies at "
+        f"{first[i]:.2f} in step 1 and {second[j]:.2f} in step 2; {listing(told)}.",
+    )
 
 
 def three_calls(rows) -> Picture:
@@ -309,10 +372,13 @@ def one_step(step) -> Picture:
     step: what `experiments.one_step` returns.
     """
     r, error, path, line, made = (step[key] for key in ("share", "error", "path", "line", "made"))
+    along = "Euler" if step["along"] == "Euler's line" else "along the path"
     start, stop = step["kappas"]
     fig, (left, right) = new_figure(1, 2, height=3.9)
     left.plot(*path.T, color=INK, linewidth=2.4, label="exact path")
-    left.plot(*line.T, color=GREY, linestyle=":", linewidth=2.2, marker="^", label="Euler to the level")
+    way = line if along == "Euler" else np.concatenate([path[: round(100 * r) + 1]])
+    left.plot(*line[1:].T, color=GREY, marker="^", markersize=7, linestyle="none")
+    left.plot(*way.T, color=GREY, linestyle=":", linewidth=2.2, zorder=4, label=f"{along} to the level")
     left.plot(*made.T, color=COLOURS[1], linestyle="--", marker="s", label="the step")
     left.plot(*step["end"], "o", color=INK, markersize=7)
     _clusters(left, step["mixture"])
@@ -323,12 +389,167 @@ def one_step(step) -> Picture:
     right.axvline(step["best"], color=INK, linestyle=":", linewidth=1.6, label="exact best")
     right.axvline(step["learned"], color=COLOURS[1], linestyle="--", linewidth=2.2, label="AMED")
     right.set(
-        title=f"error left: {error:.2f}", xlabel="share $r$ of the step", ylabel="error", ylim=(0, None)
+        title=f"error left: {error:.2f}",
+        xlabel="share $r$ of the step",
+        ylabel="error",
+        ylim=(0, None),
+        xlim=(-0.03, 1.03),
     )
     right.legend()
     return Picture(
         fig,
-        f"One step from level {start:g} to {stop:g} with the direction found at share {r:g} of it: the error "
-        f"left is {error:.2f}. The exact best share is {step['best']:.2f}, the trained predictor says "
-        f"{step['learned']:.1f}.",
+        f"One step from level {start:g} to {stop:g} with the direction found at share {r:g} of it, on "
+        f"{'Euler’s line' if along == 'Euler' else 'the exact path'}: the error left is {error:.2f}. "
+        f"The exact best share is {step['best']:.2f}, the trained predictor says {step['learned']:.1f}.",
+    )
+
+
+@style()
+def three_curves(curves, kappas) -> Picture:
+    """One digit's path, prediction and velocity, each in its own two components: label -> (N, 2)."""
+    units = {"path": "digit's norms", "prediction": "parts of its way", "velocity": "mean speeds"}
+    fig, axes = new_figure(1, 3, height=2.9)
+    marked, told = [int(np.abs(kappas - k).argmin()) for k in (10.0, 1.0, 0.1)], []
+    for ax, (name, points) in zip(axes, curves.items()):
+        ax.axhline(0, color=GREY, linewidth=1)
+        ax.plot(*points.T, color=INK, linewidth=1.8)
+        for k, marker in zip(marked, ("o", "s", "^")):
+            ax.plot(*points[k], marker, color=COLOURS[1], markeredgecolor=INK, markersize=7)
+        ax.set(
+            title=f"the {name}", xlabel=f"component 1, {units[name]}", aspect="equal", adjustable="datalim"
+        )
+        told.append(f"{name} {np.abs(points[:, 1]).max():.1g} off its line")
+    axes[0].set_ylabel("component 2")
+    for k, marker in zip((10, 1, 0.1), ("o", "s", "^")):
+        axes[2].plot([], [], marker, color=COLOURS[1], markeredgecolor=INK, label=f"level {k:g}")
+    fig.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return Picture(
+        fig,
+        f"One digit, each curve in its own two principal components, equal axes: {listing(told)}. The path "
+        f"is a long shallow bow; the velocity turns most between the levels 10 and 0.1.",
+    )
+
+
+@style()
+def on_two_grids(pairs, calls=(3, 5, 7)) -> Picture:
+    """RMSE on Karras's grid and on the one uniform in time: method -> grid -> {calls: value}."""
+    fig, axes = new_figure(1, len(calls), height=4.2, sharey=True)
+    told = []
+    for ax, c in zip(axes, calls):
+        for i, (name, pair) in enumerate(pairs.items()):
+            learned = "AMED" in name
+            look = {"color": COLOURS[1] if learned else COLOURS[2] if "share" in name else GREY}
+            values = [row[c] for row in pair.values()]
+            ax.plot(
+                (0, 1), values, marker=MARKERS[i % 7], linewidth=2.6 if learned else 1.2, label=name, **look
+            )
+            if learned:
+                told.append(f"{c} calls {values[0]:.3f} and {values[1]:.3f}")
+        ax.set(yscale="log", title=f"{c} calls", xlim=(-0.25, 1.25))
+        ax.set_xticks((0, 1), list(pair))
+    ticks = (0.03, 0.05, 0.1, 0.2, 0.5, 1)
+    axes[0].set_yticks(ticks, [f"{v:g}" for v in ticks])
+    axes[0].minorticks_off()
+    axes[0].set_ylabel("RMSE to the flow's end")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8.5)
+    return Picture(
+        fig,
+        f"RMSE of {len(pairs)} methods on Karras's grid and on the official one, uniform in time. Lines "
+        f"cross: some solvers gain by the change, more lose. AMED-Solver, trained on each: {listing(told)}.",
+    )
+
+
+@style()
+def beside_the_plugin(ratios) -> Picture:
+    """RMSE over that of AMED-Plugin on iPNDM, against calls: label -> {calls: ratio}."""
+    picture = lines(
+        {label: (list(row), list(row.values())) for label, row in ratios.items()},
+        "calls of the network",
+        "RMSE / the plugin's",
+        logy=True,
+        height=3.6,
+    )
+    ax = picture.axes[0]
+    ax.axhline(1, color=INK, linewidth=1)
+    ticks = (0.5, 0.7, 1, 1.5, 2, 3)
+    ax.set_yticks(ticks, [f"{v:g}" for v in ticks])
+    ax.set_xticks(list(next(iter(ratios.values()))))
+    ax.minorticks_off()
+    ax.get_legend().remove()
+    picture.fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return picture
+
+
+@style()
+def contrasts(rows, flow) -> Picture:
+    """Fréchet distance as sampled and at the flow's own contrast: name -> (contrast, distance, distance
+    at the flow's contrast); flow: the flow's own.
+    """
+    fig, ax = new_figure(height=3.0)
+    for i, (_, before, after) in enumerate(rows.values()):
+        ax.annotate("", (after, i), (before, i), arrowprops={"arrowstyle": "->", "color": INK})
+        ax.plot(before, i, "o", color=COLOURS[2], markersize=8, label="as sampled" if not i else None)
+        ax.plot(
+            after, i, "s", color=COLOURS[1], markersize=8, label="at the flow's contrast" if not i else None
+        )
+    ax.axvline(flow, color=GREY, linewidth=3, alpha=0.6, label=f"the flow itself, {flow:.2f}", zorder=0)
+    ax.set_yticks(range(len(rows)), [f"{name} ({row[0]:.2f})" for name, row in rows.items()], fontsize=9)
+    ax.invert_yaxis()
+    ax.set(xlabel="Fréchet distance", xlim=(0, None))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    told = [f"{name} {before:.2f} to {after:.2f}" for name, (_, before, after) in rows.items()]
+    return Picture(
+        fig,
+        f"Fréchet distances of samples as they are, and stretched to the flow's contrast: {listing(told, 8)}. All "
+        f"that lay left of the flow's {flow:.2f} come to lie right of it.",
+    )
+
+
+@style()
+def spread_of_best(shares) -> Picture:
+    """How the exact best r differs from sample to sample: title -> (n,)."""
+    fig, axes = new_figure(1, len(shares), height=2.6, sharex=True)
+    told = []
+    for ax, (title, r) in zip(axes, shares.items()):
+        ax.hist(
+            r, bins=np.linspace(0, 0.6, 31), color=to_rgba(COLOURS[2], 0.55), edgecolor=INK, linewidth=0.6
+        )
+        low, high = np.quantile(r, (0.1, 0.9))
+        ax.set(title=title, xlabel="exact best $r$", xlim=(0, 0.6), yticks=[])
+        told.append(f"{title} {low:.2f} to {high:.2f}")
+    return Picture(
+        fig,
+        f"Histograms of the exact best r over samples, middle 80 %: {listing(told)}. On digits it hardly "
+        f"varies.",
+    )
+
+
+@style()
+def three_levels(state) -> Picture:
+    """For the widget: three grids of five levels and the error that each leaves, and digits.
+
+    state: what `experiments.three_levels` returns.
+    """
+    fig, (left, right) = new_figure(1, 2, height=3.0, width_ratios=(1.35, 1))
+    told = []
+    for i, (label, levels) in enumerate(state["levels"].items()):
+        error = state["errors"][label]
+        left.plot(levels, [i] * len(levels), color=COLOURS[i], marker=MARKERS[i], linewidth=1.2, markersize=7)
+        left.text(20, i - 0.2, f"{label}: RMSE {error:.3f}", fontsize=9.5)
+        told.append(f"{label} {error:.3f}")
+    left.set(xscale="log", xlabel=r"level $\kappa$", ylim=(2.4, -0.6), title=state["solver"])
+    left.set_yticks([])
+    left.invert_xaxis()
+    sheet, y, _ = mosaic([list(array(batch[:5].clamp(-1, 1))) for batch in state["digits"].values()], 44)
+    right.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+    right.grid(False)
+    right.spines[:].set_visible(False)
+    right.set_xticks([])
+    right.set_yticks(y, list(state["digits"]))
+    right.tick_params(length=0)
+    yours = listing([f"{level:.2g}" for level in state["levels"]["yours"][1:-1]])
+    return Picture(
+        fig,
+        f"Three calls with an analytic start by {state['solver']} on three grids of five levels, RMSE: "
+        f"{listing(told)}. Yours has the inner levels {yours}; five digits beneath the flow's.",
     )
