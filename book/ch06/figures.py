@@ -326,11 +326,10 @@ def share_map(first, second, errors, points) -> Picture:
     drawn = ax.contour(second, first, errors, levels=levels, colors=INK, linewidths=0.8)
     ax.clabel(drawn, fmt="%g", fontsize=8)
     for i, (label, (r1, r2)) in enumerate(points.items()):
-        ax.plot(
-            r2, r1, MARKERS[i + 1], color=COLOURS[i + 1], markersize=10, markeredgecolor="white", label=label
-        )
+        look = {"color": COLOURS[i + 1], "markersize": 10, "markeredgecolor": "white", "clip_on": False}
+        ax.plot(r2, r1, MARKERS[i + 1], label=label, **look)
     ax.set(xlabel="share $r$ of step 2", ylabel="share $r$ of step 1", title="RMSE to the flow's end")
-    fig.legend(loc="outside right upper")
+    fig.legend(loc="outside lower center", ncols=3)
     i, j = np.unravel_index(errors.argmin(), errors.shape)
     told = [f"{label} at {r1:.2f} and {r2:.2f}" for label, (r1, r2) in points.items()]
     return Picture(
@@ -383,7 +382,6 @@ def one_step(step) -> Picture:
     left.plot(*step["end"], "o", color=INK, markersize=7)
     _clusters(left, step["mixture"])
     left.set(title="the step", xlabel="$x_1$", ylabel="$x_2$", aspect="equal", adjustable="datalim")
-    left.legend(fontsize=8.5)
     right.plot(*step["errors"], color=INK)
     right.plot(r, error, "s", color=COLOURS[1], markersize=9, markeredgecolor=INK, label="yours")
     right.axvline(step["best"], color=INK, linestyle=":", linewidth=1.6, label="exact best")
@@ -395,7 +393,8 @@ def one_step(step) -> Picture:
         ylim=(0, None),
         xlim=(-0.03, 1.03),
     )
-    right.legend()
+    handles = [ax.get_legend_handles_labels() for ax in (left, right)]
+    fig.legend(*(a + b for a, b in zip(*handles)), loc="outside lower center", ncols=3)
     return Picture(
         fig,
         f"One step from level {start:g} to {stop:g} with the direction found at share {r:g} of it, on "
@@ -416,7 +415,7 @@ def three_curves(curves, kappas) -> Picture:
         for k, marker in zip(marked, ("o", "s", "^")):
             ax.plot(*points[k], marker, color=COLOURS[1], markeredgecolor=INK, markersize=7)
         ax.set(
-            title=f"the {name}", xlabel=f"component 1, {units[name]}", aspect="equal", adjustable="datalim"
+            title=f"the {name}", xlabel=f"component 1\n({units[name]})", aspect="equal", adjustable="datalim"
         )
         told.append(f"{name} {np.abs(points[:, 1]).max():.1g} off its line")
     axes[0].set_ylabel("component 2")
@@ -446,7 +445,7 @@ def on_two_grids(pairs, calls=(3, 5, 7)) -> Picture:
             if learned:
                 told.append(f"{c} calls {values[0]:.3f} and {values[1]:.3f}")
         ax.set(yscale="log", title=f"{c} calls", xlim=(-0.25, 1.25))
-        ax.set_xticks((0, 1), list(pair))
+        ax.set_xticks((0, 1), [grid.split()[0] for grid in pair])
     ticks = (0.03, 0.05, 0.1, 0.2, 0.5, 1)
     axes[0].set_yticks(ticks, [f"{v:g}" for v in ticks])
     axes[0].minorticks_off()
@@ -500,8 +499,8 @@ def contrasts(rows, flow) -> Picture:
     told = [f"{name} {before:.2f} to {after:.2f}" for name, (_, before, after) in rows.items()]
     return Picture(
         fig,
-        f"Fréchet distances of samples as they are, and stretched to the flow's contrast: {listing(told, 8)}. All "
-        f"that lay left of the flow's {flow:.2f} come to lie right of it.",
+        f"Fréchet distances of samples as they are, and stretched to the flow's contrast: {listing(told, 8)}."
+        f" All that lay left of the flow's {flow:.2f} come to lie right of it.",
     )
 
 

@@ -185,6 +185,51 @@ def afs():
         assert torch.allclose(start.eps(x, t), formula, atol=1e-12)
 
 
+@equation("amed.plugin")
+def plugin():
+    """Two steps of the library's plugin on iPNDM are the formula, with r, c and a from the predictor: the
+    weights are those that integrate polynomials on equal steps.
+    """
+    torch.manual_seed(0)
+    g = Predictor(2)
+    torch.nn.init.normal_(g.body[2].weight)
+    model, x = trajectory()
+    times, old, made = [2.0, 0.8, 0.2], [], x
+    wanted = sample(amed_plugin, model, x, times, predictor=g, base="ipndm").x
+
+    def slope(directions):
+        powers = np.vander(-np.arange(len(directions)), increasing=True).T  # nodes 0, -1, ...
+        weights = np.linalg.solve(powers, [1 / (m + 1) for m in range(len(directions))])
+        return sum(w * d for w, d in zip(weights, directions))
+
+    for t, s in zip(times, times[1:]):
+        eps, features = model.eps_and_features(made, t)
+        r, c, a = (v.detach().double()[:, None] for v in g(features, t, s, len(x)))
+        kappa, old = t ** (1 - r) * s**r, [eps, *old]
+        made = made + (kappa - t) * slope(old)
+        again = [model.eps(made[i : i + 1], float(a[i] * kappa[i])) for i in range(len(x))]
+        old = [torch.cat(again), *old]
+        made = made + c * (s - kappa) * slope(old)
+    assert torch.allclose(made, wanted, atol=1e-5)
+
+
+@equation("amed.average")
+def average():
+    """Symbolically with the mean of exercise 6.1, and by differences along exact trajectories."""
+    from book.ch06.solution import a, b, d, mean
+
+    eps = a / sympy.sqrt(d**2 + a**2)
+    assert sympy.simplify(mean - eps + (a - b) * sympy.diff(mean, a)) == 0
+    model, x = trajectory(8, 2)
+    t, s = STEP
+    h = 1e-3
+    ends = [mean_direction(model, reference(model, x, t, t + i * h), t + i * h, s) for i in (-1, 1)]
+    slope = (ends[1] - ends[0]) / (2 * h)
+    assert slope.abs().max() > 0.05
+    want = model.eps(x, t) - (t - s) * slope
+    assert torch.allclose(mean_direction(model, x, t, s), want, atol=1e-5)
+
+
 @equation("amed.cost")
 def cost():
     """Calls counted by the model while a teacher and a student walk once."""

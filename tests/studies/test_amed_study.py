@@ -16,15 +16,17 @@ from studies.amed_study import (
     Shares,
     always,
     digits_teacher,
+    moments,
     noise,
     rmse,
     sample_row,
     scores,
+    search_levels,
     trained,
     two_call_grid,
     uniform_time,
 )
-from toolkit import grids, sample
+from toolkit import AFS, grids, sample
 from toolkit.amed import amed_plugin, amed_solver, teacher_error
 from toolkit.multistep import ipndm
 
@@ -89,6 +91,23 @@ def test_the_official_grid_is_uniform_in_a_vp_time(steps):
 def test_on_the_official_grid_a_row_comes_out_again():
     made = sample(ipndm, digits_teacher(), noise(N, FRESH), uniform_time(SCHEDULE, 3)).x
     assert rmse(made) == pytest.approx(STUDY["uniform time"]["3"]["iPNDM"]["rmse"], rel=0.01)
+
+
+def test_the_searched_grid_comes_out_again_and_another_search_reaches_it():
+    model = AFS(digits_teacher(), *moments())
+    found = TABLE["3"]["iPNDM, analytic start, searched grid"]
+    run = sample(ipndm, model, noise(N, FRESH), found["each"][0]["levels"])
+    assert run.nfe == 3 and rmse(run.x) == pytest.approx(found["each"][0]["rmse"], rel=0.01)
+    levels = search_levels(3, seed=5, n=100)
+    assert levels == sorted(levels, reverse=True) and (levels[0], levels[-1]) == (20, 0.002)
+    assert rmse(sample(ipndm, model, noise(500, FRESH), levels).x) < 1.1 * found["rmse"]
+
+
+@by_calls
+def test_the_official_grid_has_amed_solver_from_three_seeds(calls):
+    row = STUDY["uniform time"][calls]["AMED-Solver, no features"]
+    assert len(row["each"]) == len(SEEDS)
+    assert sum(run["rmse"] for run in row["each"]) / len(SEEDS) == pytest.approx(row["rmse"], abs=1e-4)
 
 
 def test_training_from_other_seeds_reaches_the_recorded_error():
