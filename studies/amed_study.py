@@ -197,13 +197,13 @@ def share_rows(calls, grid=grids.karras):
     return {"one share a step": mean_of(found)}
 
 
-def search_levels(calls, seed, rounds=3, n=FEW):
+def search_levels(calls, seed, rounds=3, n=FEW, top=TOP):
     """The inner levels of a grid for iPNDM with an analytic start, found without a gradient: from Karras's
     grid on, each in turn moves towards a neighbour by a share of the way in log level, .4, .15, then .05,
-    while that makes the RMSE on `n` noises of this seed less."""
-    model, start = AFS(digits_teacher(), *moments()), noise(n, seed)
-    levels = grids.karras(SCHEDULE, calls + 1).tolist()
-    end = teacher_path(digits_teacher(), start, levels, 16)[-1]
+    while that makes the RMSE on `n` noises of this seed less.  top: the first level."""
+    teacher, start = digits_teacher(EDM(sigma_max=top)), noise(n, seed) * (top / TOP)
+    model, levels = AFS(teacher, *moments()), grids.karras(teacher.schedule, calls + 1).tolist()
+    end = teacher_path(teacher, start, levels, 16)[-1]
     error = lambda levels: float((sample(ipndm, model, start, levels).x - end).square().mean())
     for share in (0.4, 0.15, 0.05):
         for _ in range(rounds):
@@ -227,6 +227,32 @@ def level_rows(calls):
         levels = [round(level, 4) for level in levels]
         found.append(scores(made) | {"levels": levels, "seconds": round(spent, 1)})
     return {"iPNDM, analytic start, searched grid": mean_of(found)}
+
+
+def from_level(calls, top=80.0, n=1000):
+    """iPNDM with an analytic start on Karras's and on a searched grid, and AMED-Plugin on it without
+    features, from another first level, the paper's by default: method -> RMSE, of the plugin one for each
+    seed."""
+    teacher, start = digits_teacher(EDM(sigma_max=top)), noise(n, FRESH) * (top / TOP)
+    end = teacher_path(teacher, start, grids.karras(teacher.schedule, 6), 24)[-1]
+    error = lambda x: round(float((x - end).square().mean().sqrt()), 4)
+    analytic = AFS(teacher, *moments())
+    model, times = analytic if calls % 2 else teacher, grids.karras(teacher.schedule, (calls + 1) // 2)
+
+    def plugged(seed):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            predictor = Predictor(0)
+        draw = lambda generator: draws(generator) * (top / TOP)
+        net = train_predictor(predictor, model, times, draw, base="ipndm", steps=250, seed=seed).net
+        return error(sample(amed_plugin, model, start, times, predictor=net, base="ipndm").x)
+
+    karras, searched = grids.karras(teacher.schedule, calls + 1), search_levels(calls, CHOOSING, top=top)
+    return {
+        "iPNDM, analytic start": error(sample(ipndm, analytic, start, karras).x),
+        "iPNDM, analytic start, searched grid": error(sample(ipndm, analytic, start, searched).x),
+        "AMED-Plugin, iPNDM": [plugged(seed) for seed in SEEDS],
+    }
 
 
 def mean_of(each):
@@ -466,6 +492,7 @@ def main():
     }
     found["flow"], found["contrast"] = flow_row(), contrast_rows()
     found["price of g_phi"] = predictor_price()
+    found["from 80"] = {str(calls): from_level(calls) for calls in (3, 5)}
     found["official teacher"] = {str(calls): official_teacher(calls) for calls in CALLS}
     found["table"], found["uniform time"] = {}, {}
     for calls in CALLS:

@@ -1139,6 +1139,17 @@ def searches(calls=3):
     return result
 
 
+def from_eighty():
+    """Recorded: RMSE at three and five calls from level 80, where the paper starts; names "row | column"."""
+    return {
+        f"{name}{', least of three trainings' if isinstance(value, list) else ''} | {calls} calls": min(value)
+        if isinstance(value, list)
+        else value
+        for calls, row in recorded("amed")["from 80"].items()
+        for name, value in row.items()
+    }
+
+
 def contrasts(key):
     """Recorded: row -> number of one kind, "contrast", "frechet" or that at another contrast."""
     return {name: row[key] for name, row in recorded("amed")["contrast"].items() if key in row}

@@ -283,6 +283,20 @@ def test_the_searched_grid_is_a_grid_and_the_widget_measures_it():
     assert "Karras" in figures.three_levels(state).alt
 
 
+def test_from_the_papers_level_the_searched_grid_leads_too():
+    found = experiments.from_eighty()
+    for calls in (3, 5):
+        plugin, searched, karras = (
+            found[f"{name} | {calls} calls"]
+            for name in (
+                "AMED-Plugin, iPNDM, least of three trainings",
+                experiments.SEARCHED,
+                "iPNDM, analytic start",
+            )
+        )
+        assert searched < 0.95 * plugin < karras
+
+
 def test_pictures_of_paths_and_of_samples():
     curves, kappas = experiments.three_curves()
     bend = {name: abs(points[:, 1]).max() for name, points in curves.items()}
