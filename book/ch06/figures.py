@@ -393,6 +393,8 @@ def one_step(step) -> Picture:
         ylim=(0, None),
         xlim=(-0.03, 1.03),
     )
+    for ax in (left, right):
+        ax.locator_params(nbins=4)  # a label of a tick costs the widget as much as a curve
     handles = [ax.get_legend_handles_labels() for ax in (left, right)]
     fig.legend(*(a + b for a, b in zip(*handles)), loc="outside lower center", ncols=3)
     return Picture(
