@@ -16,10 +16,10 @@ CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 TAUGHT = [
     path for path in CHAPTERS if path.stem[:2] != "00"
 ]  # chapter 0 is a welcome, and has no length to keep
-# Too long, and to be divided as 3 and 4 are:
-STILL_ONE_NOTEBOOK = {"05_distillation", "06_amed"}
+# Too long, and to be divided as 3 to 5 are:
+STILL_ONE_NOTEBOOK = {"06_amed"}
 FIRST_READING = 45  # minutes, of a main notebook; what is for the day when one needs it has a b: 03b
-# Too long for a first reading: what can wait is not marked yet (3 and 4), or not divided (5 and 6).
+# Too long for a first reading: what can wait is not marked yet (3 and 4), or not divided (6).
 NOT_YET_MARKED = {"03_sde_ode", "04_dpm_solver", *STILL_ONE_NOTEBOOK}
 chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 taught = pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
