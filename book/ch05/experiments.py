@@ -474,7 +474,10 @@ def learned(models, levels, n=2000):
     training and the flow map, as `maps`.
     """
     x = quantiles(n)
-    known = {"the flow map": answers_of_the_flow(n), f"minimiser of CT, {levels} levels": minimiser(levels)[-1](x)}
+    known = {
+        "the flow map": answers_of_the_flow(n),
+        f"minimiser of CT, {levels} levels": minimiser(levels)[-1](x),
+    }
     return maps(known | {label: _answers(model, x).double().numpy() for label, model in models.items()})
 
 
@@ -581,7 +584,10 @@ def distances(model, levels, teacher=False):
     map; at the noises of `quantiles`.
     """
     x = quantiles()
-    answer, own = _answers(model, x).numpy(), run(edm_heun, x, levels) if teacher else minimiser(levels)[-1](x)
+    answer, own = (
+        _answers(model, x).numpy(),
+        run(edm_heun, x, levels) if teacher else minimiser(levels)[-1](x),
+    )
     return {
         "from its own minimiser": round(rms(answer - own), 2),
         "from the flow map": round(rms(answer - answers_of_the_flow(len(x))), 2),
@@ -619,8 +625,7 @@ def gradients(counts=COUNTS):
 @claim(
     "BT25, gradient",
     source="Folklore: the stop-gradient only saves memory",
-    says="Letting the gradient through the target does not change what consistency training converges "
-    "to",
+    says="Letting the gradient through the target does not change what consistency training converges to",
     holds=lambda r: abs(r["gradient through, weight snr+1, 320 levels"] - r["data"]) < 0.05,
     verdict=False,
     finding="On N(0, 1/4) the deviation ends at .352 instead of .5, however many levels, and at another "
@@ -816,9 +821,7 @@ def one_two_four() -> dict:
     "T46, spread",
     source="Folklore: a second step repairs whatever the first got wrong",
     says="A second step gives back the variance that consistency training loses",
-    holds=lambda r: (
-        r["one Gaussian, two steps at best"] > 0.5 * (r["data"] + r["one Gaussian, one step"])
-    ),
+    holds=lambda r: r["one Gaussian, two steps at best"] > 0.5 * (r["data"] + r["one Gaussian, one step"]),
     verdict=False,
     finding="On one Gaussian the best second step leaves .466 at .466 (data: .5). What it repairs are "
     "samples that lie between the modes: on the two peaks it leaves .57 of the error.",
@@ -967,8 +970,7 @@ def straight_in_one_dimension(pairs=4000) -> dict:
     source="Folklore: what a student of consistency training gets wrong is the bias of its loss",
     says="The haze that consistency training leaves between the modes is the bias of its loss",
     holds=lambda r: (
-        r["network, 10 to 640 levels: between modes, %"]
-        < 2 * r["minimiser of 640 levels: between modes, %"]
+        r["network, 10 to 640 levels: between modes, %"] < 2 * r["minimiser of 640 levels: between modes, %"]
     ),
     verdict=False,
     finding="On a cut through two modes the minimiser with 640 levels leaves 3.4 %, with a pseudo-Huber "
@@ -1315,7 +1317,7 @@ def ranged(rows, *keys, digits=2):
 
 
 def student_table():
-    """The recorded study of the digits: three seeds, mean and half the range; the teacher's settings first."""
+    """The recorded study of the digits: three seeds, mean and half the range; the teacher first."""
     study = recorded("distillation")
     rows = [(way, teacher_calls(way), study["teacher"][way], ()) for way in TEACHER_ROWS]
     rows += [(name, 1, study["digits"][name], ("1",)) for name in ONE_STEP]
@@ -1428,8 +1430,7 @@ def copies_table():
 
 
 def rounded_weights(network, bits):
-    """A copy of a network whose matrices are rounded to so many bits, symmetric, with a scale for each row.
-    """
+    """A copy of a network whose matrices are rounded to so many bits, symmetric, a scale for each row."""
     network = copy.deepcopy(network)
     with torch.no_grad():
         for p in network.parameters():
@@ -1462,9 +1463,7 @@ def option_table(group="consistency"):
     result = {}
     for part, name, rows in named:
         label, measured = labels.get(part, "{}").format(name), [k for k in OF_A_RING if k in rows[0]]
-        result |= {
-            f"{label} | {OF_A_RING[k][0]}": ranged(rows, k, digits=OF_A_RING[k][1]) for k in measured
-        }
+        result |= {f"{label} | {OF_A_RING[k][0]}": ranged(rows, k, digits=OF_A_RING[k][1]) for k in measured}
     blank = without_modes()
     zeros = {"between": f"{off_modes(blank):.0f}", "contrast": f"{contrast(blank):.1f}"}
     return result | {f"a ring without modes | {OF_A_RING[k][0]}": zeros[k] for k in measured if k in zeros}

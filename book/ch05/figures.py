@@ -1,7 +1,6 @@
 """Figures of chapter 5: distillation and one-step generation."""
 
 import numpy as np
-
 from matplotlib.collections import LineCollection
 
 from book.plots import (
@@ -50,16 +49,14 @@ def targets() -> Picture:
     return Picture(
         fig,
         "A sampling path from noise to data, three times, with what a student must learn as arrows. "
-        "Regression: one arrow from noise to data. Progressive: two arrows that each pass over several of the "
-        "teacher's steps. Consistency: from two neighbouring points of the path, one arrow each to the same "
-        "end.",
+        "Regression: one arrow from noise to data. Progressive: two arrows that each pass over several "
+        "of the teacher's steps. Consistency: from two neighbouring points of the path, one arrow each to "
+        "the same end.",
     )
 
 
 @style()
-def maps(
-    noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, title="", alt=None
-) -> Picture:
+def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, title="", alt=None) -> Picture:
     """One-step maps of one-dimensional data: dict label -> answers (n,) to standardised `noise` (n,), the
     exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,).
     """
@@ -194,8 +191,8 @@ def guidance(curves) -> Picture:
 
 
 def guided_digits(rows, scale) -> Picture:
-    """For the widget: digits at one guidance scale, one noise a column: dict label -> (n, 1, 8, 8), the guided
-    teacher's first.
+    """For the widget: digits at one guidance scale, one noise a column: dict label -> (n, 1, 8, 8), first the
+    guided teacher's.
     """
     first, *others = rows
     told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]

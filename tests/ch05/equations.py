@@ -11,8 +11,8 @@ from book.problems import rms, two_peaks
 from tests.book.notebooks.equations import equation
 from toolkit import EDM, VP, Flow, Mixture, distilled, grids, initial_noise, sample
 from toolkit.convergence import reference
-from toolkit.ddim import ddim
 from toolkit.data import digit_labels
+from toolkit.ddim import ddim
 from toolkit.distill import (
     ConsistencyModel,
     FlowMap,

@@ -129,7 +129,7 @@ def test_a_move_of_the_levels_is_a_curve_between_denoiser_and_flow_map():
 
 def test_errors_fall_from_the_denoisers_with_the_levels():
     curves = experiments.limit_of_levels((1, 10, 80, 320))
-    for counts, errors in curves.values():
+    for _, errors in curves.values():
         assert errors[0] == pytest.approx(1, abs=0.02) and errors == sorted(errors, reverse=True)
     assert curves["one Gaussian"][1][-1] < curves["wide peaks"][1][-1] < 0.02 < curves["two peaks"][1][-1]
     assert "320" in figures.limit_of_levels(curves).alt
@@ -175,7 +175,9 @@ def test_guidance_and_the_sheet_of_students():
     alt = figures.guidance(experiments.guided_curves((1.0, 2.0))).alt
     assert "guided student" in alt and "not trained" not in alt
     rows = experiments.guided_digits(3.0, 4)
-    assert [len(batch) for batch in rows.values()] == [4, 4, 4] and "guidance 3" in figures.guided_digits(rows, 3.0).alt
+    assert [len(batch) for batch in rows.values()] == [4, 4, 4] and "guidance 3" in figures.guided_digits(
+        rows, 3.0
+    ).alt
     far = figures.all_students(experiments.all_students(4)).alt
     assert "teacher, 36 calls" in far and "CT" in far and "CD" in far
 
@@ -235,7 +237,9 @@ def test_every_student_gains_a_factor_of_ten_without_labels_and_several_with():
     rows += [(study["digits"][name], "1") for name in experiments.ONE_STEP]
     free, classed = ([experiments.spread(*row, key)[0] for row in rows] for key in keys)
     assert all(a > 3 * b for a, b in zip(free, classed)), "a label settles most of the distance"
-    heun, flow = (experiments.spread(study["teacher"][w], "conditional")[0] for w in ("Heun 6", experiments.THE_FLOW))
+    heun, flow = (
+        experiments.spread(study["teacher"][w], "conditional")[0] for w in ("Heun 6", experiments.THE_FLOW)
+    )
     assert heun > 3 * flow
 
 
