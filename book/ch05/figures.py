@@ -75,6 +75,13 @@ def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, tit
     return Picture(fig, alt or f"What one-step maps make of noise, over the noise: {'; '.join(told)}.")
 
 
+def levels(noise, answers, density) -> Picture:
+    """For the widget: what `maps` draws of the flow map and of one minimiser, with its errors told above."""
+    exact, learned = answers.values()
+    told = f"deviation {learned.std():.2f} of {exact.std():.2f}; RMS from the flow map"
+    return maps(noise, answers, density, title=f"{told} {rms(learned - exact):.2f}")
+
+
 @style()
 def steepness(stds, exact) -> Picture:
     """Largest slope of the flow map between two peaks at -1 and 1, and its law, against their deviation."""

@@ -121,7 +121,7 @@ def test_a_second_step_helps_between_modes_and_not_on_one_gaussian():
 
 
 def test_a_move_of_the_levels_is_a_curve_between_denoiser_and_flow_map():
-    draw = lambda levels: figures.maps(*experiments.minimisers((levels,), n=400))  # noqa: E731
+    draw = lambda levels: figures.levels(*experiments.minimisers((levels,), n=400))  # noqa: E731
     spreads = [float(re.findall(r"deviation ([\d.]*\d)", draw(m).alt)[1]) for m in (1, 5, 20, 80)]
     assert spreads == sorted(spreads) and spreads[0] < 0.02 and spreads[-1] > 0.78
     assert "1 level from" in draw(1).alt and draw(5).png == draw(5).png != draw(6).png
