@@ -1199,15 +1199,22 @@ def guided_student() -> dict:
 
 def guided_table():
     """The recorded Fréchet distances to the guided teacher's digits of other noise, by the scale: of the
-    shipped guided student, the guided teacher itself and the teacher without guidance; mean and half the
-    range over three seeds of the noise.
+    guided teacher itself, the teacher without guidance, the shipped guided student, and those students of the
+    second stage that are recorded; mean and half the range over three seeds.
     """
-    rows = recorded("distillation")["guided target"]
-    names = {"student": "student, 18 calls", "floor": "teacher, 36 calls", "unguided": "unguided, 18 calls"}
+    study = recorded("distillation")
+    named = {
+        "teacher, 36 calls": ("floor", study["guided target"], 3),
+        "unguided, 18 calls": ("unguided", study["guided target"], 2),
+        "student, 18 calls": ("student", study["guided target"], 3),
+    }
+    for steps, rows in study.get("guided, few steps", {}).items():
+        if steps.isdigit():  # beside them stand the seconds, and solvers to compare with
+            named[f"second stage, {steps} call{'s' * (steps != '1')}"] = ("student", rows, 2)
     return {
-        f"scale {scale} | {name}": ranged(rows, scale, who, digits=2 if who == "unguided" else 3)
+        f"scale {scale} | {name}": ranged(rows, scale, who, digits=digits)
         for scale in ("1", "2", "3", "4")
-        for who, name in names.items()
+        for name, (who, rows, digits) in named.items()
     }
 
 

@@ -316,3 +316,11 @@ def test_the_guided_student_nearly_reaches_its_goal():
         assert short == pytest.approx(above, abs=0.006) and short < 0.02 * far(scale, "unguided")
     assert far("1", "student") == pytest.approx(3 * far("1", "floor"), rel=0.15)
     assert "scale 4 | student, 18 calls" in experiments.guided_table()
+
+
+def test_students_of_the_second_stage_have_their_column_where_they_are_recorded(monkeypatch):
+    study = recorded("distillation")
+    few = {"1": study["guided target"], "solvers": {}, "seconds": [1, 2, 3]}
+    monkeypatch.setattr(experiments, "recorded", lambda name: study | {"guided, few steps": few})
+    table = experiments.guided_table()
+    assert table["scale 2 | second stage, 1 call"][:4] == table["scale 2 | student, 18 calls"][:4]
