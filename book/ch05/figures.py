@@ -231,10 +231,12 @@ def ring_misses(noise, far) -> Picture:
     """Noises of the ring (n, 2), dark where a student's jump misses the flow map's end: dict label -> (n,)
     distances.
     """
+    noise = np.asarray(noise)
     fig, axes = new_figure(2, 3, height=4.9, sharex=True, sharey=True)
     turn = np.angle(np.exp(8j * np.arctan2(noise[:, 1], noise[:, 0]))) / 8  # from the nearest mode's ray
     told = []
     for ax, (name, distance) in zip(axes.flat, far.items()):
+        distance = np.asarray(distance)
         order = np.argsort(distance)
         dots = ax.scatter(
             *noise[order].T, c=distance[order], s=9, cmap="magma_r", vmin=0, vmax=0.3, linewidths=0
