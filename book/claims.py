@@ -32,8 +32,10 @@ No to both: nothing is decided, since each question asks for more than the sprea
 
 import html
 import json
+import re
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from book import folders
@@ -60,8 +62,9 @@ class Claim:
     finding: the verdict in words, with the condition under which it holds.
     fails: of that dict, whether it shows the claim to fail; None is "not holds". Needed for "holds if" and
         "not decided", which have two questions.
-    where: where a claim that fails as it stands does hold, in a few words, as in "in the variable sigma /
-        alpha"; the table then says "holds in the variable sigma / alpha", and not "fails" or "holds if …".
+    elsewhere: the numbers in the finding that the experiment does not return, as they stand there, each with
+        what it is ("a width"), or the name of the function beside the experiment that returns it; every other
+        one with decimals or a % must be among the experiment's results, rounded (`unmeasured`).
     """
 
     id: str
@@ -72,7 +75,7 @@ class Claim:
     verdict: str | bool
     finding: str
     fails: Callable[[dict], bool] | None = None
-    where: str = ""
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         for name in ("id", "source", "says", "finding"):
@@ -87,13 +90,13 @@ class Claim:
             raise ValueError(f"claim {self.id}: verdict must be one of {words}, got {self.verdict!r}")
         if self.verdict in ("holds if", "not decided") and self.fails is None:
             raise ValueError(f"claim {self.id}: a verdict {self.verdict!r} needs fails=, the other question")
-        if self.verdict == "holds" and self.where:
-            raise ValueError(f"claim {self.id}: it holds throughout, so `where` has nothing to say")
+        if strange := set(self.elsewhere) - {text for text, _ in stated_numbers(self.finding)}:
+            raise ValueError(f"claim {self.id}: elsewhere names {min(strange)!r}, no number of its finding")
 
     @property
     def told(self) -> str:
-        """The verdict as a table has it: one of `VERDICTS`, or where it holds."""
-        return f"holds {self.where}" if self.where else self.verdict.replace(" if", " if …")
+        """The verdict as a table has it."""
+        return self.verdict.replace(" if", " if …")
 
     @property
     def chapter(self) -> str:
@@ -110,10 +113,44 @@ class Claim:
         fails = not holds if self.fails is None else bool(self.fails(self.run()))
         return VERDICTS[holds, fails]
 
+    def unmeasured(self) -> list[str]:
+        """The numbers of the finding that are not measured, rounded to as many digits (`rounds_to`), by the
+        experiment, run now, or by the one that `elsewhere` names, nor explained there.
+        """
+        return [text for text, value in stated_numbers(self.finding) if not self._measured(text, value)]
+
+    def _measured(self, text, value):
+        source = self.experiment
+        if text in self.elsewhere:
+            source = getattr(sys.modules[source.__module__], self.elsewhere[text], None)
+        return source is None or any(rounds_to(number, text, value) for number in _run(source).values())
+
 
 @cache
 def _run(experiment):
     return experiment()
+
+
+NUMBER = re.compile(r"(?<![\w.^/+])[-−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?: ?%)?")
+
+
+def stated_numbers(finding: str) -> list[tuple[str, float]]:
+    """(as it stands, its value) of each number in a finding that has decimals, an exponent or a %; whole
+    numbers, which count calls and steps, are not among them.
+    """
+    found = [match.group().rstrip(",") for match in NUMBER.finditer(finding)]
+    value = lambda text: float(text.replace("−", "-").replace(",", "").rstrip(" %"))
+    return [(text, value(text)) for text in found if re.search(r"\.\d|e|%", text)]
+
+
+def rounds_to(result: float, text: str, value: float) -> bool:
+    """Whether a result, or 100 times it where a percentage is meant, rounds to a number of a finding in the
+    digits that stand there. Sizes are compared, not signs.
+    """
+    mantissa = re.match(r"[-−]?\d[\d,]*(?:\.(\d+))?(?:e([-+]?\d+))?", text)
+    half = 0.5 * 10.0 ** (int(mantissa[2] or 0) - len(mantissa[1] or ""))
+    scales = (1, 100) if text.endswith("%") else (1,)
+    return any(abs(abs(scale * result) - abs(value)) <= half * (1 + 1e-9) for scale in scales)
 
 
 REGISTRY: dict[str, Claim] = {}
@@ -128,7 +165,7 @@ def claim(
     verdict: str | bool,
     finding: str,
     fails: Callable | None = None,
-    where: str = "",
+    elsewhere: dict[str, str] | None = None,
 ) -> Callable:
     """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields).
 
@@ -137,7 +174,7 @@ def claim(
     """
 
     def register(experiment):
-        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, where)
+        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, elsewhere or {})
         old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:
             raise ValueError(f"claim {id} is registered twice: give one of them another id")

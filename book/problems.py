@@ -60,10 +60,13 @@ def training_calls(name: str) -> int:
     """
     options = distilled.OPTIONS["digits"][name]
     shared, batch = distilled.setting("digits"), options.get("batch", 256)
-    steps = sum(np.atleast_1d(options["steps"]).tolist())
     answers = {"progressive": 2, "consistency": 1, "consistency-distilled": 3, "guided": 2, "adversarial": 3}
-    pairs = options.get("pairs", 0) * 2 * shared.pair_steps
-    return steps * batch * (3 + answers.get(name, 0)) + pairs
+    each = [(steps, answers.get(name, 0)) for steps in np.atleast_1d(options["steps"]).tolist()]
+    if "first_heun" in options:
+        each[0] = each[0][0], 2 * options["first_heun"]
+    ahead = options.get("pairs", 0) * 2 * shared.pair_steps
+    ahead += options.get("paths", 0) * 2 * options.get("path_steps", 0)
+    return batch * sum(steps * (3 + asked) for steps, asked in each) + ahead
 
 
 # --- broken on purpose ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.__main__ import machine
 from book import folders
+from book.ch05.experiments import contrast, without_modes
 from toolkit import EDM, Mixture, distilled, grids, initial_noise, sample
 from toolkit.distill import ConsistencyModel, train_consistency
 from toolkit.networks import ToyMLP
@@ -37,7 +38,10 @@ ABOUT = {
     "what": "rms: distance to the exact end of the trajectory of the same noise, root mean square; "
     "between: share, "
     "in %, of samples farther than three deviations from every mode (1.1 for the data, 28 for a ring without "
-    "modes); modes: modes with at least half of their share of the samples (8 for a ring without modes, too)",
+    "modes); modes: modes with at least half of their share of the samples (8 for a ring without modes, "
+    "too); "
+    "contrast: samples in the eight sectors around the modes over those in the eight sectors between",
+    "scale": "its two ends: a ring without modes, and the flow's own points",
     "consistency": "300 steps of 128 samples, a ToyMLP of width 64, no teacher's weights to start from",
     "longer": "two of the rows of consistency, 2000 steps",
     "levels": "the recipe of the ring's student of consistency training with 10 levels at the first step, by "
@@ -54,16 +58,21 @@ def ends(n, seed, steps=200):
 
 
 def scores(student):
-    """{rms, between, modes} of a student's jumps."""
+    """{rms, between, modes, contrast} of a student's jumps."""
     noise, exact = ends(POINTS, 99)
     with torch.no_grad():
         made = student.x0(noise, SCHEDULE.start)
-    distance, mode = torch.cdist(made.double(), RING.means).min(1)
+    return {"rms": round(float((made - exact).square().mean().sqrt()), 3)} | shape(made)
+
+
+def shape(points):
+    """{between, modes, contrast} of points (n, 2)."""
+    distance, mode = torch.cdist(points.double(), RING.means).min(1)
     inside = torch.bincount(mode[distance < 0.3], minlength=8)
     return {
-        "rms": round(float((made - exact).square().mean().sqrt()), 3),
         "between": round(float((distance > 0.3).double().mean() * 100), 1),
-        "modes": int((inside > POINTS / 16).sum()),
+        "modes": int((inside > len(points) / 16).sum()),
+        "contrast": float(f"{contrast(points):.2g}"),
     }
 
 
@@ -104,6 +113,8 @@ def main():
     """Run the study and write its file."""
     torch.set_num_threads(1)
     results = {"about": ABOUT, "machine": machine(), "seeds": list(SEEDS), "seconds a call": seconds_a_call()}
+    ring = {"a ring without modes": without_modes(POINTS), "the flow": ends(POINTS, 99)[1]}
+    results["scale"] = {name: shape(points) for name, points in ring.items()}
     groups = {
         "consistency": (CONSISTENCY, consistency_scores),
         "longer": (LONGER, partial(consistency_scores, steps=2000)),

@@ -2,16 +2,20 @@
 
     python -m studies.train_distilled teacher                     the digits' teacher, first
     python -m studies.train_distilled student digits consistency  one student, with --seed 0, 1, 2
-    python -m studies.train_distilled record                      measure all, and ship those of seed 0
-    python -m studies.train_distilled again                       measure anew what ships
+    python -m studies.train_distilled student digits guided-1     the guided ones of 8, 4, 2 and 1 steps
+    python -m studies.train_distilled record digits consistency   measure it, and ship the one of seed 0
+    python -m studies.train_distilled plane                       measure the plane's teachers
+    python -m studies.train_distilled again                       measure the digits' teacher anew
 
-A student is written to the folder `seeds`, which is not part of the project; `record` measures what lies
-there and writes book/ch05/recorded/distillation.json.  Seconds are those of one core and depend on the
-machine; everything else does not."""
+A student is written to the folder `seeds`, which is not part of the project, with its recipe in the file's
+notes; `record` measures what lies there and puts it into book/ch05/recorded/distillation.json, where the rows
+of the others stay as they are.  "guided-1" starts from the "guided" that ships: record that one first.
+Seconds are those of one core and depend on the machine; everything else does not."""
 
 import json
 import statistics
 import time
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -25,10 +29,13 @@ from toolkit.data import digit_labels, digits
 from toolkit.ddim import ddim
 from toolkit.distill import at_scale
 from toolkit.distilled import (
-    METHODS,
+    FEW,
+    FEW_STEPS,
     OPTIONS,
+    RECIPES,
     START,
     as_model,
+    few_steps,
     file_name,
     jump,
     mixture,
@@ -57,6 +64,12 @@ WAYS = (  # the teacher's settings: name in the record, sampler, steps
     ("2M", dpmpp_2m, (3, 4, 5, 6, 7, 8, 12, 18)),
     ("Heun", edm_heun, (3, 4, 5, 6, 8, 12, 18, 128)),  # 128: the flow itself
 )
+LOWER_LAST = (("2M", dpmpp_2m, (4, 5, 6, 7, 8, 12)),)  # with a last step of first order
+CONTROLS = {  # students of the digits by another recipe, which do not ship: name -> its student, what differs
+    "CD, 18 levels": ("consistency-distilled", {"levels": (18, 18)}),
+    "CD, 8 to 18 levels": ("consistency-distilled", {"levels": (8, 18)}),
+    "guided, noisy data alone": ("guided", {"share": 0.0}),
+}
 app = typer.Typer(add_completion=False)
 
 
@@ -76,14 +89,35 @@ def make_teacher(folder: Path = WEIGHTS):
 
 @app.command("student")
 def make_student(on: str, name: str, seed: int = 0, seeds: Path = Path("seeds")):
-    """Train the student NAME of the setting ON ("digits", "ring", "swiss roll") from one seed."""
+    """Train the student NAME of the setting ON ("digits", "ring", "swiss roll") from one seed; "guided-1" on
+    the way makes those of more steps.  NAME may be one of CONTROLS."""
     torch.set_num_threads(1)
     seeds.mkdir(exist_ok=True)
     began = time.process_time()
-    model = train(name, on, seed)
-    seconds = round(time.process_time() - began)
-    save_weights(model.network, seeds / f"{on}-{name}-{seed}.safetensors", seed=seed, seconds=seconds)
-    print(f"{on} {name} {seed}: {seconds} s", flush=True)
+    if name in CONTROLS:
+        base, change = CONTROLS[name]
+        options = OPTIONS["digits"][base] | change
+        models = {name: RECIPES[base](setting(on), seed, **options)}
+    elif name in FEW:
+        by_steps, options = few_steps(seed, FEW[name]), FEW_STEPS
+        models = {other: by_steps[n] for other, n in FEW.items() if n in by_steps}
+    else:
+        models = {name: train(name, on, seed)}
+        options = OPTIONS["digits" if on == "digits" else "plane"][name]
+    notes = dict(seed=seed, seconds=round(time.process_time() - began), settings=_told(options))
+    for name, model in models.items():
+        save_weights(model.network, seeds / f"{on}-{name}-{seed}.safetensors", **notes)
+    print(f"{on} {', '.join(models)} {seed}: {notes['seconds']} s", flush=True)
+
+
+def _told(options):
+    """Options as a file's notes can hold them: a function by its name."""
+    told = {}
+    for key, value in options.items():
+        if isinstance(value, partial):
+            value = [value.func.__name__, value.keywords]
+        told[key] = getattr(value, "__name__", value)
+    return told
 
 
 # --- measuring ----------------------------------------------------------------------------------------------
@@ -118,26 +152,26 @@ def plane_figures(images_of, on):
     }
 
 
-def _solver(model, sampler, steps):
+def _solver(model, sampler, steps, **options):
     times = grids.karras(EDM(), steps)
-    return lambda noise: sample(sampler, model, noise, times).x
+    return lambda noise: sample(sampler, model, noise, times, **options).x
 
 
-def _teacher_figures():
-    ways = {f"{name} {steps}": (sampler, steps) for name, sampler, counts in WAYS for steps in counts}
+def _teacher_figures(solvers, **options):
+    ways = {f"{name} {steps}": (sampler, steps) for name, sampler, counts in solvers for steps in counts}
 
     def measured(way, seed):
-        return digits_figures(lambda label: _solver(teacher().with_label(label), *way), seed)
+        return digits_figures(lambda label: _solver(teacher().with_label(label), *way, **options), seed)
 
     return {name: [measured(way, seed) for seed in SEEDS] for name, way in ways.items()}
 
 
-def _stored(on, name, seed, seeds):
+def _stored(on, name, seed, seeds, kind=None):
     network = load_weights(seeds / f"{on}-{name}-{seed}.safetensors")
-    return as_model(name, network, on), network.notes["seconds"]
+    return as_model(kind or name, network, on), network.notes["seconds"]
 
 
-def _student_figures(on, name, seeds):
+def _student_figures(on, name, seeds, kind=None):
     """A row for each seed: seconds, and what 1, 2 and 4 steps give."""
 
     def measured(model, steps, seed):
@@ -148,7 +182,7 @@ def _student_figures(on, name, seeds):
 
     rows = []
     for seed in SEEDS if on != "swiss roll" else SEEDS[:1]:
-        model, seconds = _stored(on, name, seed, seeds)
+        model, seconds = _stored(on, name, seed, seeds, kind)
         found = {str(steps): measured(model, steps, seed) for steps in (1, 2, 4)}
         rows.append({"seed": seed, "seconds": seconds} | found)
     return rows
@@ -176,31 +210,60 @@ def _guided_figures(seeds):
     return rows
 
 
-def _guided_target():
-    """Fréchet distances to the *guided teacher's* digits of other noise, by the scale: of the shipped guided
-    student, of the guided teacher itself (the floor), and of the teacher without guidance.  A row for each
-    seed of the noise; 18 steps of DDIM each."""
-    rows, model = [], student("guided")
-    for seed in SEEDS:
-        labels, others = digit_labels(N, seed), digit_labels(N, seed + 10)
-        noise, other = (initial_noise(N, (1, 8, 8), s) * START for s in (seed, seed + 10))
-        plain = _solver(teacher().with_label(labels), ddim, 18)(noise)
-        row = {"seed": seed}
-        for scale in SCALES:
-            goal = _solver(Guided(teacher(), others, scale), ddim, 18)(other)
-            made = {
-                "student": _solver(at_scale(model.with_label(labels), scale), ddim, 18)(noise),
-                "floor": _solver(Guided(teacher(), labels, scale), ddim, 18)(noise),
-                "unguided": plain,
-            }
-            row[f"{scale:g}"] = {who: round(frechet_distance(x, goal), 3) for who, x in made.items()}
-        rows.append(row)
+@cache
+def _goal(scale, seed):
+    """The guided teacher's digits, of labels and noise that no one else has, in 18 steps of DDIM."""
+    labels, noise = digit_labels(N, seed + 10), initial_noise(N, (1, 8, 8), seed + 10) * START
+    return _solver(Guided(teacher(), labels, scale), ddim, 18)(noise)
+
+
+def _to_goal(model_of, way, seed):
+    """Fréchet distance, by the scale, from `_goal` to the digits of `model_of(labels, scale)` in this way,
+    sampler and steps, from the noise of `seed`."""
+    labels, noise = digit_labels(N, seed), initial_noise(N, (1, 8, 8), seed) * START
+    made = {scale: _solver(model_of(labels, scale), *way)(noise) for scale in SCALES}
+    return {f"{s:g}": round(frechet_distance(x, _goal(s, seed)), 3) for s, x in made.items()}
+
+
+def _targets(models, steps):
+    """Fréchet distances to the *guided teacher's* digits of other noise, by the scale: of a guided student
+    (one for each seed, `models`) in so many steps of DDIM; of the guided teacher itself (the floor) and of
+    the teacher without guidance, both in 18."""
+    rows = []
+    for seed, model in zip(SEEDS, models):
+        made = {
+            "student": _to_goal(_at(model), (ddim, steps), seed),
+            "floor": _to_goal(lambda labels, scale: Guided(teacher(), labels, scale), (ddim, 18), seed),
+            "unguided": _to_goal(lambda labels, scale: teacher().with_label(labels), (ddim, 18), seed),
+        }
+        row = {scale: {who: by_scale[scale] for who, by_scale in made.items()} for scale in made["floor"]}
+        rows.append({"seed": seed} | row)
     return rows
 
 
-def _of_shipped_networks():
-    """What needs the shipped networks alone: the teacher's settings, and the guided student's goal."""
-    return {"teacher": _teacher_figures(), "guided target": _guided_target()}
+def _at(model):
+    return lambda labels, scale: at_scale(model.with_label(labels), scale)
+
+
+def _control_figures(name, seeds):
+    """The rows of a control, as its student has them."""
+    base, _ = CONTROLS[name]
+    models = [_stored("digits", name, seed, seeds, base)[0] for seed in SEEDS]
+    return _targets(models, 18) if base == "guided" else _student_figures("digits", name, seeds, base)
+
+
+def _few_steps_figures(seeds):
+    """The guided students of few steps: "seconds" to train them, `_targets` for each number of steps, and
+    under "solvers" what the guided student that ships reaches with so many calls of a solver."""
+    found = {"solvers": {}}
+    for name, steps in FEW.items():
+        models, seconds = zip(*(_stored("digits", name, seed, seeds) for seed in SEEDS))
+        found[f"{steps}"] = _targets(models, steps)
+    for name, sampler, counts in (("DDIM", ddim, (1, 2, 4, 8)), ("2M", dpmpp_2m, (2, 3, 4, 5, 6, 8))):
+        for steps in counts:
+            rows = [_to_goal(_at(student("guided")), (sampler, steps), seed) for seed in SEEDS]
+            found["solvers"][f"{name} {steps}"] = rows
+    return found | {"seconds": list(seconds)}
 
 
 def _floor(on):
@@ -210,27 +273,46 @@ def _floor(on):
 
 
 @app.command("record")
-def record(seeds: Path = Path("seeds"), path: Path = RECORD, folder: Path = WEIGHTS):
-    """Measure everything, write it to PATH, and copy the students of seed 0 to FOLDER."""
-    found = {"n": N, "points": POINTS, "guided": _guided_figures(seeds)}
-    for on in ("digits", "ring", "swiss roll"):
-        found[on] = {name: _student_figures(on, name, seeds) for name in METHODS}
+def record(on: str, name: str, seeds: Path = Path("seeds"), path: Path = RECORD, folder: Path = WEIGHTS):
+    """Measure the student NAME of the setting ON, from all its seeds, put it into the record at PATH, and
+    copy that of seed 0 to FOLDER; the swiss roll's do not ship."""
+    torch.set_num_threads(1)
+    found, names = json.loads(path.read_text()), [name]
+    if name in FEW:
+        names, found["guided, few steps"] = list(FEW), _few_steps_figures(seeds)
+    elif name == "guided":
+        found["guided"] = _guided_figures(seeds)
+        models = [_stored(on, name, seed, seeds)[0] for seed in SEEDS]
+        found["guided target"] = _targets(models, 18)
+    elif name in CONTROLS:
+        names, found["controls"][name] = [], _control_figures(name, seeds)
+    else:
+        found[on][name] = _student_figures(on, name, seeds)
+    for one in names if on != "swiss roll" else ():
+        network = load_weights(seeds / f"{on}-{one}-0.safetensors")
+        digest = ship(file_name(one, on), network, folder, **network.notes, script="train_distilled.py")
+        print(f"{file_name(one, on)}: sha256 {digest}")
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+@app.command("plane")
+def plane(path: Path = RECORD):
+    """Measure the floor and the teachers of the plane, and put them into the record at PATH."""
+    found = json.loads(path.read_text()) | {"n": N, "points": POINTS}
     for on in ("ring", "swiss roll"):
         found[on]["floor"] = round(_floor(on), 4)
         for steps in (1, 2, 4, 18):
             found[on][f"DDIM {steps}"] = plane_figures(_solver(setting(on).teacher, ddim, steps), on)
-    for on, kind in (("digits", "digits"), ("ring", "plane")):
-        for name in OPTIONS[kind]:
-            network = load_weights(seeds / f"{on}-{name}-0.safetensors")
-            ship(file_name(name, on), network, folder, **network.notes, script="train_distilled.py")
-    path.write_text(json.dumps(found | _of_shipped_networks(), indent=1) + "\n")
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 @app.command("again")
 def again(path: Path = RECORD):
-    """Measure anew what asks the shipped networks alone, some minutes, and put it into the record at PATH."""
+    """Measure the digits' teacher anew, some minutes, and put it into the record at PATH."""
     torch.set_num_threads(1)
-    found = json.loads(path.read_text()) | _of_shipped_networks()
+    found = json.loads(path.read_text())
+    found["teacher"] = _teacher_figures(WAYS)
+    found["teacher, first-order last step"] = _teacher_figures(LOWER_LAST, lower_last=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
 
 

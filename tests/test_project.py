@@ -50,6 +50,18 @@ def test_links_and_pictures_of_the_pages(name):
     assert all(len(alt.split()) >= 5 for alt in re.findall(r"!\[([^\]]*)\]", text))
 
 
+def test_every_divergence_names_its_test():
+    """Each row of docs/divergences.md ends with the names of tests that stand in one of its two files."""
+    rows = [line for line in (ROOT / "docs/divergences.md").read_text().splitlines() if line.startswith("| ")]
+    files = [ROOT / "tests/toolkit" / name for name in ("test_peers_dpm.py", "test_published_slips.py")]
+    defined = set(re.findall(r"(?m)^def (test_\w+)", "".join(file.read_text() for file in files)))
+    rows = [row for row in rows if not row.startswith("| id ")]
+    assert len(rows) >= 17
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row.rstrip(" |").rpartition(" | ")[2])
+        assert named and set(named) <= defined, row
+
+
 @pytest.mark.parametrize(
     ("number", "prints"),
     [(0, "torch.Size([500, 2]) 20"), (1, "torch.Size([4, 1, 8, 8]) torch.Size([4, 1, 8, 8])")],

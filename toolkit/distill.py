@@ -18,6 +18,7 @@ regress_on_pairs, distill_guidance and reflow."""
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -87,9 +88,13 @@ def _there(times, x):
 def ddim_step(model, x, t, s):
     """One step of DDIM (eta = 0) for each sample from its own time t to s, both (B,), x (B, ...): one
     call."""
-    alpha, sigma = alpha_and_sigma(model.schedule, x, t)
-    alpha_s, sigma_s = alpha_and_sigma(model.schedule, x, s)
-    x0 = model.x0(x, t)
+    return _towards(model.schedule, model.x0(x, t), x, t, s)
+
+
+def _towards(schedule, x0, x, t, s):
+    """Where one step of DDIM from x at time t to s ends, with the prediction x0."""
+    alpha, sigma = alpha_and_sigma(schedule, x, t)
+    alpha_s, sigma_s = alpha_and_sigma(schedule, x, s)
     return alpha_s * x0 + sigma_s / sigma * (x - alpha * x0)
 
 
@@ -111,6 +116,16 @@ def two_step_target(teacher, x, t, middle, s):
     return x0_that_leads(teacher.schedule, x, t, y, s)
 
 
+def heun_target(teacher, x, times):
+    """What the student should predict as x0 at (x, times[0]), so that its one step to times[-1] ends where
+    the teacher's steps of Heun's method through all of `times` do.  x (B, ...), times: at least two, each
+    (B,).  Two calls a step of the teacher."""
+    y = x
+    for t, s in zip(times, times[1:]):
+        y = _heun_step(teacher, y, t, s)
+    return x0_that_leads(teacher.schedule, x, times[0], y, times[-1])
+
+
 def distill_progressively(
     student,
     teacher,
@@ -118,6 +133,8 @@ def distill_progressively(
     *,
     rounds=(8, 4, 2, 1),
     steps=(400, 400, 800, 1200),
+    first_heun=None,
+    scales=None,
     grid=grids.karras,
     weighting="snr+1",
     labels=None,
@@ -130,9 +147,15 @@ def distill_progressively(
     steps in turn, the first from `teacher`, which makes twice as many, each other from the student of the
     round before.
 
-    data (n, ...) float32, labels (n,) or None.  steps: optimiser steps of each round.  Sample the result of a
-    round with `ddim` on grid(schedule, that many steps).  Returns a list of `Training`, one a round.
-    ValueError where a round does not halve the one before, and for lists of two lengths."""
+    data (n, ...) float32, labels (n,) or None.  steps: optimiser steps of each round.
+    first_heun: in the first round the teacher makes so many steps of Heun's method, of two calls each, in
+        each of the student's; None for the paper's two of DDIM.
+    scales: for a guided student, the interval of its scales, one drawn for each sample; the teacher is a
+        guided student, too (Meng et al. 2023, sec. 3.2), and both take scale= as in `distill_guidance`.
+
+    Sample the result of a round with `ddim` on grid(schedule, that many steps).  Returns a list of
+    `Training`, one a round.  ValueError where a round does not halve the one before, and for lists of two
+    lengths."""
     if len(steps) != len(rounds) or any(2 * b != a for a, b in zip(rounds, rounds[1:])):
         raise ValueError(f"rounds must halve, with as many entries of steps: got {rounds} and {steps}")
     _check_loop(loop)
@@ -141,23 +164,41 @@ def distill_progressively(
     draw = batches(student.network, data, labels, p_uncond, batch)
     schedule, runs = student.schedule, []
     for i, (pieces, n) in enumerate(zip(rounds, steps)):
-        times = grid(schedule, 2 * pieces)
+        target_of, parts = (heun_target, first_heun) if first_heun and not i else (_ddim_target, 2)
+        times = grid(schedule, parts * pieces)
 
-        def loss_of(generator, teacher=teacher, times=times, pieces=pieces):
+        def loss_of(generator, teacher=teacher, times=times, pieces=pieces, target_of=target_of, parts=parts):
             x0, eps, label = draw(generator)
-            place = 2 * torch.randint(pieces, (len(x0),), generator=generator, device=x0.device)
-            t, middle, s = (_there(times, x0)[place + k] for k in range(3))
-            x = diffuse(schedule, x0, t, eps)
+            place = parts * torch.randint(pieces, (len(x0),), generator=generator, device=x0.device)
+            through = [_there(times, x0)[place + k] for k in range(parts + 1)]
+            x = diffuse(schedule, x0, through[0], eps)
+            scale = None if scales is None else _draw_scales(scales, x0, generator)
             with torch.no_grad():
-                target = two_step_target(teacher.with_label(label), x, t, middle, s)
-            error = student.with_label(label).x0(x, t) - target
-            level = schedule.sigma(t) / schedule.alpha(t)
+                target = target_of(_conditioned(teacher, label, scale), x, through)
+            error = _conditioned(student, label, scale).x0(x, through[0]) - target
+            level = schedule.sigma(through[0]) / schedule.alpha(through[0])
             return (weight(weighting, level, student.sigma_data).to(x) * _mean_square(error)).mean()
 
         runs.append(fit(student.network, loss_of, steps=n, seed=seed + i, **loop))
         teacher = student.with_network(runs[-1].net)
         student.network.load_state_dict(runs[-1].net.state_dict())  # go on from the average
     return runs
+
+
+def _ddim_target(teacher, x, times):
+    return two_step_target(teacher, x, *times)
+
+
+def _conditioned(model, label, scale):
+    """The model at a label, and at a scale if there is one."""
+    model = model.with_label(label)
+    return model if scale is None else at_scale(model, scale)
+
+
+def _draw_scales(scales, x, generator):
+    """A scale (B,) for each sample of x, uniform in the interval `scales`."""
+    low, high = scales
+    return low + (high - low) * torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype)
 
 
 # --- guidance distillation --------------------------------------------------------------------------------
@@ -195,25 +236,71 @@ def at_scale(student, scale):
     return _AtScale(student, scale)
 
 
+class GuidedPaths(NamedTuple):
+    """Paths of a guided teacher: states (steps, n, ...) at times (steps,), with labels and scales (n,)."""
+
+    states: torch.Tensor
+    times: torch.Tensor
+    labels: torch.Tensor
+    scales: torch.Tensor
+
+    def draw(self, n, generator):
+        """n states (n, ...), their times, labels and scales (n,), anywhere on the paths."""
+        place, row = (
+            torch.randint(m, (n,), generator=generator, device=self.states.device)
+            for m in self.states.shape[:2]
+        )
+        return self.states[place, row], self.times[place], self.labels[row], self.scales[row]
+
+
+@torch.no_grad()
+def guided_paths(teacher, noise, times, labels, scales):
+    """The `GuidedPaths` of `teacher` in DDIM steps from noise (n, ...) at times[0] along times (steps + 1,),
+    each with its own label and scale (n,): the states that it is asked at, so without the last."""
+    x, states = noise, []
+    for t, s in zip(times, times[1:]):
+        states.append(x)
+        here, there = (_there(u, x).expand(len(x)) for u in (t, s))
+        x = _towards(teacher.schedule, guided_x0(teacher, x, here, labels, scales), x, here, there)
+    return GuidedPaths(torch.stack(states), _there(times[:-1], noise), labels, scales)
+
+
 def distill_guidance(
-    student, teacher, data, labels, *, scales=(1.0, 4.0), weighting="snr+1", batch=256, **loop
+    student,
+    teacher,
+    data,
+    labels,
+    *,
+    scales=(1.0, 4.0),
+    paths=None,
+    share=0.5,
+    weighting="snr+1",
+    batch=256,
+    **loop,
 ):
     """Guidance distillation (Meng et al. 2023, sec. 3.1): one call of `student` learns the guided prediction
     of `teacher` for every scale in the interval `scales`.
 
     The student's network takes scale= beside its label, as `networks.ScaledMLP` does.  data (n, ...), labels
-    (n,). Times are log-normal (`training.draw_times`).  Sample with `at_scale(student.with_network(run.net),
-    scale)`. Returns a `Training`."""
+    (n,). Times are log-normal (`training.draw_times`).
+    paths: `GuidedPaths`, states of which replace this `share` of each batch.  The paper learns from noisy
+        data alone; but a guided path leaves these, and there the student is asked.
+
+    Sample with `at_scale(student.with_network(run.net), scale)`. Returns a `Training`."""
     _check_apart(student, teacher)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must lie in [0, 1], got {share}")
     draw, schedule = batches(student.network, data, labels, 0.0, batch), student.schedule
-    low, high = scales
+    on_paths = 0 if paths is None else round(share * batch)
 
     def loss_of(generator):
         x0, eps, label = draw(generator)
         t = draw_times("lognormal", schedule, len(x0), generator, x0.device)
-        share = torch.rand(len(x0), generator=generator, device=x0.device, dtype=x0.dtype)
-        scale = low + (high - low) * share
+        scale = _draw_scales(scales, x0, generator)
         x = diffuse(schedule, x0, t, eps)
+        if on_paths:
+            replaced = zip(paths.draw(on_paths, generator), (x, t, label, scale))
+            x, t, label, scale = (torch.cat([new, old[on_paths:]]) for new, old in replaced)
         with torch.no_grad():
             target = guided_x0(teacher, x, t, label, scale)
         error = at_scale(student.with_label(label), scale).x0(x, t) - target
@@ -559,17 +646,23 @@ def distill_adversarially(
     return fit(student.network, loss_of, seed=seed, **loop)
 
 
-def reflow(student, noise, samples, *, labels=None, batch=256, **loop):
+def late_times(schedule, u, power=2):
+    """Times for `draw_times` that crowd towards the noise, whence a student of one step jumps: start less
+    u^power of the whole, so that on [0, 1] a share delta^(1 / power) lies within delta of the noise."""
+    return schedule.start - (schedule.start - schedule.end) * u**power
+
+
+def reflow(student, noise, samples, *, labels=None, t_sampler="uniform", batch=256, **loop):
     """Rectified flow's second round (Liu et al. 2023, alg. 1): `training.loss` with the teacher's own pairs
     of noise and sample in place of independent ones, so that paths no longer cross and become straight.
 
     student: a model on the `Flow` schedule.  noise (n, ...): standard normal, samples (n, ...), labels (n,)
-    or None. Times are uniform.  Returns a `Training`."""
+    or None.  t_sampler: the paper's times are uniform; for others see `draw_times`.  Returns a `Training`."""
     draw = _pair_drawer(student, noise, samples, labels, batch)
 
     def loss_of(generator):
         eps, x0, label = draw(generator)
-        t = draw_times("uniform", student.schedule, len(x0), generator, x0.device)
+        t = draw_times(t_sampler, student.schedule, len(x0), generator, x0.device)
         return loss(student.with_label(label), x0, eps, t)
 
     return fit(student.network, loss_of, **loop)

@@ -195,16 +195,46 @@ def _reflow(setting, seed, *, pairs, **options):
     return model.with_network(run.net)
 
 
-def _guided(setting, seed, **options):
+def _guided(setting, seed, *, paths, path_steps, scales, **options):
+    """paths: of the guided teacher, so many, of so many DDIM steps."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = ScaledMLP()
     network.load_state_dict(pretrained("digits-teacher").state_dict(), strict=False)
     model = setting.fresh(seed).with_network(network)
+    noise, (low, high) = initial_noise(paths, setting.shape, 1000 + seed) * START, scales
+    generator = torch.Generator().manual_seed(seed)
+    drawn = low + (high - low) * torch.rand(paths, generator=generator, dtype=noise.dtype)
+    times = grids.karras(EDM(), path_steps)
     run = distill.distill_guidance(
-        model, setting.teacher, setting.data, setting.labels, seed=seed, **options
+        model,
+        setting.teacher,
+        setting.data,
+        setting.labels,
+        scales=scales,
+        paths=distill.guided_paths(setting.teacher, noise, times, digit_labels(paths, seed), drawn),
+        seed=seed,
+        **options,
     )
     return model.with_network(run.net)
+
+
+def few_steps(seed=0, steps=1, **loop):
+    """The second stage of Meng et al. 2023: the shipped guided student, distilled progressively down to so
+    many `steps`, at all scales.  {number of steps: model}, one for each round, for `distill.at_scale`."""
+    options = dict(FEW_STEPS)
+    rounds = [n for n in options.pop("rounds") if n >= steps]
+    if steps not in rounds:
+        raise ValueError(f"steps must be one of {', '.join(map(str, FEW_STEPS['rounds']))}, got {steps}")
+    shared, teacher = setting("digits"), student("guided")
+    model = shared.fresh(seed).with_network(_loaded("student-guided"))
+    options |= dict(rounds=rounds, steps=options["steps"][: len(rounds)], labels=shared.labels, p_uncond=0.0)
+    runs = distill.distill_progressively(model, teacher, shared.data, seed=seed, **options, **loop)
+    return {n: model.with_network(run.net) for n, run in zip(rounds, runs)}
+
+
+FEW_STEPS = dict(rounds=(8, 4, 2, 1), steps=(500, 700, 1000, 1300), lr=1e-3, scales=(1.0, 4.0))
+FEW = {"guided-4": 4, "guided-2": 2, "guided-1": 1}  # the guided students of few steps: name -> steps
 
 
 RECIPES = {
@@ -220,14 +250,12 @@ _IMPROVED = dict(metric="huber", weighting="1/gap", levels=(10, 640), log_level=
 OPTIONS = {
     "digits": {
         "regression": dict(pairs=40_000, steps=7000, lr=2e-3),
-        "progressive": dict(
-            rounds=(32, 16, 8, 4, 2, 1), steps=(300, 300, 600, 1000, 1300, 1500), lr=2e-3
-        ),
+        "progressive": dict(rounds=(32, 16, 8, 4, 2, 1), steps=(300, 300, 600, 1000, 1300, 1500), lr=2e-3),
         "consistency": dict(steps=8000, lr=1e-3, **_IMPROVED),
-        "consistency-distilled": dict(steps=4000, lr=2e-3, levels=(18, 18), log_level=(0.0, 2.0)),
+        "consistency-distilled": dict(steps=4000, lr=2e-3, levels=(8, 8), log_level=(0.0, 2.0)),
         "adversarial": dict(pairs=40_000, steps=4000, lr=1e-3, adversarial=0.3),
         "reflow": dict(pairs=40_000, steps=7000, lr=2e-3),
-        "guided": dict(steps=4500, lr=1e-3, scales=(1.0, 4.0)),
+        "guided": dict(steps=4500, lr=1e-3, scales=(1.0, 4.0), paths=4000, path_steps=18, share=0.5),
     },
     "plane": {
         "regression": dict(pairs=20_000, steps=3000, lr=2e-3),
@@ -244,18 +272,21 @@ def train(name, on="digits", seed=0, **loop):
     """Train the student `name` on the setting `on` from its recipe: a model.  loop: progress, callback, ...
     of `training.fit`.  Settles for about a minute on two cores on digits, and for 20 s in the plane."""
     options = OPTIONS["digits" if on == "digits" else "plane"]
+    if on == "digits" and name in FEW:
+        return few_steps(seed, FEW[name], **loop)[FEW[name]]
     if name not in options:
-        raise ValueError(f"there is no student {name!r} on {on}; there are {', '.join(options)}")
+        names = [*options, *(FEW if on == "digits" else ())]
+        raise ValueError(f"there is no student {name!r} on {on}; there are {', '.join(names)}")
     return RECIPES[name](setting(on), seed, **options[name], **loop)
 
 
 def student(name, on="digits", *, retrain=False, seed=0, progress=True):
     """The student `name` ("regression", "progressive", "consistency", "consistency-distilled", "adversarial",
     "reflow"; on digits also "guided") of the setting `on`, "digits" or "ring": as it ships, or with `retrain`
-    trained anew, from `seed`.
+    trained anew, from `seed`.  "guided-4", "guided-2" and "guided-1", of so many steps, do not ship.
 
-    A model on EDM() ("reflow": on Flow()); use `jump`, and for "guided" `distill.at_scale`. ValueError for a
-    name or a setting that does not exist."""
+    A model on EDM() ("reflow": on Flow()); use `jump`, for the guided ones of `distill.at_scale`. ValueError
+    for a name or a setting that does not exist."""
     if retrain:
         return train(name, on, seed, progress=progress)
     if on not in ("digits", "ring"):

@@ -440,27 +440,30 @@ def stochastic_orders(weak, strong) -> Picture:
     additive = {name: curve for name, curve in strong.items() if "geometric" not in name}
     other = {name.split(", ")[0]: curve for name, curve in strong.items() if "geometric" in name}
     fig, axes = new_figure(1, 3, height=4.0, width_ratios=[1.25, 1, 1])
-    told = []
+    parts = []
     kinds = (
         ("weak", weak, "error of the variance", "weak", (1, 2)),
         ("strong", additive, "distance between paths", "strong, noise added", (1,)),
         ("strong", other, "distance between paths", "strong, × state", (0.5, 1)),
     )
-    for ax, (kind, curves, label, title, grey) in zip(axes, kinds, strict=True):
+    for ax, place, (kind, curves, label, title, grey) in zip(
+        axes, ("Left", "Middle", "Right"), kinds, strict=True
+    ):
+        told = []
         for i, (name, (steps, errors)) in enumerate(curves.items()):
             order = slope(steps, errors)
             ax.plot(steps, errors, label=f"{name}: {order:.2f}", **mark(i))
-            told.append(f"{plain(name)} has {kind} order {order:.2f} ({title.split(', ')[-1]})")
+            told.append(f"{plain(name)} {order:.2f}")
+        lines = "a line of slope" if len(grey) == 1 else "lines of slope"
+        slopes = " and ".join("½" if s == 0.5 else str(s) for s in grey)
+        parts.append(f"{place}, {title}, beside {lines} {slopes}: {kind} order of {listing(told, 9)}.")
         ax.set(xscale="log", yscale="log", xlabel="steps", ylabel=label, title=title)
         top = ax.get_ylim()[1] / (1 if kind == "strong" else 25)  # between the lines, where there are five
         _slopes(ax, grey, (steps[0], top), 4)
         _whole_ticks(ax, steps)
         ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8.5, title="measured order")
-    return Picture(
-        fig,
-        f"Errors of SDE solvers, log-log; grey lines have the slopes 1 and 2, 1, ½ and 1. {'; '.join(told)}.",
-    )
+    return Picture(fig, f"Errors of SDE solvers against steps, log-log. {' '.join(parts)}")
 
 
 @style()

@@ -8,6 +8,7 @@ from book import claims as module
 from book.claims import Claim, Table, claim, claims, table
 
 ALL = claims()
+COMPARED = [one for one in ALL if one.chapter in ("03", "04")]
 
 
 @pytest.mark.slow
@@ -16,6 +17,13 @@ def test_experiment_decides_as_recorded(claim):
     numbers = claim.run()
     assert numbers and all(isinstance(k, str) and math.isfinite(v) for k, v in numbers.items())
     assert claim.decided() == claim.verdict, f"{claim.says}: {numbers}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("claim", COMPARED, ids=lambda claim: f"{claim.chapter}-{claim.id}")
+def test_numbers_of_the_finding_are_measured(claim):
+    """Each number with decimals or a % is among the results, rounded to the digits that stand there."""
+    assert claim.unmeasured() == [], f"{claim.finding} {claim.run()}"
 
 
 def example(**changes):
@@ -70,11 +78,37 @@ def test_table_shows_claim_and_verdict_in_three_forms():
         table("99")
 
 
-def test_a_claim_that_holds_somewhere_says_where():
-    half = example(holds=lambda r: False, verdict=False, where="in base 2")
-    assert Table([half]).cells()[0][2] == "holds in base 2" and example().told == "holds"
-    with pytest.raises(ValueError, match="^claim T00: it holds throughout"):
-        example(where="in base 2")
+def test_numbers_of_a_finding_are_those_with_decimals_or_per_cent():
+    text = "In 20 steps 1.5 to 2e-4, −0.25, 3 % and 1,234.5 of them (section 4.5 aside), h^2 and sd/2 not"
+    found = [("1.5", 1.5), ("2e-4", 2e-4), ("−0.25", -0.25), ("3 %", 3.0), ("1,234.5", 1234.5), ("4.5", 4.5)]
+    assert module.stated_numbers(text) == found
+
+
+@pytest.mark.parametrize(
+    "result, text, same",
+    [(0.0412, "0.04", True), (0.0412, "0.041", True), (0.0412, "0.042", False), (2.4e-6, "2e-6", True)]
+    + [(2.6e-6, "2e-6", False), (0.034, "3 %", True), (3.4, "3 %", True), (-1.5, "1.5", True)],
+)
+def test_a_result_rounds_to_the_digits_that_stand_there(result, text, same):
+    assert module.rounds_to(result, text, module.stated_numbers(text)[0][1]) == same
+
+
+def test_a_number_that_nothing_returns_is_named():
+    of = lambda **changes: example(experiment=two, finding="From 1.0 to 2.5, width 0.3.", **changes)
+    assert of().unmeasured() == ["2.5", "0.3"]
+    assert of(elsewhere={"0.3": "a width"}).unmeasured() == ["2.5"]
+    assert of(elsewhere={"0.3": "a width", "2.5": "half_more"}).unmeasured() == []
+    assert of(elsewhere={"0.3": "half_more"}).unmeasured() == ["2.5", "0.3"]
+    with pytest.raises(ValueError, match="^claim T00: elsewhere names '7.5'"):
+        of(elsewhere={"7.5": "a width"})
+
+
+def two():
+    return {"one": 1.0, "two": 2.0}
+
+
+def half_more():
+    return {"two and a half": 2.5}
 
 
 def test_claims_stand_above_their_experiment_in_order(monkeypatch):

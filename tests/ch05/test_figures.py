@@ -198,6 +198,10 @@ def test_training_is_counted_as_it_happens():
     student, teacher = shared.fresh(0), distilled.teacher()
     distill.distill_progressively(student, teacher, images, rounds=(2,), labels=labels, steps=(2,), batch=8)
     assert (student.nfe, teacher.nfe) == (2, 2 * 2)
+    student, teacher = shared.fresh(0), distilled.teacher()
+    options = dict(rounds=(2,), labels=labels, steps=(2,), batch=8, first_heun=4)
+    distill.distill_progressively(student, teacher, images, **options)
+    assert (student.nfe, teacher.nfe) == (2, 2 * 2 * 4)
 
 
 def test_break_even_is_where_the_bills_are_equal_at_equal_quality():
@@ -311,10 +315,10 @@ def test_the_average_arrives_later():
 def test_the_guided_student_nearly_reaches_its_goal():
     rows = recorded("distillation")["guided target"]
     far = lambda scale, who: experiments.spread(rows, scale, who)[0]  # noqa: E731
-    for scale, above in (("2", 0), ("3", 0.02), ("4", 0.09)):
+    for scale, above in (("2", 0), ("3", 0.005), ("4", 0.025)):
         short = far(scale, "student") - far(scale, "floor")
         assert short == pytest.approx(above, abs=0.006) and short < 0.02 * far(scale, "unguided")
-    assert far("1", "student") == pytest.approx(3 * far("1", "floor"), rel=0.15)
+    assert far("1", "student") == pytest.approx(1.9 * far("1", "floor"), rel=0.15)
     assert "scale 4 | student, 18 calls" in experiments.guided_table()
 
 

@@ -28,7 +28,10 @@ from toolkit.distill import (
     distill_progressively,
     doubling_levels,
     draw_intervals,
+    guided_paths,
     guided_x0,
+    heun_target,
+    late_times,
     pseudo_huber,
     reflow,
     regress_on_pairs,
@@ -42,7 +45,7 @@ from toolkit.models import Model
 from toolkit.networks import DigitsMLP, ScaledMLP, ToyMLP
 from toolkit.noise import Replay
 from toolkit.ode import edm_heun
-from toolkit.training import batches, fit
+from toolkit.training import batches, draw_times, fit, loss
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +98,32 @@ def test_one_step_with_the_target_is_two_steps_of_the_teacher(schedule, seed):
     twice = ddim_step(teacher, ddim_step(teacher, x, t, middle), middle, s)
     size = x.abs().max()
     torch.testing.assert_close(ddim_step(student, x, t, s) / size, twice / size, rtol=0, atol=1e-12)
+
+
+@by_schedule
+@pytest.mark.parametrize("steps", [1, 3])
+@by_seed
+def test_one_step_with_heuns_target_ends_where_heun_does(schedule, steps, seed):
+    """Against Heun's method for dy/dk = eps in y = x / alpha, k = sigma / alpha, written out sample by
+    sample."""
+    teacher = Mixture.ring(5, std=0.2).model(schedule)
+    t, _, s = three_times(schedule, 12, seed)
+    times = [t + (s - t) * k / steps for k in range(steps + 1)]
+    x = initial_noise(12, 2, seed, dtype=torch.float64) * schedule.sigma(t)[:, None]
+    target = heun_target(teacher, x, times)
+    assert teacher.nfe == 2 * steps
+    student = Network(lambda x, c: target, schedule, predicts="x0")
+    got, size = ddim_step(student, x, t, s), x.abs().max()
+    for i in range(12):
+        y = x[i : i + 1]
+        for here, there in zip(times, times[1:]):
+            a, b = float(here[i]), float(there[i])
+            gap = schedule.sigma(b) / schedule.alpha(b) - schedule.sigma(a) / schedule.alpha(a)
+            slope = teacher.eps(y, a)
+            euler = schedule.alpha(b) * (y / schedule.alpha(a) + gap * slope)
+            mean = (slope + teacher.eps(euler, b)) / 2
+            y = schedule.alpha(b) * (y / schedule.alpha(a) + gap * mean)
+        torch.testing.assert_close(got[i : i + 1] / size, y / size, rtol=0, atol=1e-11)
 
 
 @by_schedule
@@ -689,6 +718,81 @@ def test_progressive_distillation_reaches_the_closed_form():
 
 
 @by_seed
+def test_a_first_round_of_heun_steps_reaches_the_closed_form(seed):
+    """With one number for each level: two steps of the student are six of Heun's, and so is its one step."""
+    teacher, coarse = Mixture.gaussian(16, 0.5).model(EDM()), grids.karras(EDM(), 2)
+    student = Network(Gains(EDM(), coarse), EDM(), predicts="edm")
+    options = dict(rounds=(2, 1), steps=(300, 300), lr=0.05, warmup=10, ema=0.95, seed=seed)
+    runs = distill_progressively(student, teacher, gaussian_data(0.5), first_heun=3, **options)
+    x = initial_noise(50, 16, seed) * 80
+    want = _heuns_end(teacher, x.double(), grids.karras(EDM(), 6).tolist())
+    ddims = sample(ddim, teacher, x, grids.karras(EDM(), 4)).x  # where the paper's first round would lead
+    for run, steps in zip(runs, (2, 1)):
+        got = sample(ddim, student.with_network(run.net), x, grids.karras(EDM(), steps)).x
+        assert rmse(got, want) < 0.03 * float(want.std()) < 0.2 * rmse(ddims, want), steps
+
+
+def _heuns_end(model, x, times):
+    """Heun's method on EDM(), a step to the end included."""
+    for t, s in zip(times, times[1:]):
+        slope = model.eps(x, t)
+        x = x + (s - t) / 2 * (slope + model.eps(x + (s - t) * slope, s))
+    return x
+
+
+@pytest.mark.parametrize("first_heun", [None, 2])
+@by_seed
+def test_a_step_of_a_guided_students_round_is_the_formula(first_heun, seed):
+    """|f(x_t, t, w) - the target of the teacher at the same label and scale|^2, written out for EDM with
+    the same generator."""
+    _, teacher = teacher_and_student(seed)
+    _, student = teacher_and_student(seed + 5)
+    moved(teacher, seed), moved(student, seed + 1)
+    options = dict(rounds=(2,), steps=(1,), labels=LABELS, p_uncond=0.0, batch=32, seed=seed)
+    more = dict(first_heun=first_heun, scales=(1.0, 4.0))
+    before = copy.deepcopy(student.network)
+    run = distill_progressively(student, teacher, points(), **options, **more)[0]
+
+    generator, parts = torch.Generator().manual_seed(seed), first_heun or 2
+    x0, eps, label = batches(student.network, points(), LABELS, 0.0, batch=32)(generator)
+    times, place = grids.karras(EDM(), 2 * parts), parts * torch.randint(2, (32,), generator=generator)
+    w = 1 + 3 * torch.rand(32, generator=generator)
+    through = [times[place + k] for k in range(parts + 1)]
+    x = x0 + through[0][:, None].float() * eps
+    model = at_scale(teacher.with_label(label), w)
+    with torch.no_grad():
+        target = heun_target(model, x, through) if first_heun else two_step_target(model, x, *through)
+        error = at_scale(student.with_network(before).with_label(label), w).x0(x, through[0]) - target
+    want = ((1 / through[0] ** 2 + 4) * error.double().square().mean(1)).mean()
+    assert float(run.losses[0]) == pytest.approx(float(want), rel=1e-4)
+
+
+@by_seed
+def test_late_times_crowd_towards_the_noise(seed):
+    """Their distribution function on [end, start] is 1 - ((start - t) / (start - end))^(1 / power)."""
+    n, generator = 4000, torch.Generator().manual_seed(seed)
+    for schedule, power in ((Flow(), 2), (VP(), 2), (Flow(), 4)):
+        t = draw_times(partial(late_times, power=power), schedule, n, generator).sort().values
+        share = 1 - ((schedule.start - t) / (schedule.start - schedule.end)) ** (1 / power)
+        assert (share - (torch.arange(n) + 0.5) / n).abs().max() < 2 / n
+
+
+def test_reflow_asks_at_the_times_it_is_given():
+    """One step's loss with late times is the formula with those times."""
+    noise, data = initial_noise(64, 2), points()
+    losses = {}
+    for name, sampler in (("uniform", "uniform"), ("late", late_times)):
+        student = Network(small(), Flow(), predicts="flow")
+        losses[name] = float(reflow(student, noise, data, steps=1, batch=64, t_sampler=sampler).losses[0])
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randint(64, (64,), generator=generator)
+        t = draw_times(sampler, Flow(), 64, generator)
+        want = loss(Network(small(), Flow(), predicts="flow"), data[rows], noise[rows], t)
+        assert losses[name] == pytest.approx(want.item(), rel=1e-5)
+    assert losses["uniform"] != pytest.approx(losses["late"], rel=1e-3)
+
+
+@by_seed
 def test_reflow_straightens_paths(seed):
     """The paths' distance from their chords and the error of one Euler step, against a first round, which
     pairs noise and data at random.
@@ -848,6 +952,59 @@ def test_guidance_distillation_comes_close_for_a_range_of_scales(seed):
             )
         assert rmse(got, want) < 0.6 * rmse(before, want), scale
     assert run.losses[-50:].mean() < 0.05 * run.losses[:10].mean()
+
+
+@by_schedule
+@by_seed
+def test_guided_paths_are_those_of_ddim_with_guidance(schedule, seed):
+    mixture = Mixture([0.5, 0.3, 0.2], [[1.0, 0], [0, 1.0], [-1.0, 0]], [0.2, 0.3, 0.4])
+    teacher, label = mixture.model(schedule), torch.arange(6) % 3
+    noise = initial_noise(6, 2, seed, dtype=torch.float64) * schedule.sigma(schedule.start)
+    times, scales = grids.karras(schedule, 5), torch.linspace(0, 3, 6, dtype=torch.float64)
+    paths = guided_paths(teacher, noise, times, label, scales)
+    assert teacher.nfe == 2 * 5 and paths.states.shape == (5, 6, 2)
+    for i in range(6):
+        model = Guided(teacher, label[i : i + 1], float(scales[i]))
+        want = sample(ddim, model, noise[i : i + 1], times, keep_path=True).path[:-1, 0]
+        torch.testing.assert_close(paths.states[:, i], want, rtol=1e-9, atol=1e-9)
+    x, t, drawn, scale = paths.draw(3000, torch.Generator().manual_seed(seed))
+    place, row = ((a[:, None] - b).abs().argmin(1) for a, b in ((t, paths.times), (scale, scales)))
+    assert torch.equal(x, paths.states[place, row]) and torch.equal(drawn, label[row])
+    counts = torch.bincount(6 * place + row, minlength=30).double()
+    assert (counts - 100).abs().max() < 5 * 10  # five deviations of a count whose mean is 100
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@by_seed
+def test_a_step_of_guidance_distillation_is_the_formula(share, seed):
+    """(5.6), with this share of the batch on guided paths, written out for EDM with the same generator."""
+    teacher, student = teacher_and_student(seed)
+    moved(student, seed)
+    before, n = copy.deepcopy(student.network), 32
+    noise, scales = 80 * initial_noise(20, 2, seed), torch.linspace(1, 4, 20)
+    paths = guided_paths(teacher, noise, grids.karras(EDM(), 6), torch.arange(20) % 3, scales)
+    options = dict(paths=paths, share=share, batch=n, steps=1, seed=seed)
+    run = distill_guidance(student, teacher, points(), LABELS, **options)
+
+    generator, k = torch.Generator().manual_seed(seed), round(share * n)
+    x0, eps, label = batches(before, points(), LABELS, 0.0, batch=n)(generator)
+    t = draw_times("lognormal", EDM(), n, generator)
+    w = 1 + 3 * torch.rand(n, generator=generator)
+    x = x0 + t[:, None].float() * eps
+    if k:
+        x[:k], t[:k], label[:k], w[:k] = paths.draw(k, generator)
+    with torch.no_grad():
+        got = at_scale(student.with_network(before).with_label(label), w).x0(x, t)
+        error = got - guided_x0(teacher, x, t, label, w)
+    want = ((1 / t**2 + 4) * error.double().square().mean(1)).mean()
+    assert float(run.losses[0]) == pytest.approx(float(want), rel=1e-4)
+
+
+def test_a_share_of_paths_is_a_share():
+    teacher, student = teacher_and_student()
+    for share in (-0.1, 1.5):
+        with pytest.raises(ValueError, match=rf"share must lie in \[0, 1\], got {share}"):
+            distill_guidance(student, teacher, points(), LABELS, share=share, steps=1)
 
 
 # --- the critic -----------------------------------------------------------------------------------------

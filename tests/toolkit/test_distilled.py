@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 STUDY = recorded("distillation")
 DIGITS, RING = STUDY["digits"], STUDY["ring"]
-REACH_25 = ("regression", "consistency", "adversarial")  # the others miss that goal, and the chapter says so
+MISS_25 = ("progressive", "reflow")  # the others reach that goal
 
 
 def mean(rows, steps, key):
@@ -37,7 +37,7 @@ def test_one_step_students_of_digits_reach_what_the_chapter_says(name):
     rows = DIGITS[name]
     assert [row["seed"] for row in rows] == [0, 1, 2]
     assert mean(rows, 1, "conditional") < teachers("DDIM 1", "conditional") / 8
-    factor = 25 if name in REACH_25 else 14
+    factor = 14 if name in MISS_25 else 25
     assert mean(rows, 1, "unconditional") < teachers("DDIM 1", "unconditional") / factor
     assert all(row["1"]["copies"] < 0.005 for row in rows)
 
@@ -61,11 +61,31 @@ def test_students_in_the_plane_come_near_the_sampling_floor(on, name):
     assert STUDY[on]["DDIM 1"]["sliced Wasserstein"] > 10 * STUDY[on]["floor"]
 
 
-def test_at_scale_2_the_guided_student_is_as_good_as_its_teacher_at_half_the_calls():
+def test_the_guided_student_is_as_good_as_its_teacher_at_half_the_calls():
+    """By the distance to the guided teacher's digits of other noise: at scales 2 and 3 it is that of the
+    teacher itself, at 4 what it lacks is under one per cent of what guidance does."""
+    rows = STUDY["guided target"]
+    for scale in ("2", "3"):
+        ours, floor = (statistics.mean(row[scale][who] for row in rows) for who in ("student", "floor"))
+        assert ours < 1.25 * floor
+    assert all(row["4"]["student"] - row["4"]["floor"] < 0.01 * row["4"]["unguided"] for row in rows)
     for row in STUDY["guided"]:
-        assert row["2"]["student"] == pytest.approx(row["2"]["teacher"], rel=0.05)
         for scale in ("2", "3", "4"):
             assert row[scale]["rmse"] < 0.5 * row[scale]["rmse without guidance"]
+
+
+def test_what_the_new_recipes_changed_is_beside_its_control():
+    """The same number of steps on noisy data alone, and consistency distillation with more levels."""
+    controls = STUDY["controls"]
+    for scale in ("1", "4"):
+        ours, theirs = (
+            statistics.mean(row[scale]["student"] for row in rows)
+            for rows in (STUDY["guided target"], controls["guided, noisy data alone"])
+        )
+        assert ours < 0.75 * theirs
+    eight = [row["1"]["unconditional"] for row in DIGITS["consistency-distilled"]]
+    eighteen = [row["1"]["unconditional"] for row in controls["CD, 18 levels"]]
+    assert max(eight) < min(eighteen)
 
 
 # --- what ships is what was measured ----------------------------------------------------------------------
@@ -78,7 +98,9 @@ def test_a_shipped_student_gives_the_recorded_distances(name):
     for steps in (1, 2):
         found = DIGITS[name][0][str(steps)]
         for key, label in (("unconditional", None), ("conditional", labels)):
-            images = jump(model.with_label(label), noise, steps, Brownian(0))  # as when it was recorded
+            # as when it was recorded: consistency training's second jump with a Brownian path's noise
+            draws = Brownian(0) if name == "consistency" else 0
+            images = jump(model.with_label(label), noise, steps, draws)
             assert frechet_distance(images) == pytest.approx(found[key], rel=0.03, abs=0.02)
 
 
@@ -127,7 +149,9 @@ def test_everyone_starts_from_the_same_noise():
 
 
 SHORT = dict(steps=2, batch=16)
-EXTRA = {"regression": dict(pairs=64), "adversarial": dict(pairs=64), "reflow": dict(pairs=64)}
+EXTRA = {name: dict(pairs=64) for name in ("regression", "adversarial", "reflow")} | {
+    "guided": dict(paths=32)
+}
 
 
 @pytest.mark.parametrize("on", ["digits", "ring"])
@@ -149,6 +173,22 @@ def test_every_recipe_runs_is_repeatable_and_leaves_the_random_state_alone(monke
     assert torch.equal(torch.rand(1), drawn)
     for a, b in zip(first.network.parameters(), again.network.parameters()):
         assert torch.equal(a, b)
+
+
+def test_guided_students_of_few_steps_are_rounds_of_one_training(monkeypatch):
+    short = dict(rounds=(4, 2, 1), steps=(2, 2, 2), lr=1e-3, scales=(1.0, 4.0), batch=16)
+    monkeypatch.setattr(distilled, "FEW_STEPS", short)
+    two, one = distilled.few_steps(seed=1, steps=2), distilled.few_steps(seed=1)
+    assert list(two) == [4, 2] and list(one) == [4, 2, 1]
+    again = train("guided-2", seed=1)
+    labels, noise = torch.arange(5), initial_noise(5, (1, 8, 8), 0) * START
+    before = jump(at_scale(student("guided").with_label(labels), 3.0), noise, 2)
+    for model in (two[2], one[2]):
+        digits = jump(at_scale(model.with_label(labels), 3.0), noise, 2)
+        assert torch.equal(digits, jump(at_scale(again.with_label(labels), 3.0), noise, 2))
+        assert not torch.equal(digits, before)
+    with pytest.raises(ValueError, match="steps must be one of 4, 2, 1, got 3"):
+        distilled.few_steps(steps=3)
 
 
 def test_a_retrained_student_is_as_good_as_the_one_that_ships():
