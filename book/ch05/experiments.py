@@ -108,11 +108,17 @@ def maps(answers):
     return noise, answers, (x, marginal(two_peaks(), x, SCHEDULE.end)[0])
 
 
+@cache
+def answers_of_the_flow(n):
+    """The flow map of the two peaks at `quantiles`, (n,)."""
+    return flow_map(quantiles(n))
+
+
 def why_hard(n=2000):
     """The flow map of the two peaks, four steps of DDIM, and one, as `maps`."""
     x = quantiles(n)
     steps = {"DDIM, 4 steps": run(ddim, x, 4), "DDIM, 1 step": run(ddim, x, 1)}
-    return maps({"the flow map": flow_map(x)} | steps)
+    return maps({"the flow map": answers_of_the_flow(n)} | steps)
 
 
 @claim(
@@ -120,9 +126,9 @@ def why_hard(n=2000):
     source="Textbook, section 8.4, outlook: theoretically optimal distillation",
     says="There is a one-step model that is as good as the whole trajectory",
     holds=lambda r: (
-        r["calls of the flow map"] == 1
-        and abs(r["deviation, flow map"] - r["deviation of the data"]) < 1e-3
-        and abs(r["mean, flow map"] - r["mean of the data"]) < 1e-3
+        r["the flow map: calls"] == 1
+        and abs(r["the flow map: deviation"] - r["the data: deviation"]) < 1e-3
+        and abs(r["the flow map: mean"] - r["the data: mean"]) < 1e-3
     ),
     verdict=True,
     finding="It is the flow map: one call, and the deviation .855 of the data. One step of the teacher "
@@ -140,13 +146,14 @@ def one_step_answers() -> dict:
     )
     jump = model.x0(torch.as_tensor(x)[:, None], SCHEDULE.start)[:, 0]
     return {
-        "mean of the data": float(mixture.mean()[0]),
-        "deviation of the data": float(mixture.covariance()[0, 0]) ** 0.5,
-        "calls of the flow map": perfect.nfe,
-        "mean, flow map": float(perfect.x.mean()),
-        "deviation, flow map": float(perfect.x.std()),
-        "mean, one step of the teacher": float(jump.mean()),
-        "deviation, one step of the teacher": float(jump.std()),
+        "the data: mean": float(mixture.mean()[0]),
+        "the data: deviation": float(mixture.covariance()[0, 0]) ** 0.5,
+        "the flow map: mean": float(perfect.x.mean()),
+        "the flow map: deviation": float(perfect.x.std()),
+        "the flow map: calls": perfect.nfe,
+        "one step of the teacher: mean": float(jump.mean()),
+        "one step of the teacher: deviation": float(jump.std()),
+        "one step of the teacher: calls": 1,
     }
 
 
@@ -284,7 +291,7 @@ def even_angle(schedule, steps, std=STD):
 
 def linear_slopes(steps, shared=True, grid=grids.karras, std=STD):
     """The slopes a_n of f_n(x) = a_n x, the minimiser of consistency training on N(0, std^2), one for each
-    level from the boundary up: equation (5.13); shared=False draws the noise twice.
+    level from the boundary up: equation (5.12); shared=False draws the noise twice.
     """
     s = rising(steps, grid)
     cross = std**2 + (s[1:] * s[:-1] if shared else 0.0)
@@ -346,8 +353,8 @@ def boundary_forbids_constants() -> dict:
     result, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
     for c in (0.0, 1.0, 5.0):
         model = ConsistencyModel(lambda x, t, c=c: torch.full_like(x, c), SCHEDULE, sigma_data=STD)
-        result[f"F = {c:g}, at the end, off by"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
-        result[f"F = {c:g}, at sigma 80"] = float(model.x0(x * 100, SCHEDULE.start))
+        result[f"F = {c:g}, off by at the end"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
+        result[f"F = {c:g}, at level 80"] = float(model.x0(x * 100, SCHEDULE.start))
     return result
 
 
@@ -361,7 +368,7 @@ def bias_by_levels(counts=COUNTS):
 
 
 def product_of_cosines(steps, grid=grids.karras, std=STD):
-    """The one-step deviation over the data's, by equation (5.13)."""
+    """The one-step deviation over the data's, by equation (5.12)."""
     angles = np.arctan(rising(steps, grid) / std)
     return float(np.cos(np.diff(angles)).prod())
 
@@ -372,17 +379,17 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
     says="The bias of consistency training falls like one over the number of levels",
     holds=lambda r: all(abs(v - 1) < 0.05 for k, v in r.items() if k.startswith("order")),
     verdict=True,
-    finding="On N(0, 1/4), on three grids, and exactly a product of cosines (5.13): 1.8 % of the "
+    finding="On N(0, 1/4), on three grids, and exactly a product of cosines (5.12): 1.8 % of the "
     "deviation at 160 levels of EDM's grid. No grid does better than .76 % there.",
 )
 def order_of_the_bias() -> dict:
-    """Bias at 160 levels on three grids, its order in the number of levels; and by equation (5.13)."""
+    """Bias at 160 levels on three grids, its order in the number of levels; and by equation (5.12)."""
     result = {}
     for name, (counts, errors) in bias_by_levels().items():
         result[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
         result[f"order, {name}"] = slope(counts[3:], errors[3:])
     result["1 - product of cosines, EDM's grid"] = 1 - product_of_cosines(160)
-    return result | {"π²/8M": math.pi**2 / 8 / 160}
+    return result | {"π²/8M, even in arctan(σ/d)": math.pi**2 / 8 / 160}
 
 
 class Table1D:
@@ -440,7 +447,7 @@ def two_modes(place, std):
 @cache
 def minimiser(steps, c=None, points=401, mixture=None):
     """The minimiser of consistency training on the two peaks or on another one-dimensional mixture, one
-    function for each level from the boundary up (equation 5.11), a list of steps + 1.  c: None for the
+    function for each level from the boundary up (equation 5.10), a list of steps + 1.  c: None for the
     squared error, or the pseudo-Huber metric's.
     """
     mixture, s = mixture or two_peaks(), rising(steps)
@@ -458,21 +465,20 @@ def minimiser(steps, c=None, points=401, mixture=None):
 def minimisers(levels=(5, 20, 80), n=2000):
     """What consistency training learns on the two peaks with several numbers of levels, as `maps`."""
     x = quantiles(n)
-    return maps({"the flow map": flow_map(x)} | {f"{m} levels": minimiser(m)[-1](x) for m in levels})
+    shown = {f"{m} levels" if m > 1 else "1 level": minimiser(m)[-1](x) for m in levels}
+    return maps({"the flow map": answers_of_the_flow(n)} | shown)
 
 
-def learned(model, levels, n=2000):
-    """A trained one-dimensional consistency model beside the minimiser of its loss and the
-    flow map, as `maps`.
+def learned(models, levels, n=2000):
+    """Trained one-dimensional consistency models, dict label -> model, beside the minimiser of consistency
+    training and the flow map, as `maps`.
     """
     x = quantiles(n)
-    return maps(
-        {
-            "the flow map": flow_map(x),
-            f"minimiser, {levels} levels": minimiser(levels)[-1](x),
-            "the trained network": _answers(model, x).double().numpy(),
-        }
-    )
+    known = {
+        "the flow map": answers_of_the_flow(n),
+        f"minimiser of CT, {levels} levels": minimiser(levels)[-1](x),
+    }
+    return maps(known | {label: _answers(model, x).double().numpy() for label, model in models.items()})
 
 
 def _answers(model, x):
@@ -499,7 +505,7 @@ def minimisers_on_two_peaks(counts=(5, 20, 80, 320)) -> dict:
         result[f"mean, {m} levels"] = float(y.mean())
         result[f"deviation, {m} levels"] = float(y.std())
         result[f"RMS to the flow map, {m} levels"] = rms(y - want)
-    return result | {"mean of the data": 0.26, "deviation of the data": float(want.std())}
+    return result | {"mean, the data": 0.26, "deviation, the data": float(want.std())}
 
 
 def wide_modes(counts=(80, 320)):
@@ -508,6 +514,21 @@ def wide_modes(counts=(80, 320)):
     x = quantiles(mixture=wide)
     want = flow_map(x, wide)
     return {f"wide peaks, {m} levels": rms(minimiser(m, mixture=wide)[-1](x) - want) for m in counts}
+
+
+def limit_of_levels(counts=(1, 2, 5, 10, 20, 40, 80, 160, 320)):
+    """Error of the minimiser relative to the data's deviation, by the number of levels, from one (a denoiser)
+    on: RMS distance from the flow map on the two peaks and on wide ones, missing deviation on N(0, 1/4):
+    {name: (counts, errors)}.
+    """
+    counts, result = list(counts), {}
+    for name, mixture in (("two peaks", None), ("wide peaks", two_modes(0.7, 0.4))):
+        x = quantiles(mixture=mixture)
+        want = flow_map(x, mixture)
+        far = [rms(minimiser(m, mixture=mixture)[-1](x) - want) / want.std() for m in counts]
+        result[name] = (counts, far)
+    result["one Gaussian"] = (counts, [1 - one_step_std(m) / TRUE_STD for m in counts])
+    return result
 
 
 def bias_between_neighbours(counts=(40, 160, 640)):
@@ -557,21 +578,19 @@ def teachers_and_training(counts=(5, 10, 20, 40, 80)):
     }
 
 
-def with_a_teacher():
-    """The errors of `teachers_and_training` at 10, 20 and 80 levels."""
-    result = teachers_and_training((10, 20, 80))
-    return {f"{name}: {m} levels": error for name, row in result.items() for m, error in zip(*row)}
-
-
-def distances(model, levels):
+def distances(model, levels, teacher=False):
     """RMS distance of a trained one-dimensional consistency model from the minimiser of its loss with so many
-    levels, and from the flow map, at the noises of `quantiles`.
+    levels, consistency training's or, with a teacher, the end of as many steps of Heun's; and from the flow
+    map; at the noises of `quantiles`.
     """
     x = quantiles()
-    answer = _answers(model, x)
+    answer, own = (
+        _answers(model, x).numpy(),
+        run(edm_heun, x, levels) if teacher else minimiser(levels)[-1](x),
+    )
     return {
-        "minimiser": rms(answer.numpy() - minimiser(levels)[-1](x)),
-        "flow map": rms(answer.numpy() - flow_map(x)),
+        "from its own minimiser": round(rms(answer - own), 2),
+        "from the flow map": round(rms(answer - answers_of_the_flow(len(x))), 2),
     }
 
 
@@ -606,8 +625,7 @@ def gradients(counts=COUNTS):
 @claim(
     "BT25, gradient",
     source="Folklore: the stop-gradient only saves memory",
-    says="Letting the gradient through the target does not change what consistency training converges "
-    "to",
+    says="Letting the gradient through the target does not change what consistency training converges to",
     holds=lambda r: abs(r["gradient through, weight snr+1, 320 levels"] - r["data"]) < 0.05,
     verdict=False,
     finding="On N(0, 1/4) the deviation ends at .352 instead of .5, however many levels, and at another "
@@ -657,10 +675,10 @@ def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
 )
 def averages() -> dict:
     """Sweeps to settle and the deviation reached, for four decays of the target's average."""
-    result = {"no average, in one pass of the recursion": one_step_std(20)}
+    result = {"deviation, one pass of (5.10)": one_step_std(20)}
     for decay in (0.0, 0.9, 0.95, 0.99):
         sweeps, end = sweeps_with_average(decay)
-        result |= {f"sweeps, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
+        result |= {f"passes, decay {decay:g}": sweeps, f"deviation, decay {decay:g}": end}
     return result
 
 
@@ -713,9 +731,9 @@ def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD) 
     result = {}
     at = torch.tensor(levels, **DOUBLE)
     c_out = boundary_coefficients(at, 0.0, sigma_data)[1]
-    for name in ("uniform", "snr+1"):
+    for label, name in (("uniform", "uniform"), ("1/σ²+1/d²", "snr+1")):
         on_f = weight(name, at, sigma_data) * c_out**2
-        result |= {f"{name}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
+        result |= {f"{label}, sigma {s:g}": float(v / on_f[-1]) for s, v in zip(levels, on_f)}
     return result
 
 
@@ -724,7 +742,7 @@ def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD) 
 
 def refined_std(levels, middles, std=STD):
     """Deviation on N(0, std^2) after jump, noise up to each of `middles`, jump again, with the minimiser of
-    `levels` levels (equation 5.15 in the linear case); middles: indices of its grid, None for the flow map.
+    `levels` levels (equation 5.13 in the linear case); middles: indices of its grid, None for the flow map.
     """
     s, exact = rising(levels), std / np.hypot(rising(levels), std)
     a = linear_slopes(levels)
@@ -803,9 +821,7 @@ def one_two_four() -> dict:
     "T46, spread",
     source="Folklore: a second step repairs whatever the first got wrong",
     says="A second step gives back the variance that consistency training loses",
-    holds=lambda r: (
-        r["one Gaussian, two steps at best"] > 0.5 * (r["data"] + r["one Gaussian, one step"])
-    ),
+    holds=lambda r: r["one Gaussian, two steps at best"] > 0.5 * (r["data"] + r["one Gaussian, one step"]),
     verdict=False,
     finding="On one Gaussian the best second step leaves .466 at .466 (data: .5). What it repairs are "
     "samples that lie between the modes: on the two peaks it leaves .57 of the error.",
@@ -833,15 +849,14 @@ def refine_a_gaussian() -> dict:
     "for the same noise. The distillation term says which noise belongs to which sample.",
 )
 def two_right_maps() -> dict:
-    """The flow map and its mirror, both from the same noise: mean and deviation of what they give, and the
-    distance between them.
+    """The flow map and its mirror, both from the same noise: the distance between their samples as
+    distributions, and noise by noise.
     """
     x = quantiles()
     one, other = flow_map(x), flow_map(quantiles()[::-1].copy())
     return {
         "W2 between the two maps' samples": float(np.sqrt(((np.sort(one) - np.sort(other)) ** 2).mean())),
         "RMS between the two maps": rms(one - other),
-        "RMS of the mirror to the teacher's answer": rms(other - flow_map(x)),
     }
 
 
@@ -955,8 +970,7 @@ def straight_in_one_dimension(pairs=4000) -> dict:
     source="Folklore: what a student of consistency training gets wrong is the bias of its loss",
     says="The haze that consistency training leaves between the modes is the bias of its loss",
     holds=lambda r: (
-        r["network, 10 to 640 levels: between modes, %"]
-        < 2 * r["minimiser of 640 levels: between modes, %"]
+        r["network, 10 to 640 levels: between modes, %"] < 2 * r["minimiser of 640 levels: between modes, %"]
     ),
     verdict=False,
     finding="On a cut through two modes the minimiser with 640 levels leaves 3.4 %, with a pseudo-Huber "
@@ -1094,7 +1108,7 @@ def flow_paths(n, steps=50):
     }
 
 
-def reflow_paths(n=40):
+def reflow_paths(n=12):
     """What `figures.reflow_paths` draws: `flow_paths`, and points of the data, (600, 2)."""
     return flow_paths(n), distilled.mixture("ring").sample(600, 1)
 
@@ -1103,7 +1117,7 @@ def ring_clouds():
     """The flow map's ring, one without modes, and the ring of each student in one call, from the same noise:
     dict label -> (n, 2), and dict label -> share, in %, of its points that lie between modes.
     """
-    clouds = {"the flow map": ring_ends()[1], "no modes": without_modes()}
+    clouds = {"the flow map": ring_ends()[1], "uniform ring": without_modes()}
     clouds |= {called(name): ring_jumps(name) for name in RING_STUDENTS}
     return clouds, {name: off_modes(cloud) for name, cloud in clouds.items()}
 
@@ -1161,10 +1175,10 @@ def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
     source="Textbook, outline of section 8.4",
     says="Classifier-free guidance can be distilled into a single call, for a range of scales",
     holds=lambda r: (
-        2 * r["calls, student"] == r["calls, guided teacher"]
-        and r["student, from the guided teacher"] < 0.6 * r["no guidance, from the guided teacher"]
+        2 * r["student: calls for a sample"] == r["guided teacher: calls for a sample"]
+        and r["student: from the guided teacher"] < 0.6 * r["no guidance: from the guided teacher"]
     ),
-    fails=lambda r: r["calls, student"] > 1,
+    fails=lambda r: r["student: calls for a sample"] > 1,
     verdict="holds if",
     finding="If a single call a step is meant: a sample still takes 18. At scale 2 the student's digits are "
     "several times nearer to the guided teacher's than unguided ones; outside the trained range it drifts.",
@@ -1175,45 +1189,51 @@ def guided_student() -> dict:
     """
     runs = guided_samples(2.0)
     return {
-        "calls, guided teacher": runs["teacher"].nfe,
-        "calls, student": runs["student"].nfe,
-        "student, from the guided teacher": round(rms(runs["student"].x - runs["teacher"].x), 2),
-        "no guidance, from the guided teacher": round(rms(runs["plain"].x - runs["teacher"].x), 2),
+        "guided teacher: calls for a sample": runs["teacher"].nfe,
+        "student: calls for a sample": runs["student"].nfe,
+        "student: from the guided teacher": round(rms(runs["student"].x - runs["teacher"].x), 2),
+        "no guidance: calls for a sample": runs["plain"].nfe,
+        "no guidance: from the guided teacher": round(rms(runs["plain"].x - runs["teacher"].x), 2),
     }
 
 
 def guided_table():
-    """The recorded Fréchet distances to the guided teacher's digits of other noise, by the scale, as text: of
-    the shipped guided student, the guided teacher itself and the teacher without guidance; mean and half the
-    range over three seeds of the noise.
+    """The recorded Fréchet distances to the guided teacher's digits of other noise, by the scale: of the
+    guided teacher itself, the teacher without guidance, the shipped guided student, and those students of the
+    second stage that are recorded; mean and half the range over three seeds.
     """
-    rows = recorded("distillation")["guided target"]
-    names = {"student": "student, 18 calls", "floor": "teacher, 36 calls", "unguided": "unguided, 18 calls"}
-    lines = [f"{'FD to the guided teacher':26s}" + "".join(f"{name:>20s}" for name in names.values())]
-    for scale in ("1", "2", "3", "4"):
-        line = f"{f'scale {scale}':26s}"
-        for who in names:
-            digits = 2 if who == "unguided" else 3
-            mean, half = (f"{value:.{digits}f}" for value in spread(rows, scale, who))
-            line += f"{f'{mean} ± {half}':>20s}"
-        lines.append(line)
-    return "\n".join(lines)
+    study = recorded("distillation")
+    named = {
+        "teacher, 36 calls": ("floor", study["guided target"], 3),
+        "unguided, 18 calls": ("unguided", study["guided target"], 2),
+        "student, 18 calls": ("student", study["guided target"], 3),
+    }
+    for steps, rows in study.get("guided, few steps", {}).items():
+        if steps.isdigit():  # beside them stand the seconds, and solvers to compare with
+            named[f"second stage, {steps} call{'s' * (steps != '1')}"] = ("student", rows, 2)
+    return {
+        f"scale {scale} | {name}": ranged(rows, scale, who, digits=digits)
+        for scale in ("1", "2", "3", "4")
+        for name, (who, rows, digits) in named.items()
+    }
+
+
+def guided_digits(scale, n=10):
+    """For the chapter's widget: digits of the same noise and labels at a guidance scale, label -> (n, 1, 8,
+    8).
+    """
+    runs = guided_samples(scale, n)
+    names = {"teacher": "guided teacher", "student": "guided student", "plain": "no guidance"}
+    return {f"{label}, {runs[key].nfe} calls": runs[key].x for key, label in names.items()}
 
 
 @cache
-def teacher_path(n=24, steps=18, seed=41):
-    """(noise, path, levels): n noises of digits, the teacher's states from there in Heun's steps, (steps + 1,
-    n, 1, 8, 8), and their levels.
+def digit_ends(n=10, steps=18, seed=41):
+    """(noises of n digits, where the teacher's path from there ends in so many steps of Heun's), both (n, 1,
+    8, 8).
     """
-    noise, levels = initial_noise(n, (1, 8, 8), seed) * SCHEDULE.start, grids.karras(SCHEDULE, steps)
-    return noise, sample(edm_heun, distilled.teacher(), noise, levels, keep_path=True).path, levels
-
-
-@cache
-def digit_jumps(name):
-    """Digits of a student, or of its "teacher", in one call from the noises of `teacher_path`."""
-    model = distilled.teacher() if name == "teacher" else distilled.student(name)
-    return distilled.jump(model, teacher_path()[0]).detach()
+    noise = initial_noise(n, (1, 8, 8), seed) * SCHEDULE.start
+    return noise, sample(edm_heun, distilled.teacher(), noise, grids.karras(SCHEDULE, steps)).x
 
 
 ROWS = {
@@ -1229,28 +1249,23 @@ ROWS = {
 
 def all_students(n=10):
     """Digits of the teacher and of every student in one call, from the same noises: label -> (n, 1, 8, 8)."""
-    rows = {"teacher, 36 calls": teacher_path()[1][-1]} | {label: digit_jumps(ROWS[label]) for label in ROWS}
-    return {label: batch[:n] for label, batch in rows.items()}
+    noise, ends = digit_ends(n)
+    models = {
+        label: distilled.teacher() if name == "teacher" else distilled.student(name)
+        for label, name in ROWS.items()
+    }
+    return {"teacher, 36 calls": ends} | {
+        label: distilled.jump(model, noise).detach() for label, model in models.items()
+    }
 
 
-def jumps(noise, data):
-    """What the chapter's widget draws of one noise, a number, on "ring" or "digits": "path", the teacher's
-    states from there, all on the scale of the data, at "levels"; "end", where it ends; "students", label ->
-    where that student jumps; for the ring "data", points of it.
+def ring_misses():
+    """(noises of `ring_ends` over their level, (n, 2); dict label -> how far each student's jump from there
+    ends from the flow map's, (n,)).
     """
-    if data == "ring":
-        levels, ring = grids.karras(SCHEDULE, 60), distilled.mixture("ring")
-        start, ends = ring_ends()
-        x = start[noise : noise + 1]
-        path = sample(edm_heun, ring.model(SCHEDULE), x, levels, keep_path=True).path[:, 0]
-        end, names, jump, more = ends[noise], RING_STUDENTS, ring_jumps, {"data": ring.sample(700, 1)}
-    else:
-        _, path, levels = teacher_path()
-        path = path[:, noise]
-        end, names, jump, more = path[-1], list(ROWS.values())[1:], digit_jumps, {}
-    scale = (1 + levels.to(path).reshape(-1, *[1] * (path.ndim - 1)) ** 2).sqrt()
-    students = {called(name): jump(name)[noise].numpy() for name in names}
-    return {"path": path / scale, "levels": levels, "end": end.numpy(), "students": students} | more
+    noise, ends = ring_ends()
+    far = {called(name): (ring_jumps(name) - ends).norm(dim=1) for name in RING_STUDENTS}
+    return noise / SCHEDULE.start, far
 
 
 # --- cost, copies, precision ----------------------------------------------------------------------------
@@ -1303,28 +1318,30 @@ def spread(rows, *keys):
     return float(np.mean(values)), float(np.ptp(values) / 2)
 
 
+def ranged(rows, *keys, digits=2):
+    """`spread` as text."""
+    return "{:.{d}f} ± {:.{d}f}".format(*spread(rows, *keys), d=digits)
+
+
 def student_table():
-    """The recorded study of the digits as text: three seeds, mean and half the range."""
+    """The recorded study of the digits: three seeds, mean and half the range; the teacher first."""
     study = recorded("distillation")
-    shown = {THE_FLOW: f"the flow, {THE_FLOW}"}
-    rows = [(shown.get(way, way), teacher_calls(way), study["teacher"][way], None) for way in TEACHER_ROWS]
-    rows += [(name, 1, study["digits"][name], "1") for name in ONE_STEP]
-    lines = [f"{'':20s}calls  training, s  FD, no label    FD, label      read right, %  copies, %"]
-    for name, calls, result, at in rows:
-        part = lambda key, result=result, at=at: spread(result, *([at, key] if at else [key]))
-        seconds = f"{spread(result, 'seconds')[0]:.0f}" if at else "-"
-        free, classed = ("{:.2f} ± {:.2f}".format(*part(k)) for k in ("unconditional", "conditional"))
-        right, copied = (f"{100 * part(k)[0]:.1f}" for k in ("accuracy", "copies"))
-        lines.append(
-            f"{called(name):20s}{calls:>5d}  {seconds:>11s}  {free:14s}  {classed:14s} "
-            f"{right:>13s} {copied:>10s}"
-        )
-    return "\n".join(lines)
+    rows = [(way, teacher_calls(way), study["teacher"][way], ()) for way in TEACHER_ROWS]
+    rows += [(name, 1, study["digits"][name], ("1",)) for name in ONE_STEP]
+    result = {}
+    for name, calls, found, at in rows:
+        label = f"the flow, {THE_FLOW}" if name == THE_FLOW else called(name)
+        result[f"{label} | calls"] = str(calls)
+        result[f"{label} | training, s"] = f"{spread(found, 'seconds')[0]:.0f}" if at else "–"
+        result[f"{label} | FD, no label"] = ranged(found, *at, "unconditional")
+        result[f"{label} | FD, label"] = ranged(found, *at, "conditional")
+        result[f"{label} | read right, %"] = f"{100 * spread(found, *at, 'accuracy')[0]:.1f}"
+    return result
 
 
 def steps_table(names=("consistency", "consistency-distilled", "regression", "reflow")):
-    """The recorded study after 1, 2 and 4 calls as text, means of three seeds: sliced Wasserstein distance on
-    the ring, Fréchet distance on digits without and with labels.
+    """The recorded study after 1, 2 and 4 calls, means of three seeds: sliced Wasserstein distance on the
+    ring, Fréchet distance on digits without and with labels.
     """
     study = recorded("distillation")
     measures = {
@@ -1332,17 +1349,15 @@ def steps_table(names=("consistency", "consistency-distilled", "regression", "re
         "digits, no label": ("digits", "unconditional", ".2f"),
         "digits, label": ("digits", "conditional", ".2f"),
     }
-    lines = [f"{'calls':24s}" + "".join(f"{name:>19s}" for name in measures)]
-    lines.append(f"{'':24s}" + f"{'1     2     4':>19s}" * 3)
-    for name in names:
-        line = f"{called(name):24s}"
-        for on, key, form in measures.values():
-            values = [spread(study[on][name], steps, key)[0] for steps in ("1", "2", "4")]
-            line += f"{' '.join(format(v, form).rjust(5) for v in values):>19s}"
-        lines.append(line)
+    result = {
+        f"{called(name)}, calls: {steps} | {measure}": format(spread(study[on][name], steps, key)[0], form)
+        for name in names
+        for steps in ("1", "2", "4")
+        for measure, (on, key, form) in measures.items()
+    }
     low, high = floor_of_the_ring().values()
-    lines.append(f"{'fresh points':24s}{study['ring']['floor']:>7.3f}")
-    return "\n".join(lines + [f"{'any two sets of points':24s}{low:>7.3f} to {high:.3f}"])
+    result["fresh points of the ring | ring"] = f"{study['ring']['floor']:.3f}"
+    return result | {"any two sets of such points | ring": f"{low:.3f} to {high:.3f}"}
 
 
 @cache
@@ -1369,21 +1384,9 @@ def gains():
 
 
 def gain_table():
-    """`gains` as text, and progressive distillation's distance over the teacher's at 18 steps."""
-    lines = [f"{'better than one DDIM step, times':40s}{'no label':>10s}{'label':>10s}"]
-    lines += [f"{name:40s}{free:>10.1f}{classed:>10.1f}" for name, (free, classed) in gains().items()]
-    lines.append(f"{'distance over that of 18 steps, times':40s}")
-    for name in ("progressive", "consistency"):
-        for way in ("DDIM 18", "Heun 18"):
-            pair = [distance_ratio(name, way, key) for key in ("unconditional", "conditional")]
-            lines.append(f"{f'{called(name)} / {way}':40s}" + "".join(f"{v:>10.1f}" for v in pair))
-    return "\n".join(lines)
-
-
-def distance_ratio(name, way, key):
-    """A student's recorded Fréchet distance in one call over the teacher's."""
-    study = recorded("distillation")
-    return spread(study["digits"][name], "1", key)[0] / spread(study["teacher"][way], key)[0]
+    """`gains`, to one decimal."""
+    keys = ("no label", "label")
+    return {f"{name} | {key}": f"{v:.1f}" for name, pair in gains().items() for key, v in zip(keys, pair)}
 
 
 THE_FLOW = "Heun 128"  # so many steps that what is left is the network's own flow
@@ -1424,15 +1427,17 @@ def copies(n=500):
 
 
 def copies_table():
-    """`copies` as text."""
-    rows = [f"{'':42s}copies, %  median  least"]
-    rows += [f"{name:42s}{share:>9.0f}{mid:>8.2f}{low:>7.2f}" for name, (share, mid, low) in copies().items()]
-    return "\n".join(rows)
+    """`copies`, rounded."""
+    heads, forms = ("copies, %", "median", "least"), (".0f", ".2f", ".2f")
+    return {
+        f"{name} | {head}": format(value, form)
+        for name, row in copies().items()
+        for head, value, form in zip(heads, row, forms)
+    }
 
 
 def rounded_weights(network, bits):
-    """A copy of a network whose matrices are rounded to so many bits, symmetric, with a scale for each row.
-    """
+    """A copy of a network whose matrices are rounded to so many bits, symmetric, a scale for each row."""
     network = copy.deepcopy(network)
     with torch.no_grad():
         for p in network.parameters():
@@ -1445,21 +1450,30 @@ def rounded_weights(network, bits):
 # --- what was recorded ----------------------------------------------------------------------------------
 
 
+# what is recorded of a student of the ring: its head in a table, and the digits shown
+OF_A_RING = {
+    "rms": ("RMS from the flow map", 2),
+    "between": ("between modes, %", 0),
+    "contrast": ("contrast", 1),
+}
+
+
 def option_table(group="consistency"):
     """The recorded study of the options of the loss ("consistency", then "longer") or of the last number of
-    levels ("levels") as text: three seeds, mean and half the range; last a ring without modes.
+    levels ("levels"): three seeds, mean and half the range; last a ring without modes.
     """
     study = recorded("student_options")
     labels = {"longer": "{}, 2000 steps", "levels": "CT, 10 to {} levels"}
     named = [(group, name, rows) for name, rows in study[group].items()]
     if group == "consistency":
         named += [("longer", name, rows) for name, rows in study["longer"].items()]
-    lines = [f"{'':34s}RMS from the flow map   between modes, %"]
+    result = {}
     for part, name, rows in named:
-        far, off = (spread(rows, key) for key in ("rms", "between"))
-        label, shares = labels.get(part, "{}").format(name), f"{off[0]:.0f} ± {off[1]:.0f}"
-        lines.append(f"{label:34s}{f'{far[0]:.2f} ± {far[1]:.2f}':>21s}{shares:>19s}")
-    return "\n".join([*lines, f"{'a ring without modes':55s}{off_modes(without_modes()):>15.0f}"])
+        label, measured = labels.get(part, "{}").format(name), [k for k in OF_A_RING if k in rows[0]]
+        result |= {f"{label} | {OF_A_RING[k][0]}": ranged(rows, k, digits=OF_A_RING[k][1]) for k in measured}
+    blank = without_modes()
+    zeros = {"between": f"{off_modes(blank):.0f}", "contrast": f"{contrast(blank):.1f}"}
+    return result | {f"a ring without modes | {OF_A_RING[k][0]}": zeros[k] for k in measured if k in zeros}
 
 
 def recorded_options():
@@ -1488,8 +1502,8 @@ def options_of_the_loss() -> dict:
     source="Textbook, section 8.4.3",
     says="An adversarial term improves a student that regresses on pairs",
     holds=lambda r: (
-        r["unconditional, adversarial"] < 0.9 * r["unconditional, regression"]
-        and r["conditional, adversarial"] < 0.9 * r["conditional, regression"]
+        r["FD, no label | adversarial"] < 0.9 * r["FD, no label | regression"]
+        and r["FD, label | adversarial"] < 0.9 * r["FD, label | regression"]
     ),
     verdict=True,
     finding="On digits, by a fifth without labels and by half with; its digits are a little farther from the "
@@ -1501,12 +1515,12 @@ def critic_on_digits() -> dict:
     """
     study, result = recorded("distillation")["digits"], {}
     for name in ("regression", "adversarial"):
-        for key in ("unconditional", "conditional"):
-            result[f"{key}, {name}"] = round(spread(study[name], "1", key)[0], 2)
+        for head, key in (("FD, no label", "unconditional"), ("FD, label", "conditional")):
+            result[f"{head} | {name}"] = round(spread(study[name], "1", key)[0], 2)
     noise = initial_noise(300, (1, 8, 8), 31) * SCHEDULE.start
     ends = sample(edm_heun, distilled.teacher(), noise, grids.karras(SCHEDULE, 18)).x
     for name in ("regression", "adversarial"):
-        result[f"from the teacher's digit, {name}"] = round(rms(one_call_digits(name, 300) - ends), 2)
+        result[f"RMS from the teacher's digit | {name}"] = round(rms(one_call_digits(name, 300) - ends), 2)
     return result
 
 
@@ -1545,7 +1559,7 @@ def best_of_the_study() -> dict:
 )
 def break_even() -> dict:
     """Samples after which each one-step student has cost as little as the teacher's cheapest setting of its
-    quality without labels, by equation (5.18), both in calls.
+    quality without labels, by equation (5.14), both in calls.
     """
     result = {}
     for name in ONE_STEP:

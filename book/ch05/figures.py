@@ -1,6 +1,7 @@
 """Figures of chapter 5: distillation and one-step generation."""
 
 import numpy as np
+from matplotlib.collections import LineCollection
 
 from book.plots import (
     COLOURS,
@@ -10,20 +11,52 @@ from book.plots import (
     image_grid,
     lines,
     listing,
+    loglog_convergence,
     mark,
-    mosaic,
     new_figure,
     number,
     plain,
     scatter_grid,
     style,
-    trajectories,
 )
 from book.problems import rms
 
 
 @style()
-def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt=None) -> Picture:
+def targets() -> Picture:
+    """A schematic: what three kinds of student are asked for on one sampling path."""
+    u = np.linspace(0, 1, 100)
+    path = lambda u: np.stack([u, 0.6 * u**4 + 0.35 * np.sin(0.85 * np.pi * u)], axis=-1)  # noqa: E731
+    nodes = path(np.linspace(0, 1, 9))
+    shown = {
+        "regression": [(8, 0, 0)],
+        "progressive": [(8, 4, 0.4), (4, 0, 0.4)],
+        "consistency": [(6, 0, -0.2), (5, 0, -0.1)],
+    }
+    fig, axes = new_figure(1, 3, height=2.2, sharey=True)
+    for ax, (name, arrows) in zip(axes, shown.items()):
+        ax.plot(*path(u).T, color="#B5B5B5", linewidth=4, solid_capstyle="round", zorder=1)
+        ax.plot(*nodes.T, "o", color="#8A8A8A", markersize=4, zorder=2)
+        for first, last, bend in arrows:
+            look = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.6, "shrinkA": 4, "shrinkB": 5}
+            look |= {"connectionstyle": f"arc3,rad={bend}", "mutation_scale": 14}
+            ax.annotate("", nodes[last], nodes[first], arrowprops=look)
+        ax.plot(*nodes[0], "o", color=INK, markersize=8, zorder=3)
+        ax.annotate("data", nodes[0], (0, -16), textcoords="offset points", ha="center")
+        ax.annotate("noise", nodes[-1], (0, 8), textcoords="offset points", ha="center")
+        ax.set(title=name, xlim=(-0.12, 1.12), ylim=(-0.2, 0.85), xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return Picture(
+        fig,
+        "A sampling path from noise to data, three times, with what a student must learn as arrows. "
+        "Regression: one arrow from noise to data. Progressive: two arrows that each pass over several "
+        "of the teacher's steps. Consistency: from two neighbouring points of the path, one arrow each to "
+        "the same end.",
+    )
+
+
+@style()
+def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, title="", alt=None) -> Picture:
     """One-step maps of one-dimensional data: dict label -> answers (n,) to standardised `noise` (n,), the
     exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,).
     """
@@ -37,9 +70,16 @@ def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, alt
         told.append(f"{plain(label)} from {number(y[0])} to {number(y[-1])}, deviation {number(y.std())}")
     right.fill_betweenx(*density, color="#C8C8C8")
     right.set(xlabel="density", xticks=[])
-    left.set(xlim=(-limit, limit), xlabel=xlabel, ylabel="answer $f$")
+    left.set(xlim=(-limit, limit), xlabel=xlabel, ylabel="answer $f$", title=title)
     left.legend(loc="upper left")
     return Picture(fig, alt or f"What one-step maps make of noise, over the noise: {'; '.join(told)}.")
+
+
+def levels(noise, answers, density) -> Picture:
+    """For the widget: what `maps` draws of the flow map and of one minimiser, with its errors told above."""
+    exact, learned = answers.values()
+    told = f"deviation {learned.std():.2f} of {exact.std():.2f}; RMS from the flow map"
+    return maps(noise, answers, density, title=f"{told} {rms(learned - exact):.2f}")
 
 
 @style()
@@ -114,17 +154,32 @@ def refinement(curves) -> Picture:
     """What a second step leaves of the error of the first, against the level at which it starts: dict label
     -> (levels, ratios).
     """
-    picture = lines(
-        curves | {"one step": ([0.04, 25], [1, 1])},
-        "level in the middle",
-        "error of two steps / of one",
-        logx=True,
-        points=False,
-    )
+    picture = lines(curves, "level in the middle", "error of two steps / of one", logx=True, points=True)
     ax = picture.axes[0]
+    ax.axhline(1, color="#767676", linewidth=1.2, linestyle=(0, (6, 3)))
+    ax.annotate("one step", (11, 1), xytext=(0, 5), textcoords="offset points", color="#5A5A5A")
     ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-    ax.set_ylim(0, 1.2)
+    ax.set_ylim(0.5, 1.1)
     return picture
+
+
+def limit_of_levels(curves) -> Picture:
+    """Relative error of consistency training's minimiser against levels, from one on: dict label ->
+    (levels, errors).
+    """
+    picture = loglog_convergence(curves, orders=(1,), xlabel="levels", ylabel="error / deviation of the data")
+    ax = picture.axes[0]
+    ax.annotate("denoiser", (1, 1), xytext=(4, -18), textcoords="offset points", color="#5A5A5A")
+    return picture
+
+
+def teachers(curves) -> Picture:
+    """Error of what consistency learns, with a teacher and without, against levels: dict label -> (levels,
+    errors).
+    """
+    return loglog_convergence(
+        curves, orders=(1, 2), xlabel="levels", ylabel="RMS from the flow map", height=3.4
+    )
 
 
 # --- the shipped students -------------------------------------------------------------------------------
@@ -140,6 +195,19 @@ def guidance(curves) -> Picture:
     picture.axes[0].annotate("not trained", (5, 0), xytext=(0, 6), textcoords="offset points", ha="center")
     picture.axes[0].set_ylim(0, None)
     return picture
+
+
+def guided_digits(rows, scale) -> Picture:
+    """For the widget: digits at one guidance scale, one noise a column: dict label -> (n, 1, 8, 8), first the
+    guided teacher's.
+    """
+    first, *others = rows
+    told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]
+    return image_grid(
+        rows,
+        alt=f"{len(rows[first])} digits at guidance {scale:g} in columns; rows: {listing(rows)}. Root mean "
+        f"square distance from the top row: {listing(told)}.",
+    )
 
 
 def ring_students(clouds, between) -> Picture:
@@ -158,11 +226,63 @@ def ring_students(clouds, between) -> Picture:
     )
 
 
-def reflow_paths(paths, data) -> Picture:
-    """Paths of rectified flow on the ring, before and after one reflow, from the same noise: dict label ->
-    (steps + 1, n, 2); data: (m, 2), drawn behind.
+@style()
+def ring_misses(noise, far) -> Picture:
+    """Noises of the ring (n, 2), dark where a student's jump misses the flow map's end: dict label -> (n,)
+    distances.
     """
-    return trajectories(paths, data=data, cols=2, limit=2.4)
+    noise = np.asarray(noise)
+    fig, axes = new_figure(2, 3, height=4.9, sharex=True, sharey=True)
+    turn = np.angle(np.exp(8j * np.arctan2(noise[:, 1], noise[:, 0]))) / 8  # from the nearest mode's ray
+    told = []
+    for ax, (name, distance) in zip(axes.flat, far.items()):
+        distance = np.asarray(distance)
+        order = np.argsort(distance)
+        dots = ax.scatter(
+            *noise[order].T, c=distance[order], s=9, cmap="magma_r", vmin=0, vmax=0.3, linewidths=0
+        )
+        worst = np.degrees(np.abs(turn[order[-len(order) // 20 :]])).mean()
+        told.append(f"{name} {number(np.quantile(distance, 0.95))} and {worst:.0f} degrees")
+        ax.set(title=name, xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal")
+    fig.colorbar(dots, ax=axes, label="distance from the flow map's end", extend="max", shrink=0.7)
+    return Picture(
+        fig,
+        f"{len(noise)} noises in the plane, dark where a student's jump ends far from the flow map's end. "
+        "The distance that 95 % keep, and how far the worst 5 % lie on average from the ray of a mode (22.5 "
+        f"degrees is half-way to the next, 11 would be chance): {listing(told, 8)}.",
+    )
+
+
+@style()
+def reflow_paths(paths, data) -> Picture:
+    """Paths of rectified flow on the ring, before and after one reflow, from the same noise, light at the
+    noise and dark at the end: dict label -> (steps + 1, n, 2); data: (m, 2), drawn behind.
+    """
+    fig, axes = new_figure(1, len(paths), height=3.9, sharey=True)
+    told = []
+    for ax, (name, path) in zip(axes, paths.items()):
+        path = np.asarray(path)
+        ax.scatter(*np.asarray(data).T, s=3, color="#D8D8D8", linewidths=0, zorder=1, rasterized=True)
+        pieces = np.stack([path[:-1], path[1:]], axis=2).reshape(-1, 2, 2)
+        t = np.repeat(np.linspace(1, 0, len(path) - 1), path.shape[1])
+        drawn = LineCollection(pieces, array=t, cmap="plasma", linewidths=1.8, zorder=2)
+        drawn.set_clim(0, 1.15)
+        ax.add_collection(drawn)
+        ax.plot(*path[0].T, "o", markerfacecolor="white", markeredgecolor=INK, markersize=5, zorder=3)
+        ax.plot(*path[-1].T, "o", color=INK, markersize=4, zorder=4)
+        ax.set(title=name, xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal")
+        length = np.linalg.norm(np.diff(path, axis=0), axis=-1).sum(0)
+        nearest = np.median(np.linalg.norm(path, axis=-1).min(0))
+        told.append(
+            f"{name}, {number(length.sum() / np.linalg.norm(path[-1] - path[0], axis=-1).sum())} times as "
+            f"long as their chords in all, coming as near to the centre as {number(nearest)} (median)"
+        )
+    bar = fig.colorbar(drawn, ax=axes, label="$t$", shrink=0.7, ticks=[0, 0.5, 1])
+    bar.ax.set_ylim(0, 1)
+    return Picture(
+        fig,
+        f"{path.shape[1]} paths from noise to the ring, drawn from light to dark: {'; '.join(told)}.",
+    )
 
 
 def all_students(rows) -> Picture:
@@ -220,70 +340,3 @@ def _ring_mark(i, size):
     """The i-th student's marker, hollow, as keywords of ``ax.plot``."""
     look = {"marker": MARKERS[i], "linestyle": "none", "markersize": size, "markeredgewidth": 1.8}
     return look | {"markerfacecolor": "none", "markeredgecolor": COLOURS[i]}
-
-
-# --- the widget -----------------------------------------------------------------------------------------
-
-
-def jumps(runs, noise, data) -> Picture:
-    """For the widget: one noise, the teacher's path, and where each student jumps; data: "ring" or "digits".
-
-    runs: what `experiments.jumps(noise, data)` returns.
-    """
-    return (_ring_jumps if data == "ring" else _digits_jumps)(runs, noise)
-
-
-@style()
-def _ring_jumps(runs, k):
-    path, at = runs["path"], runs["end"]
-    fig, (left, right) = new_figure(1, 2, height=3.7)
-    for ax in (left, right):
-        ax.scatter(*runs["data"].T, s=3, color="#C8C8C8", linewidths=0, rasterized=True)
-    left.plot(*path.T, color=INK, linewidth=1.4)
-    left.plot(*path[0], "o", markerfacecolor="white", markeredgecolor=INK, markersize=7)
-    for i, (name, y) in enumerate(runs["students"].items()):
-        right.plot(*y, label=name, **_ring_mark(i + 1, 6 + 1.6 * i))  # growing, so that none hides another
-    left.plot(*at, "*", color=INK, markersize=14, markeredgecolor="white")
-    right.plot(
-        *at, "*", markerfacecolor="none", markeredgecolor=INK, markersize=18, label="the path's end", zorder=1
-    )
-    left.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal", title="the teacher's path")
-    right.set(
-        xlim=(at[0] - 0.45, at[0] + 0.45),
-        ylim=(at[1] - 0.45, at[1] + 0.45),
-        aspect="equal",
-        title="each student's jump, nearer",
-    )
-    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    told = [f"{name} {number(np.linalg.norm(y - at))}" for name, y in runs["students"].items()]
-    return Picture(
-        fig,
-        f"Noise {k} on the ring of eight modes: the exact path, and the students' jumps; distance from the "
-        f"path's end: {listing(told, 8)}.",
-    )
-
-
-@style()
-def _digits_jumps(runs, k):
-    levels, students, end = runs["levels"], runs["students"], runs["end"]
-    shown = [0, 7, 9, 11, 12, 14, 18]
-    sheet, y, x = mosaic(
-        [runs["path"][shown], [end, *students.values()]], pixels=60, gap=8, noisy=[True, False]
-    )
-    fig, ax = new_figure(height=2.7)
-    ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    ax.set_xticks(x, ["path\nend", *students], fontsize=8)
-    for i, place in zip(shown, x):
-        ax.annotate(
-            f"σ = {levels[i]:.2g}", (place, 0), (0, 4), textcoords="offset points", ha="center", fontsize=8
-        )
-    ax.set_yticks(y, ["teacher's\npath", "one call"])
-    far = [f"{name} {number(rms(digit - end))}" for name, digit in students.items()]
-    return Picture(
-        fig,
-        f"Noise {k} of the digits: above, states of the teacher's path from noise to a digit; below, its end "
-        f"and each student's jump; root mean square distance from the end: {listing(far, 8)}.",
-    )

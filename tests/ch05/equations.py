@@ -9,12 +9,14 @@ import torch
 from book.ch05 import experiments
 from book.problems import rms, two_peaks
 from tests.book.notebooks.equations import equation
-from toolkit import EDM, VP, Flow, Mixture, grids, initial_noise, sample
+from toolkit import EDM, VP, Flow, Mixture, distilled, grids, initial_noise, sample
 from toolkit.convergence import reference
+from toolkit.data import digit_labels
 from toolkit.ddim import ddim
 from toolkit.distill import (
     ConsistencyModel,
     FlowMap,
+    at_scale,
     boundary_coefficients,
     consistency,
     critic_loss,
@@ -26,6 +28,7 @@ from toolkit.distill import (
 )
 from toolkit.mixtures import GaussianFlow
 from toolkit.models import Guided
+from toolkit.networks import ToyMLP
 from toolkit.training import target
 
 SCHEDULE = EDM()
@@ -128,6 +131,25 @@ def guided():
         one = Guided(model, int(label[i]), float(scale[i])).x0(x[i : i + 1], 0.7)
         assert torch.allclose(result[i : i + 1], one, atol=1e-10)
     assert torch.allclose(result[1:2], model.with_label(1).x0(x[1:2], 0.7), atol=1e-12)
+
+
+@equation("distill.second-stage")
+def second_stage():
+    """With the target of a guided student at a scale for each sample, one step ends where two of it end, and
+    each sample's target is that of its own scale alone.
+    """
+    first, x = distilled.student("guided"), 4.0 * initial_noise(6, (1, 8, 8), 2)
+    label, scale = digit_labels(6, 1), torch.tensor([1.0, 1.5, 2.0, 3.0, 3.5, 4.0])
+    model = at_scale(first.with_label(label), scale)
+    t, m, u = (torch.full((6,), v, **DOUBLE) for v in (4.0, 2.0, 1.0))
+    with torch.no_grad():
+        end = ddim_step(model, ddim_step(model, x, t, m), m, u)
+        aim = two_step_target(model, x, t, m, u)
+        assert torch.allclose(aim + (x - aim) / 4, end, atol=1e-4)
+        for i in range(6):
+            alone = at_scale(first.with_label(label[i : i + 1]), float(scale[i]))
+            one = two_step_target(alone, x[i : i + 1], *(v[:1] for v in (t, m, u)))
+            assert torch.allclose(aim[i : i + 1], one, atol=1e-4)
 
 
 @equation("distill.consistency")
@@ -330,6 +352,55 @@ def reflow_field():
     result = experiments.straight_in_one_dimension()
     assert result["pairs whose lines cross"] == 0 and result["before, Euler steps: 1, error"] > 0.8
     assert result["after, Euler steps: 10, error"] < 0.02 < result["before, Euler steps: 10, error"]
+
+
+@equation("distill.tangent")
+def tangent():
+    """The gradient of (5.8) over twice the gap comes to that of the tangent with order one; the mean tangent
+    of the flow map is zero, on a Gaussian by sympy and on wide modes by differences, and of no denoiser.
+    """
+    torch.manual_seed(3)
+    net = ToyMLP(shape=(1,), width=24).double()
+    f = ConsistencyModel(net, SCHEDULE, sigma_data=0.9).x0
+    x0, z = PEAKS.sample(500, seed=1), initial_noise(500, 1, 2, **DOUBLE)
+    t = torch.linspace(0.5, 5, 500, **DOUBLE)
+    slope = lambda loss: torch.cat([g.ravel() for g in torch.autograd.grad(loss, net.parameters())])  # noqa: E731
+    value, rate = torch.func.jvp(f, (x0 + t[:, None] * z, t), (z, torch.ones_like(t)))
+    limit, off = slope((value * rate.detach()).mean()), []
+    for gap in (0.02, 0.01):
+        below = f(x0 + (t - gap)[:, None] * z, t - gap).detach()
+        loss = (f(x0 + t[:, None] * z, t) - below).square().mean()
+        off.append(float((slope(loss) / (2 * gap) - limit).norm() / limit.norm()))
+    assert off[0] < 0.02 and 1.8 < off[0] / off[1] < 2.2
+
+    x, u, d, e = sympy.symbols("x u d e", positive=True)
+    flow, denoiser = x * sympy.sqrt((d**2 + e**2) / (d**2 + u**2)), x * d**2 / (d**2 + u**2)
+    mean = lambda g: sympy.diff(g, u) + u * x / (d**2 + u**2) * sympy.diff(g, x)  # noqa: E731
+    assert sympy.simplify(mean(flow)) == 0 and sympy.simplify(mean(denoiser)) != 0
+    wide, h = experiments.two_modes(0.7, 0.4), 1e-4
+    for level in (0.3, 1.0, 4.0):
+        y = np.linspace(-1, 1, 9) * math.hypot(0.8, level)
+        eps = wide.model(SCHEDULE).eps(torch.as_tensor(y)[:, None], level)[:, 0].numpy()
+        there = lambda y, v: experiments.flow_map(y, wide, start=v)  # noqa: E731
+        by_level = (there(y, level + h) - there(y, level - h)) / (2 * h)
+        by_place = (there(y + h, level) - there(y - h, level)) / (2 * h)
+        assert np.allclose(by_level + eps * by_place, 0, atol=1e-4)
+
+
+@equation("distill.shortcut")
+def shortcut():
+    """The mean of two velocities is the velocity of the two-step target, on equal steps; and at length 0 the
+    best answer is the flow's own velocity.
+    """
+    model, x = Mixture.ring(8).model(Flow()), initial_noise(20, 2, 0, **DOUBLE)
+    every = lambda v: torch.full((20,), v, **DOUBLE)  # noqa: E731
+    for t, h in ((0.9, 0.2), (0.5, 0.1)):
+        v = model.flow(x, t)
+        mean = (v + model.flow(x - h * v, t - h)) / 2
+        aim = two_step_target(model, x, every(t), every(t - h), every(t - 2 * h))
+        assert torch.allclose(mean, (x - aim) / t, atol=1e-10)
+        assert torch.allclose(x - 2 * h * mean, sample(ddim, model, x, [t, t - h, t - 2 * h]).x, atol=1e-10)
+    assert torch.allclose(model.flow(x, 0.5), model.eps(x, 0.5) - model.x0(x, 0.5), atol=1e-10)
 
 
 @equation("distill.breakeven")

@@ -95,8 +95,10 @@ def test_contrast_counts_the_sectors():
 def test_a_better_solver_teaches_in_fewer_levels():
     result = experiments.teachers_and_training((10, 20, 40))
     orders = {name: slope(*row) for name, row in result.items()}
-    shown = experiments.with_a_teacher()
-    assert shown["distillation, Heun steps: 80 levels"] < 0.01 * shown["training: 80 levels"]
+    fine = experiments.teachers_and_training((80,))
+    assert fine["distillation, Heun steps"][1][0] < 0.01 * fine["training"][1][0]
+    assert fine["distillation, DDIM steps"][1][0] == pytest.approx(fine["training"][1][0] / 3, rel=0.05)
+    assert "order 1.9" in figures.teachers(experiments.teachers_and_training()).alt
     assert (
         orders["distillation, Heun steps"] > 1.9 > 1 > orders["distillation, DDIM steps"] > orders["training"]
     )
@@ -108,7 +110,7 @@ def test_curves_of_the_options():
     decays = experiments.averages()
     ends = [v for k, v in decays.items() if k.startswith("deviation")]
     assert max(ends) - min(ends) < 1e-3
-    assert decays["sweeps, decay 0.99"] == pytest.approx(10 * decays["sweeps, decay 0"], rel=0.1)
+    assert decays["passes, decay 0.99"] == pytest.approx(10 * decays["passes, decay 0"], rel=0.1)
 
 
 def test_a_second_step_helps_between_modes_and_not_on_one_gaussian():
@@ -118,14 +120,33 @@ def test_a_second_step_helps_between_modes_and_not_on_one_gaussian():
     assert isinstance(figures.refinement(experiments.refinement()), Picture)
 
 
-@pytest.mark.parametrize("data", ["ring", "digits"])
-def test_the_widget_draws_every_student_and_the_same_bytes_twice(data):
-    draw = lambda noise: figures.jumps(experiments.jumps(noise, data), noise, data)
-    picture = draw(2)
-    assert all(name in picture.alt for name in ("regression", "progressive", "adversarial", "reflow"))
-    experiments.digit_jumps.cache_clear()
-    assert picture.png == draw(2).png
-    assert picture.alt != draw(5).alt
+def test_a_move_of_the_levels_is_a_curve_between_denoiser_and_flow_map():
+    draw = lambda levels: figures.levels(*experiments.minimisers((levels,), n=400))  # noqa: E731
+    spreads = [float(re.findall(r"deviation ([\d.]*\d)", draw(m).alt)[1]) for m in (1, 5, 20, 80)]
+    assert spreads == sorted(spreads) and spreads[0] < 0.02 and spreads[-1] > 0.78
+    assert "1 level from" in draw(1).alt and draw(5).png == draw(5).png != draw(6).png
+
+
+def test_errors_fall_from_the_denoisers_with_the_levels():
+    curves = experiments.limit_of_levels((1, 10, 80, 320))
+    for _, errors in curves.values():
+        assert errors[0] == pytest.approx(1, abs=0.02) and errors == sorted(errors, reverse=True)
+    assert curves["one Gaussian"][1][-1] < curves["wide peaks"][1][-1] < 0.02 < curves["two peaks"][1][-1]
+    assert "320" in figures.limit_of_levels(curves).alt
+
+
+def test_students_miss_half_way_between_the_modes():
+    noise, far = experiments.ring_misses()
+    turn = (torch.atan2(noise[:, 1], noise[:, 0]) * 8).cos()  # -1 half-way between two modes
+    for name in experiments.RING_STUDENTS:
+        worst = far[experiments.called(name)].topk(50).indices
+        assert turn[worst].mean() < -0.3 < turn.mean(), name
+    alt = figures.ring_misses(noise, far).alt
+    assert "1000 noises" in alt and "CT" in alt and "reflow" in alt
+
+
+def test_the_schematic_says_what_it_shows():
+    assert "neighbouring" in figures.targets().alt
 
 
 def test_students_of_the_ring_are_far_better_than_one_step_of_ddim():
@@ -147,12 +168,16 @@ def test_reflow_straightens():
     assert exact["all lengths / all chords, rectified flow"] == pytest.approx(before, abs=0.05)
     assert exact["median length / chord, rectified flow"] == pytest.approx(2, abs=0.1)
     assert exact["all lengths / all chords, VP"] == pytest.approx(1.2, abs=0.05)
-    assert "40 paths" in figures.reflow_paths(*experiments.reflow_paths()).alt
+    assert "12 paths" in figures.reflow_paths(*experiments.reflow_paths()).alt
 
 
 def test_guidance_and_the_sheet_of_students():
     alt = figures.guidance(experiments.guided_curves((1.0, 2.0))).alt
     assert "guided student" in alt and "not trained" not in alt
+    rows = experiments.guided_digits(3.0, 4)
+    assert [len(batch) for batch in rows.values()] == [4, 4, 4] and "guidance 3" in figures.guided_digits(
+        rows, 3.0
+    ).alt
     far = figures.all_students(experiments.all_students(4)).alt
     assert "teacher, 36 calls" in far and "CT" in far and "CD" in far
 
@@ -190,12 +215,12 @@ def test_break_even_is_where_the_bills_are_equal_at_equal_quality():
         assert distance(study["teacher"][way]) <= goal
         cheaper = [w for w in study["teacher"] if experiments.teacher_calls(w) < calls]
         assert all(distance(study["teacher"][w]) > goal for w in cheaper)
-    rivals = [experiments.equals(name)[0] for name in experiments.ONE_STEP]
-    assert rivals == [f"2M {calls}" for calls in (5, 4, 5, 4, 6, 4)]
-    assert all(1.4e6 < n < 2.2e6 for n in result.values())
-    best = min(distance(rows, "1") for rows in study["digits"].values())
+    rivals = {experiments.equals(name)[0] for name in experiments.ONE_STEP}
+    assert rivals <= {f"2M {calls}" for calls in (4, 5, 6)}, "a good solver in four to six calls"
+    assert all(1e6 < n < 1e7 for n in result.values())
     flow = distance(study["teacher"][experiments.THE_FLOW])
-    assert distance(study["teacher"]["2M 6"]) < best < flow == pytest.approx(2.1, abs=0.01)
+    below = [w for w in ("2M 6", "2M 8", "Heun 6") if distance(study["teacher"][w]) < flow]
+    assert flow == pytest.approx(2.1, abs=0.01) and len(below) == 3
 
 
 def test_quality_per_second_changes_sides_between_the_panels():
@@ -204,29 +229,22 @@ def test_quality_per_second_changes_sides_between_the_panels():
         for name in experiments.ONE_STEP:
             way = experiments.equals(name)[0]
             assert (result[n][experiments.called(name)][0] < result[n][way][0]) is wins
-    most = max(result[10**7][experiments.called(name)][0] for name in experiments.ONE_STEP)
-    assert most < result[10**7]["2M 5"][0] / 2 == pytest.approx(200)
     picture = figures.quality_per_second(result)
-    assert "1,000,000: 40 and 79" in picture.alt and "10,000,000" in picture.alt
+    assert "1,000,000: 40 and" in picture.alt and "10,000,000" in picture.alt
 
 
-def test_goals_met_and_missed_are_those_of_the_text():
-    free = {name: pair[0] for name, pair in experiments.gains().items()}
-    assert {name for name, gain in free.items() if gain < 25} == {"CD", "reflow", "progressive"}
-    assert [round(free[n]) for n in ("regression", "CT", "adversarial")] == [32, 31, 39]
-    assert [int(free[n]) for n in ("CD", "reflow", "progressive")] == [19, 17, 15]
-    classed = [pair[1] for pair in experiments.gains().values()]
-    assert 9 < min(classed) and 24 < max(classed) < 25
-    ratio = experiments.distance_ratio
-    assert ratio("progressive", "DDIM 18", "unconditional") == pytest.approx(1.3, abs=0.05)
-    assert ratio("progressive", "Heun 18", "unconditional") == pytest.approx(2.7, abs=0.05)
-    ways, keys = ("DDIM 18", "Heun 18"), ("unconditional", "conditional")
-    assert all(ratio("consistency", way, key) < 2 for way in ways for key in keys)
-    study = recorded("distillation")
+def test_every_student_gains_a_factor_of_ten_without_labels_and_several_with():
+    gains = experiments.gains()
+    assert min(free for free, _ in gains.values()) > 10 and min(classed for _, classed in gains.values()) > 5
+    study, keys = recorded("distillation"), ("unconditional", "conditional")
     rows = [(study["teacher"][way],) for way in experiments.TEACHER_ROWS if way != "Heun 6"]
     rows += [(study["digits"][name], "1") for name in experiments.ONE_STEP]
     free, classed = ([experiments.spread(*row, key)[0] for row in rows] for key in keys)
-    assert all(5.9 < a / b < 21.5 for a, b in zip(free, classed))
+    assert all(a > 3 * b for a, b in zip(free, classed)), "a label settles most of the distance"
+    heun, flow = (
+        experiments.spread(study["teacher"][w], "conditional")[0] for w in ("Heun 6", experiments.THE_FLOW)
+    )
+    assert heun > 3 * flow
 
 
 def test_the_floor_of_the_ring_is_within_chance():
@@ -247,11 +265,14 @@ def test_copies_with_noise_are_found_and_students_make_none():
 
 
 def test_the_table_holds_what_was_recorded():
-    study, text = recorded("distillation"), experiments.student_table()
+    study, table = recorded("distillation"), experiments.student_table()
     for name in experiments.ONE_STEP:
         mean, half = experiments.spread(study["digits"][name], "1", "unconditional")
-        (line,) = [line for line in text.splitlines() if line.split("  ")[0] == experiments.called(name)]
-        assert f"{mean:.2f} ± {half:.2f}" in line
+        assert table[f"{experiments.called(name)} | FD, no label"] == f"{mean:.2f} ± {half:.2f}"
+    assert table["2M 5 | calls"] == "5" and table["the flow, Heun 128 | training, s"] == "–"
+    assert experiments.steps_table()["CT, calls: 4 | ring"] == "{:.3f}".format(
+        experiments.spread(study["ring"]["consistency"], "4", "sliced Wasserstein")[0]
+    )
 
 
 def test_rounding_to_many_bits_changes_nothing_and_to_few_much():
@@ -280,8 +301,8 @@ def test_the_study_of_options_is_whole():
     assert all(len(rows) == 3 for rows in study["consistency"].values())
     assert set(study["longer"]) == set(student_options.LONGER)
     assert set(study["levels"]) == {f"{n}" for n in student_options.LEVELS}
-    assert "CT, target averaged, 2000 steps" in experiments.option_table()
-    assert "CT, 10 to 80 levels" in experiments.option_table("levels")
+    assert "CT, target averaged, 2000 steps | between modes, %" in experiments.option_table()
+    assert experiments.option_table("levels")["a ring without modes | between modes, %"] == "28"
     assert 1e-6 < study["seconds a call"] < 1e-3
 
 
@@ -298,4 +319,12 @@ def test_the_guided_student_nearly_reaches_its_goal():
         short = far(scale, "student") - far(scale, "floor")
         assert short == pytest.approx(above, abs=0.006) and short < 0.02 * far(scale, "unguided")
     assert far("1", "student") == pytest.approx(1.9 * far("1", "floor"), rel=0.15)
-    assert "scale 4" in experiments.guided_table()
+    assert "scale 4 | student, 18 calls" in experiments.guided_table()
+
+
+def test_students_of_the_second_stage_have_their_column_where_they_are_recorded(monkeypatch):
+    study = recorded("distillation")
+    few = {"1": study["guided target"], "solvers": {}, "seconds": [1, 2, 3]}
+    monkeypatch.setattr(experiments, "recorded", lambda name: study | {"guided, few steps": few})
+    table = experiments.guided_table()
+    assert table["scale 2 | second stage, 1 call"][:4] == table["scale 2 | student, 18 calls"][:4]

@@ -16,11 +16,7 @@ CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 TAUGHT = [
     path for path in CHAPTERS if path.stem[:2] != "00"
 ]  # chapter 0 is a welcome, and has no length to keep
-# Too long, and to be divided as 3 and 4 are:
-STILL_ONE_NOTEBOOK = {"05_distillation"}
 FIRST_READING = 45  # minutes, of a main notebook; what is for the day when one needs it has a b: 03b
-# Too long for a first reading: not divided yet (5).
-NOT_YET_MARKED = {*STILL_ONE_NOTEBOOK}
 chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 taught = pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
 
@@ -74,12 +70,7 @@ def test_sections_are_numbered_without_a_gap(number):
     assert found == list(range(1, len(found) + 1))
 
 
-marked = pytest.mark.parametrize(
-    "path", [path for path in CHAPTERS if path.stem not in NOT_YET_MARKED], ids=lambda path: path.stem
-)
-
-
-@marked
+@chapter
 def test_header_names_the_estimated_minutes(path):
     notebook = read(path)
     first, whole = reading_minutes(notebook), reading_minutes(notebook, first=False)
@@ -87,7 +78,7 @@ def test_header_names_the_estimated_minutes(path):
     assert said in notebook.cells[0].source, f"`book.chapters.reading_minutes` estimates: {said} …"
 
 
-@marked
+@chapter
 def test_first_reading_of_a_main_notebook_is_short(path):
     if not path.stem[:3].endswith("b"):
         assert reading_minutes(read(path)) <= FIRST_READING, reading_load(read(path))
@@ -104,7 +95,7 @@ def names(source):
     return used - own - bound, bound
 
 
-@marked
+@chapter
 def test_first_reading_needs_no_name_from_a_part_for_later(path):
     for_later = {}  # name -> whether the cell that bound it last is for later
     for cell, later in pieces(read(path)):
@@ -116,7 +107,7 @@ def test_first_reading_needs_no_name_from_a_part_for_later(path):
             for_later |= dict.fromkeys(bound, later)
 
 
-@marked
+@chapter
 def test_first_reading_cites_no_equation_from_a_part_for_later(path):
     body = [(piece, later) for piece, later in pieces(read(path)) if isinstance(piece, str)][1:]  # no header
     numbers = {tag for text, later in body if later for tag in TAG.findall(text)}
@@ -153,7 +144,7 @@ def test_minutes_are_those_of_the_rates():
 def test_length_figures_and_widget(path):
     source = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
     # 2,500 to 4,000 words is the aim; a tenth either way is a matter of counting.
-    assert 2250 <= words(read(path)) <= (5200 if path.stem in STILL_ONE_NOTEBOOK else 4400)
+    assert 2250 <= words(read(path)) <= 4400
     assert 8 <= len(pictures(path)) <= 16
     assert "explore(" in source, "one interactive widget that is worth moving"
 
