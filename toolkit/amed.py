@@ -272,7 +272,7 @@ def advance(base, model, y, start, end, eps, history, c=1.0):
     if base == "dpmpp_2m":
         x0 = history[0][2]
         if len(history) > 1:
-            now, before = log_of(start / end), log_of(history[1][0] / start)
+            now, before = _log(start / end), _log(history[1][0] / start)
             x0 = x0 + _column(now / (2 * before), y) * (x0 - history[1][2])
         ratio = _column(end / start, y)
         return ratio * y + c * (1 - ratio) * x0, history
@@ -281,7 +281,7 @@ def advance(base, model, y, start, end, eps, history, c=1.0):
     return y + c * gap * slope, history
 
 
-def log_of(value):
+def _log(value):
     return value.log() if isinstance(value, torch.Tensor) else math.log(value)
 
 

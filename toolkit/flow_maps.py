@@ -6,7 +6,7 @@ mean of v along the way (Geng et al. 2025, eq. 3),
     u(x, t, s) = 1 / (t - s) * integral of v from s to t along the trajectory through x at t,
     x_s = x - (t - s) u(x, t, s),
 
-which is the *flow map* (Boffi et al. 2024).  s -> t gives v, flow matching; s = 0 the consistency function.
+which is the *flow map* (Boffi et al. 2025b).  s -> t gives v, flow matching; s = 0 the consistency function.
 The mean obeys (Geng et al. 2025, eq. 6)
 
     u = v - (t - s) du/dt,        d/dt the total derivative along the trajectory, s held.
