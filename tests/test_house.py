@@ -23,6 +23,8 @@ CHAPTERS = {
     "distill": 5,
     "distilled": 5,
     "amed": 6,
+    "flow_maps": 7,
+    "learned": 7,
 }
 FOUNDATION = {"schedules", "models", "mixtures", "grids", "noise", "sampling", "convergence"}
 FOUNDATION |= {"networks", "training", "data", "metrics", "files", "citing", "options", "graphs", "_normals"}

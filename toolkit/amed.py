@@ -43,7 +43,7 @@ def _column(value, y):
     return value.to(y.dtype).reshape(-1, *[1] * (y.ndim - 1)) if isinstance(value, torch.Tensor) else value
 
 
-def _direction(model, y, level):
+def direction(model, y, level):
     """eps at y (B, ...) and kappa = level, a number or (B,)."""
     t, ends = time_of(model.schedule, level), model.schedule.span  # a predictor may scale beyond them
     t = t.clamp(*ends) if isinstance(t, torch.Tensor) else min(max(t, ends[0]), ends[1])
@@ -78,13 +78,13 @@ def best_time(model, x, t, s, *, along="exact", nodes=64):
     first, last = level_of(schedule, t), level_of(schedule, s)
     mean = mean_direction(model, x, t, s)
     length = mean.flatten(1).norm(dim=1)
-    y, d = x / schedule.alpha(t), _direction(model, x / schedule.alpha(t), first)
+    y, d = x / schedule.alpha(t), direction(model, x / schedule.alpha(t), first)
     path = _hermite(model, y, first, last, nodes) if along == "exact" else None
 
     def residual(r):
         level = first ** (1 - r) * last**r
         at = y + _column(level - first, y) * d if path is None else path(r)
-        return (_direction(model, at, level) - mean).flatten(1).norm(dim=1) / length
+        return (direction(model, at, level) - mean).flatten(1).norm(dim=1) / length
 
     shares = torch.linspace(0, 1, nodes + 1, dtype=torch.float64)
     values = torch.stack([residual(share.expand(len(x))) for share in shares])
@@ -97,11 +97,11 @@ def _hermite(model, y, first, last, nodes):
     equal pieces of r, whose slopes the model gives."""
     schedule = model.schedule
     levels = [first ** (1 - i / nodes) * last ** (i / nodes) for i in range(nodes + 1)]
-    states, slopes = [y], [_direction(model, y, first)]
+    states, slopes = [y], [direction(model, y, first)]
     for now, then in zip(levels, levels[1:]):
         t, s = time_of(schedule, now), time_of(schedule, then)
         states.append(reference(model, schedule.alpha(t) * states[-1], t, s) / schedule.alpha(s))
-        slopes.append(_direction(model, states[-1], then))
+        slopes.append(direction(model, states[-1], then))
     rate = math.log(last / first)  # d kappa / d r = kappa rate
     states = torch.stack(states)
     slopes = torch.stack([slope * level * rate / nodes for slope, level in zip(slopes, levels)])
@@ -235,7 +235,7 @@ def _amed(model, x, times, predictor, base=None, cut=lambda y: y):
         start, end = level_of(schedule, t), level_of(schedule, s)
         y = cut(y)
         if end == 0:
-            y = y - start * _direction(model, y, start)
+            y = y - start * direction(model, y, start)
         else:
             y, history = _interval(model, y, t, start, end, predictor, base, history)
         yield s, schedule.alpha(s) * y
@@ -254,13 +254,13 @@ def _interval(model, y, t, start, end, predictor, base, history):
     told = a * middle
     if base is None:
         halfway = y + _column(middle - start, y) * eps
-        return y + _column(c, y) * (end - start) * _direction(model, halfway, told), history
-    y, history = _advance(base, model, y, start, middle, eps, history)
-    eps = _direction(model, y, told)
-    return _advance(base, model, y, middle, end, eps, history, c)
+        return y + _column(c, y) * (end - start) * direction(model, halfway, told), history
+    y, history = advance(base, model, y, start, middle, eps, history)
+    eps = direction(model, y, told)
+    return advance(base, model, y, middle, end, eps, history, c)
 
 
-def _advance(base, model, y, start, end, eps, history, c=1.0):
+def advance(base, model, y, start, end, eps, history, c=1.0):
     """One step of `base` from level start to end, numbers or (B,), with eps at the start known; its
     directions scaled by c.  Returns the state and the history, newest first, of (level, eps, x_0)."""
     history = [(start, eps, y - _column(start, y) * eps), *history[:3]]
@@ -268,7 +268,7 @@ def _advance(base, model, y, start, end, eps, history, c=1.0):
     if base == "dpm_solver_2":
         halfway = (start * end) ** 0.5
         u = y + _column(halfway - start, y) * eps
-        return y + c * gap * _direction(model, u, halfway), history
+        return y + c * gap * direction(model, u, halfway), history
     if base == "dpmpp_2m":
         x0 = history[0][2]
         if len(history) > 1:

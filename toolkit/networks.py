@@ -67,9 +67,11 @@ class Conditioning(nn.Module):
 
 
 class ScaleConditioning(Conditioning):
-    """Conditioning on a guidance scale too: sinusoids of scale / 4 through two layers, added, the last of
+    """Conditioning on a guidance scale too: sinusoids of scale / `unit` through two layers, added, the last of
     them zero at first, so that weights of a `Conditioning` keep their meaning (Meng et al. 2023, sec.
     3.1)."""
+
+    unit = 4.0
 
     def __init__(self, width, n_classes, waves=32):
         super().__init__(width, n_classes, waves)
@@ -78,7 +80,7 @@ class ScaleConditioning(Conditioning):
         nn.init.zeros_(self.scale[2].bias)
 
     def forward(self, c, label, scale):
-        return F.silu(self.level(self._waves(c)) + self.classes(label) + self.scale(self._waves(scale / 4)))
+        return F.silu(self.level(self._waves(c)) + self.classes(label) + self.scale(self._waves(scale / self.unit)))
 
     def rows(self, c, label, scale=1.0):
         """As `Conditioning.rows`, at guidance `scale`, a number or (B,)."""
@@ -89,6 +91,17 @@ class ScaleConditioning(Conditioning):
             classes = torch.arange(self.n_classes + 1, device=c.device)
             return self(c[:1].expand(len(classes)), classes, scale.expand(len(classes))), label
         return self(c, label, scale.expand(len(c))), None
+
+
+class GapConditioning(ScaleConditioning):
+    """The same for a second time, told as the gap t - s to the first: sinusoids of gap through two layers, zero
+    at first, so that a fresh network's mean over a step is its velocity at the start of it."""
+
+    unit = 1.0
+
+    def rows(self, c, label, gap=0.0):
+        """As `Conditioning.rows`, at the gap, a number or (B,)."""
+        return super().rows(c, label, scale=gap)
 
 
 def _modulate(layer, table, rows):
@@ -210,6 +223,12 @@ class ScaledMLP(DigitsMLP):
     `load_state_dict(teacher's, strict=False)` makes it, for every scale, the teacher's conditional model."""
 
     make_conditioning = ScaleConditioning
+
+
+class TwoTimeMLP(MLP):
+    """An MLP that takes two times, for flow maps: net(x, t, label, gap=), gap = t - s, a number or (B,)."""
+
+    make_conditioning = GapConditioning
 
 
 class ToyMLP(MLP):
@@ -334,7 +353,7 @@ class DigitClassifier(nn.Module):
 
 # --- shipped weights ------------------------------------------------------------------------------------
 
-ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ScaledMLP, ToyMLP, UNet, DigitClassifier)}
+ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ScaledMLP, TwoTimeMLP, ToyMLP, UNet, DigitClassifier)}
 
 
 def save_weights(net, path, **notes):
