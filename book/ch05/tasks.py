@@ -178,6 +178,7 @@ def _wide(values, x):
 
 
 _TWO = "y = step(step(x, t, middle), middle, s)"  # the teacher's steps
+_SOLVED = "(y - sigma_s / sigma * x) / (alpha_s - sigma_s / sigma * alpha)"
 
 
 def _gaussian_x0(schedule):
@@ -204,12 +205,12 @@ def _probe_target(answer, seed):
     schedule, x, asked = VP(), normal(seed, 2, 1, 2, 2), []
 
     def predict(x, t):
-        asked.append(len(t))
+        asked.append(len(x))
         return torch.tanh(x + _wide(t, x)) + 0.3 * x
 
     times = torch.tensor([[0.9, 0.6, 0.4], [0.5, 0.3, 0.1]], dtype=torch.float64)
     values["two_step_target of two samples"] = answer.two_step_target(predict, schedule, x, *times.T)
-    values["predictions asked for"] = float(len(asked))
+    values["predictions asked for, a sample"] = sum(asked) / len(x)  # in one call for all, or one by one
     grid, exact = torch.linspace(1.0, 0.01, 9, dtype=torch.float64), _gaussian_x0(schedule)
     many = few = torch.ones(1, 1, dtype=torch.float64)
     for t, s in zip(grid, grid[1:]):
@@ -237,8 +238,8 @@ TARGET = Task(
         "two_step_target": solution.two_step_target,
     },
     asks={
-        "predictions asked for": "A target takes two predictions of the teacher, one at t and one at the "
-        "middle: how many does yours ask for?",
+        "predictions asked for, a sample": "A target takes two predictions of the teacher, one at t and one "
+        "at the middle: how many does yours ask for?",
         "4 steps of the student minus 8 of the teacher": "A student that meets your target does not follow "
         "the teacher: from where should its one step reach where?",
     },
@@ -264,6 +265,15 @@ TARGET = Task(
             {"target": "a_s*x + s_s*y"},
             "This is a step forwards with x as data. Begin with DDIM's step, put y on its left side and "
             "solve for x_0.",
+        ),
+        Mistake(
+            {"target": "(y - a_s/a_t*x)/(s_s - a_s/a_t*s_t)"},
+            "That is the *noise* that leads from x to y in one step. Asked for is the data: which of DDIM's two "
+            "unknowns have you put away?",
+        ),
+        Mistake(
+            {"target": "y"},
+            "y is where the student is to arrive, a noisy state at s. Which prediction takes it there?",
         ),
         Mistake(
             {"amplify": "a_s - s_s/s_t*a_t"},
@@ -305,6 +315,33 @@ TARGET = Task(
             "the middle.",
         ),
         Mistake(
+            _wrong("two_step_target", ("level(t), level(s)", "level(middle), level(s)")),
+            "The coefficients of your last line are those of a step from the middle to s, and x is at t. From "
+            "where to where does the student go?",
+        ),
+        Mistake(
+            _wrong("two_step_target", (_SOLVED, "y")),
+            "You return y itself, the place where the student is to arrive, with the noise of level s in it. "
+            "The target is a prediction of the data: which one leads there?",
+        ),
+        Mistake(
+            _wrong("two_step_target", (_SOLVED, "predict(y, s)")),
+            "You ask the teacher a third time, where its two steps end. Its answer there does not take the "
+            "student to y: solve the step for the prediction.",
+        ),
+        Mistake(
+            _wrong("two_step_target", (_SOLVED, "y / alpha_s")),
+            "You take y for clean data, scaled. At s > 0 there is noise in it: which part of x does one step "
+            "of DDIM keep?",
+        ),
+        Mistake(
+            _wrong(
+                "two_step_target",
+                (_SOLVED, "(y - alpha_s / alpha * x) / (sigma_s - alpha_s / alpha * sigma)"),
+            ),
+            "Your function returns the noise that leads from x to y. The student is to predict data.",
+        ),
+        Mistake(
             _wrong(
                 "two_step_target",
                 ("(y - sigma_s / sigma", "(y - sigma / sigma_s"),
@@ -343,6 +380,9 @@ TARGET = Task(
 # --- 5.3: the losses ----------------------------------------------------------------------------------------
 
 _TEACHER_ONLY = ("        wanted", "    wanted")  # no_grad ends before f
+_ROWS = "answers of f, a sample"
+_CLEANER = "f(x0 + r[:, None] * z, r)"  # the targets
+_STEPPED = "f(x + (r - s)[:, None] * noise, r)"
 _OTHER_SIDE = ("f(x, s) -", "f(x, s).detach() -")  # the noisier answer is held
 
 
@@ -352,10 +392,10 @@ def _both(*edits):
 
 
 def _tiny(theta, calls):
-    """f(x, s): a consistency function with three parameters, which notes its calls."""
+    """f(x, s): a consistency function with three parameters, which notes how many states it is asked for."""
 
     def f(x, s):
-        calls.append(1)
+        calls.append(len(x))
         s = torch.as_tensor(s, dtype=x.dtype).reshape(-1, 1)
         c_skip, c_out = boundary_coefficients(s, END, STD)
         inner = torch.tanh(theta[0] * x / (s**2 + 0.25).sqrt() + theta[1] * s.log() + theta[2])
@@ -393,7 +433,7 @@ def _probe_losses(answer, seed):
     values = {"training: loss": value, "training: gradient": slope}
     value, slope, in_teacher = _gradients(answer.distillation_loss(f, teacher, x0, z, s, r), theta, phi)
     values |= {"distillation: loss": value, "distillation: gradient": slope}
-    return values | {"gradient in the teacher": in_teacher, "calls of f": float(len(calls))}
+    return values | {"gradient in the teacher": in_teacher, _ROWS: sum(calls) / len(x0)}
 
 
 LOSSES = Task(
@@ -416,7 +456,8 @@ LOSSES = Task(
         "distillation: gradient": "The loss with a teacher is right and its gradient is not: which of the "
         "two predictions is the one that learns?",
         "gradient in the teacher": "Your loss would train the teacher too: what is it there for?",
-        "calls of f": "Each loss needs f twice, at the two levels: how often do yours call it?",
+        _ROWS: "Each loss needs f twice a sample, at the two levels (in two calls, or in one of twice the "
+        "rows): how often do yours ask?",
     },
     mistakes=(
         Mistake(
@@ -451,7 +492,7 @@ LOSSES = Task(
             "which noise was given to both?",
         ),
         Mistake(
-            _wrong("training_loss", ("f(x0 + r[:, None] * z, r)", "f(x, r)")),
+            _wrong("training_loss", (_CLEANER, "f(x, r)")),
             "Both predictions are made from the same state x + s z, told two levels. What does the state at "
             "level r look like?",
         ),
@@ -493,9 +534,36 @@ LOSSES = Task(
             "Your loss never asks the teacher: with the data's own noise it is the training loss once more.",
         ),
         Mistake(
-            _wrong("distillation_loss", ("f(x + (r - s)[:, None] * noise, r)", "teacher(x, s)")),
+            _wrong("distillation_loss", (_STEPPED, "teacher(x, s)")),
             "You teach f the teacher's prediction, and so a mean over all that x could be. What should f(x, "
             "s) be equal to?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", (_STEPPED, "teacher(x + (r - s)[:, None] * noise, r)")),
+            "Your target is the *teacher's* prediction at y, a mean of data, so that f becomes a denoiser. The "
+            "target is the student's own answer at y: whose function stands in the formula?",
+        ),
+        Mistake(
+            _wrong("training_loss", (_CLEANER, "x0")),
+            "Your target is the data itself: what is least then is a denoiser, the mean of all data that x "
+            "may come from. The formula's target is f's own answer at the cleaner level.",
+        ),
+        Mistake(
+            _wrong("distillation_loss", (_STEPPED, "x0")),
+            "With the data as the target your teacher is not needed, and f becomes a denoiser. Where does the "
+            "teacher's step lead, and what does f say there?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", (_STEPPED, "x + (r - s)[:, None] * noise")),
+            "Your target is y itself, which is still noisy. What does f make of it?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", ("* noise, r)", "* noise, s)")),
+            "y lies at level r, and f is told s there.",
+        ),
+        Mistake(
+            _both(("/ (s - r)", "/ (s - r) ** 2")),
+            "You divide by the square of the gap. The statement's weight has its first power.",
         ),
     ),
     hints=(
@@ -590,6 +658,32 @@ BOUNDARY = Task(
             _wrong("loss_of_batch", ("f(s)", "network(x0 + s[:, None] * z, s)")),
             "Only the student has the boundary built in. It is in the target that it does its work, where s "
             "is the end.",
+        ),
+        Mistake(
+            _wrong(
+                "loss_of_batch",
+                (_BARE[0], "torch.where(u[:, None] <= 0.002, state, network(state, u))"),
+            ),
+            "Your f gives x back at the end itself and is free just above it, so that it may jump there, as no "
+            "smooth path does. The coefficients of 5.1 let the network's share grow from 0: use them at every "
+            "level.",
+        ),
+        Mistake(
+            _wrong(
+                "loss_of_batch",
+                (_BARE[0], "state + network(state, u) - network(state, torch.full_like(u, 0.002))"),
+            ),
+            "That is a boundary, too: f(x, e) = x whatever the network says. But it is not the task's, it takes "
+            "two calls, and at large levels x stays in it with weight 1. Which pair does 5.1 give?",
+        ),
+        Mistake(
+            _wrong("loss_of_batch", ("c_skip, c_out =", "c_out, c_skip =")),
+            "The two coefficients are exchanged: at the end yours gives the network's answer and drops x.",
+        ),
+        Mistake(
+            _wrong("loss_of_batch", ("c_skip * state + ", "state + ")),
+            "The network's share is right, and x stays whole at every level: at level 80 f would have to take "
+            "back 80 times the noise. What weight has x?",
         ),
         Mistake(
             _wrong("loss_of_batch", ("0.002", "0.0")),
@@ -712,6 +806,8 @@ STOP = Task(
     asks={
         "gradient": "The loss is right and its gradient is not: which of the two numbers of an interval is "
         "to move, and which is only believed?",
+        "loss": "The value of the listing was right, and yours has another one: what did you change besides "
+        "the gradient?",
         "stopped": "Run resting_std on the mended function, with karras_levels(20) and 0.5: it is also what "
         "the recursion of 5.4 gives with shared noise.",
         "through": "Run resting_std on the listing as it was given, with karras_levels(20) and 0.5.",
@@ -742,6 +838,22 @@ STOP = Task(
         Mistake(
             _wrong("linear_loss", _LISTED, ("high * low", "high * low.detach()")),
             "You stopped the target in the mixed term only. It occurs a second time.",
+        ),
+        Mistake(
+            _wrong("linear_loss", ("student = torch.cat([torch.ones(1, dtype=a.dtype), a])", "student = "
+                   "torch.cat([torch.ones(1, dtype=a.dtype), a]).detach().requires_grad_()")),
+            "You cut the whole list of answers from `a`, so that nothing at all learns. Which half of the pairs "
+            "is only believed?",
+        ),
+        Mistake(
+            _wrong("linear_loss", ("student[1:], student[:-1].detach()", "student[1:], student[0].detach()")),
+            "You hold the first answer only, and use it as the target of every interval. Each interval's target "
+            "is the answer one level below.",
+        ),
+        Mistake(
+            _wrong("linear_loss", _LISTED, ("+ low**2", "+ low.detach()**2")),
+            "You stopped the target in its square only, and the mixed term still pulls at it: the target occurs "
+            "twice.",
         ),
         Mistake(
             _wrong("linear_loss", ("square / (s - r)", "square")),
@@ -795,8 +907,9 @@ _DOUBLED = "min(first * 2 ** (step * stages // steps), last)"
 _MASS = "torch.special.ndtr((torch.log(levels) - mean) / std).diff()"
 _OF_ALL = "mass / mass.sum()"
 
-MIDDLE = float(solution.karras_levels(160)[80])
-BELOW = float(solution.shares(solution.karras_levels(160), -1.1, 2.0)[:80].sum())
+_LEVELS = solution.karras_levels(160).tolist()
+_SHARES = solution.shares(solution.karras_levels(160), -1.1, 2.0)
+MIDDLE, BELOW = _LEVELS[80], float(_SHARES[:80].sum())
 
 
 def _probe_schedule(answer, seed):
@@ -838,6 +951,7 @@ SCHEDULE = Task(
     },
     decimals=5,
     asks={
+        "middle": "Of 161 increasing levels, counted from 0, which one has 80 intervals below it?",
         "below": "The 80 shares of the intervals below `middle`, added up, with mean −1.1 and std 2: is that "
         "your number?",
     },
@@ -897,6 +1011,23 @@ SCHEDULE = Task(
             "normal there is none.",
         ),
         Mistake(
+            _wrong("shares", ("torch.log(levels)", "torch.log10(levels)")),
+            "You take the decimal logarithm. Mean and width belong to the natural one: e to the −1.1 is 0.33, "
+            "10 to the −1.1 is 0.08.",
+        ),
+        Mistake(
+            _wrong("shares", ("torch.log(levels)", "torch.log2(levels)")),
+            "You take the binary logarithm, which was for counting the doublings. Here ln is the natural one.",
+        ),
+        Mistake(
+            _wrong("shares", (_OF_ALL, "mass / mass.max()")),
+            "Your largest share is 1. It is their sum that should be 1.",
+        ),
+        Mistake(
+            _wrong("shares", ("/ std)", "/ std**2)")),
+            "You divide by the square of w. By what is a normal variable divided to have width 1?",
+        ),
+        Mistake(
             _wrong("shares", (_OF_ALL, "-mass")),
             "Your shares are negative: the levels increase, so which of two neighbours has the larger mass "
             "below it?",
@@ -912,6 +1043,32 @@ SCHEDULE = Task(
         Mistake(
             {"middle": (END + 80) / 2},
             "That is the middle of the axis itself. Of 161 levels, which is the 81st?",
+        ),
+        Mistake(
+            {"middle": _LEVELS[79]},
+            "One too low: 79 of the 160 intervals lie below it.",
+        ),
+        Mistake(
+            {"middle": _LEVELS[81]},
+            "One too high: 81 of the 160 intervals lie below it.",
+        ),
+        Mistake(
+            {"middle": _LEVELS[79], "below": float(_SHARES[:79].sum())},
+            "Both numbers stop one interval too early: which of 161 levels, counted from 0, has 80 intervals "
+            "below it?",
+        ),
+        Mistake(
+            {"middle": _LEVELS[81], "below": float(_SHARES[:81].sum())},
+            "Both numbers go one interval too far: which of 161 levels, counted from 0, has 80 intervals below "
+            "it?",
+        ),
+        Mistake(
+            {"below": float(_SHARES[:79].sum())},
+            "You have added 79 shares, one too few: a slice [:n] takes n of them.",
+        ),
+        Mistake(
+            {"below": float(_SHARES[:81].sum())},
+            "You have added 81 shares, one too many: a slice [:n] takes n of them.",
         ),
         Mistake(
             {"below": 0.5},
@@ -934,6 +1091,11 @@ SCHEDULE = Task(
 )
 
 # --- 5.7: the bias of the levels ----------------------------------------------------------------------------
+
+
+_HYPOT = "math.hypot(d, 0.002)"
+_SECOND = "(1 + (r - s) * k1) * r / (d**2 + r**2)"  # Heun's second slope
+_EXACTLY = f"- {_HYPOT}"  # the distance from what is exact
 
 
 def _drawn(helper, *edits):
@@ -1003,8 +1165,18 @@ BIAS = Task(
             "for.",
         ),
         Mistake(
-            _drawn("one_step_error", (" - math.hypot(d, 0.002)", " / math.hypot(d, 0.002) - 1")),
+            _drawn("one_step_error", (_EXACTLY, f"/ {_HYPOT} - 1")),
             "Yours is the relative error. The figure wants the plain distance of the two deviations.",
+        ),
+        Mistake(
+            _drawn("one_step_error", ("return abs(", "return 100 * abs("), (_EXACTLY, f"/ {_HYPOT} - 1")),
+            "Yours is the error in per cent of the exact deviation. The figure wants the plain distance of the "
+            "two deviations; per cents are asked for in `enough_…` only.",
+        ),
+        Mistake(
+            _drawn("one_step_error", ("math.hypot(d, 0.002)", "d")),
+            "You compare with the deviation of the data. The paths end at level 0.002, where a little noise "
+            "is left.",
         ),
         Mistake(
             _drawn("one_step_error", (" - math.hypot(d, 0.002)", "")),
@@ -1031,6 +1203,25 @@ BIAS = Task(
         Mistake(
             _drawn("heun_factor", ("(1 + (r - s) * k1) * r", "r")),
             "Your second slope is that of the *starting* x at level r. At which state does Heun ask again?",
+        ),
+        Mistake(
+            _drawn("heun_factor", ("* r / (d**2 + r**2)", "* s / (d**2 + s**2)")),
+            "Your second slope is asked at the right state and told the level of the start. At which level does "
+            "u lie?",
+        ),
+        Mistake(
+            _drawn("heun_factor", (_SECOND, "(1 + (r - s) * k1 - d**2 / (d**2 + r**2)) / r")),
+            "u stands in your second slope once, and D is still asked at the starting x. Of which state is D the "
+            "denoised one there?",
+        ),
+        Mistake(
+            _drawn("heun_factor", (_SECOND, "(1 - (1 + (r - s) * k1) * d**2 / (d**2 + r**2)) / r")),
+            "D is asked at u, and subtracted from the starting x. From which state does the statement subtract "
+            "it?",
+        ),
+        Mistake(
+            _drawn("heun_factor", ("(k1 + k2) / 2", "(k1 + k2)")),
+            "You add the two slopes. Their mean makes the step.",
         ),
         Mistake(
             _drawn("heun_factor", ("(k1 + k2) / 2", "k2")),
@@ -1301,6 +1492,7 @@ def _probe_cost(answer, seed):
 
 def _cost_facts(answer, seed):
     values = right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
+    values |= {k: "no whole number" for k, n in values.items() if n != "right" and n % 1 != 0}
     values |= right_numbers(answer, 1e-3, ratio=RATIO)
     return values | right_words(answer, ("holds", "fails"), claim=solution.claim)
 
@@ -1381,6 +1573,38 @@ COST = Task(
         Mistake(
             {"pays_from": PAYS - 1},
             "One too few: at that number the student still takes a little longer.",
+        ),
+        Mistake(
+            {"pays_from": PAYS - 0.5, "pays_from_equal": PAYS_EQUAL - 0.5},
+            "Nobody makes a part of a sample: both numbers are whole ones. Which is the first whole number at "
+            "which the student takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from": PAYS - 0.5},
+            "pays_from is a number of samples, and so a whole one: which is the first at which the student "
+            "takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from_equal": PAYS_EQUAL - 0.5},
+            "pays_from_equal is a number of samples, and so a whole one: which is the first at which the "
+            "student takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from": PAYS - 1, "pays_from_equal": PAYS_EQUAL - 1},
+            "Both are one too few: at these numbers the student still takes a little longer. In which direction "
+            "do you round?",
+        ),
+        Mistake(
+            {"pays_from": PAYS + 1},
+            "One too many: put the number before it into `seconds` for both.",
+        ),
+        Mistake(
+            {"pays_from_equal": PAYS_EQUAL - 1},
+            "One too few against the cheaper teacher: at that number the student still takes a little longer.",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(40.0, 9)},
+            "Against the cheaper teacher, too, the pairs have to be paid: the optimiser's seconds are not all.",
         ),
         Mistake(
             {"pays_from_equal": PAYS},

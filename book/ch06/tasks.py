@@ -17,6 +17,7 @@ from book.lessons import (
     Remark,
     Task,
     changed,
+    error_lines,
     named_expressions,
     normal,
     read_axes,
@@ -272,6 +273,11 @@ VECTOR = Task(
             "The sine's cubic term is divided by w once more.",
         ),
         Mistake(
+            {"power": 4},
+            "The squares of both are compared in your expansion: the residual itself is 1 less the length of the "
+            "mean.",
+        ),
+        Mistake(
             {"velocity_1": "fails", "velocity_4": "fails"},
             "You ask for a straight path. A path may bend, if its *velocity* stays on one line: compute the "
             "residual of the two that you reject.",
@@ -312,6 +318,9 @@ VECTOR = Task(
 # Of the statement's 32 trajectories; the solution computes them anew.
 _LEFT = {"edm_left": 0.000128801051, "vp_left": 0.0247948206, "off_line": 0.270559710}
 _FLOW_LEFT, _OFF_LINE_IN_VP = 0.0348079583, 0.0456559374  # in other coordinates
+_OFF_CENTRED, _OFF_LENGTH, _OFF_MEANS = 0.0207013672, 0.685927729, 0.265113190  # over other lengths
+_OFF_ORIGIN, _OFF_BUNDLE, _OFF_SHIFTED = 0.821185421, 12.1733476, 0.827713803  # from other lines
+_UNSQUARED = 0.0117647310  # of singular values
 
 
 def _probe_pca(answer, seed):
@@ -403,6 +412,38 @@ PCA = Task(
             {"off_line": _LEFT["off_line"] ** 2},
             "That is a square: a distance is asked for.",
         ),
+        Mistake(
+            {"off_line": _OFF_CENTRED},
+            "You divide by the length of the *centred* last state, its distance from the trajectory's mean, "
+            "which is made by the large levels. How long is the last state itself?",
+        ),
+        Mistake(
+            {"off_line": _OFF_ORIGIN},
+            "Your line goes through the origin: its direction is that of points that are not centred. Through "
+            "which point does a best line go?",
+        ),
+        Mistake(
+            {"off_line": _OFF_BUNDLE},
+            "You took one line for all trajectories. Each has its own.",
+        ),
+        Mistake(
+            {"off_line": _OFF_SHIFTED},
+            "You measure from the origin with the direction of the centred points: the line goes through the "
+            "trajectory's mean.",
+        ),
+        Mistake(
+            {"off_line": _OFF_LENGTH},
+            "That is the distance alone. It is asked for as a share of the last state's length.",
+        ),
+        Mistake(
+            {"off_line": _OFF_MEANS},
+            "You divide one mean by another. Take the quotient for each trajectory first, then the mean.",
+        ),
+        Mistake(
+            {"edm_left": _UNSQUARED},
+            "Your explained is right, and this number is of singular values, which are lengths. Take it from "
+            "your function.",
+        ),
     ),
     hints=(
         "PCA is the singular value decomposition of the centred points. How many decompositions, for B "
@@ -461,6 +502,8 @@ FIRST = Task(
         "true_of": solution.true_of,
     },
     asks={
+        "safe_from": "Print the closed form's error at each level of the list, with the mixture's own mean and "
+        "std. Which is the smallest level at which it is below 0.02?",
         "error_ratio": "x/s against the exact eps at level 20, on the 2000 states given: norm of the "
         "difference over norm of eps, all entries together. Is that your number?",
         "error_closed": "The closed form at level 20, with the mixture's own mean and std (of one "
@@ -534,6 +577,16 @@ FIRST = Task(
             "elsewhere.",
         ),
         Mistake(
+            {"safe_from": 40},
+            "That is where x/s is good enough, or √(1 + s²) under x. The closed form is the better guess: from "
+            "which level on?",
+        ),
+        Mistake(
+            {"safe_from": 80},
+            "Most solvers start there, and that is more than safe. Go down the list: where does the closed "
+            "form's error rise above 2 per cent?",
+        ),
+        Mistake(
             {"safe_from": 20},
             "At 20 it is safe. So it is at a smaller level of the list already.",
         ),
@@ -576,22 +629,22 @@ def _probe_step(answer, seed):
         level = torch.as_tensor(level, dtype=torch.float64)
         if level.ndim > 1:
             raise Remark(f"The model is told one level a sample, shape (B,): yours has {tuple(level.shape)}.")
-        asked.append(level.expand(len(x)))
-        return torch.tanh(0.3 * x / asked[-1][:, None]) + 0.1 * x
+        asked.extend(level.expand(len(x)).tolist())
+        return torch.tanh(0.3 * x / level.expand(len(x))[:, None]) + 0.1 * x
 
     x, s, e = 3 * normal(seed, 3, 2), uniform(seed, 3.0, 5.0), 0.4
     r = torch.tensor([0.2, 0.5, uniform(seed, 0.6, 0.9)], dtype=torch.float64)
     c = torch.tensor([0.96, 1.0, 1.05], dtype=torch.float64)
     values = {"AMED step": answer.amed_step(eps, x, s, e, r, c)}
-    values["levels of its second call"] = asked[1] if len(asked) > 1 else "there is none"
-    values["its calls"] = float(len(asked))
+    values["calls a sample"] = len(asked) / len(x)  # for all at once, or for one after the other
+    values["levels that the model is told"] = sorted(asked)
     half, one = torch.full_like(r, 0.5), torch.ones_like(c)
     model = SimpleNamespace(eps=eps, schedule=EDM())
     *_, (_, known) = dpm_solver_2(model, x, [s, e])
     values["minus DPM-Solver-2 at r = 1/2, c = 1"] = answer.amed_step(eps, x, s, e, half, one) - known
     asked.clear()
     values["plugin step on DDIM"] = answer.plugin_step(eps, x, s, e, r, c)
-    return values | {"calls of the plugin": float(len(asked))}
+    return values | {"calls of the plugin, a sample": len(asked) / len(x)}
 
 
 STEP = Task(
@@ -606,9 +659,14 @@ STEP = Task(
     probe=_probe_step,
     reference={"amed_step": solution.amed_step, "plugin_step": solution.plugin_step},
     asks={
-        "its calls": "One step asks the model twice, at the start and in between: how often does yours?",
-        "levels of its second call": "Each sample has a level of its own, a^(1 − r) b^r with a the start's: "
-        "what does your second call tell the model?",
+        "AMED step": "Follow one sample with r = 1/2 and c = 1 by hand: where is it after the first line of the "
+        "statement, which level is the model told there, and from where does the second line start?",
+        "plugin step on DDIM": "Two steps of Euler, one after the other: where does your second one start, how "
+        "long is it, and which level is the model told?",
+        "calls a sample": "One step asks the model twice a sample, at the start and in between: how often does "
+        "yours?",
+        "levels that the model is told": "Each sample has a level of its own, s^(1 − r) e^r: which levels does "
+        "your step tell the model?",
     },
     mistakes=(
         Mistake(
@@ -629,6 +687,33 @@ STEP = Task(
             _wrong("amed_step", ("eps(u, m)", "eps(u, s)")),
             "The second call gets the state in between and the level of the start. Which level belongs to "
             "it?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(u, e)")),
+            "The second call is told the level at which the step ends. The state that it sees lies in between: "
+            "at which level?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(x, m)")),
+            "The second call is told the level in between and shown the state of the start. Which state lies "
+            "there?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(u, c * m)")),
+            "c scales the step, and you have scaled the level that the model is told.",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("eps(u, m)", "eps(u, e)")),
+            "The plugin's second step begins in between, and its call is told the level of the end.",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("eps(u, m)", "eps(u, s)")),
+            "The plugin's second call is told the level of the start. Where is the state by then?",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("(e - m)", "(e - s)")),
+            "Your plugin goes from the state in between and by the whole length of the step. How much of it is "
+            "left?",
         ),
         Mistake(
             _wrong("amed_step", ("return x", "return u")),
@@ -720,7 +805,7 @@ def _probe_training(answer, seed):
         "loss": loss.detach(),
         "gradient in the predictor": slope,
         "state at the start of the second interval": calls[2] if len(calls) > 2 else "there is none",
-        "calls of the model": float(len(calls)),
+        "calls of the model": sum(map(len, calls)) / len(x),
     }
 
 
@@ -783,6 +868,41 @@ TRAINING = Task(
             "others?",
         ),
         Mistake(
+            _wrong("training_loss", ("(distances).mean()", "(distances).log().mean()")),
+            "You take the logarithm of each interval's distance, as the chapter does so that the last intervals "
+            "count as much as the first. The statement's L has the distances themselves.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("s ** (1 - r) * e**r", "s**r * e ** (1 - r)")),
+            "Your r counts from the end of the interval: at r = 0 the level in between should be the start's.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("s ** (1 - r) * e**r", "s + r * (e - s)")),
+            "Your level in between is a share of the levels themselves. The listing had it right: on which axis "
+            "is r a share?",
+        ),
+        Mistake(
+            _wrong("training_loss", ("state = state + (e - s)", "state = halfway + (e - m)[:, None]")),
+            "That is the plugin's step, from the state in between. The student here makes the whole step from "
+            "the state at the start.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("eps(halfway, m)", "eps(halfway, s)")),
+            "The model is shown the state in between and told the level of the start.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("eps(halfway, m)", "eps(halfway, e)")),
+            "The model is shown the state in between and told the level of the interval's end.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("(state - y).square()", "(state - y).abs()")),
+            "You take the distance itself, and the statement its square.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("r = predict(state, s, e)", "r = predict(x, s, e)")),
+            "The predictor is shown the noise in every interval. Which state does g see in the formula?",
+        ),
+        Mistake(
             _wrong("training_loss", (".square().mean()", ".square().mean().sqrt()")),
             "You take the root of the mean square: its gradient is another one.",
         ),
@@ -827,17 +947,16 @@ def _probe_sweep(answer, seed):
     seen = read_axes(drawn)
     values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
-    lines = []
-    for name in ("one call a step", "two calls a step"):
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Remark(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        x, y = seen.lines[name]
-        if len(x) < 4 or not (y > 0).all() or not (x > 0).all() or not x.min() < x.max():
-            raise Remark(f"The line {name!r} needs at least four numbers of calls, and errors above 0.")
+    lines, spent = [], []
+    for name, (x, y) in error_lines(seen, "one call a step", "two calls a step", count=None).items():
+        if len(x) < 4 or not (x > 0).all() or not x.min() < x.max():
+            raise Remark(f"The line {name!r} needs at least four numbers of calls.")
         if x.max() > most:
             raise Remark(f"The line {name!r} goes on to {x.max():g} calls; {most} are allowed.")
         lines.append((x, np.polyfit(np.log(x), np.log(y), 1)))
+        steps = (0.5 * crossing / y) ** 0.5 if name.startswith("two") else 2.0 / y
+        spent.append(float(np.median(x / steps)))
+    values["what the axis counts a step, one and two calls"] = spent
     (at_one, (slope_one, height_one)), (at_two, (slope_two, height_two)) = lines
     values["slopes"] = [slope_one, slope_two]
     if abs(slope_one - slope_two) > 1e-6:
@@ -879,6 +998,8 @@ SWEEP = Task(
         "From which on is its error the smaller one?",
         "flattered": "Print both errors for each number of steps. From which on is DPM-Solver-2's the "
         "smaller one?",
+        "what the axis counts a step, one and two calls": "A step of the first method is one call, a step of "
+        "the second two. By how much do your two lines move to the right with each step?",
         "worse": "Four calls are 4 steps of the one and 2 of the other: is that your quotient?",
         "both lines reach across it": "The lines cross at the number of calls above. A figure that is to "
         "show it needs both on either side, by half as much again: from how few calls to how many do "
