@@ -1856,7 +1856,7 @@ REFLOW = Task(
             "in its batches, and did it learn long enough?",
         ),
         Mistake(
-            {"student": Made(lambda: lambda x, t: _straight(x, t) + 0.4)},
+            {"student": Made(lambda: lambda x, t: _straight(x, t) + 0.25)},
             "Your student comes into the neighbourhood of the first flow's ends in one step and in eight, and "
             "not near enough. Did it see enough pairs, for long enough, and times from 0 to 1?",
         ),
