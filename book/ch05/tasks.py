@@ -415,8 +415,8 @@ def _gradients(loss, *parameters):
         raise Remark("The loss is one number for the batch: a tensor without axes.")
     if not loss.requires_grad:
         raise Remark(
-            "Your loss has no gradient at all: one of its two predictions is to be learned, so it must not "
-            "lie under no_grad or be detached."
+            "Your loss has no gradient at all: what is to learn in it must not lie under no_grad or be "
+            "detached."
         )
     slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
     return loss.detach(), *(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, slopes))
@@ -567,6 +567,10 @@ LOSSES = Task(
             "y lies at level r, and f is told s there.",
         ),
         Mistake(
+            _both(("/ (s - r)", "/ s")),
+            "You divide by the level. The weight is one over the *gap* of the two levels.",
+        ),
+        Mistake(
             _both(("/ (s - r)", "/ (s - r) ** 2")),
             "You divide by the square of the gap. The statement's weight has its first power.",
         ),
@@ -680,6 +684,20 @@ BOUNDARY = Task(
             ),
             "That is a boundary, too: f(x, e) = x whatever the network says. But it is not the task's, it takes "
             "two calls, and at large levels x stays in it with weight 1. Which pair does 5.1 give?",
+        ),
+        Mistake(
+            _wrong(
+                "loss_of_batch",
+                *_ANEW,
+                (_BARE[0], "torch.where(u[:, None] <= 0.002, state, network(state, u))"),
+            ),
+            "Noise is still drawn anew at each level, and your f gives x back at the end only, free just above "
+            "it. Which coefficients let the network's share grow from 0?",
+        ),
+        Mistake(
+            _wrong("loss_of_batch", ("target = f(s)", "target = x0")),
+            "You compare with the data, and make a denoiser of f. The listing's target was its own answer at the "
+            "cleaner level.",
         ),
         Mistake(
             _wrong("loss_of_batch", ("c_skip, c_out =", "c_out, c_skip =")),
@@ -845,8 +863,13 @@ STOP = Task(
             "You stopped the target in the mixed term only. It occurs a second time.",
         ),
         Mistake(
-            _wrong("linear_loss", ("student = torch.cat([torch.ones(1, dtype=a.dtype), a])", "student = "
-                   "torch.cat([torch.ones(1, dtype=a.dtype), a]).detach().requires_grad_()")),
+            _wrong(
+                "linear_loss",
+                (
+                    "student = torch.cat([torch.ones(1, dtype=a.dtype), a])",
+                    "student = torch.cat([torch.ones(1, dtype=a.dtype), a]).detach().requires_grad_()",
+                ),
+            ),
             "You cut the whole list of answers from `a`, so that nothing at all learns. Which half of the pairs "
             "is only believed?",
         ),
@@ -1690,7 +1713,8 @@ def _probe_reflow(answer, seed):
         return torch.tanh(x + 2 * t) - 0.3 * x
 
     end = answer.walk(bent, z, steps)
-    values = {f"times at which v is asked, {steps} steps": asked[:: len(z)], f"x after {steps} steps": end}
+    values = {"answers of v a sample and step": len(asked) / len(z) / steps}
+    values |= {"times at which v is asked": sorted(asked, reverse=True), f"x after {steps} steps": end}
     values["x after 1 step"] = answer.walk(bent, z, 1)
     theta = (0.5 * normal(seed, 2, stream=2)).requires_grad_()
     x0, t = normal(seed, 5, 2, stream=3) + 1, torch.linspace(0.05, 0.9, 5, dtype=torch.float64)
@@ -1760,6 +1784,10 @@ REFLOW = Task(
         "again": solution.again,
     },
     asks={
+        "answers of v a sample and step": "Euler asks the velocity once a step, at its start, and n steps lead "
+        "from 1 to 0: how often does your walk ask?",
+        "times at which v is asked": "Write down the times at which n = 4 steps begin. At which does your walk "
+        "ask?",
         "x after 1 step": "One step goes from t = 1 to t = 0 with the velocity at the noise: does yours?",
         "loss": "Put x_0 = 0 and z = 1 by hand: where is x_t at t = 0.9, and which velocity leads from data to "
         "noise?",
@@ -1800,6 +1828,10 @@ REFLOW = Task(
             "That is a walk upwards, from data at t = 0 to noise. Yours starts from noise.",
         ),
         Mistake(
+            _wrong("walk", ("velocity(x, t) / steps", "velocity(x, t)")),
+            "Each of your steps is as long as the whole walk. How long is one of n?",
+        ),
+        Mistake(
             _wrong("walk", ("1 - i / steps", "1 - (i + 1) / steps")),
             "Each of your steps asks the velocity at the time where it *ends*, and shows it the state where it "
             "begins.",
@@ -1835,6 +1867,14 @@ REFLOW = Task(
         Mistake(
             _wrong("flow_loss", ("(z - x0)", "x0")),
             "You teach the data. What is the derivative of (1 − t) x_0 + t z in t?",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("(z - x0)", "z")),
+            "You teach the noise. The line's direction has the data in it, too.",
+        ),
+        Mistake(
+            _wrong("flow_loss", (".mean()", ".sum()")),
+            "You add up over the whole batch. The statement's is a mean.",
         ),
         Mistake(
             _wrong("flow_loss", (".mean()", ".sum(1).mean()")),
@@ -1991,8 +2031,8 @@ CRITIC = Task(
         "the weight times ln 2: is yours?",
         "its gradient in the student's b": "The student's loss is right and its gradient is not: through which "
         "of its two terms does b act?",
-        "light": "Run duel with your two losses and the weight 0.2; {value} is not where they come to rest.",
-        "heavy": "Run duel with your two losses and the weight 1; {value} is not where they come to rest.",
+        "light": "Run duel with your two losses and the weight 0.2: is your number what it returns?",
+        "heavy": "Run duel with your two losses and the weight 1: is your number what it returns?",
     },
     mistakes=(
         Mistake(
@@ -2028,21 +2068,42 @@ CRITIC = Task(
             "(0, 1) first.",
         ),
         Mistake(
-            _wrong("critic_loss", ("return ", "return 0.5 * (") , (f"{_FAKE}.mean()", f"{_FAKE}.mean())")),
+            _wrong("critic_loss", ("return ", "return 0.5 * ("), (f"{_FAKE}.mean()", f"{_FAKE}.mean())")),
             "You take half the sum, the mean over both halves. The statement adds two means.",
         ),
         Mistake(
             _wrong(
-                "critic_loss", (_REAL, "(1 - critic(real)).relu()"), (_FAKE, "(1 + critic(fake.detach())).relu()")
+                "critic_loss",
+                (_REAL, "(1 - critic(real)).relu()"),
+                (_FAKE, "(1 + critic(fake.detach())).relu()"),
             ),
             "That is the hinge loss, which other papers use. The statement's is the logistic one.",
         ),
         Mistake(
-            _wrong("critic_loss", (f"{_REAL}.mean()", f"{_REAL}.sum()"), (f"{_FAKE}.mean()", f"{_FAKE}.sum()")),
+            _wrong(
+                "critic_loss",
+                (_REAL, "(critic(real) - 1).square()"),
+                (_FAKE, "critic(fake.detach()).square()"),
+            ),
+            "That is the least-squares loss, which other papers use. The statement's is the logistic one.",
+        ),
+        Mistake(
+            _wrong("critic_loss", (_REAL, "(-critic(real))"), (_FAKE, "critic(fake.detach())")),
+            "You take the logits themselves (a Wasserstein critic, which needs a bound on its slope). Where is the "
+            "softplus?",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss", (f"{_REAL}.mean()", f"{_REAL}.sum()"), (f"{_FAKE}.mean()", f"{_FAKE}.sum()")
+            ),
             "You add up over the batch. The statement's are means.",
         ),
         Mistake(
-            _wrong("critic_loss", ("real)).mean()", "real.detach())).mean()"), (_FAKE, "softplus(critic(fake)).detach()")),
+            _wrong(
+                "critic_loss",
+                ("real)).mean()", "real.detach())).mean()"),
+                (_FAKE, "softplus(critic(fake)).detach()"),
+            ),
             "You have cut the critic's answer from the critic, so that it cannot learn from fakes. Only the "
             "sample that it is shown is to be cut.",
         ),
@@ -2064,8 +2125,11 @@ CRITIC = Task(
             "The weight does nothing in your student's loss: what is it multiplied with?",
         ),
         Mistake(
-            _wrong("student_loss", ("(fake - wanted).square().mean()", "weight * (fake - wanted).square().mean()"),
-                   ("+ weight * ", "+ ")),
+            _wrong(
+                "student_loss",
+                ("(fake - wanted).square().mean()", "weight * (fake - wanted).square().mean()"),
+                ("+ weight * ", "+ "),
+            ),
             "You weigh the pairs. λ stands before the critic's term.",
         ),
         Mistake(
@@ -2085,6 +2149,20 @@ CRITIC = Task(
             "The pairs' term is a square.",
         ),
         Mistake(
+            _wrong("student_loss", ("(fake - wanted)", "(fake.detach() - wanted)")),
+            "The value is right, and the pairs do not teach: their term is cut from the student.",
+        ),
+        Mistake(
+            _wrong("student_loss", ("return (fake", "return (1 - weight) * (fake")),
+            "You mix the two terms with weights that add up to 1. In the statement the pairs' term is whole.",
+        ),
+        Mistake(
+            _wrong(
+                "student_loss", (".square().mean()", ".square().sum()"), (f"{_SEEN}.mean()", f"{_SEEN}.sum()")
+            ),
+            "You add up over the batch in the student's loss. The statement's are means.",
+        ),
+        Mistake(
             {"best_logit": "-log(q/d) - x**2/2*(1/q**2 - 1/d**2)"},
             "The sign: C is above 0 where data are likelier than fakes. Which density stands above the line?",
         ),
@@ -2096,6 +2174,10 @@ CRITIC = Task(
         Mistake(
             {"best_logit": "log(q/d) + x**2*(1/q**2 - 1/d**2)"},
             "The exponent of a normal density has a 2 in it.",
+        ),
+        Mistake(
+            {"best_logit": "log(q/d)/2 + x**2/2*(1/q**2 - 1/d**2)"},
+            "Before the exponential stands one over the deviation, not over its root.",
         ),
         Mistake(
             {"best_logit": "q/d*exp(x**2/2*(1/q**2 - 1/d**2))"},
@@ -2252,8 +2334,11 @@ GUIDED = Task(
             "The value is right, and the teacher would learn as well.",
         ),
         Mistake(
-            _wrong("guided_loss", ("student(x, s, label, w)", "student(x, s, label, w).detach()"),
-                   ("torch.no_grad()", "torch.enable_grad()")),
+            _wrong(
+                "guided_loss",
+                ("student(x, s, label, w)", "student(x, s, label, w).detach()"),
+                ("torch.no_grad()", "torch.enable_grad()"),
+            ),
             "You hold the student and let the teacher learn. Which of the two is known already?",
         ),
         Mistake(
@@ -2271,6 +2356,14 @@ GUIDED = Task(
         Mistake(
             _wrong("guided_loss", ("- wanted", "- x0")),
             "Your student learns from the data, which are not guided: what is least then is the plain denoiser.",
+        ),
+        Mistake(
+            _wrong("guided_loss", (".mean()", ".mean().sqrt()")),
+            "You take the root of the mean square.",
+        ),
+        Mistake(
+            _wrong("guided_loss", (".square().mean()", ".square().div(s[:, None] ** 2).mean()")),
+            "You weigh the levels, as one does in practice. The statement's L has no weight.",
         ),
         Mistake(
             _wrong("guided_loss", (".mean()", ".sum(1).mean()")),
@@ -2306,6 +2399,15 @@ GUIDED = Task(
             {"sampled": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
             "That is `tilted` at level 0. Does a flow that follows these scores end there? Take two paths and "
             "integrate the equation of their difference.",
+        ),
+        Mistake(
+            {"tilted": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
+            "That is right at level 0. Which variances have the two densities at level s?",
+        ),
+        Mistake(
+            {"sampled": "d/sqrt(w)"},
+            "That is the density with the label to the power w alone. The one without it has its part, and a flow "
+            "does not end at either density.",
         ),
         Mistake(
             {"sampled": "d"},

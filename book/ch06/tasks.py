@@ -694,6 +694,17 @@ STEP = Task(
             "at which level?",
         ),
         Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(u, e)"))
+            | _wrong("plugin_step", ("eps(u, m)", "eps(u, e)")),
+            "In both steps the second call is told the level at which the step ends. At which level is the state "
+            "that it sees?",
+        ),
+        Mistake(
+            _wrong("amed_step", (_MIDDLE, "s**r * e ** (1 - r)"))
+            | _wrong("plugin_step", (_MIDDLE, "s**r * e ** (1 - r)")),
+            "In both steps your r counts from the end: at r = 0 the level in between should be that of the start.",
+        ),
+        Mistake(
             _wrong("amed_step", ("eps(u, m)", "eps(x, m)")),
             "The second call is told the level in between and shown the state of the start. Which state lies "
             "there?",
@@ -1393,11 +1404,11 @@ def _probe_plugin(answer, seed):
 
     asked, x, levels = [], 3 * normal(seed, 3, 2), [4.0, uniform(seed, 0.8, 1.6), 0.3]
     shares = [0.3, uniform(seed, 0.5, 0.8, stream=1)]
-    end = answer.plugin_walk(eps, x, levels, list(shares), odd)
+    end = torch.as_tensor(answer.plugin_walk(eps, x, list(levels), list(shares), odd))
     values["calls a sample, two intervals"] = len(told) / len(x)
     values["levels that the model is told"] = sorted(told, reverse=True)
-    values["gaps that the weights are asked for"] = asked if asked else "none"
-    walked = answer.plugin_walk(line, x, levels, list(shares), right) - x
+    values["gaps that the weights are asked for"] = list(dict.fromkeys(asked)) or "none"
+    walked = torch.as_tensor(answer.plugin_walk(line, x, list(levels), list(shares), right)) - x
     lost = walked - (levels[-1] + levels[-1] ** 2 - 4.0 - 4.0**2)  # of a straight line, all but Euler's first
     first = 4.0**0.7 * levels[1] ** 0.3 - 4.0
     values["a straight line: error over that of Euler's first step"] = (lost / -(first**2))[0, 0]
@@ -1492,6 +1503,10 @@ PLUGIN = Task(
             "Your added level is half-way, whatever the shares say.",
         ),
         Mistake(
+            _wrong("plugin_walk", ("levels[1:], shares)", "levels[1:], shares[::-1])")),
+            "Your shares come in the opposite order: r_1 belongs to the first interval, from s_0 to s_1.",
+        ),
+        Mistake(
             _wrong("plugin_walk", (_GRID_OF, "grid += [e]")),
             "Your grid has no added levels.",
         ),
@@ -1524,12 +1539,21 @@ PLUGIN = Task(
             "was seen last?",
         ),
         Mistake(
-            _wrong("plugin_walk", (_WEIGHED, "(q * direction + (p * old if gap else 0.0))"), ("(1.0, 0.0)", "(0.0, 1.0)")),
+            _wrong(
+                "plugin_walk",
+                (_WEIGHED, "(q * direction + (p * old if gap else 0.0))"),
+                ("(1.0, 0.0)", "(0.0, 1.0)"),
+            ),
             "p belongs to the new direction and q to the old one. You have exchanged them.",
         ),
         Mistake(
             _wrong("plugin_walk", (_WEIGHED, "direction")),
             "Every one of your steps is Euler's: what do the weights do?",
+        ),
+        Mistake(
+            {"now": "1 + h/(4*g)", "before": "-h/(4*g)"},
+            "For equal gaps yours gives 5/4 and −1/4. The line's mean over the step is its value at the middle of "
+            "it: how far from the new point is that?",
         ),
         Mistake(
             {"left": "u**2/2 + v**2/2 - u*v/2"},
@@ -1655,6 +1679,7 @@ AVERAGE = Task(
         "meanflow_target": solution.meanflow_target,
         "by_noise": solution.by_noise,
     },
+    loose={"target": (3e-3, "Your derivative is a difference quotient; torch.func.jvp has it exactly.")},
     asks={
         "target where a = b": "A step of no length has the mean ε: what does your target say where a = b?",
         "target": "Compare with a difference quotient: move a by 0.001 and x by 0.001 ε, leave b, and divide the "
@@ -1670,6 +1695,10 @@ AVERAGE = Task(
         Mistake(
             {"average": f"x*({_A} - {_B})/(a - b)"},
             "You have put x for C. On the path C √(d² + s²), at s = a, what is x?",
+        ),
+        Mistake(
+            {"average": f"x*({_A} - {_B})/((a - b)*d)"},
+            "Your C is that of the path that goes through x at level 0. At which level is x?",
         ),
         Mistake(
             {"average": f"x*({_A} - {_B})/((a - b)*{_B})"},
@@ -1729,6 +1758,10 @@ AVERAGE = Task(
             "Yours goes up. The step is 0 − a long, which is below 0.",
         ),
         Mistake(
+            {"jump": f"-x*d/{_A}"},
+            "The sign: a path never changes the side of 0 that it is on.",
+        ),
+        Mistake(
             {"jump": "d"},
             "That is the path with C = 1. Where does the one through x end?",
         ),
@@ -1741,15 +1774,34 @@ AVERAGE = Task(
             "Your derivative moves x and holds the level still.",
         ),
         Mistake(
-            _wrong("meanflow_target", ("u(x, a, b), (x, a), (direction, torch.ones_like(a))",
-                                       "u(x, a, b), (x, a), (-direction, -torch.ones_like(a))")),
-            "You went down the path: the derivative has the opposite sign, since a grows in it.",
+            _wrong(
+                "meanflow_target",
+                (
+                    "u(x, a, b), (x, a), (direction, torch.ones_like(a))",
+                    "u(x, a, b), (x, a), (-direction, -torch.ones_like(a))",
+                ),
+            ),
+            "Your correction of ε has the opposite sign: the derivative is for an a that grows, and it is "
+            "subtracted.",
         ),
         Mistake(
-            _wrong("meanflow_target", ("lambda x, a: u(x, a, b), (x, a), (direction, torch.ones_like(a))",
-                                       "lambda x, a, b: u(x, a, b), (x, a, b), (direction, torch.ones_like(a), "
-                                       "torch.ones_like(a))")),
+            _wrong(
+                "meanflow_target",
+                (
+                    "lambda x, a: u(x, a, b), (x, a), (direction, torch.ones_like(a))",
+                    "lambda x, a, b: u(x, a, b), (x, a, b), (direction, torch.ones_like(a), "
+                    "torch.ones_like(a))",
+                ),
+            ),
             "You move both levels. The step's end, b, stays where it is.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("(direction - (a - b)[:, None] * change)", "direction")),
+            "Your target is ε alone, which teaches u the direction at the start and no mean.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("lambda x, a: u(x, a, b)", "lambda x, a: u(x, b, a)")),
+            "You tell the network the two levels in the opposite order.",
         ),
         Mistake(
             _wrong("meanflow_target", ("(a - b)[:, None]", "a[:, None]")),

@@ -15,8 +15,9 @@ import linecache
 import random
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -356,10 +357,25 @@ def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
 def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds, but: Collection[str] = ()) -> bool:
     """Whether an answer does what this mistake does, for every seed and two global random states, the values
     of the labels `but` apart."""
-    if not _same_seen(first, _mistaken(task, mistake, seeds[0], 1), task.tolerance, but):
-        return False
+
+    def same(seen, at):
+        wrong = _mistaken(task, mistake, *at)
+        return _same_seen(seen, wrong, task.tolerance, {*but, *_written_down(task, seen, wrong)})
+
     rest = [(seed, 1) for seed in seeds[1:]] + [(seeds[0], 2)]
-    return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance, but) for at in rest)
+    return same(first, (seeds[0], 1)) and all(same(look(*at), at) for at in rest)
+
+
+def _written_down(task: Task, seen: Seen, wrong: Seen) -> Iterator[str]:
+    """The task's numbers that are those of a mistake as a student writes them down: rounded, to three digits
+    or more."""
+    for name in task.names if seen.values and wrong.values else ():
+        mine, theirs = (one.values.get(name, "") for one in (seen, wrong))
+        if isinstance(mine, str) or isinstance(theirs, str) or mine.ndim or not np.isfinite(mine):
+            continue
+        digits = len(Decimal(repr(float(mine))).normalize().as_tuple().digits)
+        if digits >= 3 and float(f"{float(theirs):.{digits - 1}e}") == mine:
+            yield name
 
 
 def _follows(task: Task, mistake: Mistake, seed: int) -> set[str]:

@@ -401,7 +401,10 @@ def test_fixed_weights_are_of_first_order_on_uneven_steps():
 
 def test_the_best_pair_of_shares_and_what_it_gains():
     model = TANGLE.model(EDM())
-    end, levels = reference(model, TANGLE_NOISE, 20.0, 0.02), grids.karras(EDM(sigma_min=0.02, sigma_max=20.0), 2)
+    end, levels = (
+        reference(model, TANGLE_NOISE, 20.0, 0.02),
+        grids.karras(EDM(sigma_min=0.02, sigma_max=20.0), 2),
+    )
 
     def error(shares, weights):
         walked = solution.plugin_walk(model.eps, TANGLE_NOISE, levels.tolist(), shares, weights)
@@ -429,7 +432,9 @@ def test_the_mean_and_its_identity(x, a, b, d):
         return x * s / (d**2 + s**2)
 
     def mean(x, a, b):
-        return quad(lambda s: eps(x * math.hypot(d, s) / math.hypot(d, a), s), b, a, epsabs=1e-13)[0] / (a - b)
+        return quad(lambda s: eps(x * math.hypot(d, s) / math.hypot(d, a), s), b, a, epsabs=1e-13)[0] / (
+            a - b
+        )
 
     def on_path(h):
         return mean(x * math.hypot(d, a + h) / math.hypot(d, a), a + h, b)

@@ -392,6 +392,7 @@ def _measured(**given):
             Mistake({"double": lambda x: x / 0}, "By what do you divide?"),
             Mistake({"double": lambda x: x}, "You give x back."),
             Mistake({"at_three": 5.0}, "Five is odd."),
+            Mistake({"at_three": 18.849556}, "What has the circle to do with it?"),
         ),
         hints=("Think of it.", "Add x to itself.", "x and x again."),
     )
@@ -410,3 +411,10 @@ def test_a_listing_with_numbers_measured_with_it_has_been_tried():
     assert _measured(double=lambda x: 3 * x).state == "not tried"
     tried = _measured(double=lambda x: 3 * x, at_three=9.0)
     assert (tried.state, tried.sentence) == ("not yet", "Three times is not twice.")
+
+
+def test_a_number_that_is_written_down_with_three_digits_is_recognised():
+    for number in (18.8, 18.85, 18.8496, 18.849556):
+        assert _measured(at_three=number).sentence.startswith("What has the circle")
+    for number in (19.0, 18.9, 18.86):
+        assert not _measured(at_three=number).sentence.startswith("What has the circle")
