@@ -2,8 +2,8 @@
 
 The levels are EDM's (alpha = 1, time is the noise level) but for the second task.  On Gaussian data the best
 student of every loss is a multiple of x, so that what a loss has as its minimiser is computed, not trained.
-Two tasks train something in seconds: a network in one dimension, judged by where it leads, and a student of one
-number against a critic, whose place of rest is known.
+Two tasks train something in seconds: a network in one dimension, judged by where it leads, and a student of
+one number against a critic, whose place of rest is known.
 Losses are judged by what they do: their value, and their gradient in the parameters of a tiny model.
 """
 
@@ -273,8 +273,8 @@ TARGET = Task(
         ),
         Mistake(
             {"target": "(y - a_s/a_t*x)/(s_s - a_s/a_t*s_t)"},
-            "That is the *noise* that leads from x to y in one step. Asked for is the data: which of DDIM's two "
-            "unknowns have you put away?",
+            "That is the *noise* that leads from x to y in one step. Asked for is the data: which of DDIM's "
+            "two unknowns have you put away?",
         ),
         Mistake(
             {"target": "y"},
@@ -321,8 +321,8 @@ TARGET = Task(
         ),
         Mistake(
             _wrong("two_step_target", ("level(t), level(s)", "level(middle), level(s)")),
-            "The coefficients of your last line are those of a step from the middle to s, and x is at t. From "
-            "where to where does the student go?",
+            "The coefficients of your last line are those of a step from the middle to s, and x is at t. "
+            "From where to where does the student go?",
         ),
         Mistake(
             _wrong("two_step_target", (_SOLVED, "y")),
@@ -545,8 +545,8 @@ LOSSES = Task(
         ),
         Mistake(
             _wrong("distillation_loss", (_STEPPED, "teacher(x + (r - s)[:, None] * noise, r)")),
-            "Your target is the *teacher's* prediction at y, a mean of data, so that f becomes a denoiser. The "
-            "target is the student's own answer at y: whose function stands in the formula?",
+            "Your target is the *teacher's* prediction at y, a mean of data, so that f becomes a denoiser. "
+            "The target is the student's own answer at y: whose function stands in the formula?",
         ),
         Mistake(
             _wrong("training_loss", (_CLEANER, "x0")),
@@ -555,8 +555,8 @@ LOSSES = Task(
         ),
         Mistake(
             _wrong("distillation_loss", (_STEPPED, "x0")),
-            "With the data as the target your teacher is not needed, and f becomes a denoiser. Where does the "
-            "teacher's step lead, and what does f say there?",
+            "With the data as the target your teacher is not needed, and f becomes a denoiser. Where does "
+            "the teacher's step lead, and what does f say there?",
         ),
         Mistake(
             _wrong("distillation_loss", (_STEPPED, "x + (r - s)[:, None] * noise")),
@@ -673,17 +673,17 @@ BOUNDARY = Task(
                 "loss_of_batch",
                 (_BARE[0], "torch.where(u[:, None] <= 0.002, state, network(state, u))"),
             ),
-            "Your f gives x back at the end itself and is free just above it, so that it may jump there, as no "
-            "smooth path does. The coefficients of 5.1 let the network's share grow from 0: use them at every "
-            "level.",
+            "Your f gives x back at the end itself and is free just above it, so that it may jump there, as "
+            "no smooth path does. The coefficients of 5.1 let the network's share grow from 0: use them at "
+            "every level.",
         ),
         Mistake(
             _wrong(
                 "loss_of_batch",
                 (_BARE[0], "state + network(state, u) - network(state, torch.full_like(u, 0.002))"),
             ),
-            "That is a boundary, too: f(x, e) = x whatever the network says. But it is not the task's, it takes "
-            "two calls, and at large levels x stays in it with weight 1. Which pair does 5.1 give?",
+            "That is a boundary, too: f(x, e) = x whatever the network says. But it is not the task's, it "
+            "takes two calls, and at large levels x stays in it with weight 1. Which pair does 5.1 give?",
         ),
         Mistake(
             _wrong(
@@ -691,13 +691,13 @@ BOUNDARY = Task(
                 *_ANEW,
                 (_BARE[0], "torch.where(u[:, None] <= 0.002, state, network(state, u))"),
             ),
-            "Noise is still drawn anew at each level, and your f gives x back at the end only, free just above "
-            "it. Which coefficients let the network's share grow from 0?",
+            "Noise is still drawn anew at each level, and your f gives x back at the end only, free just "
+            "above it. Which coefficients let the network's share grow from 0?",
         ),
         Mistake(
             _wrong("loss_of_batch", ("target = f(s)", "target = x0")),
-            "You compare with the data, and make a denoiser of f. The listing's target was its own answer at the "
-            "cleaner level.",
+            "You compare with the data, and make a denoiser of f. The listing's target was its own answer "
+            "at the cleaner level.",
         ),
         Mistake(
             _wrong("loss_of_batch", ("c_skip, c_out =", "c_out, c_skip =")),
@@ -705,8 +705,8 @@ BOUNDARY = Task(
         ),
         Mistake(
             _wrong("loss_of_batch", ("c_skip * state + ", "state + ")),
-            "The network's share is right, and x stays whole at every level: at level 80 f would have to take "
-            "back 80 times the noise. What weight has x?",
+            "The network's share is right, and x stays whole at every level: at level 80 f would have to "
+            "take back 80 times the noise. What weight has x?",
         ),
         Mistake(
             _wrong("loss_of_batch", ("0.002", "0.0")),
@@ -870,18 +870,18 @@ STOP = Task(
                     "student = torch.cat([torch.ones(1, dtype=a.dtype), a]).detach().requires_grad_()",
                 ),
             ),
-            "You cut the whole list of answers from `a`, so that nothing at all learns. Which half of the pairs "
-            "is only believed?",
+            "You cut the whole list of answers from `a`, so that nothing at all learns. Which half of the "
+            "pairs is only believed?",
         ),
         Mistake(
             _wrong("linear_loss", ("student[1:], student[:-1].detach()", "student[1:], student[0].detach()")),
-            "You hold the first answer only, and use it as the target of every interval. Each interval's target "
-            "is the answer one level below.",
+            "You hold the first answer only, and use it as the target of every interval. Each interval's "
+            "target is the answer one level below.",
         ),
         Mistake(
             _wrong("linear_loss", _LISTED, ("+ low**2", "+ low.detach()**2")),
-            "You stopped the target in its square only, and the mixed term still pulls at it: the target occurs "
-            "twice.",
+            "You stopped the target in its square only, and the mixed term still pulls at it: the target "
+            "occurs twice.",
         ),
         Mistake(
             _wrong("linear_loss", ("square / (s - r)", "square")),
@@ -1040,12 +1040,13 @@ SCHEDULE = Task(
         ),
         Mistake(
             _wrong("shares", ("torch.log(levels)", "torch.log10(levels)")),
-            "You take the decimal logarithm. Mean and width belong to the natural one: e to the −1.1 is 0.33, "
-            "10 to the −1.1 is 0.08.",
+            "You take the decimal logarithm. Mean and width belong to the natural one: e to the −1.1 is "
+            "0.33, 10 to the −1.1 is 0.08.",
         ),
         Mistake(
             _wrong("shares", ("torch.log(levels)", "torch.log2(levels)")),
-            "You take the binary logarithm, which was for counting the doublings. Here ln is the natural one.",
+            "You take the binary logarithm, which was for counting the doublings. Here ln is the natural "
+            "one.",
         ),
         Mistake(
             _wrong("shares", (_OF_ALL, "mass / mass.max()")),
@@ -1087,8 +1088,8 @@ SCHEDULE = Task(
         ),
         Mistake(
             {"middle": _LEVELS[81], "below": float(_SHARES[:81].sum())},
-            "Both numbers go one interval too far: which of 161 levels, counted from 0, has 80 intervals below "
-            "it?",
+            "Both numbers go one interval too far: which of 161 levels, counted from 0, has 80 intervals "
+            "below it?",
         ),
         Mistake(
             {"below": float(_SHARES[:79].sum())},
@@ -1198,8 +1199,8 @@ BIAS = Task(
         ),
         Mistake(
             _drawn("one_step_error", ("return abs(", "return 100 * abs("), (_EXACTLY, f"/ {_HYPOT} - 1")),
-            "Yours is the error in per cent of the exact deviation. The figure wants the plain distance of the "
-            "two deviations; per cents are asked for in `enough_…` only.",
+            "Yours is the error in per cent of the exact deviation. The figure wants the plain distance of "
+            "the two deviations; per cents are asked for in `enough_…` only.",
         ),
         Mistake(
             _drawn("one_step_error", ("math.hypot(d, 0.002)", "d")),
@@ -1234,18 +1235,18 @@ BIAS = Task(
         ),
         Mistake(
             _drawn("heun_factor", ("* r / (d**2 + r**2)", "* s / (d**2 + s**2)")),
-            "Your second slope is asked at the right state and told the level of the start. At which level does "
-            "u lie?",
+            "Your second slope is asked at the right state and told the level of the start. At which level "
+            "does u lie?",
         ),
         Mistake(
             _drawn("heun_factor", (_SECOND, "(1 + (r - s) * k1 - d**2 / (d**2 + r**2)) / r")),
-            "u stands in your second slope once, and D is still asked at the starting x. Of which state is D the "
-            "denoised one there?",
+            "u stands in your second slope once, and D is still asked at the starting x. Of which state is "
+            "D the denoised one there?",
         ),
         Mistake(
             _drawn("heun_factor", (_SECOND, "(1 - (1 + (r - s) * k1) * d**2 / (d**2 + r**2)) / r")),
-            "D is asked at u, and subtracted from the starting x. From which state does the statement subtract "
-            "it?",
+            "D is asked at u, and subtracted from the starting x. From which state does the statement "
+            "subtract it?",
         ),
         Mistake(
             _drawn("heun_factor", ("(k1 + k2) / 2", "(k1 + k2)")),
@@ -1604,8 +1605,8 @@ COST = Task(
         ),
         Mistake(
             {"pays_from": PAYS - 0.5, "pays_from_equal": PAYS_EQUAL - 0.5},
-            "Nobody makes a part of a sample: both numbers are whole ones. Which is the first whole number at "
-            "which the student takes fewer seconds?",
+            "Nobody makes a part of a sample: both numbers are whole ones. Which is the first whole number "
+            "at which the student takes fewer seconds?",
         ),
         Mistake(
             {"pays_from": PAYS - 0.5},
@@ -1619,8 +1620,8 @@ COST = Task(
         ),
         Mistake(
             {"pays_from": PAYS - 1, "pays_from_equal": PAYS_EQUAL - 1},
-            "Both are one too few: at these numbers the student still takes a little longer. In which direction "
-            "do you round?",
+            "Both are one too few: at these numbers the student still takes a little longer. In which "
+            "direction do you round?",
         ),
         Mistake(
             {"pays_from": PAYS + 1},
@@ -1628,11 +1629,13 @@ COST = Task(
         ),
         Mistake(
             {"pays_from_equal": PAYS_EQUAL - 1},
-            "One too few against the cheaper teacher: at that number the student still takes a little longer.",
+            "One too few against the cheaper teacher: at that number the student still takes a little "
+            "longer.",
         ),
         Mistake(
             {"pays_from_equal": _from(40.0, 9)},
-            "Against the cheaper teacher, too, the pairs have to be paid: the optimiser's seconds are not all.",
+            "Against the cheaper teacher, too, the pairs have to be paid: the optimiser's seconds are not "
+            "all.",
         ),
         Mistake(
             {"pays_from_equal": PAYS},
@@ -1668,7 +1671,7 @@ COST = Task(
     ),
 )
 
-# --- 5.10: reflow in one dimension ----------------------------------------------------------------------------
+# --- 5.10: reflow in one dimension --------------------------------------------------------------------------
 
 _PEAKS = Mixture([0.7, 0.3], [[-0.6], [0.8]], [0.25, 0.25])  # the task's data
 _NEAR_IN = {1: 0.2, 8: 0.1}  # how near a student has to come; of 24 seeds none was above 0.072 and 0.045
@@ -1680,7 +1683,7 @@ def _ends(z):
 
 
 def _where(velocity, z, ends, steps):
-    """In words, where a walk of so many steps from the noises z comes to; ends: where the first flow leads."""
+    """In words, where a walk of so many steps from the noises z comes to; ends: where the flow leads."""
     x = _walked(velocity, z, steps)
     off, moved = (float((x - there).square().mean().sqrt()) for there in (ends, z))
     if not math.isfinite(off):
@@ -1784,23 +1787,24 @@ REFLOW = Task(
         "again": solution.again,
     },
     asks={
-        "answers of v a sample and step": "Euler asks the velocity once a step, at its start, and n steps lead "
-        "from 1 to 0: how often does your walk ask?",
-        "times at which v is asked": "Write down the times at which n = 4 steps begin. At which does your walk "
-        "ask?",
+        "answers of v a sample and step": "Euler asks the velocity once a step, at its start, and n steps "
+        "lead from 1 to 0: how often does your walk ask?",
+        "times at which v is asked": "Write down the times at which n = 4 steps begin. At which does your "
+        "walk ask?",
         "x after 1 step": "One step goes from t = 1 to t = 0 with the velocity at the noise: does yours?",
-        "loss": "Put x_0 = 0 and z = 1 by hand: where is x_t at t = 0.9, and which velocity leads from data to "
-        "noise?",
+        "loss": "Put x_0 = 0 and z = 1 by hand: where is x_t at t = 0.9, and which velocity leads from data "
+        "to noise?",
         "its gradient": "The loss is right and its gradient is not: which function is to learn?",
-        "student": "From noise, your student should come near the first flow's ends in one step and in eight, "
-        "and it does not: print where it ends. Which pairs was it shown, at which times, and for how long?",
+        "student": "From noise, your student should come near the first flow's ends in one step and in "
+        "eight, and it does not: print where it ends. Which pairs was it shown, at which times, and for how "
+        "long?",
         "first_step": "Walk one step of first_flow from some noises and print where they end.",
     },
     mistakes=(
         Mistake(
             _wrong("walk", _GRID, ("1 - i / steps", "u")),
-            "This is the listing as it was given. Print the times at which it asks the velocity in two steps: "
-            "with which does a walk from noise begin, and how far apart are they?",
+            "This is the listing as it was given. Print the times at which it asks the velocity in two "
+            "steps: with which does a walk from noise begin, and how far apart are they?",
             as_given=True,
         ),
         Mistake(
@@ -1810,18 +1814,18 @@ REFLOW = Task(
         ),
         Mistake(
             _wrong("walk", _TURNED),
-            "The size of your steps is right now. But the first asks the velocity at t = 0, where data are, and "
-            "x is noise: at which end of the time axis does a walk from noise begin?",
+            "The size of your steps is right now. But the first asks the velocity at t = 0, where data are, "
+            "and x is noise: at which end of the time axis does a walk from noise begin?",
         ),
         Mistake(
             _wrong("walk", _GRID, ("1 - i / steps", "1 - u"), ("/ steps\n", "/ max(1, steps - 1)\n")),
-            "Times and gaps fit each other, and you make one step too many: the last one begins at t = 0, where "
-            "the walk should be over.",
+            "Times and gaps fit each other, and you make one step too many: the last one begins at t = 0, "
+            "where the walk should be over.",
         ),
         Mistake(
             _wrong("walk", _LAST),
-            "You go along the velocity. It points from data to noise, as dx/dt for a t that grows, and t falls "
-            "here.",
+            "You go along the velocity. It points from data to noise, as dx/dt for a t that grows, and t "
+            "falls here.",
         ),
         Mistake(
             _wrong("walk", _TURNED, _LAST),
@@ -1833,8 +1837,8 @@ REFLOW = Task(
         ),
         Mistake(
             _wrong("walk", ("1 - i / steps", "1 - (i + 1) / steps")),
-            "Each of your steps asks the velocity at the time where it *ends*, and shows it the state where it "
-            "begins.",
+            "Each of your steps asks the velocity at the time where it *ends*, and shows it the state where "
+            "it begins.",
         ),
         Mistake(
             _wrong("walk", ("1 - i / steps", "1 - (i + 0.5) / steps")),
@@ -1886,24 +1890,24 @@ REFLOW = Task(
         ),
         Mistake(
             {"student": Made(lambda: _first)},
-            "One step of your student ends at one place from every noise, and eight nearly arrive: that is what "
-            "the *first* flow does. Is each noise in your batch still beside its own sample, the one that was "
-            "walked to from it?",
+            "One step of your student ends at one place from every noise, and eight nearly arrive: that is "
+            "what the *first* flow does. Is each noise in your batch still beside its own sample, the one "
+            "that was walked to from it?",
         ),
         Mistake(
             {"student": Made(lambda: _from_noise_only)},
-            "Your student arrives in one step and not in eight, so that it is off on the way. Which times were "
-            "in its batches, and did it learn long enough?",
+            "Your student arrives in one step and not in eight, so that it is off on the way. Which times "
+            "were in its batches, and did it learn long enough?",
         ),
         Mistake(
             {"student": Made(lambda: lambda x, t: _straight(x, t) + 0.25)},
-            "Your student comes into the neighbourhood of the first flow's ends in one step and in eight, and "
-            "not near enough. Did it see enough pairs, for long enough, and times from 0 to 1?",
+            "Your student comes into the neighbourhood of the first flow's ends in one step and in eight, "
+            "and not near enough. Did it see enough pairs, for long enough, and times from 0 to 1?",
         ),
         Mistake(
             {"student": Made(lambda: lambda x, t: (x + 0.18) / t[:, None])},
-            "Your student brings every noise to one place, in one step and in eight. With how many steps of the "
-            "first flow were its pairs made?",
+            "Your student brings every noise to one place, in one step and in eight. With how many steps of "
+            "the first flow were its pairs made?",
         ),
         Mistake(
             {"student": Made(lambda: lambda x, t: 0 * x)},
@@ -1916,8 +1920,8 @@ REFLOW = Task(
         ),
         Mistake(
             {"first_step": -0.6},
-            "-0.6 is the larger peak. From pure noise at t = 1 nothing tells to which peak it belongs: what is "
-            "the mean of z − x_0 there?",
+            "-0.6 is the larger peak. From pure noise at t = 1 nothing tells to which peak it belongs: what "
+            "is the mean of z − x_0 there?",
         ),
         Mistake(
             {"first_step": 0.1},
@@ -1944,13 +1948,14 @@ REFLOW = Task(
         "Count the steps, and let t fall with the count. The loss needs the point on the line and the line's "
         "direction, which is the same everywhere on it. A batch of the second network takes the same rows of "
         "the noises and of the walk's ends, and times of its own, from 0 to 1.",
-        "Step number i of n, counted from 0, begins at 1 less i/n. Draw noises once, walk them with 50 steps, "
-        "keep both tensors; in each step of the training draw row numbers and use them for both. For the words: "
-        "order the noises, and ask whether the order of the ends, and of the points between, is another.",
+        "Step number i of n, counted from 0, begins at 1 less i/n. Draw noises once, walk them with 50 "
+        "steps, keep both tensors; in each step of the training draw row numbers and use them for both. For "
+        "the words: order the noises, and ask whether the order of the ends, and of the points between, is "
+        "another.",
     ),
 )
 
-# --- 5.11: a critic -------------------------------------------------------------------------------------------
+# --- 5.11: a critic -----------------------------------------------------------------------------------------
 
 _LIGHT, _HEAVY = 0.356766518336, 0.431387559052  # where student and critic rest, by quadrature: see the tests
 _SATURATED_LIGHT, _SATURATED_HEAVY = 0.370841869220, 0.440334158750
@@ -2019,32 +2024,33 @@ CRITIC = Task(
         "mirror": solution.mirror,
     },
     asks={
-        "critic's loss": "A critic that says 0 to everything has the loss 2 ln 2. One that is right by a large "
-        "margin has nearly none: try both in your function.",
+        "critic's loss": "A critic that says 0 to everything has the loss 2 ln 2. One that is right by a "
+        "large margin has nearly none: try both in your function.",
         "its gradient in the critic": "The critic's loss is right and its gradient is not: which parts of it "
         "hang on the critic?",
         "its gradient in the student": "The critic's loss would move the student as well, and in the wrong "
         "direction. What must not flow back?",
         "rows shown for it": "The critic judges each real sample once and each fake once: how many rows does "
         "yours see?",
-        "student's loss": "With a critic that says 0 to everything, the student's loss is that of the pairs plus "
-        "the weight times ln 2: is yours?",
-        "its gradient in the student's b": "The student's loss is right and its gradient is not: through which "
-        "of its two terms does b act?",
+        "student's loss": "With a critic that says 0 to everything, the student's loss is that of the pairs "
+        "plus the weight times ln 2: is yours?",
+        "its gradient in the student's b": "The student's loss is right and its gradient is not: through "
+        "which of its two terms does b act?",
         "light": "Run duel with your two losses and the weight 0.2: is your number what it returns?",
         "heavy": "Run duel with your two losses and the weight 1: is your number what it returns?",
     },
     mistakes=(
         Mistake(
             _wrong("critic_loss", (".detach()", "")),
-            "The value is right, and a gradient reaches the student, who would learn to be *recognised*. Which "
-            "of the two samples has a student behind it?",
+            "The value is right, and a gradient reaches the student, who would learn to be *recognised*. "
+            "Which of the two samples has a student behind it?",
         ),
         Mistake(
             _wrong(
                 "critic_loss", (_REAL, "softplus(critic(real))"), (_FAKE, "softplus(-critic(fake.detach()))")
             ),
-            "Your critic learns to call fakes real and real data fake. Which sign has C where it says “real”?",
+            "Your critic learns to call fakes real and real data fake. Which sign has C where it says "
+            "“real”?",
         ),
         Mistake(
             _wrong("critic_loss", (f"{_REAL}.mean() + ", "")),
@@ -2064,8 +2070,8 @@ CRITIC = Task(
                 (_REAL, "softplus(-torch.sigmoid(critic(real)))"),
                 (_FAKE, "softplus(torch.sigmoid(critic(fake.detach())))"),
             ),
-            "C is a logit, any number, and softplus makes the probability's logarithm of it. You squeeze it into "
-            "(0, 1) first.",
+            "C is a logit, any number, and softplus makes the probability's logarithm of it. You squeeze it "
+            "into (0, 1) first.",
         ),
         Mistake(
             _wrong("critic_loss", ("return ", "return 0.5 * ("), (f"{_FAKE}.mean()", f"{_FAKE}.mean())")),
@@ -2089,8 +2095,8 @@ CRITIC = Task(
         ),
         Mistake(
             _wrong("critic_loss", (_REAL, "(-critic(real))"), (_FAKE, "critic(fake.detach())")),
-            "You take the logits themselves (a Wasserstein critic, which needs a bound on its slope). Where is the "
-            "softplus?",
+            "You take the logits themselves (a Wasserstein critic, which needs a bound on its slope). Where "
+            "is the softplus?",
         ),
         Mistake(
             _wrong(
@@ -2113,8 +2119,8 @@ CRITIC = Task(
         ),
         Mistake(
             _wrong("student_loss", (_SEEN, "(-softplus(critic(fake)))")),
-            "That is the critic's term with the sign turned: the same minimum, but hardly a gradient while the "
-            "critic is sure of itself. The statement's term is another one.",
+            "That is the critic's term with the sign turned: the same minimum, but hardly a gradient while "
+            "the critic is sure of itself. The statement's term is another one.",
         ),
         Mistake(
             _wrong("student_loss", (_SEEN, "softplus(-critic(fake.detach()))")),
@@ -2201,8 +2207,8 @@ CRITIC = Task(
         ),
         Mistake(
             {"light": _SATURATED_LIGHT, "heavy": _SATURATED_HEAVY},
-            "Your losses are right now, and these numbers belong to another student's loss, the critic's term "
-            "with its sign turned: run duel again.",
+            "Your losses are right now, and these numbers belong to another student's loss, the critic's "
+            "term with its sign turned: run duel again.",
         ),
         Mistake(
             {"mirror": "can"},
@@ -2210,17 +2216,18 @@ CRITIC = Task(
         ),
     ),
     hints=(
-        "Each loss has one learner. Go through both and mark, for each sample, whether its maker is to learn.",
-        "softplus(−C) is small where C is large. For real data and for the student that wants to be taken for "
-        "real the sign is the same; for fakes in the critic's loss it is the other one, and the sample is cut "
-        "from its maker.",
+        "Each loss has one learner. Go through both and mark, for each sample, whether its maker is to "
+        "learn.",
+        "softplus(−C) is small where C is large. For real data and for the student that wants to be taken "
+        "for real the sign is the same; for fakes in the critic's loss it is the other one, and the sample "
+        "is cut from its maker.",
         "Cut the fakes with detach in the critic's loss and nowhere else. For the formula write both normal "
-        "densities with their factors, divide, take the logarithm: one term without x and one with its square. "
-        "For the two numbers pass your two functions and the weight to duel.",
+        "densities with their factors, divide, take the logarithm: one term without x and one with its "
+        "square. For the two numbers pass your two functions and the weight to duel.",
     ),
 )
 
-# --- 5.12: guidance -------------------------------------------------------------------------------------------
+# --- 5.12: guidance -----------------------------------------------------------------------------------------
 
 _NARROW = 0.4**1.5
 
@@ -2285,10 +2292,10 @@ GUIDED = Task(
         "states": solution.states,
     },
     asks={
-        "target at w = 1 less D with the label": "At w = 1 guidance changes nothing, so that the target is the "
-        "denoiser with the label. Is yours?",
-        "rows of the teacher, a sample": "The teacher is asked twice a sample, with the label and without (in "
-        "two calls or in one of twice the rows): how often does yours ask?",
+        "target at w = 1 less D with the label": "At w = 1 guidance changes nothing, so that the target is "
+        "the denoiser with the label. Is yours?",
+        "rows of the teacher, a sample": "The teacher is asked twice a sample, with the label and without "
+        "(in two calls or in one of twice the rows): how often does yours ask?",
         "loss": "Follow one sample: which x do teacher and student see, and what is told to each of them?",
         "its gradient": "The loss is right and its gradient is not: which of the two is to learn?",
         "its gradient in the teacher": "Your loss would train the teacher too. What must not flow back?",
@@ -2306,8 +2313,8 @@ GUIDED = Task(
         ),
         Mistake(
             _wrong("guided_target", ("without + w", "predict(x, s, label) + w")),
-            "You begin from the denoiser with the label. At w = 1 yours is past it already: from which of the "
-            "two do w steps of the difference start?",
+            "You begin from the denoiser with the label. At w = 1 yours is past it already: from which of "
+            "the two do w steps of the difference start?",
         ),
         Mistake(
             _wrong("guided_target", ("w[:, None]", "w.mean()")),
@@ -2355,7 +2362,8 @@ GUIDED = Task(
         ),
         Mistake(
             _wrong("guided_loss", ("- wanted", "- x0")),
-            "Your student learns from the data, which are not guided: what is least then is the plain denoiser.",
+            "Your student learns from the data, which are not guided: what is least then is the plain "
+            "denoiser.",
         ),
         Mistake(
             _wrong("guided_loss", (".mean()", ".mean().sqrt()")),
@@ -2371,8 +2379,8 @@ GUIDED = Task(
         ),
         Mistake(
             {"tilted": "sqrt(w/(d**2 + s**2) - (w - 1)/(k**2 + s**2))"},
-            "That is the root of the curvature. A narrow density is strongly curved: which power of it is the "
-            "deviation?",
+            "That is the root of the curvature. A narrow density is strongly curved: which power of it is "
+            "the deviation?",
         ),
         Mistake(
             {"tilted": "1/(w/(d**2 + s**2) - (w - 1)/(k**2 + s**2))"},
@@ -2380,8 +2388,8 @@ GUIDED = Task(
         ),
         Mistake(
             {"tilted": "sqrt(w*(d**2 + s**2) - (w - 1)*(k**2 + s**2))"},
-            "You mix the variances. It is the logarithms of the densities that are mixed: what stands before x² "
-            "in each?",
+            "You mix the variances. It is the logarithms of the densities that are mixed: what stands "
+            "before x² in each?",
         ),
         Mistake(
             {"tilted": "1/sqrt(w/(d**2 + s**2) + (w - 1)/(k**2 + s**2))"},
@@ -2397,8 +2405,8 @@ GUIDED = Task(
         ),
         Mistake(
             {"sampled": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
-            "That is `tilted` at level 0. Does a flow that follows these scores end there? Take two paths and "
-            "integrate the equation of their difference.",
+            "That is `tilted` at level 0. Does a flow that follows these scores end there? Take two paths "
+            "and integrate the equation of their difference.",
         ),
         Mistake(
             {"tilted": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
@@ -2406,8 +2414,8 @@ GUIDED = Task(
         ),
         Mistake(
             {"sampled": "d/sqrt(w)"},
-            "That is the density with the label to the power w alone. The one without it has its part, and a flow "
-            "does not end at either density.",
+            "That is the density with the label to the power w alone. The one without it has its part, and "
+            "a flow does not end at either density.",
         ),
         Mistake(
             {"sampled": "d"},
@@ -2451,14 +2459,14 @@ GUIDED = Task(
         ),
     ),
     hints=(
-        "Nothing here is integrated at sampling: the target is two answers of the teacher and one line. For the "
-        "formulas write ln p of a Gaussian, with its variance at level s, and mix.",
-        "The zeros that stand for “no label” are shaped like the labels; w needs a second axis. For `tilted` "
-        "only the factor before x² matters. For `sampled` subtract the equations of two paths: the centre drops "
-        "out, and (ln of the difference) is an integral over s.",
-        "s/(d² + s²) is the derivative of half the logarithm of d² + s². So the difference of two paths is a "
-        "product of two powers, one of d² + s² and one of k² + s², with exponents from w; far up it must be s. "
-        "For narrow, take that product at the level asked.",
+        "Nothing here is integrated at sampling: the target is two answers of the teacher and one line. For "
+        "the formulas write ln p of a Gaussian, with its variance at level s, and mix.",
+        "The zeros that stand for “no label” are shaped like the labels; w needs a second axis. For "
+        "`tilted` only the factor before x² matters. For `sampled` subtract the equations of two paths: the "
+        "centre drops out, and (ln of the difference) is an integral over s.",
+        "s/(d² + s²) is the derivative of half the logarithm of d² + s². So the difference of two paths is "
+        "a product of two powers, one of d² + s² and one of k² + s², with exponents from w; far up it must "
+        "be s. For narrow, take that product at the level asked.",
     ),
 )
 

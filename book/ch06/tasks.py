@@ -274,8 +274,8 @@ VECTOR = Task(
         ),
         Mistake(
             {"power": 4},
-            "The squares of both are compared in your expansion: the residual itself is 1 less the length of the "
-            "mean.",
+            "The squares of both are compared in your expansion: the residual itself is 1 less the length "
+            "of the mean.",
         ),
         Mistake(
             {"velocity_1": "fails", "velocity_4": "fails"},
@@ -419,8 +419,8 @@ PCA = Task(
         ),
         Mistake(
             {"off_line": _OFF_ORIGIN},
-            "Your line goes through the origin: its direction is that of points that are not centred. Through "
-            "which point does a best line go?",
+            "Your line goes through the origin: its direction is that of points that are not centred. "
+            "Through which point does a best line go?",
         ),
         Mistake(
             {"off_line": _OFF_BUNDLE},
@@ -502,8 +502,8 @@ FIRST = Task(
         "true_of": solution.true_of,
     },
     asks={
-        "safe_from": "Print the closed form's error at each level of the list, with the mixture's own mean and "
-        "std. Which is the smallest level at which it is below 0.02?",
+        "safe_from": "Print the closed form's error at each level of the list, with the mixture's own mean "
+        "and std. Which is the smallest level at which it is below 0.02?",
         "error_ratio": "x/s against the exact eps at level 20, on the 2000 states given: norm of the "
         "difference over norm of eps, all entries together. Is that your number?",
         "error_closed": "The closed form at level 20, with the mixture's own mean and std (of one "
@@ -578,8 +578,8 @@ FIRST = Task(
         ),
         Mistake(
             {"safe_from": 40},
-            "That is where x/s is good enough, or √(1 + s²) under x. The closed form is the better guess: from "
-            "which level on?",
+            "That is where x/s is good enough, or √(1 + s²) under x. The closed form is the better guess: "
+            "from which level on?",
         ),
         Mistake(
             {"safe_from": 80},
@@ -659,14 +659,14 @@ STEP = Task(
     probe=_probe_step,
     reference={"amed_step": solution.amed_step, "plugin_step": solution.plugin_step},
     asks={
-        "AMED step": "Follow one sample with r = 1/2 and c = 1 by hand: where is it after the first line of the "
-        "statement, which level is the model told there, and from where does the second line start?",
-        "plugin step on DDIM": "Two steps of Euler, one after the other: where does your second one start, how "
-        "long is it, and which level is the model told?",
-        "calls a sample": "One step asks the model twice a sample, at the start and in between: how often does "
-        "yours?",
-        "levels that the model is told": "Each sample has a level of its own, s^(1 − r) e^r: which levels does "
-        "your step tell the model?",
+        "AMED step": "Follow one sample with r = 1/2 and c = 1 by hand: where is it after the first line of "
+        "the statement, which level is the model told there, and from where does the second line start?",
+        "plugin step on DDIM": "Two steps of Euler, one after the other: where does your second one start, "
+        "how long is it, and which level is the model told?",
+        "calls a sample": "One step asks the model twice a sample, at the start and in between: how often "
+        "does yours?",
+        "levels that the model is told": "Each sample has a level of its own, s^(1 − r) e^r: which levels "
+        "does your step tell the model?",
     },
     mistakes=(
         Mistake(
@@ -690,19 +690,20 @@ STEP = Task(
         ),
         Mistake(
             _wrong("amed_step", ("eps(u, m)", "eps(u, e)")),
-            "The second call is told the level at which the step ends. The state that it sees lies in between: "
-            "at which level?",
+            "The second call is told the level at which the step ends. The state that it sees lies in "
+            "between: at which level?",
         ),
         Mistake(
             _wrong("amed_step", ("eps(u, m)", "eps(u, e)"))
             | _wrong("plugin_step", ("eps(u, m)", "eps(u, e)")),
-            "In both steps the second call is told the level at which the step ends. At which level is the state "
-            "that it sees?",
+            "In both steps the second call is told the level at which the step ends. At which level is the "
+            "state that it sees?",
         ),
         Mistake(
             _wrong("amed_step", (_MIDDLE, "s**r * e ** (1 - r)"))
             | _wrong("plugin_step", (_MIDDLE, "s**r * e ** (1 - r)")),
-            "In both steps your r counts from the end: at r = 0 the level in between should be that of the start.",
+            "In both steps your r counts from the end: at r = 0 the level in between should be that of the "
+            "start.",
         ),
         Mistake(
             _wrong("amed_step", ("eps(u, m)", "eps(x, m)")),
@@ -723,8 +724,8 @@ STEP = Task(
         ),
         Mistake(
             _wrong("plugin_step", ("(e - m)", "(e - s)")),
-            "Your plugin goes from the state in between and by the whole length of the step. How much of it is "
-            "left?",
+            "Your plugin goes from the state in between and by the whole length of the step. How much of it "
+            "is left?",
         ),
         Mistake(
             _wrong("amed_step", ("return x", "return u")),
@@ -880,22 +881,23 @@ TRAINING = Task(
         ),
         Mistake(
             _wrong("training_loss", ("(distances).mean()", "(distances).log().mean()")),
-            "You take the logarithm of each interval's distance, as the chapter does so that the last intervals "
-            "count as much as the first. The statement's L has the distances themselves.",
+            "You take the logarithm of each interval's distance, as the chapter does so that the last "
+            "intervals count as much as the first. The statement's L has the distances themselves.",
         ),
         Mistake(
             _wrong("training_loss", ("s ** (1 - r) * e**r", "s**r * e ** (1 - r)")),
-            "Your r counts from the end of the interval: at r = 0 the level in between should be the start's.",
+            "Your r counts from the end of the interval: at r = 0 the level in between should be the "
+            "start's.",
         ),
         Mistake(
             _wrong("training_loss", ("s ** (1 - r) * e**r", "s + r * (e - s)")),
-            "Your level in between is a share of the levels themselves. The listing had it right: on which axis "
-            "is r a share?",
+            "Your level in between is a share of the levels themselves. The listing had it right: on which "
+            "axis is r a share?",
         ),
         Mistake(
             _wrong("training_loss", ("state = state + (e - s)", "state = halfway + (e - m)[:, None]")),
-            "That is the plugin's step, from the state in between. The student here makes the whole step from "
-            "the state at the start.",
+            "That is the plugin's step, from the state in between. The student here makes the whole step "
+            "from the state at the start.",
         ),
         Mistake(
             _wrong("training_loss", ("eps(halfway, m)", "eps(halfway, s)")),
@@ -1373,7 +1375,7 @@ LEARNED = Task(
     ),
 )
 
-# --- 6.10: the plugin on a solver that remembers --------------------------------------------------------------
+# --- 6.10: the plugin on a solver that remembers ------------------------------------------------------------
 
 # On the statement's 64 noises; the solution computes them anew.
 _SHARES, _GAIN = {"share_1": 0.7, "share_2": 0.4}, 0.725924073
@@ -1448,19 +1450,19 @@ PLUGIN = Task(
         "gain": _GAIN,
     },
     asks={
-        "calls a sample, two intervals": "Two intervals are four steps, of one call each: how many does yours "
-        "make?",
-        "levels that the model is told": "Write the grid down, s_0, m_1, s_1, m_2, …: at each of them but the "
-        "last the model is asked once. At which does yours ask?",
-        "gaps that the weights are asked for": "Every step but the first asks for weights, with its own gap and "
-        "that of the step before it, both below 0. With which gaps do yours?",
-        "a straight line: error over that of Euler's first step": "Two directions tell a straight line wholly: "
-        "with the right weights only the first step may err. From which step on does yours remember?",
-        "order": "In `left`, both steps are about as long as the grid is fine. What is left over a whole walk of "
-        "them, to which power of their length?",
+        "calls a sample, two intervals": "Two intervals are four steps, of one call each: how many does "
+        "yours make?",
+        "levels that the model is told": "Write the grid down, s_0, m_1, s_1, m_2, …: at each of them but "
+        "the last the model is asked once. At which does yours ask?",
+        "gaps that the weights are asked for": "Every step but the first asks for weights, with its own gap "
+        "and that of the step before it, both below 0. With which gaps do yours?",
+        "a straight line: error over that of Euler's first step": "Two directions tell a straight line "
+        "wholly: with the right weights only the first step may err. From which step on does yours remember?",
+        "order": "In `left`, both steps are about as long as the grid is fine. What is left over a whole "
+        "walk of them, to which power of their length?",
         "share_1": "Try all 81 pairs with the fixed weights; is your pair the one with the smallest error?",
-        "gain": "The error of the best pair, with the fixed weights, over that with both shares 1/2 and the same "
-        "weights: is that your quotient?",
+        "gain": "The error of the best pair, with the fixed weights, over that with both shares 1/2 and the "
+        "same weights: is that your quotient?",
     },
     mistakes=(
         Mistake(
@@ -1474,13 +1476,13 @@ PLUGIN = Task(
         ),
         Mistake(
             {"now": "1 + g/(2*h)", "before": "-g/(2*h)"},
-            "Your quotient of the gaps stands on its head: the shorter the new step, the less the old direction "
-            "matters.",
+            "Your quotient of the gaps stands on its head: the shorter the new step, the less the old "
+            "direction matters.",
         ),
         Mistake(
             {"now": "1 - h/(2*g)", "before": "h/(2*g)"},
-            "Your line runs the wrong way: for equal gaps it gives one half and one half, an interpolation. The "
-            "step lies beyond both points.",
+            "Your line runs the wrong way: for equal gaps it gives one half and one half, an interpolation. "
+            "The step lies beyond both points.",
         ),
         Mistake(
             {"before": "h/(2*g)"},
@@ -1520,23 +1522,23 @@ PLUGIN = Task(
         ),
         Mistake(
             _wrong("plugin_walk", (_WEIGHTS, "weights(s - e, -gap) if gap")),
-            "You give the weights the gaps' lengths. The statement's gaps fall below 0; there the quotient is the "
-            "same, and other weights than these would see the difference.",
+            "You give the weights the gaps' lengths. The statement's gaps fall below 0; there the quotient "
+            "is the same, and other weights than these would see the difference.",
         ),
         Mistake(
             _wrong("plugin_walk", (_WEIGHTS, "weights(e - s, gap) if gap and e in levels")),
-            "You remember within an interval only: the first step of each begins like the very first. The solver "
-            "does not know which levels were added.",
+            "You remember within an interval only: the first step of each begins like the very first. The "
+            "solver does not know which levels were added.",
         ),
         Mistake(
             _wrong("plugin_walk", (_WEIGHTS, "weights(e - s, gap) if gap and s in levels")),
-            "Your steps to the ends of the intervals are plain Euler. The solver does not know which levels were "
-            "added: each step but the first remembers.",
+            "Your steps to the ends of the intervals are plain Euler. The solver does not know which levels "
+            "were added: each step but the first remembers.",
         ),
         Mistake(
             _wrong("plugin_walk", (_KEEP, "gap, old = e - s, old if s not in levels else direction")),
-            "You remember the directions at the levels s only, and the gap of the step before. Which direction "
-            "was seen last?",
+            "You remember the directions at the levels s only, and the gap of the step before. Which "
+            "direction was seen last?",
         ),
         Mistake(
             _wrong(
@@ -1552,8 +1554,8 @@ PLUGIN = Task(
         ),
         Mistake(
             {"now": "1 + h/(4*g)", "before": "-h/(4*g)"},
-            "For equal gaps yours gives 5/4 and −1/4. The line's mean over the step is its value at the middle of "
-            "it: how far from the new point is that?",
+            "For equal gaps yours gives 5/4 and −1/4. The line's mean over the step is its value at the "
+            "middle of it: how far from the new point is that?",
         ),
         Mistake(
             {"left": "u**2/2 + v**2/2 - u*v/2"},
@@ -1569,8 +1571,8 @@ PLUGIN = Task(
         ),
         Mistake(
             {"left": "0"},
-            "One step errs by h (g − h)/2, and the next by the same with the gaps exchanged. Write both down: do "
-            "they cancel?",
+            "One step errs by h (g − h)/2, and the next by the same with the gaps exchanged. Write both "
+            "down: do they cancel?",
         ),
         Mistake(
             {"left": "-u*(u - v)/2"},
@@ -1578,8 +1580,8 @@ PLUGIN = Task(
         ),
         Mistake(
             {"order": 2},
-            "That is the order on equal gaps. With r = 0.3 the two gaps of an interval differ, however fine the "
-            "grid is.",
+            "That is the order on equal gaps. With r = 0.3 the two gaps of an interval differ, however fine "
+            "the grid is.",
         ),
         Mistake(
             {"order": 0},
@@ -1611,17 +1613,17 @@ PLUGIN = Task(
         ),
     ),
     hints=(
-        "Make the whole grid first; after that it is one loop over its steps, and nothing in it needs to know "
-        "which levels were added.",
-        "Between two points the line is ε + (τ/g)(ε − ε_−), with τ = 0 now; integrate to h. In the loop keep two "
-        "things for the next step: this direction and this gap.",
-        "The integral is h ε + h²/(2 g) times the difference; collect both directions. For `left` put g ε′ for "
-        "the difference into both steps and subtract, once for u after v, once for v after u. For the shares: two "
-        "loops over 0.1 to 0.9, and min.",
+        "Make the whole grid first; after that it is one loop over its steps, and nothing in it needs to "
+        "know which levels were added.",
+        "Between two points the line is ε + (τ/g)(ε − ε_−), with τ = 0 now; integrate to h. In the loop "
+        "keep two things for the next step: this direction and this gap.",
+        "The integral is h ε + h²/(2 g) times the difference; collect both directions. For `left` put g ε′ "
+        "for the difference into both steps and subtract, once for u after v, once for v after u. For the "
+        "shares: two loops over 0.1 to 0.9, and min.",
     ),
 )
 
-# --- 6.11: the mean itself, learned ---------------------------------------------------------------------------
+# --- 6.11: the mean itself, learned -------------------------------------------------------------------------
 
 _A, _B = "sqrt(d**2 + a**2)", "sqrt(d**2 + b**2)"
 _AVERAGE = f"x*({_A} - {_B})/((a - b)*{_A})"
@@ -1682,8 +1684,8 @@ AVERAGE = Task(
     loose={"target": (3e-3, "Your derivative is a difference quotient; torch.func.jvp has it exactly.")},
     asks={
         "target where a = b": "A step of no length has the mean ε: what does your target say where a = b?",
-        "target": "Compare with a difference quotient: move a by 0.001 and x by 0.001 ε, leave b, and divide the "
-        "change of u by 0.001. Is that your derivative?",
+        "target": "Compare with a difference quotient: move a by 0.001 and x by 0.001 ε, leave b, and "
+        "divide the change of u by 0.001. Is that your derivative?",
         "does the target learn": "The target stands for an answer that is only believed. Does a gradient run "
         "into the network through yours?",
     },
@@ -1750,8 +1752,8 @@ AVERAGE = Task(
         ),
         Mistake(
             {"jump": f"x*d**2/{_A}**2"},
-            "That is the denoiser, Euler's step to level 0. With the mean the step is exact: where does the path "
-            "end?",
+            "That is the denoiser, Euler's step to level 0. With the mean the step is exact: where does the "
+            "path end?",
         ),
         Mistake(
             {"jump": f"x*(2*{_A} - d)/{_A}"},
@@ -1821,8 +1823,8 @@ AVERAGE = Task(
         ),
         Mistake(
             _wrong("meanflow_target", (".detach()", "")),
-            "The values are right, and the target would learn with the network: a gradient through a derivative, "
-            "too. What stands before the bracket?",
+            "The values are right, and the target would learn with the network: a gradient through a "
+            "derivative, too. What stands before the bracket?",
         ),
         Mistake(
             {"by_noise": "another"},
@@ -1831,11 +1833,12 @@ AVERAGE = Task(
     ),
     hints=(
         "Everything follows from the path through x at a, C √(d² + s²): find C first.",
-        "The derivative along the path is ∂/∂a plus ε times ∂/∂x; sympy.diff gives both, and sympy.simplify shows "
-        "the identity as 0. In code the two derivatives together are one directional derivative, in the direction "
-        "of the path.",
-        "C is x over √(d² + a²). jvp takes a function of (x, a), the point (x, a) and the direction (ε, 1); b is "
-        "held inside the function. For `forgotten` put the partial derivative in, simplify; for `jump` put b = 0.",
+        "The derivative along the path is ∂/∂a plus ε times ∂/∂x; sympy.diff gives both, and sympy.simplify "
+        "shows the identity as 0. In code the two derivatives together are one directional derivative, in "
+        "the direction of the path.",
+        "C is x over √(d² + a²). jvp takes a function of (x, a), the point (x, a) and the direction (ε, 1); "
+        "b is held inside the function. For `forgotten` put the partial derivative in, simplify; for `jump` "
+        "put b = 0.",
     ),
 )
 
