@@ -1993,7 +1993,7 @@ def _probe_critic(answer, seed):
 
 def _critic_facts(answer, seed):
     found = named_numbers(answer, "light", "heavy")
-    places = dict(the_pairs_alone=0.3, the_data_alone=STD)
+    places = dict(the_pairs_alone=0.3, the_data_alone=0.5)
     values = {
         "light": _called(found["light"], right=_LIGHT, saturated=_SATURATED_LIGHT, other=_HEAVY, **places),
         "heavy": _called(found["heavy"], right=_HEAVY, saturated=_SATURATED_HEAVY, other=_LIGHT, **places),
