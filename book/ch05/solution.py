@@ -2,7 +2,7 @@
 
 Written by `toolkit build`: edit the notebook.  What is computed there is not here: edm_skip, edm_out, target,
 amplify, log10_std, stopped, through, middle, below, enough_training, enough_heun, means_std, best_level,
-four_rounds, trained_gains, ratio, pays_from, pays_from_equal.
+four_rounds, trained_gains, ratio, pays_from, pays_from_equal, student, first_step, heavy, light.
 """
 
 import math
@@ -33,6 +33,9 @@ def consistency_function(network, x, s, end, std):
     out = (s - end) * std / size
     skip, out, size = (v.reshape(-1, *[1] * (x.ndim - 1)) for v in (skip, out, size))
     return skip * x + out * network(x / size, torch.log(s) / 4)
+
+
+x, y, a_t, s_t, a_s, s_s, x0_hat = sympy.symbols("x y a_t s_t a_s s_s x0_hat")
 
 
 def two_step_target(predict, schedule, x, t, middle, s):
@@ -171,3 +174,58 @@ def seconds(n, calls, per_call, training=0.0, pairs=0, pair_calls=0):
 
 
 claim = "fails"
+
+
+def walk(velocity, z, steps):
+    """Where `steps` equal steps of Euler lead from the noise z, (B, d).  velocity(x, t): (B, d), t (B,)."""
+    x = z
+    for i in range(steps):
+        t = torch.full((len(z),), 1 - i / steps, dtype=z.dtype)
+        x = x - velocity(x, t) / steps
+    return x
+
+
+def flow_loss(velocity, x0, z, t):
+    """L, a tensor without axes.  x0, z: the pairs, (B, d).  t: (B,)."""
+    x = (1 - t[:, None]) * x0 + t[:, None] * z
+    return (velocity(x, t) - (z - x0)).square().mean()
+
+
+chords, again = "never", "no"
+softplus = torch.nn.functional.softplus
+
+
+def critic_loss(critic, real, fake):
+    """L_C, a tensor without axes.  critic(x): logits (B, 1) from (B, 1).  real, fake: (B, 1)."""
+    return softplus(-critic(real)).mean() + softplus(critic(fake.detach())).mean()
+
+
+def student_loss(critic, fake, wanted, weight):
+    """L_S, a tensor without axes.  fake, wanted: (B, 1).  weight: lambda, a float."""
+    return (fake - wanted).square().mean() + weight * softplus(-critic(fake)).mean()
+
+
+x, d, q = sympy.symbols("x d q", positive=True)
+best_logit = sympy.log(q / d) + x**2 / 2 * (1 / q**2 - 1 / d**2)
+mirror = "cannot"
+
+
+def guided_target(predict, x, s, label, w):
+    """D_w, (B, d).  predict(x, s, label): D, (B, d).  x: (B, d).  s, w: (B,).  label: ints (B,); 0 is none."""
+    without = predict(x, s, torch.zeros_like(label))
+    return without + w[:, None] * (predict(x, s, label) - without)
+
+
+def guided_loss(student, predict, x0, z, s, label, w):
+    """L, a tensor without axes.  student(x, s, label, w): (B, d).  x0, z: data and noise, (B, d)."""
+    x = x0 + s[:, None] * z
+    with torch.no_grad():
+        wanted = guided_target(predict, x, s, label, w)
+    return (student(x, s, label, w) - wanted).square().mean()
+
+
+w, d, k, s = sympy.symbols("w d k s", positive=True)
+tilted = 1 / sympy.sqrt(w / (d**2 + s**2) - (w - 1) / (k**2 + s**2))
+sampled = d * (d / k) ** (w - 1)
+narrow = ((0.5**2 + 0.5**2) / (1 + 0.5**2)) ** 1.5
+states = "guided"

@@ -2,31 +2,36 @@
 
 The levels are EDM's (alpha = 1, time is the noise level) but for the second task.  On Gaussian data the best
 student of every loss is a multiple of x, so that what a loss has as its minimiser is computed, not trained.
+Two tasks train something in seconds: a network in one dimension, judged by where it leads, and a student of
+one number against a critic, whose place of rest is known.
 Losses are judged by what they do: their value, and their gradient in the parameters of a tiny model.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
 
 from book.ch05 import solution
 from book.lessons import (
+    Made,
     Mistake,
     Remark,
     Task,
     changed,
     error_lines,
     named_expressions,
+    named_numbers,
     normal,
     read_axes,
     right_numbers,
     right_words,
     uniform,
 )
-from toolkit import EDM, VP
+from toolkit import EDM, VP, Flow, Mixture
 from toolkit.distill import FlowMap, boundary_coefficients
-from toolkit.mixtures import GaussianFlow
+from toolkit.mixtures import GaussianFlow, QuantileFlow
 
 END, STD = 0.002, 0.5
 
@@ -178,6 +183,7 @@ def _wide(values, x):
 
 
 _TWO = "y = step(step(x, t, middle), middle, s)"  # the teacher's steps
+_SOLVED = "(y - sigma_s / sigma * x) / (alpha_s - sigma_s / sigma * alpha)"
 
 
 def _gaussian_x0(schedule):
@@ -204,12 +210,12 @@ def _probe_target(answer, seed):
     schedule, x, asked = VP(), normal(seed, 2, 1, 2, 2), []
 
     def predict(x, t):
-        asked.append(len(t))
+        asked.append(len(x))
         return torch.tanh(x + _wide(t, x)) + 0.3 * x
 
     times = torch.tensor([[0.9, 0.6, 0.4], [0.5, 0.3, 0.1]], dtype=torch.float64)
     values["two_step_target of two samples"] = answer.two_step_target(predict, schedule, x, *times.T)
-    values["predictions asked for"] = float(len(asked))
+    values["predictions asked for, a sample"] = sum(asked) / len(x)  # in one call for all, or one by one
     grid, exact = torch.linspace(1.0, 0.01, 9, dtype=torch.float64), _gaussian_x0(schedule)
     many = few = torch.ones(1, 1, dtype=torch.float64)
     for t, s in zip(grid, grid[1:]):
@@ -237,8 +243,8 @@ TARGET = Task(
         "two_step_target": solution.two_step_target,
     },
     asks={
-        "predictions asked for": "A target takes two predictions of the teacher, one at t and one at the "
-        "middle: how many does yours ask for?",
+        "predictions asked for, a sample": "A target takes two predictions of the teacher, one at t and one "
+        "at the middle: how many does yours ask for?",
         "4 steps of the student minus 8 of the teacher": "A student that meets your target does not follow "
         "the teacher: from where should its one step reach where?",
     },
@@ -264,6 +270,15 @@ TARGET = Task(
             {"target": "a_s*x + s_s*y"},
             "This is a step forwards with x as data. Begin with DDIM's step, put y on its left side and "
             "solve for x_0.",
+        ),
+        Mistake(
+            {"target": "(y - a_s/a_t*x)/(s_s - a_s/a_t*s_t)"},
+            "That is the *noise* that leads from x to y in one step. Asked for is the data: which of DDIM's "
+            "two unknowns have you put away?",
+        ),
+        Mistake(
+            {"target": "y"},
+            "y is where the student is to arrive, a noisy state at s. Which prediction takes it there?",
         ),
         Mistake(
             {"amplify": "a_s - s_s/s_t*a_t"},
@@ -305,6 +320,33 @@ TARGET = Task(
             "the middle.",
         ),
         Mistake(
+            _wrong("two_step_target", ("level(t), level(s)", "level(middle), level(s)")),
+            "The coefficients of your last line are those of a step from the middle to s, and x is at t. "
+            "From where to where does the student go?",
+        ),
+        Mistake(
+            _wrong("two_step_target", (_SOLVED, "y")),
+            "You return y itself, the place where the student is to arrive, with the noise of level s in it. "
+            "The target is a prediction of the data: which one leads there?",
+        ),
+        Mistake(
+            _wrong("two_step_target", (_SOLVED, "predict(y, s)")),
+            "You ask the teacher a third time, where its two steps end. Its answer there does not take the "
+            "student to y: solve the step for the prediction.",
+        ),
+        Mistake(
+            _wrong("two_step_target", (_SOLVED, "y / alpha_s")),
+            "You take y for clean data, scaled. At s > 0 there is noise in it: which part of x does one step "
+            "of DDIM keep?",
+        ),
+        Mistake(
+            _wrong(
+                "two_step_target",
+                (_SOLVED, "(y - alpha_s / alpha * x) / (sigma_s - alpha_s / alpha * sigma)"),
+            ),
+            "Your function returns the noise that leads from x to y. The student is to predict data.",
+        ),
+        Mistake(
             _wrong(
                 "two_step_target",
                 ("(y - sigma_s / sigma", "(y - sigma / sigma_s"),
@@ -343,6 +385,9 @@ TARGET = Task(
 # --- 5.3: the losses ----------------------------------------------------------------------------------------
 
 _TEACHER_ONLY = ("        wanted", "    wanted")  # no_grad ends before f
+_ROWS = "answers of f, a sample"
+_CLEANER = "f(x0 + r[:, None] * z, r)"  # the targets
+_STEPPED = "f(x + (r - s)[:, None] * noise, r)"
 _OTHER_SIDE = ("f(x, s) -", "f(x, s).detach() -")  # the noisier answer is held
 
 
@@ -352,10 +397,10 @@ def _both(*edits):
 
 
 def _tiny(theta, calls):
-    """f(x, s): a consistency function with three parameters, which notes its calls."""
+    """f(x, s): a consistency function with three parameters, which notes how many states it is asked for."""
 
     def f(x, s):
-        calls.append(1)
+        calls.append(len(x))
         s = torch.as_tensor(s, dtype=x.dtype).reshape(-1, 1)
         c_skip, c_out = boundary_coefficients(s, END, STD)
         inner = torch.tanh(theta[0] * x / (s**2 + 0.25).sqrt() + theta[1] * s.log() + theta[2])
@@ -370,8 +415,8 @@ def _gradients(loss, *parameters):
         raise Remark("The loss is one number for the batch: a tensor without axes.")
     if not loss.requires_grad:
         raise Remark(
-            "Your loss has no gradient at all: one of its two predictions is to be learned, so it must not "
-            "lie under no_grad or be detached."
+            "Your loss has no gradient at all: what is to learn in it must not lie under no_grad or be "
+            "detached."
         )
     slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
     return loss.detach(), *(torch.zeros_like(p) if g is None else g for p, g in zip(parameters, slopes))
@@ -393,7 +438,7 @@ def _probe_losses(answer, seed):
     values = {"training: loss": value, "training: gradient": slope}
     value, slope, in_teacher = _gradients(answer.distillation_loss(f, teacher, x0, z, s, r), theta, phi)
     values |= {"distillation: loss": value, "distillation: gradient": slope}
-    return values | {"gradient in the teacher": in_teacher, "calls of f": float(len(calls))}
+    return values | {"gradient in the teacher": in_teacher, _ROWS: sum(calls) / len(x0)}
 
 
 LOSSES = Task(
@@ -416,7 +461,8 @@ LOSSES = Task(
         "distillation: gradient": "The loss with a teacher is right and its gradient is not: which of the "
         "two predictions is the one that learns?",
         "gradient in the teacher": "Your loss would train the teacher too: what is it there for?",
-        "calls of f": "Each loss needs f twice, at the two levels: how often do yours call it?",
+        _ROWS: "Each loss needs f twice a sample, at the two levels (in two calls, or in one of twice the "
+        "rows): how often do yours ask?",
     },
     mistakes=(
         Mistake(
@@ -451,7 +497,7 @@ LOSSES = Task(
             "which noise was given to both?",
         ),
         Mistake(
-            _wrong("training_loss", ("f(x0 + r[:, None] * z, r)", "f(x, r)")),
+            _wrong("training_loss", (_CLEANER, "f(x, r)")),
             "Both predictions are made from the same state x + s z, told two levels. What does the state at "
             "level r look like?",
         ),
@@ -493,9 +539,40 @@ LOSSES = Task(
             "Your loss never asks the teacher: with the data's own noise it is the training loss once more.",
         ),
         Mistake(
-            _wrong("distillation_loss", ("f(x + (r - s)[:, None] * noise, r)", "teacher(x, s)")),
+            _wrong("distillation_loss", (_STEPPED, "teacher(x, s)")),
             "You teach f the teacher's prediction, and so a mean over all that x could be. What should f(x, "
             "s) be equal to?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", (_STEPPED, "teacher(x + (r - s)[:, None] * noise, r)")),
+            "Your target is the *teacher's* prediction at y, a mean of data, so that f becomes a denoiser. "
+            "The target is the student's own answer at y: whose function stands in the formula?",
+        ),
+        Mistake(
+            _wrong("training_loss", (_CLEANER, "x0")),
+            "Your target is the data itself: what is least then is a denoiser, the mean of all data that x "
+            "may come from. The formula's target is f's own answer at the cleaner level.",
+        ),
+        Mistake(
+            _wrong("distillation_loss", (_STEPPED, "x0")),
+            "With the data as the target your teacher is not needed, and f becomes a denoiser. Where does "
+            "the teacher's step lead, and what does f say there?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", (_STEPPED, "x + (r - s)[:, None] * noise")),
+            "Your target is y itself, which is still noisy. What does f make of it?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", ("* noise, r)", "* noise, s)")),
+            "y lies at level r, and f is told s there.",
+        ),
+        Mistake(
+            _both(("/ (s - r)", "/ s")),
+            "You divide by the level. The weight is one over the *gap* of the two levels.",
+        ),
+        Mistake(
+            _both(("/ (s - r)", "/ (s - r) ** 2")),
+            "You divide by the square of the gap. The statement's weight has its first power.",
         ),
     ),
     hints=(
@@ -590,6 +667,46 @@ BOUNDARY = Task(
             _wrong("loss_of_batch", ("f(s)", "network(x0 + s[:, None] * z, s)")),
             "Only the student has the boundary built in. It is in the target that it does its work, where s "
             "is the end.",
+        ),
+        Mistake(
+            _wrong(
+                "loss_of_batch",
+                (_BARE[0], "torch.where(u[:, None] <= 0.002, state, network(state, u))"),
+            ),
+            "Your f gives x back at the end itself and is free just above it, so that it may jump there, as "
+            "no smooth path does. The coefficients of 5.1 let the network's share grow from 0: use them at "
+            "every level.",
+        ),
+        Mistake(
+            _wrong(
+                "loss_of_batch",
+                (_BARE[0], "state + network(state, u) - network(state, torch.full_like(u, 0.002))"),
+            ),
+            "That is a boundary, too: f(x, e) = x whatever the network says. But it is not the task's, it "
+            "takes two calls, and at large levels x stays in it with weight 1. Which pair does 5.1 give?",
+        ),
+        Mistake(
+            _wrong(
+                "loss_of_batch",
+                *_ANEW,
+                (_BARE[0], "torch.where(u[:, None] <= 0.002, state, network(state, u))"),
+            ),
+            "Noise is still drawn anew at each level, and your f gives x back at the end only, free just "
+            "above it. Which coefficients let the network's share grow from 0?",
+        ),
+        Mistake(
+            _wrong("loss_of_batch", ("target = f(s)", "target = x0")),
+            "You compare with the data, and make a denoiser of f. The listing's target was its own answer "
+            "at the cleaner level.",
+        ),
+        Mistake(
+            _wrong("loss_of_batch", ("c_skip, c_out =", "c_out, c_skip =")),
+            "The two coefficients are exchanged: at the end yours gives the network's answer and drops x.",
+        ),
+        Mistake(
+            _wrong("loss_of_batch", ("c_skip * state + ", "state + ")),
+            "The network's share is right, and x stays whole at every level: at level 80 f would have to "
+            "take back 80 times the noise. What weight has x?",
         ),
         Mistake(
             _wrong("loss_of_batch", ("0.002", "0.0")),
@@ -712,6 +829,8 @@ STOP = Task(
     asks={
         "gradient": "The loss is right and its gradient is not: which of the two numbers of an interval is "
         "to move, and which is only believed?",
+        "loss": "The value of the listing was right, and yours has another one: what did you change besides "
+        "the gradient?",
         "stopped": "Run resting_std on the mended function, with karras_levels(20) and 0.5: it is also what "
         "the recursion of 5.4 gives with shared noise.",
         "through": "Run resting_std on the listing as it was given, with karras_levels(20) and 0.5.",
@@ -742,6 +861,27 @@ STOP = Task(
         Mistake(
             _wrong("linear_loss", _LISTED, ("high * low", "high * low.detach()")),
             "You stopped the target in the mixed term only. It occurs a second time.",
+        ),
+        Mistake(
+            _wrong(
+                "linear_loss",
+                (
+                    "student = torch.cat([torch.ones(1, dtype=a.dtype), a])",
+                    "student = torch.cat([torch.ones(1, dtype=a.dtype), a]).detach().requires_grad_()",
+                ),
+            ),
+            "You cut the whole list of answers from `a`, so that nothing at all learns. Which half of the "
+            "pairs is only believed?",
+        ),
+        Mistake(
+            _wrong("linear_loss", ("student[1:], student[:-1].detach()", "student[1:], student[0].detach()")),
+            "You hold the first answer only, and use it as the target of every interval. Each interval's "
+            "target is the answer one level below.",
+        ),
+        Mistake(
+            _wrong("linear_loss", _LISTED, ("+ low**2", "+ low.detach()**2")),
+            "You stopped the target in its square only, and the mixed term still pulls at it: the target "
+            "occurs twice.",
         ),
         Mistake(
             _wrong("linear_loss", ("square / (s - r)", "square")),
@@ -795,8 +935,9 @@ _DOUBLED = "min(first * 2 ** (step * stages // steps), last)"
 _MASS = "torch.special.ndtr((torch.log(levels) - mean) / std).diff()"
 _OF_ALL = "mass / mass.sum()"
 
-MIDDLE = float(solution.karras_levels(160)[80])
-BELOW = float(solution.shares(solution.karras_levels(160), -1.1, 2.0)[:80].sum())
+_LEVELS = solution.karras_levels(160).tolist()
+_SHARES = solution.shares(solution.karras_levels(160), -1.1, 2.0)
+MIDDLE, BELOW = _LEVELS[80], float(_SHARES[:80].sum())
 
 
 def _probe_schedule(answer, seed):
@@ -838,6 +979,7 @@ SCHEDULE = Task(
     },
     decimals=5,
     asks={
+        "middle": "Of 161 increasing levels, counted from 0, which one has 80 intervals below it?",
         "below": "The 80 shares of the intervals below `middle`, added up, with mean −1.1 and std 2: is that "
         "your number?",
     },
@@ -897,6 +1039,24 @@ SCHEDULE = Task(
             "normal there is none.",
         ),
         Mistake(
+            _wrong("shares", ("torch.log(levels)", "torch.log10(levels)")),
+            "You take the decimal logarithm. Mean and width belong to the natural one: e to the −1.1 is "
+            "0.33, 10 to the −1.1 is 0.08.",
+        ),
+        Mistake(
+            _wrong("shares", ("torch.log(levels)", "torch.log2(levels)")),
+            "You take the binary logarithm, which was for counting the doublings. Here ln is the natural "
+            "one.",
+        ),
+        Mistake(
+            _wrong("shares", (_OF_ALL, "mass / mass.max()")),
+            "Your largest share is 1. It is their sum that should be 1.",
+        ),
+        Mistake(
+            _wrong("shares", ("/ std)", "/ std**2)")),
+            "You divide by the square of w. By what is a normal variable divided to have width 1?",
+        ),
+        Mistake(
             _wrong("shares", (_OF_ALL, "-mass")),
             "Your shares are negative: the levels increase, so which of two neighbours has the larger mass "
             "below it?",
@@ -912,6 +1072,32 @@ SCHEDULE = Task(
         Mistake(
             {"middle": (END + 80) / 2},
             "That is the middle of the axis itself. Of 161 levels, which is the 81st?",
+        ),
+        Mistake(
+            {"middle": _LEVELS[79]},
+            "One too low: 79 of the 160 intervals lie below it.",
+        ),
+        Mistake(
+            {"middle": _LEVELS[81]},
+            "One too high: 81 of the 160 intervals lie below it.",
+        ),
+        Mistake(
+            {"middle": _LEVELS[79], "below": float(_SHARES[:79].sum())},
+            "Both numbers stop one interval too early: which of 161 levels, counted from 0, has 80 intervals "
+            "below it?",
+        ),
+        Mistake(
+            {"middle": _LEVELS[81], "below": float(_SHARES[:81].sum())},
+            "Both numbers go one interval too far: which of 161 levels, counted from 0, has 80 intervals "
+            "below it?",
+        ),
+        Mistake(
+            {"below": float(_SHARES[:79].sum())},
+            "You have added 79 shares, one too few: a slice [:n] takes n of them.",
+        ),
+        Mistake(
+            {"below": float(_SHARES[:81].sum())},
+            "You have added 81 shares, one too many: a slice [:n] takes n of them.",
         ),
         Mistake(
             {"below": 0.5},
@@ -934,6 +1120,11 @@ SCHEDULE = Task(
 )
 
 # --- 5.7: the bias of the levels ----------------------------------------------------------------------------
+
+
+_HYPOT = "math.hypot(d, 0.002)"
+_SECOND = "(1 + (r - s) * k1) * r / (d**2 + r**2)"  # Heun's second slope
+_EXACTLY = f"- {_HYPOT}"  # the distance from what is exact
 
 
 def _drawn(helper, *edits):
@@ -1003,8 +1194,18 @@ BIAS = Task(
             "for.",
         ),
         Mistake(
-            _drawn("one_step_error", (" - math.hypot(d, 0.002)", " / math.hypot(d, 0.002) - 1")),
+            _drawn("one_step_error", (_EXACTLY, f"/ {_HYPOT} - 1")),
             "Yours is the relative error. The figure wants the plain distance of the two deviations.",
+        ),
+        Mistake(
+            _drawn("one_step_error", ("return abs(", "return 100 * abs("), (_EXACTLY, f"/ {_HYPOT} - 1")),
+            "Yours is the error in per cent of the exact deviation. The figure wants the plain distance of "
+            "the two deviations; per cents are asked for in `enough_…` only.",
+        ),
+        Mistake(
+            _drawn("one_step_error", ("math.hypot(d, 0.002)", "d")),
+            "You compare with the deviation of the data. The paths end at level 0.002, where a little noise "
+            "is left.",
         ),
         Mistake(
             _drawn("one_step_error", (" - math.hypot(d, 0.002)", "")),
@@ -1031,6 +1232,25 @@ BIAS = Task(
         Mistake(
             _drawn("heun_factor", ("(1 + (r - s) * k1) * r", "r")),
             "Your second slope is that of the *starting* x at level r. At which state does Heun ask again?",
+        ),
+        Mistake(
+            _drawn("heun_factor", ("* r / (d**2 + r**2)", "* s / (d**2 + s**2)")),
+            "Your second slope is asked at the right state and told the level of the start. At which level "
+            "does u lie?",
+        ),
+        Mistake(
+            _drawn("heun_factor", (_SECOND, "(1 + (r - s) * k1 - d**2 / (d**2 + r**2)) / r")),
+            "u stands in your second slope once, and D is still asked at the starting x. Of which state is "
+            "D the denoised one there?",
+        ),
+        Mistake(
+            _drawn("heun_factor", (_SECOND, "(1 - (1 + (r - s) * k1) * d**2 / (d**2 + r**2)) / r")),
+            "D is asked at u, and subtracted from the starting x. From which state does the statement "
+            "subtract it?",
+        ),
+        Mistake(
+            _drawn("heun_factor", ("(k1 + k2) / 2", "(k1 + k2)")),
+            "You add the two slopes. Their mean makes the step.",
         ),
         Mistake(
             _drawn("heun_factor", ("(k1 + k2) / 2", "k2")),
@@ -1301,6 +1521,7 @@ def _probe_cost(answer, seed):
 
 def _cost_facts(answer, seed):
     values = right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
+    values |= {k: "no whole number" for k, n in values.items() if n != "right" and n % 1 != 0}
     values |= right_numbers(answer, 1e-3, ratio=RATIO)
     return values | right_words(answer, ("holds", "fails"), claim=solution.claim)
 
@@ -1383,6 +1604,40 @@ COST = Task(
             "One too few: at that number the student still takes a little longer.",
         ),
         Mistake(
+            {"pays_from": PAYS - 0.5, "pays_from_equal": PAYS_EQUAL - 0.5},
+            "Nobody makes a part of a sample: both numbers are whole ones. Which is the first whole number "
+            "at which the student takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from": PAYS - 0.5},
+            "pays_from is a number of samples, and so a whole one: which is the first at which the student "
+            "takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from_equal": PAYS_EQUAL - 0.5},
+            "pays_from_equal is a number of samples, and so a whole one: which is the first at which the "
+            "student takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from": PAYS - 1, "pays_from_equal": PAYS_EQUAL - 1},
+            "Both are one too few: at these numbers the student still takes a little longer. In which "
+            "direction do you round?",
+        ),
+        Mistake(
+            {"pays_from": PAYS + 1},
+            "One too many: put the number before it into `seconds` for both.",
+        ),
+        Mistake(
+            {"pays_from_equal": PAYS_EQUAL - 1},
+            "One too few against the cheaper teacher: at that number the student still takes a little "
+            "longer.",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(40.0, 9)},
+            "Against the cheaper teacher, too, the pairs have to be paid: the optimiser's seconds are not "
+            "all.",
+        ),
+        Mistake(
             {"pays_from_equal": PAYS},
             "That is against 36 calls, which buy better samples than the student's. How many calls does the "
             "teacher need to be no worse than the student?",
@@ -1416,4 +1671,803 @@ COST = Task(
     ),
 )
 
-TASKS = (SKIP, TARGET, LOSSES, BOUNDARY, STOP, SCHEDULE, BIAS, REFINE, COST)
+# --- 5.10: reflow in one dimension --------------------------------------------------------------------------
+
+_PEAKS = Mixture([0.7, 0.3], [[-0.6], [0.8]], [0.25, 0.25])  # the task's data
+_NEAR_IN = {1: 0.2, 8: 0.1}  # how near a student has to come; of 24 seeds none was above 0.072 and 0.045
+
+
+def _ends(z):
+    """Where the exact first flow leads from the noises z, (B, 1)."""
+    return QuantileFlow(Flow(), _PEAKS).map(z, 1.0, 0.0)
+
+
+def _where(velocity, z, ends, steps):
+    """In words, where a walk of so many steps from the noises z comes to; ends: where the flow leads."""
+    x = _walked(velocity, z, steps)
+    off, moved = (float((x - there).square().mean().sqrt()) for there in (ends, z))
+    if not math.isfinite(off):
+        return "at no numbers"
+    if off < _NEAR_IN[steps]:
+        return "near"
+    if float(x.std()) < 0.2:
+        return "all at one place"
+    return "not quite there" if off < 0.3 else "still at the noise" if moved < 0.2 else "elsewhere"
+
+
+def _walked(velocity, z, steps):
+    """Equal steps of Euler from t = 1 to 0; Remark for a velocity of another shape."""
+    x = z
+    with torch.no_grad():
+        for i in range(steps):
+            v = torch.as_tensor(velocity(x, torch.full((len(z),), 1 - i / steps, dtype=torch.float64)))
+            if v.numel() != x.numel():
+                raise Remark(f"student(x, t) gives one number for each x; for {len(x)} it gives {v.numel()}.")
+            x = x - v.double().reshape(x.shape) / steps
+    return x
+
+
+def _probe_reflow(answer, seed):
+    z, steps, asked = normal(seed, 5, 2), 4 + seed % 5, []
+
+    def bent(x, t):
+        t = torch.as_tensor(t, dtype=x.dtype).reshape(-1, 1).expand(len(x), 1)
+        asked.extend(t[:, 0].tolist())
+        return torch.tanh(x + 2 * t) - 0.3 * x
+
+    end = answer.walk(bent, z, steps)
+    values = {"answers of v a sample and step": len(asked) / len(z) / steps}
+    values |= {"times at which v is asked": sorted(asked, reverse=True), f"x after {steps} steps": end}
+    values["x after 1 step"] = answer.walk(bent, z, 1)
+    theta = (0.5 * normal(seed, 2, stream=2)).requires_grad_()
+    x0, t = normal(seed, 5, 2, stream=3) + 1, torch.linspace(0.05, 0.9, 5, dtype=torch.float64)
+
+    def learns(x, t):
+        return torch.tanh(theta[0] * x + theta[1] * torch.as_tensor(t, dtype=x.dtype).reshape(-1, 1))
+
+    values["loss"], values["its gradient"] = _gradients(answer.flow_loss(learns, x0, z, t), theta)
+    noise = normal(seed, 400, 1, stream=4)
+    words = [f"in {n} {_where(answer.student, noise, _ends(noise), n)}" for n in _NEAR_IN]
+    return values | {"student": ", ".join(words)}
+
+
+def _reflow_facts(answer, seed):
+    values = right_numbers(answer, 1e-3, first_step=-0.18)
+    values |= right_words(answer, ("cross", "never"), chords=solution.chords)
+    return values | right_words(answer, ("yes", "no"), again=solution.again)
+
+
+@lru_cache
+def _lines():
+    """(noises, where the first flow leads from them) on a fine grid, both increasing (N,) arrays."""
+    z = torch.linspace(-6, 6, 4001, dtype=torch.float64)
+    return z.numpy(), _ends(z[:, None])[:, 0].numpy()
+
+
+def _straight(x, t):
+    """The velocity of a perfect student: z - x_0 of the one line through x at time t; t alike for all."""
+    z, ends = _lines()
+    level = float(t.reshape(-1)[0])
+    there = np.interp(x.detach().numpy(), (1 - level) * ends + level * z, z)
+    return torch.from_numpy(there - np.interp(there, z, ends))
+
+
+def _first(x, t):
+    """The first flow's velocity: what training on independent pairs has as its minimiser."""
+    return _PEAKS.model(Flow()).flow(x, t)
+
+
+def _from_noise_only(x, t):
+    """The velocity of a student that was trained at t = 1 only, and answers so everywhere."""
+    return _straight(x, torch.ones(1))
+
+
+_TURNED = ("1 - i / steps", "i / steps")
+_LAST = ("x = x - velocity", "x = x + velocity")
+_GRID = ("for i in range(steps)", "for u in torch.linspace(0, 1, steps).tolist()")  # a gap less than steps
+_LINE = "(1 - t[:, None]) * x0 + t[:, None] * z"
+
+REFLOW = Task(
+    id="5.10",
+    title="Find the bug, then reflow: one step in one dimension",
+    kind="find-the-bug",
+    difficulty=2,
+    minutes=35,
+    points=5,
+    ids=("BB14",),
+    names=("walk", "flow_loss", "student", "first_step", "chords", "again"),
+    probe=_probe_reflow,
+    facts=_reflow_facts,
+    reference={
+        "walk": solution.walk,
+        "flow_loss": solution.flow_loss,
+        "student": Made(lambda: _straight),
+        "first_step": -0.18,
+        "chords": solution.chords,
+        "again": solution.again,
+    },
+    asks={
+        "answers of v a sample and step": "Euler asks the velocity once a step, at its start, and n steps "
+        "lead from 1 to 0: how often does your walk ask?",
+        "times at which v is asked": "Write down the times at which n = 4 steps begin. At which does your "
+        "walk ask?",
+        "x after 1 step": "One step goes from t = 1 to t = 0 with the velocity at the noise: does yours?",
+        "loss": "Put x_0 = 0 and z = 1 by hand: where is x_t at t = 0.9, and which velocity leads from data "
+        "to noise?",
+        "its gradient": "The loss is right and its gradient is not: which function is to learn?",
+        "student": "From noise, your student should come near the first flow's ends in one step and in "
+        "eight, and it does not: print where it ends. Which pairs was it shown, at which times, and for how "
+        "long?",
+        "first_step": "Walk one step of first_flow from some noises and print where they end.",
+    },
+    mistakes=(
+        Mistake(
+            _wrong("walk", _GRID, ("1 - i / steps", "u")),
+            "This is the listing as it was given. Print the times at which it asks the velocity in two "
+            "steps: with which does a walk from noise begin, and how far apart are they?",
+            as_given=True,
+        ),
+        Mistake(
+            _wrong("walk", _GRID, ("1 - i / steps", "1 - u")),
+            "Your walk begins at noise now. But its times run from 1 to 0 with both ends among them, one gap "
+            "fewer than there are steps of 1/n: at which time does the last step begin?",
+        ),
+        Mistake(
+            _wrong("walk", _TURNED),
+            "The size of your steps is right now. But the first asks the velocity at t = 0, where data are, "
+            "and x is noise: at which end of the time axis does a walk from noise begin?",
+        ),
+        Mistake(
+            _wrong("walk", _GRID, ("1 - i / steps", "1 - u"), ("/ steps\n", "/ max(1, steps - 1)\n")),
+            "Times and gaps fit each other, and you make one step too many: the last one begins at t = 0, "
+            "where the walk should be over.",
+        ),
+        Mistake(
+            _wrong("walk", _LAST),
+            "You go along the velocity. It points from data to noise, as dx/dt for a t that grows, and t "
+            "falls here.",
+        ),
+        Mistake(
+            _wrong("walk", _TURNED, _LAST),
+            "That is a walk upwards, from data at t = 0 to noise. Yours starts from noise.",
+        ),
+        Mistake(
+            _wrong("walk", ("velocity(x, t) / steps", "velocity(x, t)")),
+            "Each of your steps is as long as the whole walk. How long is one of n?",
+        ),
+        Mistake(
+            _wrong("walk", ("1 - i / steps", "1 - (i + 1) / steps")),
+            "Each of your steps asks the velocity at the time where it *ends*, and shows it the state where "
+            "it begins.",
+        ),
+        Mistake(
+            _wrong("walk", ("1 - i / steps", "1 - (i + 0.5) / steps")),
+            "You ask at the middle of each step with the state at its start. Euler asks where it stands.",
+        ),
+        Mistake(
+            _wrong("walk", ("velocity(x, t)", "velocity(z, t)")),
+            "Every one of your steps asks the velocity at the noise. Where is the walk by then?",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("z - x0", "x0 - z")),
+            "Your velocity points from noise to data. The statement's is dx/dt, and t is 1 at noise.",
+        ),
+        Mistake(
+            _wrong("flow_loss", (_LINE, "t[:, None] * x0 + (1 - t[:, None]) * z")),
+            "Your line has the data at t = 1. Which end is noise?",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("velocity(x, t)", "velocity(x, 1 - t)")),
+            "The state lies at t, and the network is told 1 − t.",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("(z - x0)", "(x - x0)")),
+            "x_t − x_0 is the part of the line that lies behind. The velocity is the same all along it.",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("velocity(x, t)", "velocity(z, t)")),
+            "The network is shown the noise whatever t is. Where on the line does it stand?",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("(z - x0)", "x0")),
+            "You teach the data. What is the derivative of (1 − t) x_0 + t z in t?",
+        ),
+        Mistake(
+            _wrong("flow_loss", ("(z - x0)", "z")),
+            "You teach the noise. The line's direction has the data in it, too.",
+        ),
+        Mistake(
+            _wrong("flow_loss", (".mean()", ".sum()")),
+            "You add up over the whole batch. The statement's is a mean.",
+        ),
+        Mistake(
+            _wrong("flow_loss", (".mean()", ".sum(1).mean()")),
+            "You sum over the entries of a sample. The statement's mean is over all entries.",
+        ),
+        Mistake(
+            _wrong("flow_loss", (".square()", ".abs()")),
+            "You take the absolute difference, and what is least then is no mean.",
+        ),
+        Mistake(
+            {"student": Made(lambda: _first)},
+            "One step of your student ends at one place from every noise, and eight nearly arrive: that is "
+            "what the *first* flow does. Is each noise in your batch still beside its own sample, the one "
+            "that was walked to from it?",
+        ),
+        Mistake(
+            {"student": Made(lambda: _from_noise_only)},
+            "Your student arrives in one step and not in eight, so that it is off on the way. Which times "
+            "were in its batches, and did it learn long enough?",
+        ),
+        Mistake(
+            {"student": Made(lambda: lambda x, t: _straight(x, t) + 0.25)},
+            "Your student comes into the neighbourhood of the first flow's ends in one step and in eight, "
+            "and not near enough. Did it see enough pairs, for long enough, and times from 0 to 1?",
+        ),
+        Mistake(
+            {"student": Made(lambda: lambda x, t: (x + 0.18) / t[:, None])},
+            "Your student brings every noise to one place, in one step and in eight. With how many steps of "
+            "the first flow were its pairs made?",
+        ),
+        Mistake(
+            {"student": Made(lambda: lambda x, t: 0 * x)},
+            "Your student leaves the noise where it is: has it been trained, and was it the trained one that "
+            "you handed in?",
+        ),
+        Mistake(
+            {"student": Made(lambda: lambda x, t: -_straight(x, t))},
+            "Your student walks away from the data: which sign has the velocity that it was taught?",
+        ),
+        Mistake(
+            {"first_step": -0.6},
+            "-0.6 is the larger peak. From pure noise at t = 1 nothing tells to which peak it belongs: what "
+            "is the mean of z − x_0 there?",
+        ),
+        Mistake(
+            {"first_step": 0.1},
+            "That is half-way between the peaks. They have not the same weight.",
+        ),
+        Mistake(
+            {"first_step": 0.0},
+            "0 is the mean of the noise. One step subtracts z less the mean of which data?",
+        ),
+        Mistake(
+            {"chords": "cross"},
+            "Take two noises, one above the other. Paths of a flow in one dimension cannot pass each other: "
+            "which of the two ends is the higher one, and what about the straight lines then?",
+        ),
+        Mistake(
+            {"again": "yes"},
+            "If the student is perfect, which pairs would it make, and which are the pairs that it was "
+            "trained on?",
+        ),
+    ),
+    hints=(
+        "Print the times at which the listing asks the velocity, for n = 2. In the statement they are 1 and "
+        "1/2. For the student: which two things must stay side by side when a batch is drawn?",
+        "Count the steps, and let t fall with the count. The loss needs the point on the line and the line's "
+        "direction, which is the same everywhere on it. A batch of the second network takes the same rows of "
+        "the noises and of the walk's ends, and times of its own, from 0 to 1.",
+        "Step number i of n, counted from 0, begins at 1 less i/n. Draw noises once, walk them with 50 "
+        "steps, keep both tensors; in each step of the training draw row numbers and use them for both. For "
+        "the words: order the noises, and ask whether the order of the ends, and of the points between, is "
+        "another.",
+    ),
+)
+
+# --- 5.11: a critic -----------------------------------------------------------------------------------------
+
+_LIGHT, _HEAVY = 0.356766518336, 0.431387559052  # where student and critic rest, by quadrature: see the tests
+_SATURATED_LIGHT, _SATURATED_HEAVY = 0.370841869220, 0.440334158750
+_NEAR = 0.01  # a share; over seeds the trained number has a spread of a tenth of that
+
+
+def _called(value, **places):
+    """ "right" or in words which of these numbers a measured one is, else the number itself."""
+    for name, place in places.items():
+        if abs(value - place) <= _NEAR * place:
+            return name.replace("_", " ")
+    return value
+
+
+def _probe_critic(answer, seed):
+    theta, phi = (0.4 * normal(seed, 2)).requires_grad_(), torch.tensor(0.4, dtype=torch.float64)
+    phi, shown, z = phi.requires_grad_(), [], normal(seed, 6, 1, stream=1)
+
+    def critic(x):
+        shown.append(len(x))
+        return theta[0] + theta[1] * x.square() + 0.2 * x
+
+    real, wanted = 0.5 * normal(seed, 6, 1, stream=2) + 0.1, 0.3 * z + 0.05
+    loss, in_critic, in_student = _gradients(answer.critic_loss(critic, real, phi * z), theta, phi)
+    values = {"critic's loss": loss, "its gradient in the critic": in_critic}
+    values |= {"its gradient in the student": in_student, "rows shown for it": float(sum(shown))}
+    shown.clear()
+    loss, in_student = _gradients(answer.student_loss(critic, phi * z, wanted, 0.7), phi)
+    values |= {"student's loss": loss, "its gradient in the student's b": in_student}
+    values["rows shown for it, by the student"] = float(sum(shown))
+    values["student's loss, weight 0"] = answer.student_loss(critic, phi * z, wanted, 0.0)
+    around = dict(x=(0.1, 1.0), d=(0.3, 0.6), q=(0.7, 1.2))
+    return values | named_expressions(answer, seed, 2, best_logit=around)
+
+
+def _critic_facts(answer, seed):
+    found = named_numbers(answer, "light", "heavy")
+    places = dict(the_pairs_alone=0.3, the_data_alone=0.5)
+    values = {
+        "light": _called(found["light"], right=_LIGHT, saturated=_SATURATED_LIGHT, other=_HEAVY, **places),
+        "heavy": _called(found["heavy"], right=_HEAVY, saturated=_SATURATED_HEAVY, other=_LIGHT, **places),
+    }
+    return values | right_words(answer, ("can", "cannot"), mirror=solution.mirror)
+
+
+_REAL, _FAKE = "softplus(-critic(real))", "softplus(critic(fake.detach()))"
+_SEEN = "softplus(-critic(fake))"
+
+CRITIC = Task(
+    id="5.11",
+    title="A student between its pairs and a critic",
+    kind="implement-equation",
+    difficulty=2,
+    minutes=35,
+    points=5,
+    ids=("T47",),
+    names=("critic_loss", "student_loss", "best_logit", "light", "heavy", "mirror"),
+    probe=_probe_critic,
+    facts=_critic_facts,
+    reference={
+        "critic_loss": solution.critic_loss,
+        "student_loss": solution.student_loss,
+        "best_logit": "log(q/d) + x**2/2*(1/q**2 - 1/d**2)",
+        "light": _LIGHT,
+        "heavy": _HEAVY,
+        "mirror": solution.mirror,
+    },
+    asks={
+        "critic's loss": "A critic that says 0 to everything has the loss 2 ln 2. One that is right by a "
+        "large margin has nearly none: try both in your function.",
+        "its gradient in the critic": "The critic's loss is right and its gradient is not: which parts of it "
+        "hang on the critic?",
+        "its gradient in the student": "The critic's loss would move the student as well, and in the wrong "
+        "direction. What must not flow back?",
+        "rows shown for it": "The critic judges each real sample once and each fake once: how many rows does "
+        "yours see?",
+        "student's loss": "With a critic that says 0 to everything, the student's loss is that of the pairs "
+        "plus the weight times ln 2: is yours?",
+        "its gradient in the student's b": "The student's loss is right and its gradient is not: through "
+        "which of its two terms does b act?",
+        "light": "Run duel with your two losses and the weight 0.2: is your number what it returns?",
+        "heavy": "Run duel with your two losses and the weight 1: is your number what it returns?",
+    },
+    mistakes=(
+        Mistake(
+            _wrong("critic_loss", (".detach()", "")),
+            "The value is right, and a gradient reaches the student, who would learn to be *recognised*. "
+            "Which of the two samples has a student behind it?",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss", (_REAL, "softplus(critic(real))"), (_FAKE, "softplus(-critic(fake.detach()))")
+            ),
+            "Your critic learns to call fakes real and real data fake. Which sign has C where it says "
+            "“real”?",
+        ),
+        Mistake(
+            _wrong("critic_loss", (f"{_REAL}.mean() + ", "")),
+            "Your critic never sees real data: it will call everything a fake.",
+        ),
+        Mistake(
+            _wrong("critic_loss", (f" + {_FAKE}.mean()", "")),
+            "Your critic never sees a fake: it will call everything real.",
+        ),
+        Mistake(
+            _wrong("critic_loss", (_FAKE, "softplus(-critic(fake.detach()))")),
+            "Both samples are taught as real. Which one has the other sign?",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss",
+                (_REAL, "softplus(-torch.sigmoid(critic(real)))"),
+                (_FAKE, "softplus(torch.sigmoid(critic(fake.detach())))"),
+            ),
+            "C is a logit, any number, and softplus makes the probability's logarithm of it. You squeeze it "
+            "into (0, 1) first.",
+        ),
+        Mistake(
+            _wrong("critic_loss", ("return ", "return 0.5 * ("), (f"{_FAKE}.mean()", f"{_FAKE}.mean())")),
+            "You take half the sum, the mean over both halves. The statement adds two means.",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss",
+                (_REAL, "(1 - critic(real)).relu()"),
+                (_FAKE, "(1 + critic(fake.detach())).relu()"),
+            ),
+            "That is the hinge loss, which other papers use. The statement's is the logistic one.",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss",
+                (_REAL, "(critic(real) - 1).square()"),
+                (_FAKE, "critic(fake.detach()).square()"),
+            ),
+            "That is the least-squares loss, which other papers use. The statement's is the logistic one.",
+        ),
+        Mistake(
+            _wrong("critic_loss", (_REAL, "(-critic(real))"), (_FAKE, "critic(fake.detach())")),
+            "You take the logits themselves (a Wasserstein critic, which needs a bound on its slope). Where "
+            "is the softplus?",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss", (f"{_REAL}.mean()", f"{_REAL}.sum()"), (f"{_FAKE}.mean()", f"{_FAKE}.sum()")
+            ),
+            "You add up over the batch. The statement's are means.",
+        ),
+        Mistake(
+            _wrong(
+                "critic_loss",
+                ("real)).mean()", "real.detach())).mean()"),
+                (_FAKE, "softplus(critic(fake)).detach()"),
+            ),
+            "You have cut the critic's answer from the critic, so that it cannot learn from fakes. Only the "
+            "sample that it is shown is to be cut.",
+        ),
+        Mistake(
+            _wrong("student_loss", (_SEEN, "softplus(critic(fake))")),
+            "Your student is rewarded for being called a fake: which sign does C have where it says “real”?",
+        ),
+        Mistake(
+            _wrong("student_loss", (_SEEN, "(-softplus(critic(fake)))")),
+            "That is the critic's term with the sign turned: the same minimum, but hardly a gradient while "
+            "the critic is sure of itself. The statement's term is another one.",
+        ),
+        Mistake(
+            _wrong("student_loss", (_SEEN, "softplus(-critic(fake.detach()))")),
+            "The critic's term is cut from the student. In this loss it has to learn through the critic.",
+        ),
+        Mistake(
+            _wrong("student_loss", ("weight * ", "")),
+            "The weight does nothing in your student's loss: what is it multiplied with?",
+        ),
+        Mistake(
+            _wrong(
+                "student_loss",
+                ("(fake - wanted).square().mean()", "weight * (fake - wanted).square().mean()"),
+                ("+ weight * ", "+ "),
+            ),
+            "You weigh the pairs. λ stands before the critic's term.",
+        ),
+        Mistake(
+            _wrong("student_loss", ("(fake - wanted).square().mean() + ", "")),
+            "The pairs are gone: what keeps a noise with its own sample?",
+        ),
+        Mistake(
+            _wrong("student_loss", (_SEEN, "softplus(-critic(wanted))")),
+            "The critic judges the pairs' samples, which do not change. Whose are to be judged?",
+        ),
+        Mistake(
+            _wrong("student_loss", (_SEEN, "(-critic(fake))")),
+            "You take the logit itself, without bound. The statement has its softplus.",
+        ),
+        Mistake(
+            _wrong("student_loss", (".square()", ".abs()")),
+            "The pairs' term is a square.",
+        ),
+        Mistake(
+            _wrong("student_loss", ("(fake - wanted)", "(fake.detach() - wanted)")),
+            "The value is right, and the pairs do not teach: their term is cut from the student.",
+        ),
+        Mistake(
+            _wrong("student_loss", ("return (fake", "return (1 - weight) * (fake")),
+            "You mix the two terms with weights that add up to 1. In the statement the pairs' term is whole.",
+        ),
+        Mistake(
+            _wrong(
+                "student_loss", (".square().mean()", ".square().sum()"), (f"{_SEEN}.mean()", f"{_SEEN}.sum()")
+            ),
+            "You add up over the batch in the student's loss. The statement's are means.",
+        ),
+        Mistake(
+            {"best_logit": "-log(q/d) - x**2/2*(1/q**2 - 1/d**2)"},
+            "The sign: C is above 0 where data are likelier than fakes. Which density stands above the line?",
+        ),
+        Mistake(
+            {"best_logit": "x**2/2*(1/q**2 - 1/d**2)"},
+            "At x = 0 yours is 0, as if both densities had the same height there. Which factor stands before "
+            "each exponential?",
+        ),
+        Mistake(
+            {"best_logit": "log(q/d) + x**2*(1/q**2 - 1/d**2)"},
+            "The exponent of a normal density has a 2 in it.",
+        ),
+        Mistake(
+            {"best_logit": "log(q/d)/2 + x**2/2*(1/q**2 - 1/d**2)"},
+            "Before the exponential stands one over the deviation, not over its root.",
+        ),
+        Mistake(
+            {"best_logit": "q/d*exp(x**2/2*(1/q**2 - 1/d**2))"},
+            "That is the quotient of the densities. C is its logarithm.",
+        ),
+        Mistake(
+            {"best_logit": "1/(1 + d/q*exp(-x**2/2*(1/q**2 - 1/d**2)))"},
+            "That is the probability of “real”. In logits it is what goes into the sigmoid.",
+        ),
+        Mistake(
+            {"light": _HEAVY, "heavy": _LIGHT},
+            "The two are exchanged: with which weight does the critic pull harder?",
+        ),
+        Mistake(
+            {"light": 0.3, "heavy": 0.3},
+            "0.3 is where the pairs alone lead. Does the critic's term reach b?",
+        ),
+        Mistake(
+            {"light": STD, "heavy": STD},
+            "0.5 is the data's, where the critic alone leads. Are the pairs still in your loss?",
+        ),
+        Mistake(
+            {"light": _SATURATED_LIGHT, "heavy": _SATURATED_HEAVY},
+            "Your losses are right now, and these numbers belong to another student's loss, the critic's "
+            "term with its sign turned: run duel again.",
+        ),
+        Mistake(
+            {"mirror": "can"},
+            "A critic sees samples, never noises. How are b z and −b z distributed?",
+        ),
+    ),
+    hints=(
+        "Each loss has one learner. Go through both and mark, for each sample, whether its maker is to "
+        "learn.",
+        "softplus(−C) is small where C is large. For real data and for the student that wants to be taken "
+        "for real the sign is the same; for fakes in the critic's loss it is the other one, and the sample "
+        "is cut from its maker.",
+        "Cut the fakes with detach in the critic's loss and nowhere else. For the formula write both normal "
+        "densities with their factors, divide, take the logarithm: one term without x and one with its "
+        "square. For the two numbers pass your two functions and the weight to duel.",
+    ),
+)
+
+# --- 5.12: guidance -----------------------------------------------------------------------------------------
+
+_NARROW = 0.4**1.5
+
+
+def _probe_guided(answer, seed):
+    x, z = normal(seed, 5, 2), normal(seed, 5, 2, stream=1)
+    s = torch.tensor([0.1, 0.4, 1.0, 3.0, 20.0], dtype=torch.float64)
+    w = torch.tensor([0.0, 1.0, 2.0, 3.5, 1.5 + uniform(seed, 0.0, 2.0)], dtype=torch.float64)
+    label, rows = torch.tensor([1, 2, 3, 1, 2]), [0, 0]
+    phi = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    theta = (0.5 * normal(seed, 3, stream=2)).requires_grad_()
+
+    def columns(x, *values):
+        return [torch.as_tensor(v, dtype=x.dtype).reshape(-1, 1).expand(len(x), 1) for v in values]
+
+    def predict(x, s, label):
+        (s, label), rows[0] = columns(x, s, label), rows[0] + len(x)
+        return torch.tanh(x / (1 + s) + label.sin()) + phi * x / (1 + s**2)
+
+    def student(x, s, label, w):
+        (s, label, w), rows[1] = columns(x, s, label, w), rows[1] + len(x)
+        return torch.tanh(theta[0] * x / (1 + s) + theta[1] * label.sin() + theta[2] * w)
+
+    taught = answer.guided_target(predict, x, s, label, w)
+    values = {"target at w = 1 less D with the label": taught[1] - predict(x[1:2], s[1:2], label[1:2])[0]}
+    rows[0] -= 1
+    values |= {"target": taught, "rows of the teacher, a sample": rows[0] / len(x)}
+    rows[0] = 0
+    loss = answer.guided_loss(student, predict, x, z, s, label, w)
+    value, slope, in_teacher = _gradients(loss, theta, phi)
+    values |= {"loss": value, "its gradient": slope, "its gradient in the teacher": in_teacher}
+    values["rows of teacher and student for it, a sample"] = [n / len(x) for n in rows]
+    around = dict(w=(1.2, 4.0), d=(0.3, 0.6), k=(0.9, 1.3), s=(0.1, 1.0))
+    less = {name: ends for name, ends in around.items() if name != "s"}
+    return values | named_expressions(answer, seed, 2, tilted=around, sampled=less)
+
+
+def _guided_facts(answer, seed):
+    values = right_numbers(answer, 1e-3, narrow=_NARROW)
+    return values | right_words(answer, ("data", "guided"), states=solution.states)
+
+
+_MIXED = "without + w[:, None] * (predict(x, s, label) - without)"
+
+GUIDED = Task(
+    id="5.12",
+    title="Guidance in one call, and what it makes",
+    kind="coefficient",
+    difficulty=3,
+    minutes=40,
+    points=6,
+    ids=("T44",),
+    names=("guided_target", "guided_loss", "tilted", "sampled", "narrow", "states"),
+    probe=_probe_guided,
+    facts=_guided_facts,
+    reference={
+        "guided_target": solution.guided_target,
+        "guided_loss": solution.guided_loss,
+        "tilted": "1/sqrt(w/(d**2 + s**2) - (w - 1)/(k**2 + s**2))",
+        "sampled": "d*(d/k)**(w - 1)",
+        "narrow": _NARROW,
+        "states": solution.states,
+    },
+    asks={
+        "target at w = 1 less D with the label": "At w = 1 guidance changes nothing, so that the target is "
+        "the denoiser with the label. Is yours?",
+        "rows of the teacher, a sample": "The teacher is asked twice a sample, with the label and without "
+        "(in two calls or in one of twice the rows): how often does yours ask?",
+        "loss": "Follow one sample: which x do teacher and student see, and what is told to each of them?",
+        "its gradient": "The loss is right and its gradient is not: which of the two is to learn?",
+        "its gradient in the teacher": "Your loss would train the teacher too. What must not flow back?",
+        "narrow": "The deviation at level s = 0.5 on the guided flow is a product of two powers, as in "
+        "`sampled`; then divide. Is that your number?",
+    },
+    mistakes=(
+        Mistake(
+            _wrong("guided_target", ("w[:, None]", "(1 + w[:, None])")),
+            "That is Ho & Salimans' w, whose 0 is the plain denoiser with the label. Here 1 is.",
+        ),
+        Mistake(
+            _wrong("guided_target", ("(predict(x, s, label) - without)", "(without - predict(x, s, label))")),
+            "Your guidance pushes away from the label: which difference is it?",
+        ),
+        Mistake(
+            _wrong("guided_target", ("without + w", "predict(x, s, label) + w")),
+            "You begin from the denoiser with the label. At w = 1 yours is past it already: from which of "
+            "the two do w steps of the difference start?",
+        ),
+        Mistake(
+            _wrong("guided_target", ("w[:, None]", "w.mean()")),
+            "All your samples share one scale. Each has its own.",
+        ),
+        Mistake(
+            _wrong("guided_target", ("torch.zeros_like(label)", "label")),
+            "Both of your predictions have the label, so that w does nothing. Which label stands for none?",
+        ),
+        Mistake(
+            _wrong("guided_target", ("return without", "return 0 * without")),
+            "You return w times the difference. What is it added to?",
+        ),
+        Mistake(
+            _wrong("guided_target", (_MIXED, "w[:, None] * predict(x, s, label)")),
+            "The prediction without label is missing: at large w yours grows without end.",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("x = x0 + s[:, None] * z", "x = x0")),
+            "Teacher and student see clean data, told a level of noise. Which x lies at level s?",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("torch.no_grad()", "torch.enable_grad()")),
+            "The value is right, and the teacher would learn as well.",
+        ),
+        Mistake(
+            _wrong(
+                "guided_loss",
+                ("student(x, s, label, w)", "student(x, s, label, w).detach()"),
+                ("torch.no_grad()", "torch.enable_grad()"),
+            ),
+            "You hold the student and let the teacher learn. Which of the two is known already?",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("student(x, s, label, w)", "student(x, s, label, torch.ones_like(w))")),
+            "The student is not told its sample's w, and so can only learn a mean over all scales.",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("student(x, s, label, w)", "student(x, s, torch.zeros_like(label), w)")),
+            "The student is not told the label. What is it a function of?",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("guided_target(predict, x, s, label, w)", "predict(x, s, label)")),
+            "Your student learns the plain denoiser with the label, whatever w it is told.",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("- wanted", "- x0")),
+            "Your student learns from the data, which are not guided: what is least then is the plain "
+            "denoiser.",
+        ),
+        Mistake(
+            _wrong("guided_loss", (".mean()", ".mean().sqrt()")),
+            "You take the root of the mean square.",
+        ),
+        Mistake(
+            _wrong("guided_loss", (".square().mean()", ".square().div(s[:, None] ** 2).mean()")),
+            "You weigh the levels, as one does in practice. The statement's L has no weight.",
+        ),
+        Mistake(
+            _wrong("guided_loss", (".mean()", ".sum(1).mean()")),
+            "You sum over the entries of a sample. The statement's mean is over all entries.",
+        ),
+        Mistake(
+            {"tilted": "sqrt(w/(d**2 + s**2) - (w - 1)/(k**2 + s**2))"},
+            "That is the root of the curvature. A narrow density is strongly curved: which power of it is "
+            "the deviation?",
+        ),
+        Mistake(
+            {"tilted": "1/(w/(d**2 + s**2) - (w - 1)/(k**2 + s**2))"},
+            "That is the variance, one over the curvature: the deviation is asked for.",
+        ),
+        Mistake(
+            {"tilted": "sqrt(w*(d**2 + s**2) - (w - 1)*(k**2 + s**2))"},
+            "You mix the variances. It is the logarithms of the densities that are mixed: what stands "
+            "before x² in each?",
+        ),
+        Mistake(
+            {"tilted": "1/sqrt(w/(d**2 + s**2) + (w - 1)/(k**2 + s**2))"},
+            "p stands with the power 1 − w, which is negative: which sign has its part?",
+        ),
+        Mistake(
+            {"tilted": "1/sqrt((w + 1)/(d**2 + s**2) - w/(k**2 + s**2))"},
+            "Those are the powers of Ho & Salimans' w. At w = 1 yours is narrower than the data already.",
+        ),
+        Mistake(
+            {"tilted": "1/sqrt(w/d**2 - (w - 1)/k**2 + 1/s**2)"},
+            "You tilt at level 0 and add the noise afterwards. Guidance mixes the densities *at* level s.",
+        ),
+        Mistake(
+            {"sampled": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
+            "That is `tilted` at level 0. Does a flow that follows these scores end there? Take two paths "
+            "and integrate the equation of their difference.",
+        ),
+        Mistake(
+            {"tilted": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
+            "That is right at level 0. Which variances have the two densities at level s?",
+        ),
+        Mistake(
+            {"sampled": "d/sqrt(w)"},
+            "That is the density with the label to the power w alone. The one without it has its part, and "
+            "a flow does not end at either density.",
+        ),
+        Mistake(
+            {"sampled": "d"},
+            "That is the plain denoiser's. At which w is it right?",
+        ),
+        Mistake(
+            {"sampled": "d**w/k**w"},
+            "Put w = 1 into yours: the plain flow makes the data. The powers of d and of k are not the same.",
+        ),
+        Mistake(
+            {"sampled": "d*(k/d)**(w - 1)"},
+            "Yours grows with w, and guidance narrows: which of d and k belongs above?",
+        ),
+        Mistake(
+            {"sampled": "d**(2*w)/k**(2*w - 2)"},
+            "That is the variance of the flow's samples: the deviation is asked for.",
+        ),
+        Mistake(
+            {"narrow": _NARROW**2},
+            "That is the quotient of the variances.",
+        ),
+        Mistake(
+            {"narrow": 0.4**2},
+            "Your power is that of w = 5 (or of w = 4 as Ho & Salimans count).",
+        ),
+        Mistake(
+            {"narrow": 0.4**1.5 * 0.5**0.5},
+            "That is the deviation itself. By which is it to be divided?",
+        ),
+        Mistake(
+            {"narrow": (4 / 0.5 - 3 / 1.25) ** -0.5 / 0.5**0.5},
+            "That is `tilted`, over the deviation of noised data. The flow's states are narrower.",
+        ),
+        Mistake(
+            {"narrow": 0.125},
+            "That is (d/k)³, the quotient at level 0.",
+        ),
+        Mistake(
+            {"states": "data"},
+            "Compare with your number: how much of what noised data show would the student ever meet?",
+        ),
+    ),
+    hints=(
+        "Nothing here is integrated at sampling: the target is two answers of the teacher and one line. For "
+        "the formulas write ln p of a Gaussian, with its variance at level s, and mix.",
+        "The zeros that stand for “no label” are shaped like the labels; w needs a second axis. For "
+        "`tilted` only the factor before x² matters. For `sampled` subtract the equations of two paths: the "
+        "centre drops out, and (ln of the difference) is an integral over s.",
+        "s/(d² + s²) is the derivative of half the logarithm of d² + s². So the difference of two paths is "
+        "a product of two powers, one of d² + s² and one of k² + s², with exponents from w; far up it must "
+        "be s. For narrow, take that product at the level asked.",
+    ),
+)
+
+TASKS = (SKIP, TARGET, LOSSES, BOUNDARY, STOP, SCHEDULE, BIAS, REFINE, COST, REFLOW, CRITIC, GUIDED)

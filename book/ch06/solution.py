@@ -2,7 +2,7 @@
 
 Written by `toolkit build`: edit the notebook.  What is computed there is not here: level, edm_left, vp_left,
 off_line, error_itself, error_ratio, error_closed, safe_from, crossing, flattered, worse, teacher_2,
-teacher_8, fixed_seen, fixed_true, informative, std_read.
+teacher_8, fixed_seen, fixed_true, informative, std_read, few, share_1, share_2, gain, total, forgotten, jump.
 """
 
 import math
@@ -141,3 +141,40 @@ def solver_share(d, s, e):
 level_asked = 2.8 ** (1 - 0.370) * 0.2**0.370
 solver_level = "above"  # its share is the smaller one, in each step
 features = "cannot"  # every x wants the same r
+h, g, u, v = sympy.symbols("h g u v")
+now, before = 1 + h / (2 * g), -h / (2 * g)
+left = -((u - v) ** 2) / 2
+order = 1
+
+
+def plugin_walk(eps, x, levels, shares, weights):
+    """The state at levels[-1], (B, d).
+
+    eps(x, level): the direction (B, d); level a float.  x: (B, d) at levels[0].  levels: s_0 > ... > s_N.
+    shares: r_1, ..., r_N, floats.  weights(h, g): p and q for a step by h after one by g.
+    """
+    grid = [levels[0]]
+    for s, e, r in zip(levels, levels[1:], shares):
+        grid += [s ** (1 - r) * e**r, e]
+    gap, old = None, None
+    for s, e in zip(grid, grid[1:]):
+        direction = eps(x, s)
+        p, q = weights(e - s, gap) if gap else (1.0, 0.0)
+        x = x + (e - s) * (p * direction + (q * old if gap else 0.0))
+        gap, old = e - s, direction
+    return x
+
+
+x, a, b, d = sympy.symbols("x a b d", positive=True)
+A, B = sympy.sqrt(d**2 + a**2), sympy.sqrt(d**2 + b**2)
+average = x / A * (A - B) / (a - b)
+by_noise = "same"  # the target is linear in it
+
+
+def meanflow_target(u, direction, x, a, b):
+    """The target for u at (x, a, b), (B, d), without gradients.
+
+    u(x, a, b): (B, d).  direction: epsilon at (x, a), (B, d).  x: (B, d).  a > b: levels (B,).
+    """
+    _, change = torch.func.jvp(lambda x, a: u(x, a, b), (x, a), (direction, torch.ones_like(a)))
+    return (direction - (a - b)[:, None] * change).detach()

@@ -1,4 +1,4 @@
-"""The tasks of lesson 06: the mean-value idea, AMED-Solver and AMED-Plugin.
+"""The tasks of lesson 06: the mean-value idea, AMED-Solver and AMED-Plugin, and the mean as a network.
 
 The levels are EDM's (alpha = 1, time is the noise level), so that the probability flow is dx/ds = eps(x, s).
 On Gaussian data a step is a multiplication and the mean value is algebra; nothing is trained.  A training
@@ -17,6 +17,7 @@ from book.lessons import (
     Remark,
     Task,
     changed,
+    error_lines,
     named_expressions,
     normal,
     read_axes,
@@ -272,6 +273,11 @@ VECTOR = Task(
             "The sine's cubic term is divided by w once more.",
         ),
         Mistake(
+            {"power": 4},
+            "The squares of both are compared in your expansion: the residual itself is 1 less the length "
+            "of the mean.",
+        ),
+        Mistake(
             {"velocity_1": "fails", "velocity_4": "fails"},
             "You ask for a straight path. A path may bend, if its *velocity* stays on one line: compute the "
             "residual of the two that you reject.",
@@ -312,6 +318,9 @@ VECTOR = Task(
 # Of the statement's 32 trajectories; the solution computes them anew.
 _LEFT = {"edm_left": 0.000128801051, "vp_left": 0.0247948206, "off_line": 0.270559710}
 _FLOW_LEFT, _OFF_LINE_IN_VP = 0.0348079583, 0.0456559374  # in other coordinates
+_OFF_CENTRED, _OFF_LENGTH, _OFF_MEANS = 0.0207013672, 0.685927729, 0.265113190  # over other lengths
+_OFF_ORIGIN, _OFF_BUNDLE, _OFF_SHIFTED = 0.821185421, 12.1733476, 0.827713803  # from other lines
+_UNSQUARED = 0.0117647310  # of singular values
 
 
 def _probe_pca(answer, seed):
@@ -403,6 +412,38 @@ PCA = Task(
             {"off_line": _LEFT["off_line"] ** 2},
             "That is a square: a distance is asked for.",
         ),
+        Mistake(
+            {"off_line": _OFF_CENTRED},
+            "You divide by the length of the *centred* last state, its distance from the trajectory's mean, "
+            "which is made by the large levels. How long is the last state itself?",
+        ),
+        Mistake(
+            {"off_line": _OFF_ORIGIN},
+            "Your line goes through the origin: its direction is that of points that are not centred. "
+            "Through which point does a best line go?",
+        ),
+        Mistake(
+            {"off_line": _OFF_BUNDLE},
+            "You took one line for all trajectories. Each has its own.",
+        ),
+        Mistake(
+            {"off_line": _OFF_SHIFTED},
+            "You measure from the origin with the direction of the centred points: the line goes through the "
+            "trajectory's mean.",
+        ),
+        Mistake(
+            {"off_line": _OFF_LENGTH},
+            "That is the distance alone. It is asked for as a share of the last state's length.",
+        ),
+        Mistake(
+            {"off_line": _OFF_MEANS},
+            "You divide one mean by another. Take the quotient for each trajectory first, then the mean.",
+        ),
+        Mistake(
+            {"edm_left": _UNSQUARED},
+            "Your explained is right, and this number is of singular values, which are lengths. Take it from "
+            "your function.",
+        ),
     ),
     hints=(
         "PCA is the singular value decomposition of the centred points. How many decompositions, for B "
@@ -461,6 +502,8 @@ FIRST = Task(
         "true_of": solution.true_of,
     },
     asks={
+        "safe_from": "Print the closed form's error at each level of the list, with the mixture's own mean "
+        "and std. Which is the smallest level at which it is below 0.02?",
         "error_ratio": "x/s against the exact eps at level 20, on the 2000 states given: norm of the "
         "difference over norm of eps, all entries together. Is that your number?",
         "error_closed": "The closed form at level 20, with the mixture's own mean and std (of one "
@@ -534,6 +577,16 @@ FIRST = Task(
             "elsewhere.",
         ),
         Mistake(
+            {"safe_from": 40},
+            "That is where x/s is good enough, or √(1 + s²) under x. The closed form is the better guess: "
+            "from which level on?",
+        ),
+        Mistake(
+            {"safe_from": 80},
+            "Most solvers start there, and that is more than safe. Go down the list: where does the closed "
+            "form's error rise above 2 per cent?",
+        ),
+        Mistake(
             {"safe_from": 20},
             "At 20 it is safe. So it is at a smaller level of the list already.",
         ),
@@ -576,22 +629,22 @@ def _probe_step(answer, seed):
         level = torch.as_tensor(level, dtype=torch.float64)
         if level.ndim > 1:
             raise Remark(f"The model is told one level a sample, shape (B,): yours has {tuple(level.shape)}.")
-        asked.append(level.expand(len(x)))
-        return torch.tanh(0.3 * x / asked[-1][:, None]) + 0.1 * x
+        asked.extend(level.expand(len(x)).tolist())
+        return torch.tanh(0.3 * x / level.expand(len(x))[:, None]) + 0.1 * x
 
     x, s, e = 3 * normal(seed, 3, 2), uniform(seed, 3.0, 5.0), 0.4
     r = torch.tensor([0.2, 0.5, uniform(seed, 0.6, 0.9)], dtype=torch.float64)
     c = torch.tensor([0.96, 1.0, 1.05], dtype=torch.float64)
     values = {"AMED step": answer.amed_step(eps, x, s, e, r, c)}
-    values["levels of its second call"] = asked[1] if len(asked) > 1 else "there is none"
-    values["its calls"] = float(len(asked))
+    values["calls a sample"] = len(asked) / len(x)  # for all at once, or for one after the other
+    values["levels that the model is told"] = sorted(asked)
     half, one = torch.full_like(r, 0.5), torch.ones_like(c)
     model = SimpleNamespace(eps=eps, schedule=EDM())
     *_, (_, known) = dpm_solver_2(model, x, [s, e])
     values["minus DPM-Solver-2 at r = 1/2, c = 1"] = answer.amed_step(eps, x, s, e, half, one) - known
     asked.clear()
     values["plugin step on DDIM"] = answer.plugin_step(eps, x, s, e, r, c)
-    return values | {"calls of the plugin": float(len(asked))}
+    return values | {"calls of the plugin, a sample": len(asked) / len(x)}
 
 
 STEP = Task(
@@ -606,9 +659,14 @@ STEP = Task(
     probe=_probe_step,
     reference={"amed_step": solution.amed_step, "plugin_step": solution.plugin_step},
     asks={
-        "its calls": "One step asks the model twice, at the start and in between: how often does yours?",
-        "levels of its second call": "Each sample has a level of its own, a^(1 − r) b^r with a the start's: "
-        "what does your second call tell the model?",
+        "AMED step": "Follow one sample with r = 1/2 and c = 1 by hand: where is it after the first line of "
+        "the statement, which level is the model told there, and from where does the second line start?",
+        "plugin step on DDIM": "Two steps of Euler, one after the other: where does your second one start, "
+        "how long is it, and which level is the model told?",
+        "calls a sample": "One step asks the model twice a sample, at the start and in between: how often "
+        "does yours?",
+        "levels that the model is told": "Each sample has a level of its own, s^(1 − r) e^r: which levels "
+        "does your step tell the model?",
     },
     mistakes=(
         Mistake(
@@ -629,6 +687,45 @@ STEP = Task(
             _wrong("amed_step", ("eps(u, m)", "eps(u, s)")),
             "The second call gets the state in between and the level of the start. Which level belongs to "
             "it?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(u, e)")),
+            "The second call is told the level at which the step ends. The state that it sees lies in "
+            "between: at which level?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(u, e)"))
+            | _wrong("plugin_step", ("eps(u, m)", "eps(u, e)")),
+            "In both steps the second call is told the level at which the step ends. At which level is the "
+            "state that it sees?",
+        ),
+        Mistake(
+            _wrong("amed_step", (_MIDDLE, "s**r * e ** (1 - r)"))
+            | _wrong("plugin_step", (_MIDDLE, "s**r * e ** (1 - r)")),
+            "In both steps your r counts from the end: at r = 0 the level in between should be that of the "
+            "start.",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(x, m)")),
+            "The second call is told the level in between and shown the state of the start. Which state lies "
+            "there?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("eps(u, m)", "eps(u, c * m)")),
+            "c scales the step, and you have scaled the level that the model is told.",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("eps(u, m)", "eps(u, e)")),
+            "The plugin's second step begins in between, and its call is told the level of the end.",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("eps(u, m)", "eps(u, s)")),
+            "The plugin's second call is told the level of the start. Where is the state by then?",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("(e - m)", "(e - s)")),
+            "Your plugin goes from the state in between and by the whole length of the step. How much of it "
+            "is left?",
         ),
         Mistake(
             _wrong("amed_step", ("return x", "return u")),
@@ -720,7 +817,7 @@ def _probe_training(answer, seed):
         "loss": loss.detach(),
         "gradient in the predictor": slope,
         "state at the start of the second interval": calls[2] if len(calls) > 2 else "there is none",
-        "calls of the model": float(len(calls)),
+        "calls of the model": sum(map(len, calls)) / len(x),
     }
 
 
@@ -783,6 +880,42 @@ TRAINING = Task(
             "others?",
         ),
         Mistake(
+            _wrong("training_loss", ("(distances).mean()", "(distances).log().mean()")),
+            "You take the logarithm of each interval's distance, as the chapter does so that the last "
+            "intervals count as much as the first. The statement's L has the distances themselves.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("s ** (1 - r) * e**r", "s**r * e ** (1 - r)")),
+            "Your r counts from the end of the interval: at r = 0 the level in between should be the "
+            "start's.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("s ** (1 - r) * e**r", "s + r * (e - s)")),
+            "Your level in between is a share of the levels themselves. The listing had it right: on which "
+            "axis is r a share?",
+        ),
+        Mistake(
+            _wrong("training_loss", ("state = state + (e - s)", "state = halfway + (e - m)[:, None]")),
+            "That is the plugin's step, from the state in between. The student here makes the whole step "
+            "from the state at the start.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("eps(halfway, m)", "eps(halfway, s)")),
+            "The model is shown the state in between and told the level of the start.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("eps(halfway, m)", "eps(halfway, e)")),
+            "The model is shown the state in between and told the level of the interval's end.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("(state - y).square()", "(state - y).abs()")),
+            "You take the distance itself, and the statement its square.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("r = predict(state, s, e)", "r = predict(x, s, e)")),
+            "The predictor is shown the noise in every interval. Which state does g see in the formula?",
+        ),
+        Mistake(
             _wrong("training_loss", (".square().mean()", ".square().mean().sqrt()")),
             "You take the root of the mean square: its gradient is another one.",
         ),
@@ -827,17 +960,16 @@ def _probe_sweep(answer, seed):
     seen = read_axes(drawn)
     values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
-    lines = []
-    for name in ("one call a step", "two calls a step"):
-        if name not in seen.lines:
-            there = ", ".join(repr(label) for label in seen.lines) or "none"
-            raise Remark(f"The figure has no line labelled {name!r}; its lines are {there}.")
-        x, y = seen.lines[name]
-        if len(x) < 4 or not (y > 0).all() or not (x > 0).all() or not x.min() < x.max():
-            raise Remark(f"The line {name!r} needs at least four numbers of calls, and errors above 0.")
+    lines, spent = [], []
+    for name, (x, y) in error_lines(seen, "one call a step", "two calls a step", count=None).items():
+        if len(x) < 4 or not (x > 0).all() or not x.min() < x.max():
+            raise Remark(f"The line {name!r} needs at least four numbers of calls.")
         if x.max() > most:
             raise Remark(f"The line {name!r} goes on to {x.max():g} calls; {most} are allowed.")
         lines.append((x, np.polyfit(np.log(x), np.log(y), 1)))
+        steps = (0.5 * crossing / y) ** 0.5 if name.startswith("two") else 2.0 / y
+        spent.append(float(np.median(x / steps)))
+    values["what the axis counts a step, one and two calls"] = spent
     (at_one, (slope_one, height_one)), (at_two, (slope_two, height_two)) = lines
     values["slopes"] = [slope_one, slope_two]
     if abs(slope_one - slope_two) > 1e-6:
@@ -879,6 +1011,8 @@ SWEEP = Task(
         "From which on is its error the smaller one?",
         "flattered": "Print both errors for each number of steps. From which on is DPM-Solver-2's the "
         "smaller one?",
+        "what the axis counts a step, one and two calls": "A step of the first method is one call, a step of "
+        "the second two. By how much do your two lines move to the right with each step?",
         "worse": "Four calls are 4 steps of the one and 2 of the other: is that your quotient?",
         "both lines reach across it": "The lines cross at the number of calls above. A figure that is to "
         "show it needs both on either side, by half as much again: from how few calls to how many do "
@@ -1241,4 +1375,471 @@ LEARNED = Task(
     ),
 )
 
-TASKS = (SCALAR, VECTOR, PCA, FIRST, STEP, TRAINING, SWEEP, TEACHER, LEARNED)
+# --- 6.10: the plugin on a solver that remembers ------------------------------------------------------------
+
+# On the statement's 64 noises; the solution computes them anew.
+_SHARES, _GAIN = {"share_1": 0.7, "share_2": 0.4}, 0.725924073
+_SHARES_RIGHT, _GAIN_RIGHT = (0.7, 0.2), 0.848981628  # with the right weights in the place of the fixed ones
+_ALIKE = 1.0  # the best gain of one share for both, which is that of one half
+
+
+def _probe_plugin(answer, seed):
+    gaps, told = dict(h=(-0.9, -0.2), g=(-0.9, -0.2)), []
+    values = named_expressions(answer, seed, 2, now=gaps, before=gaps)
+    values |= named_expressions(answer, seed, 2, left=dict(u=(-0.9, -0.2), v=(-0.9, -0.2)))
+
+    def eps(x, level):
+        level = torch.as_tensor(level, dtype=torch.float64).reshape(-1, 1).expand(len(x), 1)
+        told.extend(level[:, 0].tolist())
+        return torch.tanh(0.3 * x / level) + 0.1 * x
+
+    def line(x, level):
+        level = torch.as_tensor(level, dtype=torch.float64).reshape(-1, 1).expand(len(x), 1)
+        return 1 + 2 * level + 0 * x
+
+    def odd(h, g):
+        asked.append((float(h), float(g)))
+        return 1.1 - 0.2 * h / g, 0.3 * h - 0.1 * g
+
+    def right(h, g):
+        return 1 + h / (2 * g), -h / (2 * g)
+
+    asked, x, levels = [], 3 * normal(seed, 3, 2), [4.0, uniform(seed, 0.8, 1.6), 0.3]
+    shares = [0.3, uniform(seed, 0.5, 0.8, stream=1)]
+    end = torch.as_tensor(answer.plugin_walk(eps, x, list(levels), list(shares), odd))
+    values["calls a sample, two intervals"] = len(told) / len(x)
+    values["levels that the model is told"] = sorted(told, reverse=True)
+    values["gaps that the weights are asked for"] = list(dict.fromkeys(asked)) or "none"
+    walked = torch.as_tensor(answer.plugin_walk(line, x, list(levels), list(shares), right)) - x
+    lost = walked - (levels[-1] + levels[-1] ** 2 - 4.0 - 4.0**2)  # of a straight line, all but Euler's first
+    first = 4.0**0.7 * levels[1] ** 0.3 - 4.0
+    values["a straight line: error over that of Euler's first step"] = (lost / -(first**2))[0, 0]
+    return values | {"state at the end": end}
+
+
+def _plugin_facts(answer, seed):
+    values = right_numbers(answer, 1e-6, relative=True, order=solution.order, **_SHARES)
+    values |= right_numbers(answer, 0.01, relative=True, gain=_GAIN)
+    return values | right_words(answer, ("uneven", "fixed"), few="fixed")
+
+
+_GRID_OF = "grid += [s ** (1 - r) * e**r, e]"
+_WEIGHED = "(p * direction + (q * old if gap else 0.0))"
+_KEEP = "gap, old = e - s, direction"
+_WEIGHTS = "weights(e - s, gap) if gap"
+
+PLUGIN = Task(
+    id="6.10",
+    title="A level added to a solver that remembers",
+    kind="implement-sampler",
+    difficulty=3,
+    minutes=40,
+    points=6,
+    ids=("B14", "B16"),
+    names=("now", "before", "plugin_walk", "left", "order", "few", "share_1", "share_2", "gain"),
+    probe=_probe_plugin,
+    facts=_plugin_facts,
+    reference={
+        "now": solution.now,
+        "before": solution.before,
+        "plugin_walk": solution.plugin_walk,
+        "left": solution.left,
+        "order": solution.order,
+        "few": "fixed",
+        **_SHARES,
+        "gain": _GAIN,
+    },
+    asks={
+        "calls a sample, two intervals": "Two intervals are four steps, of one call each: how many does "
+        "yours make?",
+        "levels that the model is told": "Write the grid down, s_0, m_1, s_1, m_2, …: at each of them but "
+        "the last the model is asked once. At which does yours ask?",
+        "gaps that the weights are asked for": "Every step but the first asks for weights, with its own gap "
+        "and that of the step before it, both below 0. With which gaps do yours?",
+        "a straight line: error over that of Euler's first step": "Two directions tell a straight line "
+        "wholly: with the right weights only the first step may err. From which step on does yours remember?",
+        "order": "In `left`, both steps are about as long as the grid is fine. What is left over a whole "
+        "walk of them, to which power of their length?",
+        "share_1": "Try all 81 pairs with the fixed weights; is your pair the one with the smallest error?",
+        "gain": "The error of the best pair, with the fixed weights, over that with both shares 1/2 and the "
+        "same weights: is that your quotient?",
+    },
+    mistakes=(
+        Mistake(
+            {"now": "3/2", "before": "-1/2"},
+            "Those are the weights for equal gaps. The line goes through ε at 0 and ε_− at −g: what is its "
+            "integral from 0 to h?",
+        ),
+        Mistake(
+            {"now": "1 + h/g", "before": "-h/g"},
+            "You take the line's value at the end of the step. The step needs its mean.",
+        ),
+        Mistake(
+            {"now": "1 + g/(2*h)", "before": "-g/(2*h)"},
+            "Your quotient of the gaps stands on its head: the shorter the new step, the less the old "
+            "direction matters.",
+        ),
+        Mistake(
+            {"now": "1 - h/(2*g)", "before": "h/(2*g)"},
+            "Your line runs the wrong way: for equal gaps it gives one half and one half, an interpolation. "
+            "The step lies beyond both points.",
+        ),
+        Mistake(
+            {"before": "h/(2*g)"},
+            "With a direction that does not change, ε = ε_−, the step is h ε: what is p + q?",
+        ),
+        Mistake(
+            {"now": "h + h**2/(2*g)", "before": "-h**2/(2*g)"},
+            "These have the factor h in them, which stands before the bracket already.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_GRID_OF, "grid += [s**r * e ** (1 - r), e]")),
+            "Your shares count from the end of the interval: at r = 0 the added level is the start's.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_GRID_OF, "grid += [s + r * (e - s), e]")),
+            "Your added level is a share of the levels themselves. On which axis is r a share?",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_GRID_OF, "grid += [(s * e) ** 0.5, e]")),
+            "Your added level is half-way, whatever the shares say.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", ("levels[1:], shares)", "levels[1:], shares[::-1])")),
+            "Your shares come in the opposite order: r_1 belongs to the first interval, from s_0 to s_1.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_GRID_OF, "grid += [e]")),
+            "Your grid has no added levels.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_WEIGHTS, "weights(e - s, e - s) if gap")),
+            "You ask the weights for equal gaps. How long was the step before?",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_WEIGHTS, "weights(gap, e - s) if gap")),
+            "You give the weights the two gaps in the opposite order: which is the step that is to be made?",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_WEIGHTS, "weights(s - e, -gap) if gap")),
+            "You give the weights the gaps' lengths. The statement's gaps fall below 0; there the quotient "
+            "is the same, and other weights than these would see the difference.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_WEIGHTS, "weights(e - s, gap) if gap and e in levels")),
+            "You remember within an interval only: the first step of each begins like the very first. The "
+            "solver does not know which levels were added.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_WEIGHTS, "weights(e - s, gap) if gap and s in levels")),
+            "Your steps to the ends of the intervals are plain Euler. The solver does not know which levels "
+            "were added: each step but the first remembers.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_KEEP, "gap, old = e - s, old if s not in levels else direction")),
+            "You remember the directions at the levels s only, and the gap of the step before. Which "
+            "direction was seen last?",
+        ),
+        Mistake(
+            _wrong(
+                "plugin_walk",
+                (_WEIGHED, "(q * direction + (p * old if gap else 0.0))"),
+                ("(1.0, 0.0)", "(0.0, 1.0)"),
+            ),
+            "p belongs to the new direction and q to the old one. You have exchanged them.",
+        ),
+        Mistake(
+            _wrong("plugin_walk", (_WEIGHED, "direction")),
+            "Every one of your steps is Euler's: what do the weights do?",
+        ),
+        Mistake(
+            {"now": "1 + h/(4*g)", "before": "-h/(4*g)"},
+            "For equal gaps yours gives 5/4 and −1/4. The line's mean over the step is its value at the "
+            "middle of it: how far from the new point is that?",
+        ),
+        Mistake(
+            {"left": "u**2/2 + v**2/2 - u*v/2"},
+            "You have added one mixed term of two: each of the steps has one.",
+        ),
+        Mistake(
+            {"left": "(u - v)**2/2"},
+            "The size is right. Fixed less right: with ε − ε_− ≈ g ε′, which of h g/2 and h²/2 is whose?",
+        ),
+        Mistake(
+            {"left": "-(u - v)**2"},
+            "In both steps there is a half, from the integral of a straight line.",
+        ),
+        Mistake(
+            {"left": "0"},
+            "One step errs by h (g − h)/2, and the next by the same with the gaps exchanged. Write both "
+            "down: do they cancel?",
+        ),
+        Mistake(
+            {"left": "-u*(u - v)/2"},
+            "That is the first of the two steps.",
+        ),
+        Mistake(
+            {"order": 2},
+            "That is the order on equal gaps. With r = 0.3 the two gaps of an interval differ, however fine "
+            "the grid is.",
+        ),
+        Mistake(
+            {"order": 0},
+            "Each pair of steps leaves a square of their length. How many pairs are there?",
+        ),
+        Mistake(
+            {"few": "uneven"},
+            "Print both errors. An order is a promise for many steps; how many are there here?",
+        ),
+        Mistake(
+            {"share_1": 0.4, "share_2": 0.7},
+            "The two shares are exchanged: which interval is walked first?",
+        ),
+        Mistake(
+            dict(zip(("share_1", "share_2"), _SHARES_RIGHT)) | {"gain": _GAIN_RIGHT},
+            "That is the best pair of the right weights. The question is about the fixed ones, the plugin's.",
+        ),
+        Mistake(
+            {"share_1": 0.5, "share_2": 0.5, "gain": _ALIKE},
+            "Among pairs of *equal* shares one half is the best. Let the two differ.",
+        ),
+        Mistake(
+            {"gain": 1 / _GAIN},
+            "Your quotient stands on its head: the smaller error goes above the line.",
+        ),
+        Mistake(
+            {"gain": 1 - _GAIN},
+            "That is what is saved. What remains?",
+        ),
+    ),
+    hints=(
+        "Make the whole grid first; after that it is one loop over its steps, and nothing in it needs to "
+        "know which levels were added.",
+        "Between two points the line is ε + (τ/g)(ε − ε_−), with τ = 0 now; integrate to h. In the loop "
+        "keep two things for the next step: this direction and this gap.",
+        "The integral is h ε + h²/(2 g) times the difference; collect both directions. For `left` put g ε′ "
+        "for the difference into both steps and subtract, once for u after v, once for v after u. For the "
+        "shares: two loops over 0.1 to 0.9, and min.",
+    ),
+)
+
+# --- 6.11: the mean itself, learned -------------------------------------------------------------------------
+
+_A, _B = "sqrt(d**2 + a**2)", "sqrt(d**2 + b**2)"
+_AVERAGE = f"x*({_A} - {_B})/((a - b)*{_A})"
+_TOTAL = f"x/{_A}*(a*(a - b)/{_A} - {_A} + {_B})/(a - b)**2"  # x / A is a constant of the path
+_CARRIED = f"x*a/{_A}**2*({_A} - {_B})/((a - b)*{_A})"  # epsilon times the derivative in x
+_AT_X = f"x*a/{_A}**2"  # epsilon
+
+
+def _probe_average(answer, seed):
+    around = dict(x=(-2.0, 2.0), a=(2.0, 5.0), b=(0.1, 1.0), d=(0.3, 1.5))
+    less = {name: ends for name, ends in around.items() if name != "b"}
+    values = named_expressions(answer, seed, 2, average=around, total=around, forgotten=around, jump=less)
+    theta = torch.tensor([0.7, 0.4], dtype=torch.float64, requires_grad=True)
+
+    def u(x, a, b):
+        a, b = (torch.as_tensor(level, dtype=torch.float64).reshape(-1, 1) for level in (a, b))
+        return torch.tanh(theta[0] * x / (1 + a) + theta[1] * (a - b)) + 0.1 * x * b
+
+    x, direction = normal(seed, 4, 2), normal(seed, 4, 2, stream=1)
+    a, b = torch.tensor([[3.0, 2.0, 5.0, 1.0], [0.5, 0.1, 1.0, 1.0]], dtype=torch.float64)
+    taught = answer.meanflow_target(u, direction, x, a, b)
+    if not torch.is_tensor(taught):
+        taught = torch.as_tensor(np.asarray(taught))
+    if taught.shape != x.shape:
+        raise Remark(f"The target is shaped like x, {tuple(x.shape)}; yours is {tuple(taught.shape)}.")
+    return values | {
+        "target where a = b": taught[3],
+        "target": taught,
+        "does the target learn": "yes" if taught.requires_grad else "no",
+    }
+
+
+def _average_facts(answer, seed):
+    return right_words(answer, ("same", "another"), by_noise=solution.by_noise)
+
+
+_ALONG = "(x, a), (direction, torch.ones_like(a))"
+
+AVERAGE = Task(
+    id="6.11",
+    title="The mean itself, as a network would learn it",
+    kind="coefficient",
+    difficulty=2,
+    minutes=30,
+    points=5,
+    ids=("B10", "B11"),
+    names=("average", "total", "forgotten", "jump", "meanflow_target", "by_noise"),
+    probe=_probe_average,
+    facts=_average_facts,
+    reference={
+        "average": _AVERAGE,
+        "total": _TOTAL,
+        "forgotten": f"-x*a*({_A} - {_B})/{_A}**3",
+        "jump": f"x*d/{_A}",
+        "meanflow_target": solution.meanflow_target,
+        "by_noise": solution.by_noise,
+    },
+    loose={"target": (3e-3, "Your derivative is a difference quotient; torch.func.jvp has it exactly.")},
+    asks={
+        "target where a = b": "A step of no length has the mean ε: what does your target say where a = b?",
+        "target": "Compare with a difference quotient: move a by 0.001 and x by 0.001 ε, leave b, and "
+        "divide the change of u by 0.001. Is that your derivative?",
+        "does the target learn": "The target stands for an answer that is only believed. Does a gradient run "
+        "into the network through yours?",
+    },
+    mistakes=(
+        Mistake(
+            {"average": f"({_A} - {_B})/(a - b)"},
+            "That is 6.1's m, the mean for C = 1. Which C has the path through x?",
+        ),
+        Mistake(
+            {"average": f"x*({_A} - {_B})/(a - b)"},
+            "You have put x for C. On the path C √(d² + s²), at s = a, what is x?",
+        ),
+        Mistake(
+            {"average": f"x*({_A} - {_B})/((a - b)*d)"},
+            "Your C is that of the path that goes through x at level 0. At which level is x?",
+        ),
+        Mistake(
+            {"average": f"x*({_A} - {_B})/((a - b)*{_B})"},
+            "Your C belongs to a path that goes through x at level b. x is where the step *begins*.",
+        ),
+        Mistake(
+            {"average": _AT_X},
+            "That is ε at the start of the step, which Euler takes for the mean.",
+        ),
+        Mistake(
+            {"average": f"x*({_A} - {_B})/{_A}"},
+            "That is how far x moves. A mean slope is a distance over what?",
+        ),
+        Mistake(
+            {"average": f"x*({_B} - {_A})/((a - b)*{_A})"},
+            "The sign: |x| grows with the level.",
+        ),
+        Mistake(
+            {"total": f"({_TOTAL}) - ({_CARRIED})"},
+            "That is the derivative in a alone. Along the path x moves as well, with ε.",
+        ),
+        Mistake(
+            {"total": _CARRIED},
+            "That is what the motion of x contributes. a moves, too.",
+        ),
+        Mistake(
+            {"total": f"({_TOTAL}) - 2*({_CARRIED})"},
+            "The path's part has the wrong sign: with a growing level x moves by +ε.",
+        ),
+        Mistake(
+            {"total": f"({_TOTAL}) - ({_CARRIED}) + ({_AVERAGE})*{_AVERAGE}/x"},
+            "You let x move with the mean. At level a it moves with ε.",
+        ),
+        Mistake(
+            {"total": f"-({_TOTAL})"},
+            "The sign: d/da is for a level that grows.",
+        ),
+        Mistake(
+            {"forgotten": "0"},
+            "That is what is left with the whole derivative. Take ∂/∂a for it.",
+        ),
+        Mistake(
+            {"forgotten": f"x*a*({_A} - {_B})/{_A}**3"},
+            "The sign: it is the left side less the right one.",
+        ),
+        Mistake(
+            {"forgotten": f"-x*a*({_A} - {_B})/{_A}**3/(a - b)"},
+            "In the identity the derivative is multiplied by a − b, and so is what is missing from it.",
+        ),
+        Mistake(
+            {"jump": f"x*d**2/{_A}**2"},
+            "That is the denoiser, Euler's step to level 0. With the mean the step is exact: where does the "
+            "path end?",
+        ),
+        Mistake(
+            {"jump": f"x*(2*{_A} - d)/{_A}"},
+            "Yours goes up. The step is 0 − a long, which is below 0.",
+        ),
+        Mistake(
+            {"jump": f"-x*d/{_A}"},
+            "The sign: a path never changes the side of 0 that it is on.",
+        ),
+        Mistake(
+            {"jump": "d"},
+            "That is the path with C = 1. Where does the one through x end?",
+        ),
+        Mistake(
+            _wrong("meanflow_target", (_ALONG, "(x, a), (torch.zeros_like(x), torch.ones_like(a))")),
+            "Your derivative holds x still. Along the path, x moves by the direction for each unit of a.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", (_ALONG, "(x, a), (direction, torch.zeros_like(a))")),
+            "Your derivative moves x and holds the level still.",
+        ),
+        Mistake(
+            _wrong(
+                "meanflow_target",
+                (
+                    "u(x, a, b), (x, a), (direction, torch.ones_like(a))",
+                    "u(x, a, b), (x, a), (-direction, -torch.ones_like(a))",
+                ),
+            ),
+            "Your correction of ε has the opposite sign: the derivative is for an a that grows, and it is "
+            "subtracted.",
+        ),
+        Mistake(
+            _wrong(
+                "meanflow_target",
+                (
+                    "lambda x, a: u(x, a, b), (x, a), (direction, torch.ones_like(a))",
+                    "lambda x, a, b: u(x, a, b), (x, a, b), (direction, torch.ones_like(a), "
+                    "torch.ones_like(a))",
+                ),
+            ),
+            "You move both levels. The step's end, b, stays where it is.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("(direction - (a - b)[:, None] * change)", "direction")),
+            "Your target is ε alone, which teaches u the direction at the start and no mean.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("lambda x, a: u(x, a, b)", "lambda x, a: u(x, b, a)")),
+            "You tell the network the two levels in the opposite order.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("(a - b)[:, None]", "a[:, None]")),
+            "You multiply by the level. How long is the step?",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("(a - b)[:, None] * ", "")),
+            "The factor a − b is missing: a short step should hardly correct ε.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("(direction - (a", "(u(x, a, b) - (a")),
+            "u stands where ε belongs: then the target knows nothing of the data.",
+        ),
+        Mistake(
+            _wrong("meanflow_target", ("(direction - (a - b)[:, None] * change)", "change")),
+            "That is the derivative. What is the right side of the identity?",
+        ),
+        Mistake(
+            _wrong("meanflow_target", (".detach()", "")),
+            "The values are right, and the target would learn with the network: a gradient through a "
+            "derivative, too. What stands before the bracket?",
+        ),
+        Mistake(
+            {"by_noise": "another"},
+            "With u held, to which power does the noise occur in the target? Compare with f(x_0 + r z, r).",
+        ),
+    ),
+    hints=(
+        "Everything follows from the path through x at a, C √(d² + s²): find C first.",
+        "The derivative along the path is ∂/∂a plus ε times ∂/∂x; sympy.diff gives both, and sympy.simplify "
+        "shows the identity as 0. In code the two derivatives together are one directional derivative, in "
+        "the direction of the path.",
+        "C is x over √(d² + a²). jvp takes a function of (x, a), the point (x, a) and the direction (ε, 1); "
+        "b is held inside the function. For `forgotten` put the partial derivative in, simplify; for `jump` "
+        "put b = 0.",
+    ),
+)
+
+TASKS = (SCALAR, VECTOR, PCA, FIRST, STEP, TRAINING, SWEEP, TEACHER, LEARNED, PLUGIN, AVERAGE)

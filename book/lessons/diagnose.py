@@ -15,8 +15,9 @@ import linecache
 import random
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -292,13 +293,15 @@ def same_values(mine, right, tolerance: float, nan_too: bool = False) -> bool:
     )
 
 
-def _same_seen(a: Seen, b: Seen, tolerance: float) -> bool:
-    """Whether two answers did the same: the same values, or the same error; the same input changed."""
+def _same_seen(a: Seen, b: Seen, tolerance: float, but: Collection[str] = ()) -> bool:
+    """Whether two answers did the same: the same values, those of the labels `but` apart, or the same error;
+    the same input changed."""
     if a.changed != b.changed:
         return False
     if a.values is None or b.values is None:
         return a.values is b.values and a.trouble == b.trouble and a.error == b.error
-    return same_values(a.values, b.values, tolerance, nan_too=True)
+    mine, theirs = ({k: v for k, v in seen.values.items() if k not in but} for seen in (a, b))
+    return same_values(mine, theirs, tolerance, nan_too=True)
 
 
 @functools.lru_cache(maxsize=512)
@@ -351,12 +354,38 @@ def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
     return observe(task, full_answer(task, mistake.answer), seed, noise)
 
 
-def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds) -> bool:
-    """Whether an answer does what this mistake does, for every seed and two global random states."""
-    if not _same_seen(first, _mistaken(task, mistake, seeds[0], 1), task.tolerance):
-        return False
+def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds, but: Collection[str] = ()) -> bool:
+    """Whether an answer does what this mistake does, for every seed and two global random states, the values
+    of the labels `but` apart."""
+
+    def same(seen, at):
+        wrong = _mistaken(task, mistake, *at)
+        return _same_seen(seen, wrong, task.tolerance, {*but, *_written_down(task, seen, wrong)})
+
     rest = [(seed, 1) for seed in seeds[1:]] + [(seeds[0], 2)]
-    return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance) for at in rest)
+    return same(first, (seeds[0], 1)) and all(same(look(*at), at) for at in rest)
+
+
+def _written_down(task: Task, seen: Seen, wrong: Seen) -> Iterator[str]:
+    """The task's numbers that are those of a mistake as a student writes them down: rounded, to three digits
+    or more."""
+    for name in task.names if seen.values and wrong.values else ():
+        mine, theirs = (one.values.get(name, "") for one in (seen, wrong))
+        if isinstance(mine, str) or isinstance(theirs, str) or mine.ndim or not np.isfinite(mine):
+            continue
+        digits = len(Decimal(repr(float(mine))).normalize().as_tuple().digits)
+        if digits >= 3 and float(f"{float(theirs):.{digits - 1}e}") == mine:
+            yield name
+
+
+def _follows(task: Task, mistake: Mistake, seed: int) -> set[str]:
+    """The labels that may be wrong because of this mistake: where nothing but functions is wrong, those of
+    all numbers and words, since a student measures them with these functions; none where the mistake shows in
+    nothing else."""
+    wrong = mistake.answer.values() if isinstance(mistake.answer, Mapping) else [mistake.answer]
+    names = set(task.names) if all(map(callable, wrong)) else set()
+    shows = not _same_seen(_mistaken(task, mistake, seed, 1), expected(task, seed), task.tolerance, names)
+    return names if shows else set()
 
 
 # --- the verdict ----------------------------------------------------------------------------------------
@@ -393,6 +422,10 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
         if _matches(task, mistake, look, first, seeds):
             if mistake.as_given:
                 return Verdict(NOT_TRIED, mistake.says, values, printed, "as given", index)
+            return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
+    for index, mistake in enumerate(task.mistakes):
+        but = _follows(task, mistake, seeds[0])
+        if but and _matches(task, mistake, look, first, seeds, but):
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
     kind, sentence = _generic(task, look, first, noisy, seeds)
     return Verdict(NOT_YET, sentence, values, printed, kind)
@@ -466,6 +499,8 @@ def _difference(task: Task, seen: Seen, right: Seen) -> tuple[str, str]:
     label = wrong[0]
     a, b = mine[label], theirs[label]
     for key in wrong:
+        if key in task.names and key != label:
+            continue  # a number that was measured with a function: what is wrong there comes first
         if not isinstance(mine[key], str) and not isinstance(theirs[key], str):
             bad = ~np.isfinite(mine[key])
             if bad.any() and np.isfinite(theirs[key]).all():

@@ -38,7 +38,8 @@ class Mistake:
 
     answer: a runnable wrong answer, of the same form as the right one.  For a task with several named
         answers, a dict with those that are wrong, or the one function that is: the others are taken from the
-        reference.
+        reference.  A mistake of functions only is recognised by what they do, whatever the named numbers and
+        words are that the student measured with them.
     says: one or two sentences; they may end in a question.  They never tell the answer.
     as_given: this is the faulty listing that the exercise hands out (find the bug): whoever leaves it as it
         stands has not tried yet.

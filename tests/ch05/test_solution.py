@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.integrate import quad, solve_ivp
+from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm
 from sympy import lambdify, sympify
 
 from book.ch05 import solution, tasks
 from book.lessons import normal, read_axes
-from toolkit import EDM, VP, Mixture, grids, sample
+from tests.solution_cells import source
+from toolkit import EDM, VP, Flow, Mixture, grids, sample
 from toolkit.ddim import ddim
 from toolkit.distill import (
     ConsistencyModel,
@@ -26,7 +28,7 @@ from toolkit.distill import (
 )
 from toolkit.mixtures import GaussianFlow
 from toolkit.noise import Replay
-from toolkit.ode import edm_heun
+from toolkit.ode import edm_heun, euler
 
 END, STD = 0.002, 0.5
 RIGHT = {name: value for task in tasks.TASKS for name, value in task.reference.items()}
@@ -325,3 +327,189 @@ def test_the_student_pays_from_the_first_sample_at_which_it_is_quicker():
     spent = dict(training=7.0, pairs=3000, pair_calls=12)
     assert math.isclose(solution.seconds(500, 2, 1e-3, **spent), 7.0 + 36.0 + 1.0, rel_tol=1e-12)
     assert math.isclose(solution.seconds(500, 18, 1e-3), 9.0, rel_tol=1e-12)
+
+
+# --- 5.10: reflow in one dimension --------------------------------------------------------------------------
+
+PEAKS = Mixture([0.7, 0.3], [[-0.6], [0.8]], [0.25, 0.25])
+
+
+def test_the_walk_is_eulers_method_of_the_toolkit():
+    z, times = normal(0, 20, 1), np.linspace(1.0, 0.0, 8)
+    model = PEAKS.model(Flow())
+    wanted = sample(euler, model, z, times).x
+    assert torch.allclose(solution.walk(model.flow, z, 7), wanted, rtol=1e-9)
+
+
+def test_the_loss_of_a_flow_is_least_squares_of_a_derivative():
+    theta = normal(0, 2).requires_grad_()
+    x0, z, t = (
+        normal(0, 4, 3, stream=1),
+        normal(0, 4, 3, stream=2),
+        torch.tensor([0.1, 0.4, 0.7, 0.9]).double(),
+    )
+
+    def velocity(x, t):
+        return torch.tanh(theta[0] * x + theta[1] * t[:, None])
+
+    rows = [(1 - u) * a + u * b for u, a, b in zip(t, x0, z)]
+    wanted = (
+        sum(((velocity(x[None], u[None])[0] - b + a) ** 2).sum() for x, u, a, b in zip(rows, t, x0, z)) / 12
+    )
+    _assert_same_loss(solution.flow_loss(velocity, x0, z, t), wanted, theta)
+
+
+def test_one_step_of_the_first_flow_ends_at_the_mean():
+    assert math.isclose(RIGHT["first_step"], float(PEAKS.mean()[0]), rel_tol=1e-12)
+    ends = solution.walk(PEAKS.model(Flow()).flow, normal(0, 50, 1), 1)
+    assert torch.allclose(ends, torch.full_like(ends, RIGHT["first_step"]), atol=1e-12)
+
+
+def test_new_lines_never_cross_and_one_step_along_them_is_exact():
+    z = torch.linspace(-3, 3, 200, dtype=torch.float64)[:, None]
+    ends = torch.tensor([[_matched(float(one))] for one in z], dtype=torch.float64)
+    for t in (0.0, 0.3, 0.9):
+        assert (((1 - t) * ends + t * z).diff(dim=0) > 0).all()
+    assert RIGHT["chords"] == "never" and RIGHT["again"] == "no"
+    for steps in (1, 8):
+        assert torch.allclose(tasks._walked(tasks._straight, z, steps), ends, atol=5e-3)  # a table
+
+
+def _matched(z):
+    """The data's quantile at the noise's: where a flow in one dimension leads."""
+
+    def above(x):
+        return 0.7 * norm.cdf((x + 0.6) / 0.25) + 0.3 * norm.cdf((x - 0.8) / 0.25) - norm.cdf(z)
+
+    return brentq(above, -4, 4, xtol=1e-14)
+
+
+def _trained(seed, pairs=None):
+    """The notebook's own training: the network of its `reflowed`, or one trained on other (z, x_0)."""
+    names = {}
+    answer = source("05", "answer-5-10").partition("### BEGIN SOLUTION\nstudent")[0]
+    exec("\n".join([source("05", "setup"), source("05", "two-peaks"), answer]), names)
+    if pairs is None:
+        return names["reflowed"](seed)
+    (z, x0), network = pairs, names["small_network"](seed)
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss_of_step():
+        times = torch.rand(len(z), generator=generator, dtype=torch.float64)
+        return solution.flow_loss(network, x0, z, times)
+
+    return names["fit"](network, loss_of_step, steps=800)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_trained_network_passes_and_training_on_other_pairs_is_told(seed):
+    def ends(student):
+        return tasks._probe_reflow(SimpleNamespace(**(RIGHT | {"student": student})), seed)["student"]
+
+    assert ends(_trained(seed)) == "in 1 near, in 8 near"
+    z = normal(seed, 1000, 1)
+    one_step = solution.walk(PEAKS.model(Flow()).flow, z, 1)
+    assert ends(_trained(seed, (z, one_step))) == "in 1 all at one place, in 8 all at one place"
+
+
+# --- 5.11: a critic -----------------------------------------------------------------------------------------
+
+
+def test_the_critics_losses_are_cross_entropies():
+    real, fake, wanted = normal(0, 6, 1), normal(0, 6, 1, stream=1), normal(0, 6, 1, stream=2)
+    theta = normal(0, 2, stream=3).requires_grad_()
+
+    def critic(x):
+        return theta[0] + theta[1] * x
+
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones(6, 1).double(), torch.zeros(6, 1).double()
+    wanted_loss = entropy(critic(real), ones) + entropy(critic(fake), zeros)
+    _assert_same_loss(solution.critic_loss(critic, real, fake), wanted_loss, theta)
+    wanted_loss = ((fake - wanted) ** 2).mean() + 0.3 * entropy(critic(fake), ones)
+    _assert_same_loss(solution.student_loss(critic, fake, wanted, 0.3), wanted_loss, theta)
+    maker = torch.tensor(1.0).double().requires_grad_()
+    assert not torch.autograd.grad(
+        solution.critic_loss(critic, real, maker * fake), maker, allow_unused=True, materialize_grads=True
+    )[0]
+
+
+def test_the_best_logit_is_that_of_the_densities():
+    logit = _formula("best_logit", "x d q")
+    for x, d, q in ((0.3, 0.5, 0.9), (1.2, 0.7, 0.4)):
+        assert math.isclose(logit(x, d, q), norm.logpdf(x, scale=d) - norm.logpdf(x, scale=q), rel_tol=1e-10)
+
+
+def _rest_of_duel(weight, saturated=False):
+    """Where the student of one number comes to rest against the best critic of each b, by quadrature."""
+
+    def slope(b):
+        def push(z):
+            logit = norm.logpdf(b * z, scale=STD) - norm.logpdf(b * z, scale=b)
+            odds = 1 / (1 + math.exp(logit if not saturated else -logit))
+            return odds * (1 / b**2 - 1 / STD**2) * b * z**2 * norm.pdf(z)
+
+        return 2 * (b - 0.3) - weight * quad(push, -9, 9)[0]
+
+    return brentq(slope, 0.3, STD, xtol=1e-13)
+
+
+def test_where_student_and_critic_come_to_rest():
+    assert math.isclose(RIGHT["light"], _rest_of_duel(0.2), rel_tol=1e-8)
+    assert math.isclose(RIGHT["heavy"], _rest_of_duel(1.0), rel_tol=1e-8)
+    assert math.isclose(tasks._SATURATED_LIGHT, _rest_of_duel(0.2, saturated=True), rel_tol=1e-8)
+    assert math.isclose(tasks._SATURATED_HEAVY, _rest_of_duel(1.0, saturated=True), rel_tol=1e-8)
+    assert RIGHT["mirror"] == "cannot"  # N(0, b^2) is the distribution of b z and of -b z
+
+
+# --- 5.12: guidance -----------------------------------------------------------------------------------------
+
+LABELLED, ALL = Mixture.gaussian(1, 0.25, mean=1.0), Mixture.gaussian(1, 1.0, mean=0.0)
+
+
+def test_the_guided_target_mixes_two_scores():
+    def predict(x, s, label):
+        models = {1: LABELLED.model(EDM()), 0: ALL.model(EDM())}
+        rows = zip(x, s.tolist(), label.tolist())
+        return torch.cat([models[one].x0(row[None], level) for row, level, one in rows])
+
+    x, s = normal(0, 4, 1), torch.tensor([0.2, 0.2, 3.0, 3.0]).double()
+    w, label = torch.tensor([0.5, 1.0, 2.0, 4.0]).double(), torch.tensor([1, 1, 1, 1])
+    result = solution.guided_target(predict, x, s, label, w)
+    for row, level, scale, taught in zip(x, s.tolist(), w.tolist(), result):
+        eps = scale * LABELLED.model(EDM()).eps(row[None], level)
+        eps = eps + (1 - scale) * ALL.model(EDM()).eps(row[None], level)
+        assert torch.allclose(taught, (row - level * eps)[0], rtol=1e-9)
+    theta = torch.tensor(0.7).double().requires_grad_()
+
+    def student(x, s, label, w):
+        return theta * x + w[:, None]
+
+    z, noisy = normal(0, 4, 1, stream=1), x + s[:, None] * normal(0, 4, 1, stream=1)
+    wanted = (student(noisy, s, label, w) - solution.guided_target(predict, noisy, s, label, w)) ** 2
+    _assert_same_loss(solution.guided_loss(student, predict, x, z, s, label, w), wanted.mean(), theta)
+
+
+@pytest.mark.parametrize("w, d, k", [(1.0, 0.5, 1.0), (3.0, 0.5, 1.0), (2.5, 0.4, 1.2)])
+def test_what_a_guided_flow_makes(w, d, k):
+    def score(x, s):
+        return w * norm_slope(x, 0.3, d, s) + (1 - w) * norm_slope(x, 0.0, k, s)
+
+    def norm_slope(x, mean, std, s):
+        return -(x - mean) / (std**2 + s**2)
+
+    tilted = _formula("tilted", "w d k s")(w, d, k, 0.4)
+    assert math.isclose(tilted, (score(0.0, 0.4) - score(1.0, 0.4)) ** -0.5, rel_tol=1e-9)
+    start = 2000.0
+    ends = solve_ivp(lambda s, x: -s * score(x, s), (start, 0.0), [0.0, start], rtol=1e-10, atol=1e-10).y
+    assert math.isclose(_formula("sampled", "w d k")(w, d, k), abs(ends[1, -1] - ends[0, -1]), rel_tol=1e-4)
+
+
+def test_the_states_of_a_guided_flow_are_narrower_than_noised_data():
+    def slope(s, x):
+        return s * (4 * x / (0.25 + s**2) - 3 * x / (1 + s**2))
+
+    width = solve_ivp(slope, (2000.0, 0.5), [2000.0], rtol=1e-10).y[0, -1]
+    assert math.isclose(RIGHT["narrow"], width / math.hypot(0.5, 0.5), rel_tol=1e-4)
+    assert RIGHT["states"] == "guided"

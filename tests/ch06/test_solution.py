@@ -345,3 +345,154 @@ def test_what_the_table_tells():
     share = solution.solver_share(d, s, e)
     assert math.isclose(RIGHT["level_asked"], s ** (1 - share) * e**share, rel_tol=1e-3)
     assert RIGHT["features"] == "cannot"
+
+
+# --- 6.10: the plugin on a solver that remembers ------------------------------------------------------------
+
+TANGLE_NOISE = 20 * initial_noise(64, 8, seed=5, dtype=torch.float64)
+
+
+def _weights(h, g):
+    """p and q by integrating the straight line through the two directions."""
+    line = [np.polynomial.Polynomial.fit([-g, 0.0], values, 1) for values in ((0.0, 1.0), (1.0, 0.0))]
+    return tuple(one.integ()(h) / h - one.integ()(0.0) / h for one in line)
+
+
+def _fixed(h, g):
+    """The weights for equal gaps."""
+    return 1.5, -0.5
+
+
+@pytest.mark.parametrize("h, g", [(-0.3, -0.3), (-0.2, -0.7), (-0.9, -0.4)])
+def test_the_weights_integrate_a_straight_line(h, g):
+    wanted = _weights(h, g)
+    for name, value in zip(("now", "before"), wanted):
+        assert math.isclose(_formula(name, "h g")(h, g), value, rel_tol=1e-9)
+    # on the line eps = tau, fixed less right, for a step by h after g and one by g after h
+    lost = [a * b * 0.5 - a * (a / 2) for a, b in ((h, g), (g, h))]
+    assert math.isclose(_formula("left", "u v")(h, g), sum(lost), rel_tol=1e-9, abs_tol=1e-12)
+
+
+def test_the_plugin_with_iPNDMs_weights_is_the_toolkits_for_two_steps():
+    model, x = TANGLE.model(EDM()), TANGLE_NOISE[:4]
+    share = torch.full((4,), 0.35, dtype=torch.float64)
+    wanted = sample(amed_plugin, model, x, [4.0, 0.4], predictor=_chosen(share), base="ipndm").x
+    result = solution.plugin_walk(model.eps, x, [4.0, 0.4], [0.35], _fixed)
+    assert torch.allclose(result, wanted, rtol=1e-9)
+
+
+def _plugin_errors(weights, share, counts, model, x, end):
+    """Errors of the walk with one share for all intervals."""
+    errors = []
+    for count in counts:
+        levels = grids.karras(EDM(sigma_min=0.02, sigma_max=20.0), count).tolist()
+        result = solution.plugin_walk(model.eps, x, levels, [share] * count, weights)
+        errors.append((result - end).square().mean().sqrt().item())
+    return errors
+
+
+def test_fixed_weights_are_of_first_order_on_uneven_steps():
+    model, start = _gaussian(STD), torch.full((1, 1), math.hypot(STD, 20.0), dtype=torch.float64)
+    end = GaussianFlow(EDM(), 0.0, STD).map(start, 20.0, 0.02)
+    for weights, order in ((_fixed, RIGHT["order"]), (_weights, 2)):
+        coarse, fine = _plugin_errors(weights, 0.3, (400, 800), model, start, end)
+        assert abs(math.log2(coarse / fine) - order) < 0.1
+
+
+def test_the_best_pair_of_shares_and_what_it_gains():
+    model = TANGLE.model(EDM())
+    end, levels = (
+        reference(model, TANGLE_NOISE, 20.0, 0.02),
+        grids.karras(EDM(sigma_min=0.02, sigma_max=20.0), 2),
+    )
+
+    def error(shares, weights):
+        walked = solution.plugin_walk(model.eps, TANGLE_NOISE, levels.tolist(), shares, weights)
+        return (walked - end).square().mean().sqrt().item()
+
+    for weights, best, gain in (
+        (_fixed, (RIGHT["share_1"], RIGHT["share_2"]), RIGHT["gain"]),
+        (_weights, tasks._SHARES_RIGHT, tasks._GAIN_RIGHT),
+    ):
+        tenths = [i / 10 for i in range(1, 10)]
+        errors = {(one, two): error((one, two), weights) for one in tenths for two in tenths}
+        assert min(errors, key=errors.get) == best
+        assert math.isclose(gain, errors[best] / errors[0.5, 0.5], rel_tol=1e-6)
+        if weights is _fixed:
+            assert min((one for one in errors if one[0] == one[1]), key=errors.get) == (0.5, 0.5)
+    assert error((0.5, 0.5), _fixed) < error((0.5, 0.5), _weights) and RIGHT["few"] == "fixed"
+
+
+# --- 6.11: the mean itself ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("x, a, b, d", [(0.7, 3.0, 0.4, 0.5), (-1.2, 2.0, 0.1, 1.3)])
+def test_the_mean_and_its_identity(x, a, b, d):
+    def eps(x, s):
+        return x * s / (d**2 + s**2)
+
+    def mean(x, a, b):
+        return quad(lambda s: eps(x * math.hypot(d, s) / math.hypot(d, a), s), b, a, epsabs=1e-13)[0] / (
+            a - b
+        )
+
+    def on_path(h):
+        return mean(x * math.hypot(d, a + h) / math.hypot(d, a), a + h, b)
+
+    assert math.isclose(_formula("average", "x a b d")(x, a, b, d), mean(x, a, b), rel_tol=1e-9)
+    total = (on_path(1e-3) - on_path(-1e-3)) / 2e-3
+    assert math.isclose(_formula("total", "x a b d")(x, a, b, d), total, rel_tol=1e-4)
+    assert math.isclose(mean(x, a, b), eps(x, a) - (a - b) * total, rel_tol=1e-4)
+    partial = (mean(x, a + 1e-3, b) - mean(x, a - 1e-3, b)) / 2e-3
+    forgotten = _formula("forgotten", "x a b d")(x, a, b, d)
+    assert math.isclose(forgotten, mean(x, a, b) - eps(x, a) + (a - b) * partial, rel_tol=1e-4)
+    end = GaussianFlow(EDM(), 0.0, d).map(torch.tensor([[x]]).double(), a, 1e-9).item()
+    assert math.isclose(_formula("jump", "x a d")(x, a, d), end, rel_tol=1e-6)
+
+
+def test_the_meanflow_target_is_a_difference_quotient():
+    def u(x, a, b):
+        return torch.sin(x / (1 + a[:, None])) * (a + 2 * b)[:, None]
+
+    x, direction = normal(0, 3, 2), normal(0, 3, 2, stream=1)
+    a, b, h = torch.tensor([3.0, 2.0, 1.0]).double(), torch.tensor([0.5, 0.1, 1.0]).double(), 1e-5
+    change = (u(x + h * direction, a + h, b) - u(x - h * direction, a - h, b)) / (2 * h)
+    wanted = direction - (a - b)[:, None] * change
+    assert torch.allclose(solution.meanflow_target(u, direction, x, a, b), wanted, rtol=1e-7, atol=1e-9)
+
+
+def test_noise_in_the_place_of_eps_does_not_move_the_targets_mean():
+    def u(x, a, b):
+        return torch.sin(x / (1 + a[:, None])) * (a + 2 * b)[:, None]
+
+    x, a, b = torch.full((2, 1), 0.4).double(), torch.full((2,), 2.0).double(), torch.full((2,), 0.3).double()
+    both = torch.tensor([[-1.3], [2.1]]).double()  # two noises as likely as each other; their mean is eps
+    targets = solution.meanflow_target(u, both, x, a, b).mean(0)
+    assert torch.allclose(targets, solution.meanflow_target(u, both.mean(0).expand(2, 1), x, a, b)[0])
+    assert RIGHT["by_noise"] == "same"
+
+
+def test_other_lines_and_lengths_of_a_path(trajectories):
+    points = trajectories[0].transpose(0, 1).numpy()
+    shares = {"_OFF_CENTRED": [], "_OFF_LENGTH": [], "_OFF_ORIGIN": [], "_OFF_BUNDLE": [], "_OFF_SHIFTED": []}
+    centred = points - points.mean(axis=1, keepdims=True)
+    bundle = np.linalg.eigh(np.cov(centred.reshape(-1, 8).T)).eigenvectors[:, -1]
+
+    def off(last, direction):
+        return np.linalg.norm(last - last @ direction * direction)
+
+    for raw, about in zip(points, centred):
+        direction = np.linalg.eigh(about.T @ about).eigenvectors[:, -1]
+        plain = np.linalg.eigh(raw.T @ raw).eigenvectors[:, -1]
+        length = np.linalg.norm(raw[-1])
+        shares["_OFF_CENTRED"].append(off(about[-1], direction) / np.linalg.norm(about[-1]))
+        shares["_OFF_LENGTH"].append(off(about[-1], direction))
+        shares["_OFF_ORIGIN"].append(off(raw[-1], plain) / length)
+        shares["_OFF_BUNDLE"].append(off(about[-1], bundle) / length)
+        shares["_OFF_SHIFTED"].append(off(raw[-1], direction) / length)
+    for name, values in shares.items():
+        assert math.isclose(getattr(tasks, name), np.mean(values), rel_tol=1e-5), name
+    mean_length = np.mean(np.linalg.norm(points[:, -1], axis=1))
+    assert math.isclose(tasks._OFF_MEANS, np.mean(shares["_OFF_LENGTH"]) / mean_length, rel_tol=1e-5)
+    roots = [np.linalg.svd(about, compute_uv=False)[::-1] for about in centred]
+    assert math.isclose(tasks._UNSQUARED, np.mean([1 - one[-1] / one.sum() for one in roots]), rel_tol=1e-4)

@@ -1,6 +1,7 @@
 """The check says what is wrong by what an answer does, in one sentence, and leaves the student's world as it
 was."""
 
+import math
 import random
 import sys
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import torch
 from book.lessons import Made, Mistake, NotTried, NotYet, Remark, Task, check, judge, read_axes
 from book.lessons.checking import NoSuchTask
 from book.lessons.diagnose import diagnose, observe
-from book.lessons.probes import axes_values, describe, error_lines, normal
+from book.lessons.probes import axes_values, describe, error_lines, normal, right_numbers
 from tests.book.lessons import lesson_99
 
 pytestmark = pytest.mark.usefixtures("lesson99")
@@ -367,3 +368,53 @@ def test_the_fixture_lesson_has_every_kind_of_answer():
     from book.lessons import registry
 
     assert list(registry.tasks("99")) == lesson_99.TASK_IDS
+
+
+def _measured(**given):
+    """The verdict on a task with a function and a number that is measured with it."""
+
+    def double(x):
+        return 2 * x
+
+    task = Task(
+        id="99.7",
+        title="A function and a number",
+        kind="number",
+        difficulty=1,
+        minutes=1,
+        points=1,
+        names=("double", "at_three"),
+        probe=lambda answer, seed: {"double of a number": answer.double(normal(seed, 1))},
+        facts=lambda answer, seed: right_numbers(answer, 1e-6, at_three=6.0),
+        reference={"double": double, "at_three": 6.0},
+        mistakes=(
+            Mistake({"double": lambda x: 3 * x}, "Three times is not twice.", as_given=True),
+            Mistake({"double": lambda x: x / 0}, "By what do you divide?"),
+            Mistake({"double": lambda x: x}, "You give x back."),
+            Mistake({"at_three": 5.0}, "Five is odd."),
+            Mistake({"at_three": 18.849556}, "What has the circle to do with it?"),
+        ),
+        hints=("Think of it.", "Add x to itself.", "x and x again."),
+    )
+    return diagnose(task, {"double": double, "at_three": 6.0} | given)
+
+
+def test_a_wrong_function_is_recognised_whatever_was_measured_with_it():
+    for number in (6.0, 3.0, math.nan, -1):
+        assert _measured(double=lambda x: x, at_three=number).sentence == "You give x back."
+    assert _measured(at_three=5.0).sentence == "Five is odd."
+    assert "at_three" in _measured(at_three=7.0).sentence
+    assert _measured(double=lambda x: 5 * x, at_three=math.nan).sentence.startswith("What should double of")
+
+
+def test_a_listing_with_numbers_measured_with_it_has_been_tried():
+    assert _measured(double=lambda x: 3 * x).state == "not tried"
+    tried = _measured(double=lambda x: 3 * x, at_three=9.0)
+    assert (tried.state, tried.sentence) == ("not yet", "Three times is not twice.")
+
+
+def test_a_number_that_is_written_down_with_three_digits_is_recognised():
+    for number in (18.8, 18.85, 18.8496, 18.849556):
+        assert _measured(at_three=number).sentence.startswith("What has the circle")
+    for number in (19.0, 18.9, 18.86):
+        assert not _measured(at_three=number).sentence.startswith("What has the circle")
