@@ -42,7 +42,7 @@ from toolkit.distill import (
     two_step_target,
     weight,
 )
-from toolkit.metrics import nearest_neighbour_ratio, sliced_wasserstein
+from toolkit.metrics import nearest_neighbour_ratio
 from toolkit.models import Model
 from toolkit.ode import edm_heun, heun
 
@@ -353,8 +353,8 @@ def boundary_forbids_constants() -> dict:
     result, x = {}, torch.full((1, 1), 0.7, **DOUBLE)
     for c in (0.0, 1.0, 5.0):
         model = ConsistencyModel(lambda x, t, c=c: torch.full_like(x, c), SCHEDULE, sigma_data=STD)
-        result[f"F = {c:g}, off by at the end"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
-        result[f"F = {c:g}, at level 80"] = float(model.x0(x * 100, SCHEDULE.start))
+        result[f"G = {c:g}, off by at the end"] = abs(float(model.x0(x, SCHEDULE.end)) - 0.7)
+        result[f"G = {c:g}, at level 80"] = float(model.x0(x * 100, SCHEDULE.start))
     return result
 
 
@@ -383,12 +383,15 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
     "deviation at 160 levels of EDM's grid. No grid does better than .76 % there.",
 )
 def order_of_the_bias() -> dict:
-    """Bias at 160 levels on three grids, its order in the number of levels; and by equation (5.12)."""
+    """Bias at 160 levels on three grids, its order in the number of levels; by equation (5.12); and by its
+    approximation for a full quarter circle.
+    """
     result = {}
     for name, (counts, errors) in bias_by_levels().items():
         result[f"bias at 160 levels, {name}"] = errors[counts.index(160)]
         result[f"order, {name}"] = slope(counts[3:], errors[3:])
-    result["1 - product of cosines, EDM's grid"] = 1 - product_of_cosines(160)
+    for name, grid in (("EDM's grid", grids.karras), ("even in arctan(σ/d)", even_angle)):
+        result[f"1 - product of cosines, {name}"] = 1 - product_of_cosines(160, grid)
     return result | {"π²/8M, even in arctan(σ/d)": math.pi**2 / 8 / 160}
 
 
@@ -462,11 +465,13 @@ def minimiser(steps, c=None, points=401, mixture=None):
     return result
 
 
-def minimisers(levels=(5, 20, 80), n=2000):
-    """What consistency training learns on the two peaks with several numbers of levels, as `maps`."""
-    x = quantiles(n)
-    shown = {f"{m} levels" if m > 1 else "1 level": minimiser(m)[-1](x) for m in levels}
-    return maps({"the flow map": answers_of_the_flow(n)} | shown)
+def minimisers(chosen, beside=(1, 5, 20, 80), n=2000):
+    """What consistency training learns on the two peaks with `chosen` levels, last, and with other numbers
+    before it, as `maps`.
+    """
+    x, name = quantiles(n), lambda m: f"{m} levels" if m > 1 else "1 level"
+    order = [*(m for m in beside if m != chosen), chosen]
+    return maps({"the flow map": answers_of_the_flow(n)} | {name(m): minimiser(m)[-1](x) for m in order})
 
 
 def learned(models, levels, n=2000):
@@ -513,7 +518,7 @@ def wide_modes(counts=(80, 320)):
     wide = two_modes(0.7, 0.4)
     x = quantiles(mixture=wide)
     want = flow_map(x, wide)
-    return {f"wide peaks, {m} levels": rms(minimiser(m, mixture=wide)[-1](x) - want) for m in counts}
+    return {f"RMS on wide peaks, {m} levels": rms(minimiser(m, mixture=wide)[-1](x) - want) for m in counts}
 
 
 def limit_of_levels(counts=(1, 2, 5, 10, 20, 40, 80, 160, 320)):
@@ -548,7 +553,7 @@ def bias_between_neighbours(counts=(40, 160, 640)):
     return {"cut through two modes: between modes, %": off(flow_map(x, cut))} | result
 
 
-def teachers_and_training(counts=(5, 10, 20, 40, 80)):
+def teachers_and_training(counts=(5, 10, 20, 40, 80, 160, 320)):
     """RMS distance from the flow map on the two peaks of consistency training's minimiser, and of
     distillation's with a teacher that makes DDIM or Heun steps: {name: (counts, errors)}.
     """
@@ -794,12 +799,13 @@ def refinement(counts=(10, 40)):
     says="Multistep refinement improves the samples of a consistency model",
     holds=lambda r: all(
         r[f"{name}, steps: 2"] < 0.9 * r[f"{name}, steps: 1"]
-        for name in ("training, 10 levels", "training, 40 levels", "exact from noise only")
+        for name in ("training, 10 levels", "training, 40 levels")
     ),
-    verdict=False,
-    finding="It replaces the error of the long jump by that of the short one. It helps the students "
-    "of consistency training (.19 to .11 with 40 levels), and harms one that is better from noise "
-    "than from the middle.",
+    fails=lambda r: r["exact from noise only, steps: 2"] > r["exact from noise only, steps: 1"],
+    verdict="holds if",
+    finding="If the long jump is the worse one: the error of the last jump takes the place of the first's. It "
+    "helps the students of consistency training (.19 to .11 with 40 levels), and harms one that is better from "
+    "noise than from the middle.",
 )
 def one_two_four() -> dict:
     """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
@@ -869,6 +875,7 @@ def lengths(path):
 
 
 STRAIGHT = ("rectified flow", "VP", "VE")
+REFLOWED = "rectified flow, after one reflow"
 
 
 def digit_lengths(labelled, n=100, steps=60):
@@ -914,6 +921,19 @@ def straightness() -> dict:
     result = {f"{name}: ring": ring[f"all lengths / all chords, {name}"] for name in STRAIGHT}
     for data, labelled in (("digits", False), ("digits with a label", True)):
         result |= {f"{name}: {data}": value for name, value in digit_lengths(labelled).items()}
+    return result
+
+
+def straightness_after_reflow() -> dict:
+    """`straightness`, and the same of the shipped students of one reflow, in 50 steps."""
+    path = flow_paths(NOISE)["after one reflow"]
+    result = straightness() | {f"{REFLOWED}: ring": round(lengths(path)[0], 3)}
+    noise = initial_noise(100, (1, 8, 8), 41) * distilled.FLOW_START
+    times = grids.uniform(Flow(), 50, distilled.FLOW_START, 0.0)
+    for data, labels in (("digits", None), ("digits with a label", digit_labels(100, 3))):
+        model = distilled.student("reflow").with_label(labels)
+        path = sample(ddim, model, noise, times, keep_path=True).path.flatten(2).double()
+        result[f"{REFLOWED}: {data}"] = round(lengths(path)[0], 3)
     return result
 
 
@@ -1211,11 +1231,19 @@ def guided_table():
     for steps, rows in study.get("guided, few steps", {}).items():
         if steps.isdigit():  # beside them stand the seconds, and solvers to compare with
             named[f"second stage, {steps} call{'s' * (steps != '1')}"] = ("student", rows, 2)
-    return {
-        f"scale {scale} | {name}": ranged(rows, scale, who, digits=digits)
-        for scale in ("1", "2", "3", "4")
-        for name, (who, rows, digits) in named.items()
-    }
+    result = {}
+    for scale in ("1", "2", "3", "4"):
+        for name, (who, rows, digits) in named.items():
+            result[f"scale {scale} | {name}"] = ranged(rows, scale, who, digits=digits)
+            if who == "student" and scale != "1":  # at scale 1 there is nothing to guide
+                result[f"scale {scale} | left, %"] = f"{left_of_guidance(rows, scale):.1f}"
+    return result
+
+
+def left_of_guidance(rows, scale):
+    """What a guided student's distance to its goal has above the floor, in % of what an unguided one's has."""
+    student, floor, unguided = (spread(rows, scale, who)[0] for who in ("student", "floor", "unguided"))
+    return 100 * max(student - floor, 0) / (unguided - floor)
 
 
 def guided_digits(scale, n=10):
@@ -1271,19 +1299,28 @@ def ring_misses():
 # --- cost, copies, precision ----------------------------------------------------------------------------
 
 
-def equals(name, key="unconditional"):
-    """The teacher's cheapest recorded setting that is no worse than a one-step student of the digits: (its
-    name, its calls), or None.
+def settings():
+    """All recorded settings of the teacher, name -> rows by seed; last those of 2M whose last step is of
+    first order, "2M 6, lower end".
     """
     study = recorded("distillation")
-    goal = spread(study["digits"][name], "1", key)[0]
-    good = [way for way, rows in study["teacher"].items() if spread(rows, key)[0] <= goal]
-    return min(((way, teacher_calls(way)) for way in good), key=lambda pair: pair[1], default=None)
+    lower = study["teacher, first-order last step"]
+    return study["teacher"] | {f"{way}, lower end": rows for way, rows in lower.items()}
+
+
+def equals(name, key="unconditional"):
+    """The teacher's cheapest recorded setting that is no worse in the mean, to two decimals, than a one-step
+    student of the digits: (its name, its calls), or None; of two equally cheap the nearer to the data.
+    """
+    goal = round(spread(recorded("distillation")["digits"][name], "1", key)[0], 2)
+    far = {way: round(spread(rows, key)[0], 2) for way, rows in settings().items()}
+    good = [(teacher_calls(way), far[way], way) for way in far if far[way] <= goal]
+    return (min(good)[2], min(good)[0]) if good else None
 
 
 def teacher_calls(way):
-    """Calls for one sample of a recorded setting of the teacher: "DDIM 18", "2M 5" or "Heun 18"."""
-    sampler, steps = way.split()
+    """Calls for one sample of a recorded setting of the teacher: "DDIM 18", "2M 5, lower end", "Heun 18"."""
+    sampler, steps = way.split(",")[0].split()
     return int(steps) * (2 if sampler == "Heun" else 1)
 
 
@@ -1325,8 +1362,8 @@ def ranged(rows, *keys, digits=2):
 
 def student_table():
     """The recorded study of the digits: three seeds, mean and half the range; the teacher first."""
-    study = recorded("distillation")
-    rows = [(way, teacher_calls(way), study["teacher"][way], ()) for way in TEACHER_ROWS]
+    study, of_teacher = recorded("distillation"), settings()
+    rows = [(way, teacher_calls(way), of_teacher[way], ()) for way in TEACHER_ROWS]
     rows += [(name, 1, study["digits"][name], ("1",)) for name in ONE_STEP]
     result = {}
     for name, calls, found, at in rows:
@@ -1340,59 +1377,28 @@ def student_table():
 
 
 def steps_table(names=("consistency", "consistency-distilled", "regression", "reflow")):
-    """The recorded study after 1, 2 and 4 calls, means of three seeds: sliced Wasserstein distance on the
-    ring, Fréchet distance on digits without and with labels.
+    """After 1, 2 and 4 calls: the contrast of the shipped students of the ring, between that of a ring
+    without modes and that of the flow map; and the recorded Fréchet distances of digits, without labels and
+    with, mean and half the range over three seeds.
     """
-    study = recorded("distillation")
-    measures = {
-        "ring": ("ring", "sliced Wasserstein", ".3f"),
-        "digits, no label": ("digits", "unconditional", ".2f"),
-        "digits, label": ("digits", "conditional", ".2f"),
-    }
-    result = {
-        f"{called(name)}, calls: {steps} | {measure}": format(spread(study[on][name], steps, key)[0], form)
-        for name in names
-        for steps in ("1", "2", "4")
-        for measure, (on, key, form) in measures.items()
-    }
-    low, high = floor_of_the_ring().values()
-    result["fresh points of the ring | ring"] = f"{study['ring']['floor']:.3f}"
-    return result | {"any two sets of such points | ring": f"{low:.3f} to {high:.3f}"}
-
-
-@cache
-def floor_of_the_ring(n=4000, draws=12):
-    """The sliced Wasserstein distance between two samples of the ring of n points each: least and largest of
-    so many draws.
-    """
-    ring = distilled.mixture("ring")
-    far = [sliced_wasserstein(ring.sample(n, 100 + k), ring.sample(n, 200 + k)) for k in range(draws)]
-    return {"least": min(far), "largest": max(far)}
-
-
-def gains():
-    """By what factor each one-step student's Fréchet distance lies below one DDIM step's: {name: (without
-    labels, with labels)}.
-    """
-    study = recorded("distillation")
-    keys = ("unconditional", "conditional")
-    base = [spread(study["teacher"]["DDIM 1"], key)[0] for key in keys]
-    return {
-        called(name): tuple(b / spread(study["digits"][name], "1", key)[0] for b, key in zip(base, keys))
-        for name in ONE_STEP
-    }
-
-
-def gain_table():
-    """`gains`, to one decimal."""
-    keys = ("no label", "label")
-    return {f"{name} | {key}": f"{v:.1f}" for name, pair in gains().items() for key, v in zip(keys, pair)}
+    study, result = recorded("distillation")["digits"], {}
+    head = "ring, contrast"
+    for name in names:
+        for steps in ("1", "2", "4"):
+            row = f"{called(name)}, calls: {steps}"
+            result[f"{row} | {head}"] = f"{contrast(ring_jumps(name, int(steps))):.2g}"
+            for key, measure in (("unconditional", "FD, no label"), ("conditional", "FD, label")):
+                result[f"{row} | {measure}"] = ranged(study[name], steps, key)
+    for row, points in (("a ring without modes", without_modes()), ("the flow map", ring_ends()[1])):
+        result[f"{row} | {head}"] = f"{contrast(points):.2g}"
+    return result
 
 
 THE_FLOW = "Heun 128"  # so many steps that what is left is the network's own flow
 TEACHER_ROWS = (
     *("DDIM 1", "DDIM 4", "DDIM 8", "DDIM 18", "DDIM 64"),
-    *("2M 4", "2M 5", "2M 6", "2M 8", "Heun 6", "Heun 18", THE_FLOW),
+    *("2M 4", "2M 5", "2M 6", "2M 8", "2M 5, lower end", "2M 6, lower end"),
+    *("Heun 5", "Heun 6", "Heun 18", THE_FLOW),
 )
 
 
@@ -1524,6 +1530,15 @@ def critic_on_digits() -> dict:
     return result
 
 
+def critic_table():
+    """`critic_on_digits` as text, with half the range over three seeds where there are three."""
+    study, result = recorded("distillation")["digits"], critic_on_digits()
+    for name in ("regression", "adversarial"):
+        for head, key in (("FD, no label", "unconditional"), ("FD, label", "conditional")):
+            result[f"{head} | {name}"] = ranged(study[name], "1", key)
+    return result
+
+
 @claim(
     "BS39",
     source="Summary, comparison of methods",
@@ -1565,6 +1580,22 @@ def break_even() -> dict:
     for name in ONE_STEP:
         way, calls = equals(name)
         result[f"{called(name)}, against {way}"] = round(training_calls(name) / (calls - 1))
+    return result
+
+
+def cost_table():
+    """The bills of `break_even`, as text, and the same by the distance with labels: the rival, its Fréchet
+    distance, and the digits, in millions, from which the student has cost as little.
+    """
+    result = {}
+    for name in ONE_STEP:
+        row, cost = called(name), training_calls(name) / 1e6
+        result[f"{row} | training, M calls"] = f"{cost:.1f}"
+        for key, label in (("unconditional", "no label"), ("conditional", "label")):
+            way, calls = equals(name, key)
+            result[f"{row} | {label}: rival"] = way
+            result[f"{row} | its FD, {label}"] = ranged(settings()[way], key)
+            result[f"{row} | M digits, {label}"] = f"{cost / (calls - 1):.1f}"
     return result
 
 

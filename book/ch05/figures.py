@@ -56,9 +56,10 @@ def targets() -> Picture:
 
 
 @style()
-def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, title="", alt=None) -> Picture:
+def maps(noise, answers, density, faint=(), title="") -> Picture:
     """One-step maps of one-dimensional data: dict label -> answers (n,) to standardised `noise` (n,), the
     exact one first, drawn wide in grey; at the right the density of the data, a pair (x, p), both (m,).
+    faint: labels of curves that stand thin and grey behind the others, and have no place in the legend.
     """
     fig, (left, right) = new_figure(1, 2, height=3.4, sharey=True, width_ratios=(4, 1))
     told = []
@@ -66,36 +67,41 @@ def maps(noise, answers, density, xlabel="noise $x_T/\\sigma_T$", limit=2.6, tit
         look = mark(i, points=False) | (
             {"color": "#9A9A9A", "linewidth": 5, "linestyle": "-", "solid_capstyle": "butt"} if i == 0 else {}
         )
-        left.plot(noise, y, label=label, **look)
+        if label in faint:
+            look = {"color": "#767676", "linewidth": 0.8, "linestyle": "-"}
+        left.plot(noise, y, label=None if label in faint else label, **look)
         told.append(f"{plain(label)} from {number(y[0])} to {number(y[-1])}, deviation {number(y.std())}")
     right.fill_betweenx(*density, color="#C8C8C8")
     right.set(xlabel="density", xticks=[])
-    left.set(xlim=(-limit, limit), xlabel=xlabel, ylabel="answer $f$", title=title)
+    left.set(xlim=(-2.6, 2.6), xlabel="noise $x_T/\\sigma_T$", ylabel="answer $f$", title=title)
     left.legend(loc="upper left")
-    return Picture(fig, alt or f"What one-step maps make of noise, over the noise: {'; '.join(told)}.")
+    return Picture(fig, f"What one-step maps make of noise, over the noise: {'; '.join(told)}.")
 
 
 def levels(noise, answers, density) -> Picture:
-    """For the widget: what `maps` draws of the flow map and of one minimiser, with its errors told above."""
-    exact, learned = answers.values()
+    """For the widget: what `maps` draws of the flow map, faintly of several minimisers, and of the last one,
+    with its errors told above.
+    """
+    exact, *_, learned = answers.values()
     told = f"deviation {learned.std():.2f} of {exact.std():.2f}; RMS from the flow map"
-    return maps(noise, answers, density, title=f"{told} {rms(learned - exact):.2f}")
+    title = f"{told} {rms(learned - exact):.2f}"
+    return maps(noise, answers, density, faint=list(answers)[1:-1], title=title)
 
 
 @style()
 def steepness(stds, exact) -> Picture:
-    """Largest slope of the flow map between two peaks at -1 and 1, and its law, against their deviation."""
+    """Largest slope of the flow map between two peaks at -1 and 1, and its law, against their deviation b."""
     law = [s * np.exp(0.5 / s**2) for s in stds]
     fig, ax = new_figure()
     ax.plot(stds, exact, color="#B5B5B5", linewidth=6, label="largest slope of the flow map")
-    ax.plot(stds, law, color=INK, linewidth=1.4, linestyle=(0, (4, 3)), label=r"$s\,e^{1/2s^2}$")
-    ax.set(xlabel="deviation $s$ of the two peaks", ylabel="largest slope", yscale="log")
+    ax.plot(stds, law, color=INK, linewidth=1.4, linestyle=(0, (4, 3)), label=r"$b\,e^{1/2b^2}$")
+    ax.set(xlabel="deviation $b$ of the two peaks", ylabel="largest slope", yscale="log")
     ax.legend()
     return Picture(
         fig,
-        f"Largest slope of the flow map against the deviation s of the two peaks, log scale: it falls from "
+        f"Largest slope of the flow map against the deviation b of the two peaks, log scale: it falls from "
         f"{number(exact[0])} at {number(stds[0])} to {number(exact[-1])} at {number(stds[-1])}, on the curve "
-        f"s exp(1/(2 s squared)).",
+        f"b exp(1/(2 b squared)).",
     )
 
 
