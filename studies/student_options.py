@@ -32,7 +32,7 @@ CONSISTENCY = {
     "CT, gradient through": partial(_trained, weighting="snr+1", target="student"),
     "CT, noise drawn twice": partial(_trained, weighting="snr+1", shared_noise=False),
 }
-LONGER = ("CT, weight 1/σ²+1/d²", "CT, target averaged")
+LONGER = ("CT, weight 1/σ²+1/d²", "CT, target averaged", "CT, gradient through", "CT, noise drawn twice")
 LEVELS = (80, 640)  # at the last step of consistency training
 ABOUT = {
     "what": "rms: distance to the exact end of the trajectory of the same noise, root mean square; "
@@ -43,7 +43,7 @@ ABOUT = {
     "contrast: samples in the eight sectors around the modes over those in the eight sectors between",
     "scale": "its two ends: a ring without modes, and the flow's own points",
     "consistency": "300 steps of 128 samples, a ToyMLP of width 64, no teacher's weights to start from",
-    "longer": "two of the rows of consistency, 2000 steps",
+    "longer": "four of the rows of consistency, 2000 steps",
     "levels": "the recipe of the ring's student of consistency training with 10 levels at the first step, by "
     "those at the last",
     "seconds a call": "of the digits' network, a sample, one core, batches of 1000: the best of 20",

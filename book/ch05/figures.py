@@ -62,13 +62,13 @@ def maps(noise, answers, density, faint=(), title="") -> Picture:
     faint: labels of curves that stand thin and grey behind the others, and have no place in the legend.
     """
     fig, (left, right) = new_figure(1, 2, height=3.4, sharey=True, width_ratios=(4, 1))
-    told = []
-    for i, (label, y) in enumerate(answers.items()):
-        look = mark(i, points=False) | (
-            {"color": "#9A9A9A", "linewidth": 5, "linestyle": "-", "solid_capstyle": "butt"} if i == 0 else {}
-        )
-        if label in faint:
-            look = {"color": "#767676", "linewidth": 0.8, "linestyle": "-"}
+    told, shown = [], [label for label in answers if label not in faint]
+    for label, y in answers.items():
+        look = {"color": "#767676", "linewidth": 0.8}
+        if label in shown:
+            look = mark(shown.index(label), points=False)
+        if label == shown[0]:
+            look |= {"color": "#9A9A9A", "linewidth": 5, "linestyle": "-", "solid_capstyle": "butt"}
         left.plot(noise, y, label=None if label in faint else label, **look)
         told.append(f"{plain(label)} from {number(y[0])} to {number(y[-1])}, deviation {number(y.std())}")
     right.fill_betweenx(*density, color="#C8C8C8")
