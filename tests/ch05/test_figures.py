@@ -384,3 +384,12 @@ def test_students_of_the_second_stage_have_their_column_where_they_are_recorded(
     monkeypatch.setattr(experiments, "recorded", lambda name: study | {"guided, few steps": few})
     table = experiments.guided_table()
     assert table["scale 2 | second stage, 1 call"][:4] == table["scale 2 | student, 18 calls"][:4]
+
+
+def test_late_times_help_reflows_one_call():
+    errors = recorded("distillation")["reflow, errors"]
+    ends = {name: (row["others"]["1"], row["others"]["64"]) for name, row in errors.items()}
+    assert ends["reflow, uniform times"] == pytest.approx((0.16, 0.08), abs=0.005)
+    assert ends["reflow"] == pytest.approx((0.12, 0.09), abs=0.005)
+    table = experiments.reflow_table(20)
+    assert table["before | digits"] < 1.1 and table["after one reflow | digits"] < 1.02
