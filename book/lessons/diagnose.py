@@ -351,12 +351,10 @@ def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
     return observe(task, full_answer(task, mistake.answer), seed, noise)
 
 
-def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds) -> bool:
+def _matches(task: Task, mistake: Mistake, look: Look, seeds) -> bool:
     """Whether an answer does what this mistake does, for every seed and two global random states."""
-    if not _same_seen(first, _mistaken(task, mistake, seeds[0], 1), task.tolerance):
-        return False
-    rest = [(seed, 1) for seed in seeds[1:]] + [(seeds[0], 2)]
-    return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance) for at in rest)
+    places = [(seeds[0], 1), (seeds[0], 2), *((seed, 1) for seed in seeds[1:])]
+    return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance) for at in places)
 
 
 # --- the verdict ----------------------------------------------------------------------------------------
@@ -383,17 +381,23 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
     values, printed = first.values or {}, first.printed
     if first.trouble == "stub":
         return Verdict(NOT_TRIED, "It is still the stub: replace it with your answer.", printed=printed)
-    noisy = look(seeds[0], 2) if first.values is not None else first
-    if steady(first, noisy) and all(
-        right(task, seen, expected(task, seed))
-        for seed, seen in [(seeds[0], first), *((s, look(s, 1)) for s in seeds[1:])]
+
+    @functools.cache  # an answer may take its time, and is asked for the same once
+    def kept(seed, noise):
+        return first if (seed, noise) == (seeds[0], 1) else look(seed, noise)
+
+    if (
+        first.values is not None
+        and steady(first, kept(seeds[0], 2))
+        and all(right(task, kept(seed, 1), expected(task, seed)) for seed in seeds)
     ):
         return _done(task, first, expected(task, seeds[0]), printed)
     for index, mistake in enumerate(task.mistakes):
-        if _matches(task, mistake, look, first, seeds):
+        if _matches(task, mistake, kept, seeds):
             if mistake.as_given:
                 return Verdict(NOT_TRIED, mistake.says, values, printed, "as given", index)
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
+    noisy = kept(seeds[0], 2) if first.values is not None else first
     kind, sentence = _generic(task, look, first, noisy, seeds)
     return Verdict(NOT_YET, sentence, values, printed, kind)
 
