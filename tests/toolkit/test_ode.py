@@ -172,7 +172,6 @@ def test_middles_of_either_kind_are_second_order(schedule):
 
 
 @by_schedule
-@pytest.mark.parametrize("seed", [0, 1])
 def test_euler_in_sigma_is_ddim(schedule, seed):
     model = RING.model(schedule)
     for times in some_grids(schedule):
@@ -256,7 +255,6 @@ def in_their_terms(model):
 
 @pytest.mark.parametrize("schedule", [EDM(), VP(), Flow()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("steps", [5, 18, 60])
-@pytest.mark.parametrize("seed", [0, 1])
 def test_k_diffusion_s_euler_and_heun(k_diffusion, schedule, steps, seed):
     model = RING.model(schedule)
     times = [*grids.karras(schedule, steps, end=max(schedule.end, 0.01)).tolist(), 0.0]
@@ -284,7 +282,6 @@ def slope_of_flow(model, variable):
 
 @some_schedules
 @by_variable
-@pytest.mark.parametrize("seed", [0, 1])
 def test_torchdiffeq_s_fixed_steps(schedule, variable, seed):
     torchdiffeq = pytest.importorskip("torchdiffeq")
     from torchdiffeq._impl.rk_common import rk4_step_func  # its "rk4" is the 3/8 rule; this is the classical
@@ -334,7 +331,6 @@ def test_rk45_takes_scipy_s_steps(schedule, variable, tol):
 
 @some_schedules
 @by_variable
-@pytest.mark.parametrize("seed", [0, 1])
 def test_rk45_errs_by_about_its_tolerance(schedule, variable, seed):
     """Error / tolerance stays within a factor of 30 over five decades, and falls with the tolerance."""
     schedule, t, s, x, want = start_and_end(type(schedule), seed)
@@ -613,7 +609,6 @@ def test_the_default_prior_is_the_noise():
         assert torch.allclose(got, RING.model(schedule).log_prob(x, end), atol=0.01)
 
 
-@pytest.mark.parametrize("seed", range(3))
 def test_hutchinson_is_unbiased_and_its_variance_falls_with_probes(seed):
     data = eight_dimensional(seed)
     model, (t, s) = data.model(VP()), levels(VP(), 10.0, 0.2)
