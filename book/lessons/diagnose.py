@@ -346,7 +346,7 @@ Look = Callable[[int, int], Seen]
 
 
 @functools.lru_cache(maxsize=4096)
-def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
+def mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
     """What a listed mistake does; kept, since a class is held against the same ones over and over."""
     return observe(task, full_answer(task, mistake.answer), seed, noise)
 
@@ -354,7 +354,7 @@ def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
 def _matches(task: Task, mistake: Mistake, look: Look, seeds) -> bool:
     """Whether an answer does what this mistake does, for every seed and two global random states."""
     places = [(seeds[0], 1), (seeds[0], 2), *((seed, 1) for seed in seeds[1:])]
-    return all(_same_seen(look(*at), _mistaken(task, mistake, *at), task.tolerance) for at in places)
+    return all(_same_seen(look(*at), mistaken(task, mistake, *at), task.tolerance) for at in places)
 
 
 # --- the verdict ----------------------------------------------------------------------------------------
