@@ -33,15 +33,18 @@ lab: $(STAMP)
 test: lint pytest notebooks
 	@cat $(VENV)/.skipped
 
+# By their order and not by how many tests they have: the longest files have few, and would come last, alone.
+SHARED := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
 # For the daily round: what is not marked slow, in three minutes on two cores.
 quick: lint
-	$(RUN)python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not slow and not browser' $(TESTS)
+	$(RUN)python -m pytest -q $(SHARED) -m 'not slow and not browser' $(TESTS)
 
 lint: $(STAMP)
 	$(RUN)ruff check .
 
 pytest: $(STAMP) $(VENV)/.nbgrader
-	$(RUN)python -m pytest -q -n $(JOBS) --dist loadgroup --skipped-to $(VENV)/.skipped $(TESTS)
+	$(RUN)python -m pytest -q $(SHARED) --skipped-to $(VENV)/.skipped $(TESTS)
 
 # The chapters as nbval sees them; what it got is then compared, to the byte, with what is committed.
 notebooks: $(STAMP)

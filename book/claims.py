@@ -36,7 +36,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 
 from book import folders
 
@@ -131,6 +131,20 @@ def _run(experiment):
     return experiment()
 
 
+def _kept(experiment):
+    """The experiment, run once in a process as it stands, and each time where it is given arguments: its
+    claims, its table and the tests of its sentences ask for the same numbers, and each gets a dict of its
+    own.
+    """
+
+    @wraps(experiment)
+    def run(*args, **options):
+        return experiment(*args, **options) if args or options else dict(_run(experiment))
+
+    run.kept = True
+    return run
+
+
 NUMBER = re.compile(r"(?<![\w.^/+])[-−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?: ?%)?")
 
 
@@ -167,13 +181,15 @@ def claim(
     fails: Callable | None = None,
     elsewhere: dict[str, str] | None = None,
 ) -> Callable:
-    """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields).
+    """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields), and keep its
+    numbers.
 
     Two claims on one experiment stand above it in their order.  Raises ValueError for an empty text, and for
     an id that another experiment has.
     """
 
     def register(experiment):
+        experiment = experiment if hasattr(experiment, "kept") else _kept(experiment)
         new = Claim(id, source, says, experiment, holds, verdict, finding, fails, elsewhere or {})
         old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.seeds import seed_of
+
 # As `make test` sets them, for whoever runs pytest alone: one thread, no window, no progress bars.
 SETTINGS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
 for _name, _value in SETTINGS.items():
@@ -46,6 +48,12 @@ def nothing_is_left_behind():
     yield
     after = shared()
     assert not [what for what in before if before[what] != after.get(what)]
+
+
+@pytest.fixture
+def seed(request):
+    """A seed of the test's own, another one for each of its cases: see tests/seeds.py."""
+    return seed_of(request.node.nodeid)
 
 
 # --- what one process runs together -------------------------------------------------------------------------

@@ -11,10 +11,10 @@ The mean obeys (Geng et al. 2025, eq. 6)
 
     u = v - (t - s) du/dt,        d/dt the total derivative along the trajectory, s held.
 
-`mean_velocity` is u of a model that is known exactly, `MeanVelocity` a network for it, `train` fits one by one
-of four losses, and `flow_map` samples in any number of calls:
+`mean_velocity` is u of a model that is known exactly, `MeanVelocity` a network for it, `train` fits one by
+one of three losses, and `flow_map` samples in any number of calls:
 
-    meanflow_loss       the identity, its derivative by forward-mode differentiation (Geng et al. 2025, alg. 1)
+    meanflow_loss       the identity, its derivative in forward mode (Geng et al. 2025, alg. 1)
     lagrangian_loss     the end of a step moves with the velocity there (Boffi et al. 2025)
     shortcut_loss       one step is two of half the length (Frans et al. 2025)
     each with the velocity from the data's own pairs, or, for a distillation, from a `teacher`."""
@@ -24,7 +24,7 @@ from torch.func import jvp
 
 from toolkit.convergence import reference
 from toolkit.ddpm import diffuse
-from toolkit.models import Calls, Labelled, Model, Wrapper, alpha_and_sigma, view_coefficients
+from toolkit.models import Calls, Labelled, Wrapper, alpha_and_sigma, view_coefficients
 from toolkit.options import real_number
 from toolkit.sampling import sampler
 from toolkit.schedules import Flow
@@ -34,8 +34,8 @@ from toolkit.training import batches, fit
 
 
 def mean_velocity(model, x, t, s):
-    """u(x, t, s) = (x - x_s) / (t - s) on `Flow`, x_s the exact trajectory's state: x (B, ...) at time t, s < t.
-    float64, for a model on Flow that `convergence.reference` can follow.  At s = t it is the velocity."""
+    """u(x, t, s) = (x - x_s) / (t - s) on `Flow`, x_s the exact trajectory's state: x (B, ...) at time t,
+    s < t.  float64, for a model on Flow that `convergence.reference` can follow.  At s = t: the velocity."""
     if s == t:
         return model.flow(x.double(), t)
     return (x.double() - reference(model, x, t, s)) / (t - s)
@@ -126,8 +126,8 @@ def flow_map(model, x, times):
     """Jump from each time to the next by the model's flow map, x_s = x_t - (t - s) u(x_t, t, s) (Geng et al.
     2025, alg. 2): exact for an exact map, whatever the times.
 
-    x (B, ...) at times[0].  A model without `map` knows the direction at a time and not its mean: it takes the
-    one for the other, which is one step of DDIM."""
+    x (B, ...) at times[0].  A model without `map` knows the direction at a time and not its mean: it takes
+    the one for the other, which is one step of DDIM."""
     yield times[0], x
     for t, s in zip(times, times[1:]):
         x = model.map(x, t, s) if hasattr(model, "map") else _ddim(model, x, t, s)
@@ -143,8 +143,9 @@ def _ddim(model, x, t, s):
 
 # --- losses -----------------------------------------------------------------------------------------------
 #
-# Each is the squared error of one number, the mean over the elements, for each sample: (B,).  x_t is the state
-# at t, and v the velocity there: eps - x0 of the pair, whose mean given x_t is the velocity, or a teacher's.
+# Each is the squared error of one number, the mean over the elements, for each sample: (B,).  x_t is the
+# state at t, and v the velocity there: eps - x0 of the pair, whose mean given x_t is the velocity, or a
+# teacher's.
 
 
 def mean_and_rate(model, x, v, t, s):
@@ -154,26 +155,26 @@ def mean_and_rate(model, x, v, t, s):
 
 
 def meanflow_target(v, rate, t, s):
-    """v - (t - s) du/dt, what u should be: linear in v and in the rate, which is linear in the velocity that it
-    goes along.  With those of random pairs its mean given x_t is therefore the right one."""
+    """v - (t - s) du/dt, what u should be: linear in v and in the rate, which is linear in the velocity that
+    it goes along.  With those of random pairs its mean given x_t is therefore the right one."""
     return v - _column(t - s, v) * rate
 
 
 def meanflow_loss(model, x, v, t, s, along=None):
-    """MeanFlow (Geng et al. 2025, eq. 9-11): |u - sg(v - (t - s) du/dt)|^2, v (B, ...) the velocity at x_t, such
-    as eps - x_0 of the pair.
+    """MeanFlow (Geng et al. 2025, eq. 9-11): |u - sg(v - (t - s) du/dt)|^2, v (B, ...) the velocity at x_t,
+    such as eps - x_0 of the pair.
 
     along: the velocity along which the derivative goes; v unless given.  The model's own mean(x, t, t) has a
-    smaller variance (Geng et al. 2025b).  sg, the stop-gradient, keeps the derivative out of the descent: without
-    it the loss is another, with another minimiser."""
+    smaller variance (Geng et al. 2025b).  sg, the stop-gradient, keeps the derivative out of the descent:
+    without it the loss is another, with another minimiser."""
     u, rate = mean_and_rate(model, x, v if along is None else along, t, s)
     return _mean_square(u - meanflow_target(v, rate, t, s).detach())
 
 
 def lagrangian_loss(model, x, t, s, teacher=None):
-    """Lagrangian self-distillation (Boffi et al. 2025, who call it LSD): the end X(s) = x - (t - s) u(x, t, s)
-    of a step must move, as s does, with the velocity there: |dX/ds - sg(u(X, s, s))|^2, or the teacher's
-    velocity at X."""
+    """Lagrangian self-distillation (Boffi et al. 2025, who call it LSD): |dX/ds - sg(u(X, s, s))|^2.  The end
+    X(s) = x - (t - s) u(x, t, s) of a step must move, as s does, with the velocity there, or with the
+    teacher's."""
     end, rate = jvp(lambda s: x - _column(t - s, x) * model.mean(x, t, s), (s,), (torch.ones_like(s),))
     with torch.no_grad():
         wanted = model.mean(end, s, s) if teacher is None else teacher.flow(end, s)
@@ -237,13 +238,13 @@ def train(
     loss: "meanflow", "lagrangian" or "shortcut", on pairs t > s; the share `share` of each batch is flow
         matching instead, |u(x, t, t) - v|^2, where all of them get the velocity from.
     teacher: a model on `Flow`, whose velocity takes the place of the pair's: a distillation.
-    tangent: for "meanflow", the velocity along which the derivative goes: "pair", the same as the target's, or
-        "model", the network's own.
+    tangent: for "meanflow", the velocity along which the derivative goes: "pair", the same as the target's,
+        or "model", the network's own.
     labels, p_uncond, batch: as in `training.train`.
     power: weighs each sample's squared error by 1 / (error + 0.001)^power, sg (Geng et al. 2025, eq. 22);
         0 is the plain one.
-    loop: arguments of `training.fit`.  Returns its `Training`; `MeanVelocity(run.net)` samples, by `flow_map`.
-    ValueError for an unknown loss, a share outside [0, 1], a teacher on another schedule."""
+    loop: arguments of `training.fit`.  Returns its `Training`; `MeanVelocity(run.net)` samples, by
+    `flow_map`.  ValueError for an unknown loss, a share outside [0, 1], a teacher on another schedule."""
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
     if tangent not in ("pair", "model"):

@@ -7,15 +7,15 @@ their difference, is
     a base of chapter 6   on learned levels (LD3: Tong et al. 2025)
     `weighted`            y + h sum_j w_nj eps_(n-j), with learned weights (S4S: Frankel et al. 2025), levels,
                           and levels that the model is told
-    `midpoints`           y + h sum_k w_nk eps(y + (m_nk - kappa_n) eps_n, a_nk m_nk), learned levels m in between,
-                          whose calls do not wait for each other (EPD: Zhu et al. 2025); one of them is AMED's step
-                          without a network
+    `midpoints`           y + h sum_k w_nk eps(y + (m_nk - kappa_n) eps_n, a_nk m_nk), learned levels
+                          m in between, whose calls do not wait for each other (EPD: Zhu et al. 2025); one of
+                          them is AMED's step without a network
 
 `Table` holds the numbers while they are learned, `learn` learns them, and `Solver` is the result: a sampler's
-name, its times and options, what it was fitted to.  It is run by `sample` as any sampler is, and kept as JSON."""
+name, its times and options, what it was fitted to.  It is run by `sample` as any sampler is, and kept as
+JSON."""
 
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,12 +35,12 @@ from toolkit.training import fit
 
 @sampler(order=1, nfe=lambda steps: steps, kind="ode", cite="frankel2025s4s")
 def weighted(model, x, times, weights=None, told=None):
-    """A multistep method by its weights: y_(n+1) = y_n + (kappa_(n+1) - kappa_n) sum_j w_nj eps_(n-j), the model
-    told the level told_n kappa_n.
+    """A multistep method by its weights: y_(n+1) = y_n + (kappa_(n+1) - kappa_n) sum_j w_nj eps_(n-j), the
+    model told the level told_n kappa_n.
 
     x: (B, ...) at times[0].  weights: a list for each step, newest prediction first, at most as many as there
-    are; None for 1, Euler's method in kappa, which is DDIM, whose order is the one declared.  told: a factor for
-    each step, or None for 1.
+    are; None for 1, Euler's method in kappa, which is DDIM, whose order is the one declared.  told: a factor
+    for each step, or None for 1.
     ValueError for lists of another length."""
     steps = len(times) - 1
     weights, told = weights or [[1.0]] * steps, told or [1.0] * steps
@@ -57,7 +57,8 @@ def weighted(model, x, times, weights=None, told=None):
 
 
 def _weighted_step(model, y, start, end, weights, told, past):
-    """One step, with the predictions so far, newest first; levels, weights and told are numbers or tensors ()."""
+    """One step, with the predictions so far, newest first; levels, weights and told are numbers or tensors
+    ()."""
     past = [direction(model, y, _each(told * start, y)), *past]
     return y + (end - start) * sum(w * eps for w, eps in zip(weights, past)), past
 
@@ -70,8 +71,8 @@ def midpoints(model, x, times, points=None):
         m_k = kappa_n^(1 - r_k) kappa_(n+1)^(r_k)
 
     x: (B, ...) at times[0].  points: for each step a list of (r, w, a); None for one, (1/2, 1, 1), which is
-    DPM-Solver-2, whose order is the one declared.  The calls of one step after the first do not need each other:
-    two rounds a step, however many points.
+    DPM-Solver-2, whose order is the one declared.  The calls of one step after the first do not need each
+    other: two rounds a step, however many points.
     A last step to sigma = 0 jumps to the predicted x_0.
     ValueError for lists of another length, and unless all steps have equally many points."""
     steps = len(times) - 1
@@ -187,10 +188,11 @@ class Table(nn.Module):
 
 
 def learn(table, model, noise, ends, *, steps=250, lr=2e-2, batch=128, warmup=10, ema=0.95, **loop):
-    """Fit a `Table` to `noise` (n, ...) at its first time and `ends` (n, ...), where the flow leads from there:
-    the mean squared distance of the run's end, by gradient through the run.
+    """Fit a `Table` to `noise` (n, ...) at its first time and `ends` (n, ...), where the flow leads from
+    there: the mean squared distance of the run's end, by gradient through the run.
 
-    model: its network frozen; with `models.AFS` the first call is analytic, and the numbers are fitted to that.
+    model: its network frozen; with `models.AFS` the first call is analytic, and the numbers are fitted to
+    that.
     steps, lr, ...: of `training.fit`.  Returns a `Training`; its `net` is the fitted table.
     ValueError unless noise and ends have one shape."""
     if noise.shape != ends.shape or not len(noise):
@@ -208,9 +210,10 @@ def learn(table, model, noise, ends, *, steps=250, lr=2e-2, batch=128, warmup=10
 
 
 def programmed(model, path, times, steps):
-    """The grid of `steps` steps, among the times (n,) of an accurate run `path` (n, B, ...), with the smallest
-    sum of local errors of DDIM's step, by dynamic programming (GITS: Chen et al. 2024; `grids.local_costs`,
-    `grids.cheapest`): steps + 1 floats.  Nothing is fitted, and any sampler can take it."""
+    """The grid of `steps` steps, among the times (n,) of an accurate run `path` (n, B, ...), with the
+    smallest sum of local errors of DDIM's step, by dynamic programming (GITS: Chen et al. 2024;
+    `grids.local_costs`, `grids.cheapest`): steps + 1 floats.  Nothing is fitted, and any sampler can take
+    it."""
     times = [float(t) for t in times]
     return [times[i] for i in grids.cheapest(grids.local_costs(model, path, times), steps)]
 
@@ -220,8 +223,8 @@ def programmed(model, path, times, steps):
 
 @dataclass
 class Solver:
-    """A learned solver: the name of a registered sampler, the times to run it at, its options, and `about`, what
-    it was fitted to."""
+    """A learned solver: the name of a registered sampler, the times to run it at, its options, and `about`,
+    what it was fitted to."""
 
     name: str
     times: list[float]

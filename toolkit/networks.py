@@ -67,8 +67,8 @@ class Conditioning(nn.Module):
 
 
 class ScaleConditioning(Conditioning):
-    """Conditioning on a guidance scale too: sinusoids of scale / `unit` through two layers, added, the last of
-    them zero at first, so that weights of a `Conditioning` keep their meaning (Meng et al. 2023, sec.
+    """Conditioning on a guidance scale too: sinusoids of scale / `unit` through two layers, added, the last
+    of them zero at first, so that weights of a `Conditioning` keep their meaning (Meng et al. 2023, sec.
     3.1)."""
 
     unit = 4.0
@@ -80,7 +80,8 @@ class ScaleConditioning(Conditioning):
         nn.init.zeros_(self.scale[2].bias)
 
     def forward(self, c, label, scale):
-        return F.silu(self.level(self._waves(c)) + self.classes(label) + self.scale(self._waves(scale / self.unit)))
+        told = self.scale(self._waves(scale / self.unit))
+        return F.silu(self.level(self._waves(c)) + self.classes(label) + told)
 
     def rows(self, c, label, scale=1.0):
         """As `Conditioning.rows`, at guidance `scale`, a number or (B,)."""
@@ -94,8 +95,8 @@ class ScaleConditioning(Conditioning):
 
 
 class GapConditioning(ScaleConditioning):
-    """The same for a second time, told as the gap t - s to the first: sinusoids of gap through two layers, zero
-    at first, so that a fresh network's mean over a step is its velocity at the start of it."""
+    """The same for a second time, told as the gap t - s to the first: sinusoids of gap through two layers,
+    zero at first, so that a fresh network's mean over a step is its velocity at the start of it."""
 
     unit = 1.0
 
@@ -353,7 +354,8 @@ class DigitClassifier(nn.Module):
 
 # --- shipped weights ------------------------------------------------------------------------------------
 
-ARCHITECTURES = {cls.__name__: cls for cls in (MLP, DigitsMLP, ScaledMLP, TwoTimeMLP, ToyMLP, UNet, DigitClassifier)}
+NETWORKS = (MLP, DigitsMLP, ScaledMLP, TwoTimeMLP, ToyMLP, UNet, DigitClassifier)
+ARCHITECTURES = {cls.__name__: cls for cls in NETWORKS}
 
 
 def save_weights(net, path, **notes):

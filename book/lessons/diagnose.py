@@ -349,21 +349,20 @@ Look = Callable[[int, int], Seen]
 
 
 @functools.lru_cache(maxsize=4096)
-def _mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
+def mistaken(task: Task, mistake: Mistake, seed: int, noise: int) -> Seen:
     """What a listed mistake does; kept, since a class is held against the same ones over and over."""
     return observe(task, full_answer(task, mistake.answer), seed, noise)
 
 
-def _matches(task: Task, mistake: Mistake, look: Look, first: Seen, seeds, but: Collection[str] = ()) -> bool:
+def _matches(task: Task, mistake: Mistake, look: Look, seeds, but: Collection[str] = ()) -> bool:
     """Whether an answer does what this mistake does, for every seed and two global random states, the values
     of the labels `but` apart."""
 
-    def same(seen, at):
-        wrong = _mistaken(task, mistake, *at)
+    def same(at):
+        seen, wrong = look(*at), mistaken(task, mistake, *at)
         return _same_seen(seen, wrong, task.tolerance, {*but, *_written_down(task, seen, wrong)})
 
-    rest = [(seed, 1) for seed in seeds[1:]] + [(seeds[0], 2)]
-    return same(first, (seeds[0], 1)) and all(same(look(*at), at) for at in rest)
+    return all(map(same, [(seeds[0], 1), (seeds[0], 2), *((seed, 1) for seed in seeds[1:])]))
 
 
 def _written_down(task: Task, seen: Seen, wrong: Seen) -> Iterator[str]:
@@ -384,7 +383,7 @@ def _follows(task: Task, mistake: Mistake, seed: int) -> set[str]:
     nothing else."""
     wrong = mistake.answer.values() if isinstance(mistake.answer, Mapping) else [mistake.answer]
     names = set(task.names) if all(map(callable, wrong)) else set()
-    shows = not _same_seen(_mistaken(task, mistake, seed, 1), expected(task, seed), task.tolerance, names)
+    shows = not _same_seen(mistaken(task, mistake, seed, 1), expected(task, seed), task.tolerance, names)
     return names if shows else set()
 
 
@@ -412,21 +411,27 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
     values, printed = first.values or {}, first.printed
     if first.trouble == "stub":
         return Verdict(NOT_TRIED, "It is still the stub: replace it with your answer.", printed=printed)
-    noisy = look(seeds[0], 2) if first.values is not None else first
-    if steady(first, noisy) and all(
-        right(task, seen, expected(task, seed))
-        for seed, seen in [(seeds[0], first), *((s, look(s, 1)) for s in seeds[1:])]
+
+    @functools.cache  # an answer may take its time, and is asked for the same once
+    def kept(seed, noise):
+        return first if (seed, noise) == (seeds[0], 1) else look(seed, noise)
+
+    if (
+        first.values is not None
+        and steady(first, kept(seeds[0], 2))
+        and all(right(task, kept(seed, 1), expected(task, seed)) for seed in seeds)
     ):
         return _done(task, first, expected(task, seeds[0]), printed)
     for index, mistake in enumerate(task.mistakes):
-        if _matches(task, mistake, look, first, seeds):
+        if _matches(task, mistake, kept, seeds):
             if mistake.as_given:
                 return Verdict(NOT_TRIED, mistake.says, values, printed, "as given", index)
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
     for index, mistake in enumerate(task.mistakes):
         but = _follows(task, mistake, seeds[0])
-        if but and _matches(task, mistake, look, first, seeds, but):
+        if but and _matches(task, mistake, kept, seeds, but):
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
+    noisy = kept(seeds[0], 2) if first.values is not None else first
     kind, sentence = _generic(task, look, first, noisy, seeds)
     return Verdict(NOT_YET, sentence, values, printed, kind)
 

@@ -129,3 +129,18 @@ def test_claims_stand_above_their_experiment_in_order(monkeypatch):
     assert numbers() == {"one": 1.0}
     with pytest.raises(ValueError, match="claim A is registered twice"):
         claim("A", says="five", **fields)(others)
+
+
+def test_an_experiment_runs_once_and_gives_each_who_asks_numbers_of_their_own(monkeypatch):
+    monkeypatch.setattr(module, "REGISTRY", {})
+    ran = []
+
+    @claim("A", says="one", source="s", holds=lambda r: r["one"] == 1, verdict=True, finding="f")
+    @claim("B", says="two", source="s", holds=lambda r: r["one"] == 2, verdict=False, finding="f")
+    def numbers(more=0):
+        ran.append(more)
+        return {"one": 1.0 + more}
+
+    numbers()["one"] = 7.0
+    assert [one.decided() for one in module.REGISTRY.values()] == ["holds", "fails"] and ran == [0]
+    assert numbers(2) == {"one": 3.0} and ran == [0, 2]

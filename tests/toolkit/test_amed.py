@@ -70,7 +70,6 @@ def test_the_mean_value_of_a_gaussian_is_taken_where_algebra_says(schedule, std)
     assert torch.allclose(mean_direction(model, x, t, s), gap, atol=1e-9)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 def test_in_one_dimension_the_mean_value_theorem_holds_and_in_two_it_does_not(seed):
     line = Mixture([0.3, 0.7], [[-1.0], [0.8]], [0.2, 0.3]).model(WIDE)
     x = 3.0 * initial_noise(16, 1, seed, torch.float64)
@@ -113,7 +112,6 @@ def test_explained_variance_of_paths_with_known_dimension():
 
 
 @schedules
-@pytest.mark.parametrize("seed", [0, 1])
 def test_untrained_amed_is_dpm_solver_2_and_the_plugin_its_base_on_the_finer_grid(schedule, seed):
     model, times = RING.model(schedule), grids.karras(schedule, 6)
     x = initial_noise(16, 2, seed, torch.float64) * schedule.sigma(schedule.start)
@@ -210,7 +208,6 @@ def test_the_refined_grid_keeps_its_times_and_the_teacher_converges():
     assert (teacher_path(model, x, times, 32)[1] - exact).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("base", [None, "ddim"])
 def test_training_lowers_the_error_on_fresh_noise(seed, base):
     model, times = Mixture.ring(8, std=0.1).model(WIDE), grids.karras(WIDE, 2).tolist()

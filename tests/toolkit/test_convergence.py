@@ -54,7 +54,6 @@ def levels(schedule, *kappas):
 
 
 @by_schedule
-@pytest.mark.parametrize("seed", [0, 1])
 def test_reference_is_the_gaussian_s_flow_both_ways(schedule, seed):
     covariance = torch.tensor([[0.3, 0.1], [0.1, 0.2]], dtype=torch.float64)
     data = Mixture([1.0], [[0.4, -0.2]], covariances=covariance[None])

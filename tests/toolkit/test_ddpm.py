@@ -75,7 +75,6 @@ def test_a_table_is_the_paper_s_one_step_process():
     assert ratio == pytest.approx(np.sqrt(1 - schedule.betas), rel=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(3))
 def test_diffuse_has_the_moments_of_many_small_steps(seed):
     schedule, n = Discrete(np.linspace(0.01, 0.3, 12)), 40_000
     x0 = torch.full((n, 1), 0.7, dtype=torch.float64)
@@ -224,7 +223,6 @@ def test_the_optimal_variance_is_the_mean_conditional_variance():
     assert optimal_variance(schedule, t, s, gamma) == pytest.approx(want, rel=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(3))
 def test_mean_square_eps_estimates_gamma(seed):
     model, times = Mixture.gaussian(2, 0.5).model(VP()), grids.uniform(VP(), 6)
     data = Mixture.gaussian(2, 0.5).sample(20_000, seed)
@@ -415,7 +413,6 @@ def test_the_bound_in_the_hybrid_loss_is_a_sum_over_steps():
         bound()
 
 
-@pytest.mark.parametrize("seed", range(3))
 def test_importance_sampling_is_unbiased(seed):
     T, generator = 20, torch.Generator().manual_seed(seed)
     losses = torch.logspace(-2, 1, T, dtype=torch.float64)
@@ -461,7 +458,6 @@ def test_a_model_that_knows_the_answer_has_no_kl():
     assert terms.bits_per_dim == pytest.approx(terms.total / 16 / math.log(2))
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("variance", ["posterior", "beta", "analytic"])
 def test_the_bound_is_a_bound(seed, variance):
     """-ELBO >= -log p, where the mixture knows log p; sampled, so to within five standard errors."""
@@ -475,7 +471,6 @@ def test_the_bound_is_a_bound(seed, variance):
     assert excess.mean() < 3.0  # and not a vacuous one
 
 
-@pytest.mark.parametrize("seed", range(4))
 def test_with_the_optimal_variance_a_gaussian_s_bound_is_its_entropy(seed):
     d, std, n = 4, 0.5, 4000
     gaussian = Mixture.gaussian(d, std)

@@ -51,7 +51,6 @@ pytestmark = pytest.mark.slow
 
 SCHEDULES = [VP(), EDM(), Flow(), SubVP()]
 by_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
-by_seed = pytest.mark.parametrize("seed", [0, 1])
 PAIR = Mixture([0.3, 0.7], [[-0.8], [0.6]], [0.2, 0.15])  # in one dimension the flow map is known
 
 
@@ -87,7 +86,6 @@ def rmse(a, b):
 
 
 @by_schedule
-@by_seed
 def test_one_step_with_the_target_is_two_steps_of_the_teacher(schedule, seed):
     teacher = Mixture.ring(5, std=0.2).model(schedule)
     t, middle, s = three_times(schedule, 64, seed)
@@ -102,7 +100,6 @@ def test_one_step_with_the_target_is_two_steps_of_the_teacher(schedule, seed):
 
 @by_schedule
 @pytest.mark.parametrize("steps", [1, 3])
-@by_seed
 def test_one_step_with_heuns_target_ends_where_heun_does(schedule, steps, seed):
     """Against Heun's method for dy/dk = eps in y = x / alpha, k = sigma / alpha, written out sample by
     sample."""
@@ -224,7 +221,6 @@ def test_boundary_coefficients_are_the_papers():
 
 @by_schedule
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@by_seed
 def test_at_the_end_a_consistency_model_returns_its_input(schedule, dtype, seed):
     network = small(seed=seed).to(dtype)
     loud = ConsistencyModel(lambda x, c: 100 * network(x, c), schedule)
@@ -313,7 +309,6 @@ def test_jumps_of_the_perfect_student_have_the_exact_variance(schedule, steps, s
 
 @pytest.mark.parametrize("schedule", [EDM(), VP()], ids=["EDM", "VP"])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-@by_seed
 def test_the_distribution_does_not_depend_on_the_number_of_jumps(schedule, steps, seed):
     n, flow = 4000, QuantileFlow(schedule, PAIR)
     alpha, sigma = schedule.alpha(schedule.start), schedule.sigma(schedule.start)
@@ -519,7 +514,7 @@ def test_that_bias_is_of_first_order(grid):
 
 
 @pytest.mark.parametrize("schedule", [EDM(), VP()], ids=["EDM", "VP"])
-@pytest.mark.parametrize("levels, seed", [(5, 0), (5, 1), (8, 2)])
+@pytest.mark.parametrize("levels", [5, 8])
 def test_consistency_training_reaches_its_minimiser(schedule, levels, seed):
     got, times = trained_gains(schedule, levels, 0.5, seed)
     want = recursion(*moments(schedule, times, 0.5))
@@ -534,7 +529,6 @@ def test_the_minimiser_stays_with_other_weights_and_with_an_average(option):
     np.testing.assert_allclose(got, recursion(*moments(EDM(), times, 0.5)), rtol=0.05)
 
 
-@by_seed
 def test_noise_drawn_anew_collapses(seed):
     got, times = trained_gains(EDM(), 5, 0.5, seed, shared_noise=False)
     want = recursion(*moments(EDM(), times, 0.5, shared=False))
@@ -543,7 +537,6 @@ def test_noise_drawn_anew_collapses(seed):
     assert want[-1] * deviations[-1] < 1e-3
 
 
-@by_seed
 def test_a_gradient_through_the_target_moves_the_minimiser(seed):
     """The loss sum_n w_n E(a_n+1 x_n+1 - a_n x_n)^2 is then minimised in all gains at once, a_0 = 1: a linear
     system, whose solution lies closer to a constant.
@@ -569,7 +562,6 @@ def test_a_gradient_through_the_target_moves_the_minimiser(seed):
     assert np.abs(got - stopped).max() > 3 * np.abs(got[1:] - want).max()
 
 
-@by_seed
 def test_consistency_distillation_ends_where_its_solver_does(seed):
     """The minimiser with a teacher is the end of Heun's path on the same grid, its error included."""
     d = 0.5
@@ -586,7 +578,6 @@ def test_consistency_distillation_ends_where_its_solver_does(seed):
 
 @pytest.mark.parametrize("metric", ["mse", "huber"])
 @pytest.mark.parametrize("weighting", ["1/gap", "snr+1", "uniform"])
-@by_seed
 def test_the_loss_of_a_step_is_the_formula(metric, weighting, seed):
     """lambda d(f(x + t eps, t), f(x + s eps, s)), written out for EDM, with the same generator."""
     data, student = Mixture.ring(4).sample(100, seed).float(), ConsistencyModel(small(seed=seed), EDM())
@@ -634,7 +625,6 @@ def one_step(student, run, noise):
 
 
 @pytest.mark.parametrize("predicts, weighting", [("x0", "truncated snr"), ("v", "snr+1")])
-@by_seed
 def test_progressive_distillation_in_the_predictions_of_its_paper(predicts, weighting, seed):
     """Students that predict x0 or v, on VP (Salimans & Ho 2022): one step near the teacher's four."""
     schedule = VP()
@@ -650,7 +640,6 @@ def test_progressive_distillation_in_the_predictions_of_its_paper(predicts, weig
     assert rmse(got, want) < 0.1 * rmse(once, want)
 
 
-@by_seed
 def test_distillation_and_regression_find_the_flow_map(seed):
     """In one dimension, beside E[x0] = the mean, which the teacher itself gives in one step."""
     flow = QuantileFlow(EDM(), PAIR)
@@ -680,7 +669,6 @@ def test_distillation_and_regression_find_the_flow_map(seed):
     assert rmse(denoised, want) > 0.9 * spread
 
 
-@by_seed
 def test_each_round_of_progressive_distillation_meets_its_target(seed):
     student, teacher = one_dimensional(seed, Network, 32), PAIR.model(EDM())
     data = PAIR.sample(4000, seed)
@@ -702,22 +690,20 @@ def test_each_round_of_progressive_distillation_meets_its_target(seed):
         teacher = model
 
 
-def test_progressive_distillation_reaches_the_closed_form():
+def test_progressive_distillation_reaches_the_closed_form(seed):
     """With one number for each level: four steps of the student are eight of the teacher, then two are."""
     teacher, fine = Mixture.gaussian(16, 0.5).model(EDM()), grids.karras(EDM(), 8)
-    for seed in (0, 1):
-        student = Network(Gains(EDM(), fine), EDM(), predicts="edm")
-        options = dict(rounds=(4, 2), steps=(300, 300), lr=0.05, warmup=10, ema=0.95, seed=seed)
-        runs = distill_progressively(student, teacher, gaussian_data(0.5), **options)
-        x = initial_noise(50, 16, seed) * 80
-        want = sample(ddim, teacher, x, fine).x
-        for run, steps in zip(runs, (4, 2)):
-            model = student.with_network(run.net)
-            got = sample(ddim, model, x, grids.karras(EDM(), steps)).x
-            assert rmse(got, want) < 0.03 * float(want.std()), steps
+    student = Network(Gains(EDM(), fine), EDM(), predicts="edm")
+    options = dict(rounds=(4, 2), steps=(300, 300), lr=0.05, warmup=10, ema=0.95, seed=seed)
+    runs = distill_progressively(student, teacher, gaussian_data(0.5), **options)
+    x = initial_noise(50, 16, seed) * 80
+    want = sample(ddim, teacher, x, fine).x
+    for run, steps in zip(runs, (4, 2)):
+        model = student.with_network(run.net)
+        got = sample(ddim, model, x, grids.karras(EDM(), steps)).x
+        assert rmse(got, want) < 0.03 * float(want.std()), steps
 
 
-@by_seed
 def test_a_first_round_of_heun_steps_reaches_the_closed_form(seed):
     """With one number for each level: two steps of the student are six of Heun's, and so is its one step."""
     teacher, coarse = Mixture.gaussian(16, 0.5).model(EDM()), grids.karras(EDM(), 2)
@@ -741,7 +727,6 @@ def _heuns_end(model, x, times):
 
 
 @pytest.mark.parametrize("first_heun", [None, 2])
-@by_seed
 def test_a_step_of_a_guided_students_round_is_the_formula(first_heun, seed):
     """|f(x_t, t, w) - the target of the teacher at the same label and scale|^2, written out for EDM with
     the same generator."""
@@ -767,7 +752,6 @@ def test_a_step_of_a_guided_students_round_is_the_formula(first_heun, seed):
     assert float(run.losses[0]) == pytest.approx(float(want), rel=1e-4)
 
 
-@by_seed
 def test_late_times_crowd_towards_the_noise(seed):
     """Their distribution function on [end, start] is 1 - ((start - t) / (start - end))^(1 / power)."""
     n, generator = 4000, torch.Generator().manual_seed(seed)
@@ -792,7 +776,6 @@ def test_reflow_asks_at_the_times_it_is_given():
     assert losses["uniform"] != pytest.approx(losses["late"], rel=1e-3)
 
 
-@by_seed
 def test_reflow_straightens_paths(seed):
     """The paths' distance from their chords and the error of one Euler step, against a first round, which
     pairs noise and data at random.
@@ -823,7 +806,6 @@ def on_modes(x, mixture):
     )
 
 
-@by_seed
 def test_the_critic_corrects_what_the_teacher_gets_wrong(seed):
     """The teacher's samples are drawn in by a factor of .6, which regression copies; a critic that knows the
     data moves the student out again, and no mode is lost.
@@ -858,7 +840,6 @@ def teacher_and_student(seed=0, shape=(2,), n_classes=3):
     return (Network(net, EDM(), predicts="edm") for net in (teacher, student))
 
 
-@by_seed
 def test_a_loaded_student_is_the_conditional_teacher_at_every_scale(seed):
     teacher, student = teacher_and_student(seed)
     x, label = initial_noise(7, 2, seed), torch.tensor([0, 1, 2, 3, 0, 1, 2])
@@ -914,7 +895,6 @@ def test_the_table_of_classes_gives_what_each_row_does():
         torch.testing.assert_close(table, net(x, one.expand(20), label, scale=each), rtol=1e-5, atol=1e-6)
 
 
-@by_seed
 def test_guided_x0_is_that_of_guided(seed):
     mixture = Mixture([0.5, 0.3, 0.2], [[1.0, 0], [0, 1.0], [-1.0, 0]], [0.2, 0.3, 0.4])
     for schedule in SCHEDULES:
@@ -932,7 +912,6 @@ def test_guided_x0_is_that_of_guided(seed):
         torch.testing.assert_close(guided_x0(teacher, x, t, label, scales), torch.cat(each))
 
 
-@by_seed
 def test_guidance_distillation_comes_close_for_a_range_of_scales(seed):
     mixture = Mixture([0.4, 0.3, 0.3], [[1.0, 0], [-0.5, 0.8], [-0.5, -0.8]], [0.3, 0.3, 0.3])
     teacher = mixture.model(EDM())
@@ -955,7 +934,6 @@ def test_guidance_distillation_comes_close_for_a_range_of_scales(seed):
 
 
 @by_schedule
-@by_seed
 def test_guided_paths_are_those_of_ddim_with_guidance(schedule, seed):
     mixture = Mixture([0.5, 0.3, 0.2], [[1.0, 0], [0, 1.0], [-1.0, 0]], [0.2, 0.3, 0.4])
     teacher, label = mixture.model(schedule), torch.arange(6) % 3
@@ -975,7 +953,6 @@ def test_guided_paths_are_those_of_ddim_with_guidance(schedule, seed):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-@by_seed
 def test_a_step_of_guidance_distillation_is_the_formula(share, seed):
     """(5.6), with this share of the batch on guided paths, written out for EDM with the same generator."""
     teacher, student = teacher_and_student(seed)
@@ -1019,7 +996,6 @@ def test_the_critics_loss_for_a_linear_critic():
         assert float(got) == pytest.approx(float(odds + gamma / 2 * slope.square().sum()), rel=1e-12)
 
 
-@by_seed
 def test_the_r1_term_against_finite_differences(seed):
     torch.manual_seed(seed)
     critic = Critic((2, 2), n_classes=3, width=16).double()

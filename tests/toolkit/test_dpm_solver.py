@@ -36,7 +36,6 @@ from toolkit.sampling import Sampler
 SCHEDULES = [VP(), VPCosine(), VE(), EDM(), Flow()]
 named = lambda value: getattr(value, "__name__", str(value))
 by_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
-both_seeds = pytest.mark.parametrize("seed", range(2))
 MODES = Mixture.ring(8, radius=1.0, std=0.3)
 
 
@@ -70,7 +69,6 @@ def levels(schedule, *times):
 
 
 @by_schedule
-@both_seeds
 def test_dpm_solver_1_is_ddim(schedule, seed):
     times = uneven(schedule)
     x = start(schedule, times[0], seed)
@@ -79,7 +77,6 @@ def test_dpm_solver_1_is_ddim(schedule, seed):
 
 
 @by_schedule
-@both_seeds
 def test_dpm_solver_2_is_the_geometric_midpoint_and_not_heun(schedule, seed):
     times = uneven(schedule)
     x, model = start(schedule, times[0], seed), MODES.model(schedule)
@@ -129,7 +126,6 @@ def test_2s_as_the_algorithm_reads(schedule, r1):
 
 
 @by_schedule
-@both_seeds
 @pytest.mark.parametrize("tau", [0.0, 1.0])
 def test_2m_as_the_algorithm_reads(schedule, seed, tau):
     """Algorithm 2, and eq. 19 for the SDE, with the ratio r of the step before to this one."""
@@ -178,7 +174,6 @@ def test_the_divided_form_leaves_out_half_of_the_second_derivative(schedule):
 
 
 @by_schedule
-@both_seeds
 def test_sde_1_is_ddim_with_eta_one(schedule, seed):
     times = uneven(schedule)
     x, model = start(schedule, times[0], seed), MODES.model(schedule)
@@ -239,7 +234,6 @@ def errors_from_pure_noise(solver, steps, mixture=FIVE, seed=0, **options):
     return ode_errors(solver, mixture.model(VP()), x, steps, want=want, **options)["rmse"]
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("mixture, at_100, at_200", [(FIVE, 3.3e-5, 4.0e-6), (WIDER, 4e-5, 5e-6)],
                          ids=["five", "wider"])  # fmt: skip
 def test_3m_is_of_order_three_from_pure_noise_and_its_divided_form_of_order_two(
@@ -253,7 +247,6 @@ def test_3m_is_of_order_three_from_pure_noise_and_its_divided_form_of_order_two(
     assert all(wrong > 5 * one for wrong, one in zip(divided, right))
 
 
-@both_seeds
 def test_at_five_steps_order_is_not_quality(seed):
     """There the smaller extrapolation of the divided form, and of 2M, is the better one."""
     third, divided, second = (
@@ -270,7 +263,6 @@ def measured(solver, grid=grids.uniform_lambda, steps=(128, 256, 512), seed=0, *
 
 
 @pytest.mark.slow
-@both_seeds
 @pytest.mark.parametrize(
     "solver, options, order",
     [
@@ -317,7 +309,6 @@ def without_the_step_before(model, x, times):
         yield times[i + 1], x
 
 
-@both_seeds
 def test_2m_needs_the_ratio_of_its_steps(seed):
     """On steps of 3 and 1 in turn; with r taken for 1 it is of order 1 there, of order 2 on equal steps."""
     assert measured(dpmpp_2m, alternating, seed=seed) == pytest.approx(2, abs=0.1)
@@ -360,7 +351,6 @@ def test_fast_by_default_uses_what_its_steps_can_hold():
         assert run.nfe == 3 * steps - 1 == dpm_solver_fast.nfe(steps)
 
 
-@both_seeds
 @pytest.mark.parametrize("rest, order", [(2, 3), (1, 2), (0, 2)])
 def test_order_of_fast_by_what_its_last_step_costs(rest, order, seed):
     """One step of order 2 errs by h^3 and keeps order 3; one of order 1 leaves 2, as does 2 then 1."""
@@ -391,7 +381,6 @@ def adaptive(order, rtol, seed=0, schedule=VP(), **options):  # noqa: B008 - a s
 
 @pytest.mark.parametrize("schedule", [VP(), VE(), Flow()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("order", [2, 3])
-@both_seeds
 def test_adaptive_error_falls_with_its_tolerance(order, schedule, seed):
     tolerances = [3e-2, 3e-3, 3e-4, 3e-5]
     errors, runs, _ = zip(*(adaptive(order, rtol, seed, schedule) for rtol in tolerances))
@@ -402,7 +391,6 @@ def test_adaptive_error_falls_with_its_tolerance(order, schedule, seed):
 
 
 @pytest.mark.parametrize("order", [2, 3])
-@both_seeds
 def test_adaptive_logs_every_try_and_counts_every_call(order, seed):
     """A try costs one call more than it shares: eps at the start is kept when a step is tried again."""
     for rtol, first in ((1e-2, 0.05), (1e-3, 3.0)):  # the second begins with a step far too long
@@ -499,7 +487,6 @@ def test_lower_last_is_a_first_order_last_step(solver, schedule):
 
 
 @every_solver
-@both_seeds
 def test_float32_states_lose_only_their_rounding(name, seed):
     solver, options = DETERMINISTIC[name]
     times = grids.uniform_lambda(VP(), 60, *ends(VP())).tolist()

@@ -1,6 +1,7 @@
 """Chapter 4's weights: phi, the exact integrals of polynomials, and the tables made of them."""
 
 import math
+from functools import cache
 
 import mpmath
 import numpy as np
@@ -109,6 +110,16 @@ def test_moments_are_the_integrals(schedule, variable, rate):
             assert got[i, m] == pytest.approx(want, rel=precision(schedule, variable))
 
 
+@cache
+def power_over_step(schedule, variable, rate, j, degree):
+    """(a power of the variable as a function of time, its integral over step j), for any number of nodes."""
+    s, t = times_of(schedule)[j : j + 2]
+    centre = position(schedule, s, variable)
+    scale = position(schedule, t, variable) - centre
+    of = lambda now: ((position(schedule, now, variable) - centre) / scale - 0.3) ** degree
+    return of, integral(schedule, s, t, rate, of)
+
+
 @pytest.mark.slow
 @by_schedule
 @by_variable
@@ -122,12 +133,7 @@ def test_weights_integrate_polynomials_exactly(schedule, variable, rate, k):
     weights = interpolation_weights(schedule, nodes, times[i], times[i + 1], np.full(len(i), rate), variable)
     for row, (j, weight) in enumerate(zip(i, weights)):
         for degree in range(k + 1):
-            centre = position(schedule, times[j], variable)
-            scale = position(schedule, times[j + 1], variable) - centre
-            of = lambda now, degree=degree, centre=centre, scale=scale: (
-                (position(schedule, now, variable) - centre) / scale - 0.3
-            ) ** degree
-            want = integral(schedule, times[j], times[j + 1], rate, of)
+            of, want = power_over_step(schedule, variable, rate, int(j), degree)
             values = [of(now) for now in nodes[row]]
             size = np.abs(weight * values).sum() + abs(want)
             off = abs(weight @ values - want)
@@ -232,7 +238,6 @@ def test_tau_as_a_function_of_t(tau):
         assert row == adams_table(VP(), times[i : i + 2], 1, tau=tau(times[i]))[0]
 
 
-@pytest.mark.parametrize("seed", range(3))
 def test_run_table_with_no_model_in_the_weights_is_ddim(seed):
     model = Mixture.ring().model(VP())
     x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))

@@ -44,7 +44,8 @@ def times(*case, n=6):
 
 
 class Gaussian(MeanVelocity):
-    """The exact map of data N(CENTRE, STD^2): x_s is where x's deviations are kept; `wrong` scales its mean."""
+    """The exact map of data N(CENTRE, STD^2): x_s is where x's deviations are kept; `wrong` scales its
+    mean."""
 
     def __init__(self, wrong=1.0):
         super().__init__(lambda x, t, label, gap: wrong * self.exact(x, t, t - gap))
@@ -64,7 +65,8 @@ class Gaussian(MeanVelocity):
 
 @pytest.mark.parametrize("t, s", [(0.95, 0.1), (0.7, 0.4), (0.3, 0.05)])
 def test_the_mean_velocity_obeys_its_identity(t, s):
-    """u = v - (t - s) du/dt along the exact trajectory, the derivative by Richardson's central differences."""
+    """u = v - (t - s) du/dt along the exact trajectory, the derivative by Richardson's central
+    differences."""
     x = states("identity", t, s)
     mean = lambda now: mean_velocity(RING, reference(RING, x, t, now), now, s)  # noqa: E731
     central = lambda h: (mean(t + h) - mean(t - h)) / (2 * h)  # noqa: E731
@@ -253,8 +255,9 @@ def test_labels_are_cut_with_the_batch_and_calls_are_shared():
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_training_learns_more_than_the_velocity(loss):
-    """One call of the velocity ends at the data's mean, with deviation 0: flow matching alone, `share` 1, knows
-    no more.  With each loss the deviation grows towards the data's; it passes a quarter of it in 300 steps."""
+    """One call of the velocity ends at the data's mean, with deviation 0: flow matching alone, `share` 1,
+    knows no more.  With each loss the deviation grows towards the data's; it passes a quarter of it in 300
+    steps."""
     data = CENTRE + STD * states("data", n=2000, dim=1).float()
     with torch.random.fork_rng([]):
         torch.manual_seed(seed_of("fit", loss))

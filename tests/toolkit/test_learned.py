@@ -1,4 +1,5 @@
-"""Learned solvers: at fixed numbers they are samplers that are known; learned ones run as they were learned."""
+"""Learned solvers: at fixed numbers they are samplers that are known; learned ones run as they were
+learned."""
 
 import math
 
@@ -47,7 +48,10 @@ def known(base, times):
         "weights of iPNDM": ((weighted, {"weights": rows}), ipndm),
         "a midpoint": ((midpoints, {}), dpm_solver_2),
         "AMED's default": ((midpoints, {}), amed_solver),
-        "two points in one place": ((midpoints, {"points": [[(0.5, 0.3, 1), (0.5, 0.7, 1)]] * steps}), amed_solver),
+        "two points in one place": (
+            (midpoints, {"points": [[(0.5, 0.3, 1), (0.5, 0.7, 1)]] * steps}),
+            amed_solver,
+        ),
         "a point at the end": ((midpoints, {"points": [[(0.0, 0.5, 1), (1.0, 0.5, 1)]] * steps}), heun),
     }[base]
 
@@ -55,7 +59,14 @@ def known(base, times):
 @by_schedule
 @pytest.mark.parametrize(
     "base",
-    ["Euler", "weights of iPNDM", "a midpoint", "AMED's default", "two points in one place", "a point at the end"],
+    [
+        "Euler",
+        "weights of iPNDM",
+        "a midpoint",
+        "AMED's default",
+        "two points in one place",
+        "a point at the end",
+    ],
 )
 def test_with_known_numbers_it_is_a_known_sampler(base, schedule):
     model, x, ends = begun(schedule, base, schedule)
@@ -160,7 +171,12 @@ def test_numbers_are_counted():
 
 @pytest.mark.parametrize(
     "base, options",
-    [("ipndm", {}), ("dpmpp_2m", {}), ("weighted", {"grid": False}), ("midpoints", {"grid": False, "points": 2})],
+    [
+        ("ipndm", {}),
+        ("dpmpp_2m", {}),
+        ("weighted", {"grid": False}),
+        ("midpoints", {"grid": False, "points": 2}),
+    ],
     ids=str,
 )
 def test_learning_comes_nearer_to_the_flow_on_fresh_noise(base, options):
@@ -207,7 +223,11 @@ def test_a_programmed_grid_keeps_the_ends_and_costs_no_more_than_another():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "points, order",
-    [([(0.0, 0.5, 1.0), (1.0, 0.5, 1.0)], 2), ([(0.2, 1.0, 1.0)], 1), ([(0.3, 0.5, 1.0), (0.7, 0.5, 1.0)], 2)],
+    [
+        ([(0.0, 0.5, 1.0), (1.0, 0.5, 1.0)], 2),
+        ([(0.2, 1.0, 1.0)], 1),
+        ([(0.3, 0.5, 1.0), (0.7, 0.5, 1.0)], 2),
+    ],
     ids=["trapezoid", "off the middle", "symmetric"],
 )
 def test_points_have_the_order_of_their_quadrature(points, order):

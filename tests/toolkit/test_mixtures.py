@@ -88,8 +88,10 @@ def test_x0_is_the_posterior_mean_by_quadrature(schedule):
     peaks = [(float(m), float(s)) for m, s in zip(mixture.means[:, 0], mixture.stds)]
     span = [min(m - 12 * s for m, s in peaks), max(m + 12 * s for m, s in peaks)]
 
+    heights = [float(w) / (s * math.sqrt(2 * math.pi)) for w, (_, s) in zip(mixture.weights, peaks)]
+
     def prior(x0):
-        return sum(float(w) * stats.norm.pdf(x0, m, s) for w, (m, s) in zip(mixture.weights, peaks))
+        return sum(h * math.exp(-0.5 * ((x0 - m) / s) ** 2) for h, (m, s) in zip(heights, peaks))
 
     for t in some_times(schedule)[1:]:
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -214,7 +216,6 @@ def test_flows_keep_dtype_and_device_of_the_state():
 
 
 @pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("seed", range(5))
 def test_samples_have_the_moments_of_the_mixture(full, seed):
     mixture, n = a_mixture(3, seed=20, full=full), 40_000
     x = mixture.sample(n, seed)

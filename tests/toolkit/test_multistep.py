@@ -125,7 +125,6 @@ EXACT = {
 
 
 @by_schedule
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_on_polynomials_below_its_order_and_no_further(name, seed, schedule):
     """Uneven steps; `first` leaves out the starting steps (a corrected state is first right one later)."""
@@ -141,7 +140,6 @@ def test_exact_on_polynomials_below_its_order_and_no_further(name, seed, schedul
 
 
 @by_schedule
-@pytest.mark.parametrize("seed", range(2))
 def test_a_divided_difference_for_a_second_derivative_fails_at_degree_two(schedule, seed):
     off = lambda solver, k: worst_step(solver, {}, schedule, k, "x0", "lam", 3, seed, uneven(schedule))
     assert off(dpmpp_3m_divided, 0) < 1e-12 and off(dpmpp_3m_divided, 1) < 1e-12
@@ -182,8 +180,6 @@ def test_the_corrector_is_exact_one_degree_further(order, schedule):
 
 # --- the same method twice ------------------------------------------------------------------------------
 
-both_seeds = pytest.mark.parametrize("seed", range(2))
-
 
 def agree(schedule, one, two, seed=0, times=None, tolerance=1e-12):
     """(sampler, options) twice: the whole path to 1e-12."""
@@ -222,21 +218,18 @@ SAME = {
 
 
 @by_schedule
-@both_seeds
 @pytest.mark.parametrize("name", SAME)
 def test_the_same_method_by_two_names(name, seed, schedule):
     agree(schedule, *SAME[name], seed)
 
 
 @by_schedule
-@both_seeds
 def test_equal_weights_are_the_actual_ones_on_equal_steps(schedule, seed):
     times = even_in_kappa(schedule, 12)
     agree(schedule, (ipndm, {}), (ipndm, {"variable_step": True}), seed, times)
 
 
 @by_schedule
-@both_seeds
 @pytest.mark.parametrize("order", [3, 4])
 def test_sa_solver_without_noise_is_unipc_with_exact_weights(schedule, seed, order):
     """Row for row from the first full one on, predictor and corrector; and the run is a PEC loop by hand."""
@@ -260,7 +253,6 @@ def test_sa_solver_without_noise_is_unipc_with_exact_weights(schedule, seed, ord
     assert torch.allclose(got, guess, atol=1e-12 * float(guess.abs().max()))
 
 
-@both_seeds
 @pytest.mark.parametrize("i", [3, 4, 5, 7])
 def test_pndm_is_plms_after_its_runge_kutta_steps(seed, i):
     """From the fourth step on: DDIM's step with the weighted mean of the last four eps."""
@@ -299,7 +291,6 @@ ORDERS = [
 
 
 @pytest.mark.slow
-@both_seeds
 @pytest.mark.parametrize("solver, options, order", ORDERS, ids=named)
 def test_orders_of_the_families(solver, options, order, seed):
     assert measured(solver, seed=seed, **options) == pytest.approx(order, abs=0.1)
@@ -312,7 +303,6 @@ def alternating(schedule, steps, start=None, end=None):
     return torch.from_numpy(schedule.t_of_lam(low + (high - low) * shares / shares[-1]))
 
 
-@both_seeds
 @pytest.mark.parametrize(
     "solver, options, order",
     [
@@ -421,7 +411,6 @@ def test_lower_last_is_a_first_order_last_step(solver, options):
 
 
 @every_solver
-@both_seeds
 def test_float32_states_lose_only_their_rounding(name, seed):
     solver, options = DETERMINISTIC[name]
     times = grids.uniform_lambda(VP(), 60, VP().t_of_lam(-1.6), VP().t_of_lam(1.6)).tolist()
@@ -463,7 +452,6 @@ def test_the_test_of_jumps_finds_a_hidden_switch(cliff):
     assert bends(switching, range(5, 61))[0].max() > 2 * math.log(1.15)
 
 
-@both_seeds
 def test_the_state_of_a_batch_row_does_not_depend_on_earlier_runs(seed):
     """Remembered tables hold no history: the same run twice, with others between."""
     times = uneven(VP())

@@ -54,7 +54,6 @@ def test_noises_are_standard_normal_and_independent(kind, seed, dtype):
 
 
 @KINDS
-@pytest.mark.parametrize("seed", range(4))
 def test_seeds_and_the_start_are_independent_of_one_another(kind, seed):
     a, b = (normals(kind, s, (2000, 2), [1.0, 0.4, 0.0]).flatten() for s in (seed, seed + 1))
     start = initial_noise(2000, 2, seed, torch.float64).flatten()
@@ -187,7 +186,6 @@ def test_the_noise_of_a_step_does_not_depend_on_the_grid():
 # --- paths that can be refined ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
 def test_a_step_is_the_weighted_sum_of_the_steps_inside_it(seed):
     """Three grids, each nested in the next, with steps from one cell of the lattice to a third of all:
     sqrt(length) times the coarse increment is the sum of the same of the fine ones."""
@@ -210,7 +208,6 @@ def test_a_step_is_the_weighted_sum_of_the_steps_inside_it(seed):
             assert (joined - paths[k]).abs().max() < tolerance * 20 * math.sqrt(cells)
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 3e-6), (torch.float64, 1e-12)])
 def test_a_refined_grid_sees_the_same_path(seed, dtype, tolerance):
     """Increments over nested grids: the coarse one is the sum of the fine ones, on the lattice of times."""

@@ -40,7 +40,6 @@ diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:(diffusers|k_diffusion).*")
 MODES = Mixture.ring(8, radius=1.0, std=0.3)
 TOLERANCE = 1e-9  # float64 against float64; what is asked of them is 1e-6
-both_seeds = pytest.mark.parametrize("seed", range(2))
 
 
 def library(package, module):
@@ -138,7 +137,6 @@ DIFFUSERS = {
 }
 
 
-@both_seeds
 @pytest.mark.parametrize("schedule", [VP(), VPCosine()], ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("name", DIFFUSERS)
 def test_equal_to_diffusers(double, name, schedule, seed):
@@ -151,7 +149,6 @@ def test_equal_to_diffusers(double, name, schedule, seed):
     assert distance(run.path, theirs) < TOLERANCE
 
 
-@both_seeds
 @pytest.mark.parametrize(
     "algorithm, solver", [("dpmsolver++", dpmpp_2s), ("dpmsolver", dpm_solver_2)], ids=["++", "eps"]
 )
@@ -165,7 +162,6 @@ def test_equal_to_diffusers_singlestep(double, algorithm, solver, seed):
     assert distance(path, theirs[::2]) < TOLERANCE
 
 
-@both_seeds
 @pytest.mark.parametrize("name", ["2M midpoint", "2M heun", "UniPC-1 bh2", "UniPC-2 bh2"])
 def test_equal_to_diffusers_down_to_no_noise(double, name, seed):
     """Where the last sigma is 0, theirs too jumps to the predicted data."""
@@ -177,7 +173,6 @@ def test_equal_to_diffusers_down_to_no_noise(double, name, seed):
     assert distance(sample(solver, model, x, times, keep_path=True, **ours).path, theirs) < TOLERANCE
 
 
-@both_seeds
 def test_equal_to_diffusers_pndm(seed):
     """With "leading" spacing, all but the last step, which theirs takes with four eps to sigma = 0."""
     theirs = diffusers.PNDMScheduler(set_alpha_to_one=True)
@@ -219,7 +214,6 @@ def by_k_diffusion(name, *arguments):
 ENDS = [(name, clean) for name in K_DIFFUSION for clean in ([False] if "lms" in name else [False, True])]
 
 
-@both_seeds
 @pytest.mark.parametrize("name, clean", ENDS)
 def test_equal_to_k_diffusion(name, clean, seed):
     options, solver, ours = K_DIFFUSION[name]
@@ -232,7 +226,6 @@ def test_equal_to_k_diffusion(name, clean, seed):
     assert distance(run.x, theirs) < TOLERANCE
 
 
-@both_seeds
 @pytest.mark.parametrize("nfe", [3, 7, 11, 12, 20])
 def test_equal_to_k_diffusion_fast(nfe, seed):
     sampling = library("k_diffusion", "sampling")
@@ -245,7 +238,6 @@ def test_equal_to_k_diffusion_fast(nfe, seed):
     assert distance(sample(dpm_solver_fast, model, x, times, nfe=nfe).x, theirs) < 1e-6  # its t is float32
 
 
-@both_seeds
 def test_equal_to_smalldiffusion(seed):
     """gam = 3/2 is Adams-Bashforth's second order of equal steps, whatever the steps are; gam = 1 DDIM."""
     diffusion = library("smalldiffusion", "diffusion")
@@ -273,7 +265,6 @@ def by_smalldiffusion(diffusion, model, x, times, gam):
 # --- no worse than any of them --------------------------------------------------------------------------
 
 
-@both_seeds
 @pytest.mark.parametrize("name", [k for k, v in DIFFUSERS.items() if not v[2].random])
 def test_no_larger_error_than_diffusers(double, name, seed):
     kind, options, solver, ours = DIFFUSERS[name]
@@ -288,7 +279,6 @@ def test_no_larger_error_than_diffusers(double, name, seed):
         assert rms(run.x) <= 1.01 * rms(by_diffusers(kind, options, model, x, times)[-1])
 
 
-@both_seeds
 @pytest.mark.parametrize("name", [k for k, v in K_DIFFUSION.items() if not v[1].random])
 def test_no_larger_error_than_k_diffusion(name, seed):
     options, solver, ours = K_DIFFUSION[name]
@@ -328,7 +318,6 @@ def third_order_from_exact_states(model, x, times):
 
 
 @found
-@both_seeds
 def test_third_order_multistep_of_diffusers_is_of_order_two(double, seed):
     """D1.  `multistep_dpm_solver_third_order_update`: D2 = (D1_0 - D1_1) / (r0 + r1) is a divided difference,
     and the term with phi_3 needs the second derivative, twice that.
@@ -342,7 +331,6 @@ def test_third_order_multistep_of_diffusers_is_of_order_two(double, seed):
     assert all(one < wrong for one, wrong in zip(ours, theirs))
 
 
-@both_seeds
 def test_third_order_sde_of_k_diffusion_without_noise_is_of_order_two(seed):
     """D1.  `sample_dpmpp_3m_sde`: d2 = (d1_0 - d1_1) / (r0 + r1), the same divided difference."""
     theirs = lambda m, x, times: by_k_diffusion("dpmpp_3m_sde", {"eta": 0.0}, m, x, times, noises(x, 1, 0))
@@ -481,7 +469,6 @@ def test_deis_of_diffusers_in_its_own_float32():
 
 
 @found
-@both_seeds
 def test_a_hidden_last_order_makes_more_steps_worse(double, seed):
     """D8.  `step`: lower_order_final holds for fewer than 15 steps only, so that the order of the last steps
     changes there.  Ours changes nothing by itself.
@@ -495,7 +482,6 @@ def test_a_hidden_last_order_makes_more_steps_worse(double, seed):
     assert jump(lambda model, x, times: sample(dpmpp_3m, model, x, times).x) < math.log(1.1)
 
 
-@both_seeds
 def test_gam_two_of_smalldiffusion_is_of_order_one(seed):
     """D13.  `samples`: eps_av = gam eps + (1 - gam) eps_prev; order 2 needs gam = 3/2 (equal steps)."""
     diffusion = library("smalldiffusion", "diffusion")

@@ -89,7 +89,7 @@ def test_its_commands_take_the_exercise_unchanged(marked):
 
 def test_its_marks_are_ours(marked, tmp_path):
     folder, theirs = marked
-    options = Options(solutions=ROOT / "solutions", jobs=2)
+    options = Options(solutions=ROOT / "solutions", jobs=1)
     found = course.grade_class(folder / "submitted", tmp_path, lessons=[LESSON], options=options)
     assert {one.student.key: one.score for one in found} == theirs
     assert theirs["emil"] == 0 and len(set(theirs.values())) >= 3
