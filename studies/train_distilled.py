@@ -227,18 +227,23 @@ def _to_goal(model_of, way, seed):
 
 def _targets(models, steps):
     """Fréchet distances to the *guided teacher's* digits of other noise, by the scale: of a guided student
-    (one for each seed, `models`) in so many steps of DDIM; of the guided teacher itself (the floor) and of
-    the teacher without guidance, both in 18."""
+    (one for each seed, `models`) in so many steps of DDIM, between the two `_bounds`."""
     rows = []
     for seed, model in zip(SEEDS, models):
-        made = {
-            "student": _to_goal(_at(model), (ddim, steps), seed),
-            "floor": _to_goal(lambda labels, scale: Guided(teacher(), labels, scale), (ddim, 18), seed),
-            "unguided": _to_goal(lambda labels, scale: teacher().with_label(labels), (ddim, 18), seed),
-        }
+        made = {"student": _to_goal(_at(model), (ddim, steps), seed)} | _bounds(seed)
         row = {scale: {who: by_scale[scale] for who, by_scale in made.items()} for scale in made["floor"]}
         rows.append({"seed": seed} | row)
     return rows
+
+
+@cache
+def _bounds(seed):
+    """The same distances of the guided teacher itself, the floor, and of the teacher without guidance, both
+    in 18 steps."""
+    return {
+        "floor": _to_goal(lambda labels, scale: Guided(teacher(), labels, scale), (ddim, 18), seed),
+        "unguided": _to_goal(lambda labels, scale: teacher().with_label(labels), (ddim, 18), seed),
+    }
 
 
 def _at(model):

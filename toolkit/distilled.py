@@ -282,8 +282,8 @@ def train(name, on="digits", seed=0, **loop):
 
 def student(name, on="digits", *, retrain=False, seed=0, progress=True):
     """The student `name` ("regression", "progressive", "consistency", "consistency-distilled", "adversarial",
-    "reflow"; on digits also "guided") of the setting `on`, "digits" or "ring": as it ships, or with `retrain`
-    trained anew, from `seed`.  "guided-4", "guided-2" and "guided-1", of so many steps, do not ship.
+    "reflow"; on digits also "guided", and "guided-4", "guided-2" and "guided-1", made for so many steps) of
+    the setting `on`, "digits" or "ring": as it ships, or with `retrain` trained anew, from `seed`.
 
     A model on EDM() ("reflow": on Flow()); use `jump`, for the guided ones of `distill.at_scale`. ValueError
     for a name or a setting that does not exist."""

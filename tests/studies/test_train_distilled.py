@@ -11,21 +11,26 @@ from studies import train_distilled
 from toolkit import EDM, distilled, grids, initial_noise, sample
 from toolkit.data import digit_labels
 from toolkit.ddim import ddim
+from toolkit.distill import at_scale
 from toolkit.metrics import frechet_distance
 from toolkit.models import Guided
 from toolkit.networks import load_weights, pretrained, save_weights
 
 STUDY = recorded("distillation")
-WITH_RECIPE = ("consistency-distilled", "guided")  # the others are older than that note
+WITH_RECIPE = ("consistency-distilled", "guided", *distilled.FEW)  # the others are older than that note
 
 
 @pytest.mark.parametrize("name", WITH_RECIPE)
 def test_a_shipped_file_holds_its_recipe(name):
     notes = pretrained(f"student-{name}").notes
-    told = json.loads(json.dumps(train_distilled._told(distilled.OPTIONS["digits"][name])))
+    options = distilled.FEW_STEPS if name in distilled.FEW else distilled.OPTIONS["digits"][name]
+    told = json.loads(json.dumps(train_distilled._told(options)))
     assert notes["settings"] == told and notes["seed"] == 0
-    rows = STUDY["guided"] if name == "guided" else STUDY["digits"][name]
-    assert notes["seconds"] == rows[0]["seconds"]
+    if name in distilled.FEW:
+        assert notes["seconds"] == STUDY["guided, few steps"]["seconds"][0]
+    else:
+        rows = STUDY["guided"] if name == "guided" else STUDY["digits"][name]
+        assert notes["seconds"] == rows[0]["seconds"]
 
 
 def test_a_recipe_is_told_with_functions_by_name():
@@ -59,13 +64,26 @@ def test_a_record_ships_seed_0_and_keeps_what_it_does_not_measure(tmp_path, monk
     )
 
 
+def _guided_digits(seed, n=STUDY["n"], scale=3.0):
+    """n digits of the guided teacher, written out: 18 steps of DDIM, two calls each."""
+    labels, noise = digit_labels(n, seed), initial_noise(n, (1, 8, 8), seed) * EDM().start
+    return sample(ddim, Guided(distilled.teacher(), labels, scale), noise, grids.karras(EDM(), 18)).x
+
+
 @pytest.mark.slow
 def test_the_floor_under_the_guided_students_comes_out_again():
-    """The guided teacher against itself with other labels and other noise, written out."""
-    n, scale, digits = STUDY["n"], 3.0, []
-    for seed in (0, 10):
-        labels, noise = digit_labels(n, seed), initial_noise(n, (1, 8, 8), seed) * EDM().start
-        model = Guided(distilled.teacher(), labels, scale)
-        digits.append(sample(ddim, model, noise, grids.karras(EDM(), 18)).x)
-    want = STUDY["guided target"][0]["3"]["floor"]
-    assert frechet_distance(*digits) == pytest.approx(want, rel=0.03, abs=0.002)
+    """The guided teacher against itself with other labels and other noise."""
+    found = frechet_distance(_guided_digits(0), _guided_digits(10))
+    for rows in (STUDY["guided target"], STUDY["guided, few steps"]["1"]):
+        assert found == pytest.approx(rows[0]["3"]["floor"], rel=0.03, abs=0.002)
+
+
+@pytest.mark.slow
+def test_shipped_guided_students_of_few_steps_give_the_recorded_distances():
+    goal, n = _guided_digits(10), STUDY["n"]
+    labels, noise = digit_labels(n, 0), initial_noise(n, (1, 8, 8), 0) * EDM().start
+    for name, steps in distilled.FEW.items():
+        model = at_scale(distilled.student(name).with_label(labels), 3.0)
+        want = STUDY["guided, few steps"][f"{steps}"][0]["3"]["student"]
+        found = frechet_distance(distilled.jump(model, noise, steps), goal)
+        assert model.nfe == steps and found == pytest.approx(want, rel=0.03, abs=0.002)
