@@ -6,6 +6,7 @@
     python -m studies.train_distilled record digits consistency   measure it, and ship the one of seed 0
     python -m studies.train_distilled plane                       measure the plane's teachers
     python -m studies.train_distilled again                       measure the digits' teacher anew
+    python -m studies.train_distilled straightness                what one call of reflow's students lacks
 
 A student is written to the folder `seeds`, which is not part of the project, with its recipe in the file's
 notes; `record` measures what lies there and puts it into book/ch05/recorded/distillation.json, where the rows
@@ -69,6 +70,7 @@ CONTROLS = {  # students of the digits by another recipe, which do not ship: nam
     "CD, 18 levels": ("consistency-distilled", {"levels": (18, 18)}),
     "CD, 8 to 18 levels": ("consistency-distilled", {"levels": (8, 18)}),
     "guided, noisy data alone": ("guided", {"share": 0.0}),
+    "reflow, uniform times": ("reflow", {"t_sampler": "uniform"}),
 }
 app = typer.Typer(add_completion=False)
 
@@ -318,6 +320,29 @@ def again(path: Path = RECORD):
     found = json.loads(path.read_text())
     found["teacher"] = _teacher_figures(WAYS)
     found["teacher, first-order last step"] = _teacher_figures(LOWER_LAST, lower_last=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _pair_errors(model, pairs):
+    """Root mean square distance of a student's images in 1, 2, 4, 16 and 64 steps from the teacher's ends of
+    the same noise; pairs: (noise, ends, labels)."""
+    noise, ends, labels = pairs
+    made = {steps: jump(model.with_label(labels), noise, steps) for steps in (1, 2, 4, 16, 64)}
+    return {f"{steps}": round(float((x - ends).square().mean().sqrt()), 4) for steps, x in made.items()}
+
+
+@app.command("straightness")
+def straightness(seeds: Path = Path("seeds"), path: Path = RECORD):
+    """Measure, for seed 0 of reflow and of its control, the errors on N pairs that it was trained on and on N
+    others, and put them into the record at PATH: many steps follow the student's own flow."""
+    torch.set_num_threads(1)
+    seen = [values[:N] for values in setting("digits").pairs(OPTIONS["digits"]["reflow"]["pairs"], 0)]
+    both = {"trained on": seen, "others": setting("digits").pairs(N, 50)}
+    found = json.loads(path.read_text())
+    found["reflow, errors"] = {}
+    for name in ("reflow", "reflow, uniform times"):
+        model, _ = _stored("digits", name, 0, seeds, "reflow")
+        found["reflow, errors"][name] = {which: _pair_errors(model, pairs) for which, pairs in both.items()}
     path.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -254,7 +254,7 @@ OPTIONS = {
         "consistency": dict(steps=8000, lr=1e-3, **_IMPROVED),
         "consistency-distilled": dict(steps=4000, lr=2e-3, levels=(8, 8), log_level=(0.0, 2.0)),
         "adversarial": dict(pairs=40_000, steps=4000, lr=1e-3, adversarial=0.3),
-        "reflow": dict(pairs=40_000, steps=7000, lr=2e-3),
+        "reflow": dict(pairs=40_000, steps=7000, lr=2e-3, t_sampler=partial(distill.late_times, power=4)),
         "guided": dict(steps=4500, lr=1e-3, scales=(1.0, 4.0), paths=4000, path_steps=18, share=0.5),
     },
     "plane": {

@@ -17,7 +17,8 @@ from toolkit.models import Guided
 from toolkit.networks import load_weights, pretrained, save_weights
 
 STUDY = recorded("distillation")
-WITH_RECIPE = ("consistency-distilled", "guided", *distilled.FEW)  # the others are older than that note
+# the others are older than that note
+WITH_RECIPE = ("consistency-distilled", "reflow", "guided", *distilled.FEW)
 
 
 @pytest.mark.parametrize("name", WITH_RECIPE)
