@@ -339,6 +339,10 @@ def test_the_study_of_options_is_whole():
     assert set(study["levels"]) == {f"{n}" for n in student_options.LEVELS}
     assert "CT, target averaged, 2000 steps | between modes, %" in experiments.option_table()
     assert experiments.option_table("levels")["a ring without modes | between modes, %"] == "28"
+    rows = [row for part in ("consistency", "longer") for rows in study[part].values() for row in rows]
+    assert all(row["contrast"] < 1.5 for row in rows) and study["scale"]["the flow"]["contrast"] > 15
+    few, many = (experiments.spread(study["levels"][n], "contrast")[0] for n in ("80", "640"))
+    assert (few, many) == pytest.approx((1.3, 1.5), abs=0.05)
     assert 1e-6 < study["seconds a call"] < 1e-3
 
 
