@@ -264,7 +264,7 @@ def line_and_plane(n=32) -> dict:
     holds=lambda r: r["parabola: nearest velocity, distance"] > 1e-6,
     verdict=False,
     finding="It holds on every interval of a parabola, which is no line. What must be straight is the "
-    "curve that the *velocity* draws, a + b phi(t). Then the trajectory is planar and may bend; planar "
+    "curve that the *velocity* draws, p + q phi(t). Then the trajectory is planar and may bend; planar "
     "alone is not enough, as the quarter circle shows.",
 )
 def curves(nodes=2001) -> dict:
@@ -907,7 +907,7 @@ def three_calls(n=8, seed=23):
         "DDIM": sample(ddim, bare, x, grids.karras(model.schedule, 3)).x,
         "DPM-Solver-2 *": sample(amed_solver, model, x, times).x,
         "iPNDM *": sample(ipndm, AFS(bare, *moments()), x, finer).x,
-        "plugin on iPNDM *": sample(amed_plugin, model, x, times, **plugged).x,
+        "plugged iPNDM *": sample(amed_plugin, model, x, times, **plugged).x,
     }
 
 
@@ -1264,8 +1264,8 @@ def gains() -> dict:
     verdict=False,
     finding="On digits they had. iPNDM with an analytic start, on a grid that a search found in 1 to 8 "
     "seconds without a gradient, is ahead of every method that learned on Karras's grid from four calls to "
-    "nine, by factors of 1.15 to 1.9 in RMSE; at three calls AMED-Plugin is ahead by 1.07. Given the searched "
-    "levels as its grid, it adds some 5 % to what the search gained.",
+    "nine, by factors of 1.15 to 1.9 in RMSE; at three calls AMED-Plugin is ahead by 1.07. With the "
+    "searched levels as its grid it adds 5 to 6 % to what the search gained.",
 )
 def room_left() -> dict:
     """Recorded: RMSE of iPNDM on a searched grid over that of the best learned method, at 3 to 9 calls."""

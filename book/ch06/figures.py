@@ -258,7 +258,7 @@ def table_two(rmse, frechet, flow) -> Picture:
                 look |= {"zorder": 3, "markersize": 7, "markerfacecolor": "white"}
             for ax, table in zip(axes, (rmse, frechet)):
                 ax.plot(list(table[name]), list(table[name].values()), **look)
-            told.append(f"{base} {how} {number(rmse[name][3])}")
+            told.append(f"{base} {how} {number(rmse[name][3])}".replace(" *", ""))
         handles.append((Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linestyle="none"), base))
     for how, dashes in HOW.items():
         handles.append((Line2D([], [], color=INK, linestyle=dashes), how))
@@ -325,7 +325,7 @@ def share_map(first, second, errors, points) -> Picture:
     """
     errors = np.asarray(errors)
     fig, ax = new_figure(height=3.7)
-    levels = (0.13, 0.14, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6)
+    levels = (0.14, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6)
     ax.contourf(second, first, errors, levels=(0, *levels, 9), cmap="Greys", alpha=0.45, norm=LogNorm())
     drawn = ax.contour(second, first, errors, levels=levels, colors=INK, linewidths=0.8)
     ax.clabel(drawn, fmt="%g", fontsize=8)
@@ -337,7 +337,7 @@ def share_map(first, second, errors, points) -> Picture:
     told = [f"{label} at {r1:.2f} and {r2:.2f}" for label, (r1, r2) in points.items()]
     return Picture(
         fig,
-        f"Contours of the RMSE of two steps over their two shares r, a valley along step 1. The shares "
+        f"Contours of the RMSE of two steps over their two shares r, a bowl about the first two. The shares "
         f"of step 1 and step 2: {listing(told)}.",
     )
 
