@@ -243,9 +243,9 @@ def plugin_rows(calls, levels):
     return {"AMED-Plugin, iPNDM, searched levels": mean_of([scores(x) for x in made])}
 
 
-def few_calls(counts=(4, 5, 6, 8, 10, 14, 20, 30), seeds=(FRESH, FRESH + 1, FRESH + 2)):
-    """Solvers of one and of two calls a step as they stand, those of two at even counts: name -> {calls: RMSE
-    from each of these noises}."""
+def few_calls(counts=(4, 5, 6, 8, 10, 14, 20, 30), seeds=(FRESH, FRESH + 1, FRESH + 2), names=None):
+    """Solvers of one and of two calls a step as they stand (or those of these names), those of two at even
+    counts: name -> {calls: RMSE from each of these noises}."""
     solvers = {name: (ONE_CALL[name], 1) for name in ("DDIM", "DPM-Solver++ 2M", "iPNDM")}
     solvers |= {name: (pair, 2) for name, pair in TWO_CALLS.items()}
     solvers["DPM-Solver++ 2S"] = (dpmpp_2s, {}), 2
@@ -258,6 +258,7 @@ def few_calls(counts=(4, 5, 6, 8, 10, 14, 20, 30), seeds=(FRESH, FRESH + 1, FRES
     return {
         name: {str(c): [error(name, c, seed) for seed in seeds] for c in counts if c % price == 0}
         for name, (_, price) in solvers.items()
+        if names is None or name in names
     }
 
 
