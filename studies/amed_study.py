@@ -29,7 +29,7 @@ from toolkit.amed import (
 )
 from toolkit.data import digits
 from toolkit.ddim import ddim
-from toolkit.dpm_solver import dpm_solver_2, dpmpp_2m, dpmpp_3m
+from toolkit.dpm_solver import dpm_solver_2, dpmpp_2m, dpmpp_2s, dpmpp_3m
 from toolkit.metrics import frechet_distance
 from toolkit.multistep import ipndm, unipc
 from toolkit.networks import DIGITS_SIGMA_DATA, pretrained
@@ -227,6 +227,39 @@ def level_rows(calls):
         levels = [round(level, 4) for level in levels]
         found.append(scores(made) | {"levels": levels, "seconds": round(spent, 1)})
     return {"iPNDM, analytic start, searched grid": mean_of(found)}
+
+
+def plugin_rows(calls, levels):
+    """AMED-Plugin on iPNDM, trained from three seeds with every second level of a grid that was searched for
+    iPNDM with an analytic start as the grid that it adds its levels to; empty at even counts, where such a
+    grid has an odd number of steps.  levels: the calls + 2 levels of that grid."""
+    if not calls % 2:
+        return {}
+    outer, made, start = list(levels)[::2], [], noise(N, FRESH)
+    model, _ = two_call_grid(calls)
+    for seed in SEEDS:
+        net = trained(calls, base="ipndm", seed=seed, grid=lambda *_: outer).net
+        made.append(sample(amed_plugin, model, start, outer, predictor=net, base="ipndm").x)
+    return {"AMED-Plugin, iPNDM, searched levels": mean_of([scores(x) for x in made])}
+
+
+def few_calls(counts=(4, 5, 6, 8, 10, 14, 20, 30), seeds=(FRESH, FRESH + 1, FRESH + 2), names=None):
+    """Solvers of one and of two calls a step as they stand (or those of these names), those of two at even
+    counts: name -> {calls: RMSE from each of these noises}."""
+    solvers = {name: (ONE_CALL[name], 1) for name in ("DDIM", "DPM-Solver++ 2M", "iPNDM")}
+    solvers |= {name: (pair, 2) for name, pair in TWO_CALLS.items()}
+    solvers["DPM-Solver++ 2S"] = (dpmpp_2s, {}), 2
+
+    def error(name, calls, seed):
+        (solver, options), price = solvers[name]
+        times = grids.karras(SCHEDULE, calls // price)
+        return round(rmse(sample(solver, digits_teacher(), noise(N, seed), times, **options).x, seed), 4)
+
+    return {
+        name: {str(c): [error(name, c, seed) for seed in seeds] for c in counts if c % price == 0}
+        for name, (_, price) in solvers.items()
+        if names is None or name in names
+    }
 
 
 def from_level(calls, top=80.0, n=1000):
@@ -493,6 +526,8 @@ def main():
     found["flow"], found["contrast"] = flow_row(), contrast_rows()
     found["price of g_phi"] = predictor_price()
     found["from 80"] = {str(calls): from_level(calls) for calls in (3, 5)}
+    found["from 5"] = {"3": from_level(3, top=5.0)}
+    found["few calls"] = few_calls()
     found["official teacher"] = {str(calls): official_teacher(calls) for calls in CALLS}
     found["table"], found["uniform time"] = {}, {}
     for calls in CALLS:
@@ -500,6 +535,8 @@ def main():
         found["table"][str(calls)] = (
             untrained_rows(calls) | share_rows(calls) | level_rows(calls) | learned_rows(calls)
         )
+        searched = found["table"][str(calls)]["iPNDM, analytic start, searched grid"]["each"][0]["levels"]
+        found["table"][str(calls)] |= plugin_rows(calls, searched)
         for name, row in found["table"][str(calls)].items():
             print(calls, name, row["rmse"], row["frechet"], flush=True)
         PATH.write_text(json.dumps(found, indent=1) + "\n")

@@ -7,6 +7,7 @@ from matplotlib.patches import Patch
 
 from book.plots import (
     COLOURS,
+    DASHES,
     GREY,
     INK,
     MARKERS,
@@ -77,15 +78,16 @@ def vector_theorem() -> Picture:
         ),
         ("parabola: mean on the curve", np.ones_like(t), 2 * t, 1.0, 1.0),
     )
-    places = ((0.43, 0.43, "center"), (1.08, 0.96, "left"))  # clear of arrows and curves
-    for ax, (title, u, v, a, b), (at, up, side) in zip(axes, drawn, places):
+    places = ((1.02, 0.98), (1.08, 0.96))  # clear of arrows and curves
+    for ax, (title, u, v, a, b), place in zip(axes, drawn, places):
         ax.plot(u, v, color=COLOURS[2], linewidth=2.4)
         for i in (0, 66, 133, 199):
             ax.annotate(
                 "", (u[i], v[i]), (0, 0), arrowprops={"arrowstyle": "->", "color": GREY, "linewidth": 1}
             )
         ax.plot(a, b, "s", color=COLOURS[1], markeredgecolor=INK, markersize=9)
-        ax.text(at, up, "mean", ha=side, va="center", rotation=45 if side == "center" else 0)
+        leader = {"arrowstyle": "-", "color": INK, "linewidth": 0.8, "shrinkB": 6}
+        ax.annotate("mean", (a, b), place, ha="left", va="center", arrowprops=leader if a < 1 else None)
         ax.plot(0, 0, ".", color=INK)
         ax.set(title=title, xlabel="first component of the velocity", aspect="equal")
     axes[0].set(ylabel="second component", xlim=(-0.1, 1.3), ylim=(-0.1, 1.3))
@@ -213,12 +215,11 @@ def stand_ins(tops, errors) -> Picture:
     return picture
 
 
-def crossing(calls, errors) -> Picture:
-    """RMSE on digits against calls, for solvers of one and of two calls a step: dict solver -> list, one for
-    each of calls.
-    """
+def crossing(errors) -> Picture:
+    """RMSE on digits against calls, for solvers of one and of two calls a step: solver -> {calls: RMSE}."""
+    calls = list(errors["DDIM"])
     picture = lines(
-        {name: (calls, row) for name, row in errors.items()},
+        {name: (list(row), list(row.values())) for name, row in errors.items()},
         "calls of the network",
         "RMSE to the flow's end",
         logx=True,
@@ -232,12 +233,12 @@ def crossing(calls, errors) -> Picture:
 
 
 BASES = {  # colour and marker: the base; line: learned, searched or untrained
-    "two calls a step": (0, "AMED-Solver", "one share a step", "DPM-Solver-2"),
+    "two calls a step *": (0, "AMED-Solver", "one share a step", "DPM-Solver-2"),
     "iPNDM": (1, "AMED-Plugin, iPNDM", "iPNDM, analytic start, searched grid", "iPNDM, analytic start"),
     "DPM-Solver++ 2M": (2, "AMED-Plugin, DPM-Solver++ 2M", None, "DPM-Solver++ 2M, analytic start"),
     "DDIM": (5, "AMED-Plugin, DDIM", None, "DDIM, analytic start"),
 }
-HOW = {"learned": "-", "searched": (0, (6, 2)), "untrained": (0, (1.2, 1.8))}
+HOW = {"learned *": "-", "searched": (0, (6, 2)), "untrained, analytic start": (0, (1.2, 1.8))}
 
 
 @style()
@@ -252,10 +253,12 @@ def table_two(rmse, frechet, flow) -> Picture:
             if name is None:
                 continue
             look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": dashes, "markersize": 4.5}
-            look["linewidth"] = 2.3 if how == "learned" else 1.6
+            look["linewidth"] = 2.3 if how == "learned *" else 1.6
+            if how == "searched":  # above the learned line, which it may cover, and seen by its hollow marks
+                look |= {"zorder": 3, "markersize": 7, "markerfacecolor": "white"}
             for ax, table in zip(axes, (rmse, frechet)):
                 ax.plot(list(table[name]), list(table[name].values()), **look)
-            told.append(f"{base} {how} {number(rmse[name][3])}")
+            told.append(f"{base} {how} {number(rmse[name][3])}".replace(" *", ""))
         handles.append((Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linestyle="none"), base))
     for how, dashes in HOW.items():
         handles.append((Line2D([], [], color=INK, linestyle=dashes), how))
@@ -274,9 +277,10 @@ def table_two(rmse, frechet, flow) -> Picture:
     return Picture(
         fig,
         f"Digits from level 20 against calls of the network; a colour for each base, full lines learned, "
-        f"dashed searched, dotted untrained. RMSE at 3 calls: {listing(told, 12)}. From 4 calls on iPNDM on "
-        f"a searched grid is lowest. In Fréchet distance the order is another: DPM-Solver++ 2M, plugged or "
-        f"not, lies below the flow's own {flow:.2f}, a grey line to which the others come down.",
+        f"dashed lines with hollow marks searched, dotted untrained. RMSE at 3 calls: {listing(told, 12)}. "
+        f"From 4 calls on iPNDM on a searched grid is lowest. In Fréchet distance the order is another: "
+        f"DPM-Solver++ 2M lies below the flow's own {flow:.2f}, a grey line, plugged at three and four calls "
+        f"and, with an analytic start, from four on; the others come down to it.",
     )
 
 
@@ -321,7 +325,7 @@ def share_map(first, second, errors, points) -> Picture:
     """
     errors = np.asarray(errors)
     fig, ax = new_figure(height=3.7)
-    levels = (0.13, 0.14, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6)
+    levels = (0.14, 0.16, 0.2, 0.25, 0.3, 0.4, 0.6)
     ax.contourf(second, first, errors, levels=(0, *levels, 9), cmap="Greys", alpha=0.45, norm=LogNorm())
     drawn = ax.contour(second, first, errors, levels=levels, colors=INK, linewidths=0.8)
     ax.clabel(drawn, fmt="%g", fontsize=8)
@@ -330,12 +334,11 @@ def share_map(first, second, errors, points) -> Picture:
         ax.plot(r2, r1, MARKERS[i + 1], label=label, **look)
     ax.set(xlabel="share $r$ of step 2", ylabel="share $r$ of step 1", title="RMSE to the flow's end")
     fig.legend(loc="outside lower center", ncols=3)
-    i, j = np.unravel_index(errors.argmin(), errors.shape)
     told = [f"{label} at {r1:.2f} and {r2:.2f}" for label, (r1, r2) in points.items()]
     return Picture(
         fig,
-        f"Contours of the RMSE of two steps over their two shares r. The least, {errors.min():.3f}, lies at "
-        f"{first[i]:.2f} in step 1 and {second[j]:.2f} in step 2; {listing(told)}.",
+        f"Contours of the RMSE of two steps over their two shares r, a bowl about the first two. The shares "
+        f"of step 1 and step 2: {listing(told)}.",
     )
 
 
@@ -346,9 +349,9 @@ def three_calls(rows) -> Picture:
     first, *methods = rows
     told = [f"{name} {rms(rows[name] - rows[first]):.1f}" for name in methods]
     return image_grid(
-        {name: digits.clamp(-1, 1) for name, digits in rows.items()},
+        {label: digits.clamp(-1, 1) for label, digits in zip((first, *told), rows.values())},
         alt=f"{len(rows[first])} digits in columns, by three calls of each method from the same noise; on "
-        f"top where the flow ends. Root mean square distance from it: {listing(told)}.",
+        f"top where the flow ends. Root mean square distance from it: {listing(told)}; * analytic start.",
     )
 
 
@@ -407,8 +410,11 @@ def one_step(step) -> Picture:
 
 @style()
 def three_curves(curves, kappas) -> Picture:
-    """One digit's path, prediction and velocity, each in its own two components: label -> (N, 2)."""
+    """One digit's path in VP coordinates, its prediction and velocity, each in its own two components: label
+    -> (N, 2).
+    """
     units = {"path": "digit's norms", "prediction": "parts of its way", "velocity": "mean speeds"}
+    titles = {"path": "path in VP", "prediction": "prediction", "velocity": "velocity"}
     fig, axes = new_figure(1, 3, height=2.9)
     marked, told = [int(np.abs(kappas - k).argmin()) for k in (10.0, 1.0, 0.1)], []
     for ax, (name, points) in zip(axes, curves.items()):
@@ -416,10 +422,14 @@ def three_curves(curves, kappas) -> Picture:
         ax.plot(*points.T, color=INK, linewidth=1.8)
         for k, marker in zip(marked, ("o", "s", "^")):
             ax.plot(*points[k], marker, color=COLOURS[1], markeredgecolor=INK, markersize=7)
+        off = f"{np.abs(points[:, 1]).max():.1g}"
         ax.set(
-            title=f"the {name}", xlabel=f"component 1\n({units[name]})", aspect="equal", adjustable="datalim"
+            title=f"{titles[name]}: {off} off",
+            xlabel=f"component 1\n({units[name]})",
+            aspect="equal",
+            adjustable="datalim",
         )
-        told.append(f"{name} {np.abs(points[:, 1]).max():.1g} off its line")
+        told.append(f"{titles[name]} {off} off its line")
     axes[0].set_ylabel("component 2")
     for k, marker in zip((10, 1, 0.1), ("o", "s", "^")):
         axes[2].plot([], [], marker, color=COLOURS[1], markeredgecolor=INK, label=f"level {k:g}")
@@ -440,10 +450,11 @@ def on_two_grids(pairs, calls=(3, 5, 7)) -> Picture:
         for i, (name, pair) in enumerate(pairs.items()):
             learned = "AMED" in name
             look = {"color": COLOURS[1] if learned else COLOURS[2] if "share" in name else GREY}
+            look |= {"linewidth": 2.6 if learned else 1.2, "linestyle": "-" if learned else DASHES[i % 7]}
+            if "share" in name:  # above the learned line, which it nearly covers
+                look |= {"zorder": 3, "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.6}
             values = [row[c] for row in pair.values()]
-            ax.plot(
-                (0, 1), values, marker=MARKERS[i % 7], linewidth=2.6 if learned else 1.2, label=name, **look
-            )
+            ax.plot((0, 1), values, marker=MARKERS[i % 7], label=name, **look)
             if learned:
                 told.append(f"{c} calls {values[0]:.3f} and {values[1]:.3f}")
         ax.set(yscale="log", title=f"{c} calls", xlim=(-0.25, 1.25))

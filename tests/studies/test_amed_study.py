@@ -16,6 +16,7 @@ from studies.amed_study import (
     Shares,
     always,
     digits_teacher,
+    few_calls,
     moments,
     noise,
     rmse,
@@ -51,6 +52,8 @@ def test_the_study_is_whole(calls):
         each = rows[name]["each"]
         assert len(each) == len(SEEDS)
         assert sum(row["rmse"] for row in each) / len(each) == pytest.approx(rows[name]["rmse"], abs=1e-3)
+    searched = rows.get("AMED-Plugin, iPNDM, searched levels")
+    assert searched is None if int(calls) % 2 == 0 else len(searched["each"]) == len(SEEDS)
 
 
 @pytest.mark.parametrize("name", [*ONE_CALL, *TWO_CALLS])
@@ -63,6 +66,21 @@ def test_a_row_without_training_comes_out_again(name):
     found, wanted = scores(run.x), TABLE["3"][name]
     assert found["rmse"] == pytest.approx(wanted["rmse"], rel=0.01)
     assert found["frechet"] == pytest.approx(wanted["frechet"], rel=0.03, abs=0.02)
+
+
+@pytest.mark.parametrize("name, calls", [("DDIM", 5), ("Heun", 6), ("DPM-Solver++ 2S", 4)])
+def test_a_row_of_few_calls_comes_out_again(name, calls):
+    found = few_calls(counts=(calls,), seeds=(FRESH,), names=(name,))[name][str(calls)]
+    assert found[0] == pytest.approx(STUDY["few calls"][name][str(calls)][0], rel=0.01)
+
+
+def test_on_searched_levels_another_training_reaches_the_recorded_error():
+    """Shorter, on another's noise: within a tenth."""
+    outer = TABLE["5"]["iPNDM, analytic start, searched grid"]["each"][0]["levels"][::2]
+    model, _ = two_call_grid(5)
+    run = trained(5, base="ipndm", seed=6, steps=150, grid=lambda *_: outer)
+    made = sample(amed_plugin, model, noise(500, FRESH), outer, predictor=run.net, base="ipndm").x
+    assert rmse(made) < 1.1 * TABLE["5"]["AMED-Plugin, iPNDM, searched levels"]["rmse"]
 
 
 def test_the_fixed_time_and_the_teachers_errors_come_out_again():
