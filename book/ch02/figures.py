@@ -57,19 +57,20 @@ def graphs() -> Picture:
     for k in range(3):
         arrow(axes[0], k, k + 1, COLOURS[2], bend=0.35)
         arrow(axes[0], k + 1, k, COLOURS[1], bend=0.35, dash="--")
-        arrow(axes[1], k + 1, k, COLOURS[2])
+        if k:  # (2.1) ends at x_1: x_0 is given
+            arrow(axes[1], k + 1, k, COLOURS[2])
     arrow(axes[1], 0, 3, COLOURS[2], bend=0.5)
     arrow(axes[1], 0, 2, COLOURS[2], bend=0.42)
     arrow(axes[1], 0, 1, COLOURS[2], bend=0.5)
     text = {"ha": "center", "fontsize": 9.5}
-    axes[0].text(1.5, 0.62, "noise is added: $q(x_t|x_{t-1})$", color=COLOURS[2], **text)
-    axes[0].text(1.5, -0.78, r"sampling: $p_\theta(x_{t-1}|x_t)$", color=COLOURS[1], **text)
-    axes[1].text(1.5, -0.6, "$q_c(x_{t-1}|x_t,x_0)$, written backwards", color=COLOURS[2], **text)
+    axes[0].text(1.5, 0.62, "noise is added: $q(x_n|x_{n-1})$", color=COLOURS[2], **text)
+    axes[0].text(1.5, -0.78, "sampling: $p(x_{n-1}|x_n)$", color=COLOURS[1], **text)
+    axes[1].text(1.5, -0.6, "$q_c(x_{n-1}|x_n,x_0)$, written backwards", color=COLOURS[2], **text)
     return Picture(
         fig,
         "Two graphs, noise at the left. DDPM: arrows from each state to the next noisier one, and dashed "
         "ones back, so that a state sees only its neighbour. DDIM's family: an arrow from each state to the "
-        "cleaner one beside it, and one from x0 to every state, so that each step sees x0 as well.",
+        "cleaner one beside it, down to x1, and one from x0 to every state, so that each step sees x0, too.",
     )
 
 
