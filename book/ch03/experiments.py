@@ -280,6 +280,16 @@ def level_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
     return result | {"truth": true_variance(schedule, schedule.end)}
 
 
+def few_step_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=20) -> dict:
+    """Exact final variance on N(0, 1/4) of the same members, by few Euler-Maruyama steps equal in lambda."""
+    schedule = VP()
+    times = grids.uniform_lambda(schedule, steps)
+    return {
+        f"{steps} steps, level {tau:g}": exact_variance(euler_maruyama, schedule, times, tau=tau)
+        for tau in taus
+    }
+
+
 @claim(
     "BS44",
     source="Summary, list of what to read",

@@ -2372,10 +2372,11 @@ def closing_table():
 
 
 def closing_numbers():
-    """`closing_table` in rows and columns."""
+    """`closing_table` in rows and columns, without the 3M that chapter 4b takes apart."""
     return {
         f"{name} | {head}": value
         for name, cost, order, five, few, more, strong in closing_table()
+        if name != "3M, divided"
         for head, value in (
             ("calls a step", cost),
             ("order", f"{order:.1f}"),
