@@ -19,6 +19,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,7 +27,7 @@ from toolkit import grids
 from toolkit.amed import BASES, advance, direction, level_of, time_of
 from toolkit.files import write_file
 from toolkit.multistep import EQUAL_STEPS
-from toolkit.options import whole_number
+from toolkit.options import real_number, whole_number
 from toolkit.sampling import Run, every_sampler, sample, sampler
 from toolkit.training import fit
 
@@ -43,11 +44,13 @@ def weighted(model, x, times, weights=None, told=None):
     for each step, or None for 1.
     ValueError for lists of another length."""
     steps = len(times) - 1
-    weights, told = weights or [[1.0]] * steps, told or [1.0] * steps
-    _check_lengths(steps, weights=weights, told=told)
+    weights = [[1.0]] * steps if weights is None else _listed("weights", weights, 2, steps)
+    told = [1.0] * steps if told is None else _listed("told", told, 1, steps)
     for n, row in enumerate(weights):
         if not 1 <= len(row) <= n + 1:
-            raise ValueError(f"step {n} has {n + 1} predictions to weigh, got {len(row)} weights")
+            raise ValueError(
+                f"weights of step {n} can weigh {n + 1} predictions at most, and one at least; got {len(row)}"
+            )
     levels, past = [level_of(model.schedule, t) for t in times], []
     y = x / model.schedule.alpha(times[0])
     yield times[0], x
@@ -76,10 +79,9 @@ def midpoints(model, x, times, points=None):
     A last step to sigma = 0 jumps to the predicted x_0.
     ValueError for lists of another length, and unless all steps have equally many points."""
     steps = len(times) - 1
-    points = points or [[(0.5, 1.0, 1.0)]] * steps
-    _check_lengths(steps, points=points)
-    if len({len(row) for row in points}) > 1:
-        raise ValueError(f"each step must have equally many points, got {[len(row) for row in points]}")
+    points = [[(0.5, 1.0, 1.0)]] * steps if points is None else _listed("points", points, 3, steps)
+    if {len(point) for row in points for point in row} - {3} or len({len(row) for row in points}) > 1:
+        raise ValueError(f"points must be equally many (r, w, a) for each step, got {points!r:.80}")
     levels = [level_of(model.schedule, t) for t in times]
     y = x / model.schedule.alpha(times[0])
     yield times[0], x
@@ -89,7 +91,7 @@ def midpoints(model, x, times, points=None):
 
 
 def _count(points):
-    return 1 if points is None else len(points[0])
+    return 1 if points is None else len(_listed("points", points, 3)[0])
 
 
 def _step_by_points(model, y, start, end, points):
@@ -108,10 +110,19 @@ def _each(level, y):
     return level.expand(len(y)) if isinstance(level, torch.Tensor) else level
 
 
-def _check_lengths(steps, **lists):
-    for name, values in lists.items():
-        if len(values) != steps:
-            raise ValueError(f"{name} must have an entry for each of the {steps} steps, got {len(values)}")
+def _listed(name, values, depth, steps=None):
+    """An option as lists of floats, `depth` of them one in another, the outer one with an entry for each
+    step.  ValueError for anything else."""
+    if depth == 0:
+        return real_number(name, values)
+    array = isinstance(values, (np.ndarray, torch.Tensor)) and values.ndim > 0
+    if not array and not isinstance(values, (list, tuple)):
+        raise ValueError(f"{name} must be a list with an entry for each step, got {values!r:.60}")
+    if steps is not None and len(values) != steps:
+        raise ValueError(f"{name} must have an entry for each of the {steps} steps, got {len(values)}")
+    if not len(values):
+        raise ValueError(f"{name} must have at least one number for each step")
+    return [_listed(name, value, depth - 1) for value in values]
 
 
 # --- learning ---------------------------------------------------------------------------------------------

@@ -98,9 +98,12 @@ def test_a_level_told_is_the_level_asked():
     [
         (weighted, {"weights": [[1.0]]}, "weights must have an entry for each of the 2 steps, got 1"),
         (weighted, {"told": [1.0]}, "told must have an entry for each of the 2 steps, got 1"),
-        (weighted, {"weights": [[1.0, 0.0], [1.0]]}, "step 0 has 1 predictions to weigh, got 2 weights"),
+        (weighted, {"weights": [[1.0, 0.0], [1.0]]}, "weights of step 0 can weigh 1 predictions at most"),
         (midpoints, {"points": [[(0.5, 1, 1)]]}, "points must have an entry for each of the 2 steps, got 1"),
-        (midpoints, {"points": [[(0.5, 1, 1)], []]}, "equally many points"),
+        (midpoints, {"points": [[(0.5, 1, 1)], []]}, "at least one number"),
+        (midpoints, {"points": [[(0.5, 1, 1)], [(0.5, 1, 1)] * 2]}, "equally many"),
+        (midpoints, {"points": [[(0.5, 1)]] * 2}, "equally many"),
+        (weighted, {"weights": [[1.0], ["1"]]}, "weights must be a number"),
     ],
     ids=lambda v: "",
 )
