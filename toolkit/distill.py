@@ -68,11 +68,12 @@ def pseudo_huber(error, c):
     return (error.square().flatten(1).sum(1) + c**2).sqrt() - c
 
 
-def _mean_square(error):
+def mean_square(error):
+    """The mean of each sample's squared elements: (B, ...) -> (B,)."""
     return error.square().flatten(1).mean(1)
 
 
-def _column(values, x):
+def column(values, x):
     """(B,) float64 -> (B, 1, ...) to broadcast against x."""
     return values.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
 
@@ -177,7 +178,7 @@ def distill_progressively(
                 target = target_of(_conditioned(teacher, label, scale), x, through)
             error = _conditioned(student, label, scale).x0(x, through[0]) - target
             level = schedule.sigma(through[0]) / schedule.alpha(through[0])
-            return (weight(weighting, level, student.sigma_data).to(x) * _mean_square(error)).mean()
+            return (weight(weighting, level, student.sigma_data).to(x) * mean_square(error)).mean()
 
         runs.append(fit(student.network, loss_of, steps=n, seed=seed + i, **loop))
         teacher = student.with_network(runs[-1].net)
@@ -208,7 +209,7 @@ def guided_x0(teacher, x, t, label, scale):
     """The guided prediction x0_null + scale (x0_label - x0_null), scale (B,) or a number: `Guided` with a
     scale for each sample.  Two calls."""
     null = teacher.with_label(None).x0(x, t)
-    scale = _column(torch.as_tensor(scale).expand(len(x)), x)
+    scale = column(torch.as_tensor(scale).expand(len(x)), x)
     return null + scale * (teacher.with_label(label).x0(x, t) - null)
 
 
@@ -305,7 +306,7 @@ def distill_guidance(
             target = guided_x0(teacher, x, t, label, scale)
         error = at_scale(student.with_label(label), scale).x0(x, t) - target
         level = schedule.sigma(t) / schedule.alpha(t)
-        return (weight(weighting, level, student.sigma_data).to(x) * _mean_square(error)).mean()
+        return (weight(weighting, level, student.sigma_data).to(x) * mean_square(error)).mean()
 
     return fit(student.network, loss_of, **loop)
 
@@ -403,7 +404,7 @@ def consistency_loss(f, wanted, x, t, s, *, weighting="snr+1", metric="mse", c=N
     metric: "mse", the mean of the squared elements, or "huber", `pseudo_huber` of the whole sample's error,
     with c = 0.00054 sqrt(d) unless given.  weighting: see `weight`."""
     error = f.x0(x, t) - wanted
-    size = _mean_square(error)
+    size = mean_square(error)
     if metric == "huber":
         size = pseudo_huber(error, 0.00054 * math.sqrt(x[0].numel()) if c is None else c)
     level, lower = (f.schedule.sigma(u) / f.schedule.alpha(u) for u in (t, s))
@@ -527,7 +528,7 @@ def regress_on_pairs(student, noise, samples, *, labels=None, start=None, batch=
 
     def loss_of(generator):
         x, y, label = draw(generator)
-        return _mean_square(student.with_label(label).x0(x, start) - y).mean()
+        return mean_square(student.with_label(label).x0(x, start) - y).mean()
 
     return fit(student.network, loss_of, **loop)
 
@@ -641,7 +642,7 @@ def distill_adversarially(
         optimizer.step()
         x, y, label = draw(generator)
         made = student.with_label(label).x0(x, start)
-        return _mean_square(made - y).mean() + adversarial * F.softplus(-critic(made, label)).mean()
+        return mean_square(made - y).mean() + adversarial * F.softplus(-critic(made, label)).mean()
 
     return fit(student.network, loss_of, seed=seed, **loop)
 

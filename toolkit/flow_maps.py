@@ -24,6 +24,7 @@ from torch.func import jvp
 
 from toolkit.convergence import reference
 from toolkit.ddpm import diffuse
+from toolkit.distill import column, ddim_step, mean_square
 from toolkit.models import Calls, Labelled, Wrapper, alpha_and_sigma, view_coefficients
 from toolkit.options import real_number
 from toolkit.sampling import sampler
@@ -95,7 +96,7 @@ class MeanVelocity(Labelled):
     def map(self, x, t, s):
         """x's state at time s, x - (t - s) u(x, t, s): one call."""
         gap = _times(t, x) - _times(s, x)
-        return x - _column(gap, x) * self.mean(x, t, s)
+        return x - column(gap, x) * self.mean(x, t, s)
 
     def with_network(self, network):
         """This model with another network of the same kind, such as a trained or averaged copy; calls go on
@@ -117,10 +118,6 @@ def _times(time, x):
     return torch.full((len(x),), float(time), dtype=x.dtype, device=x.device)
 
 
-def _column(values, x):
-    return values.reshape(-1, *[1] * (x.ndim - 1))
-
-
 @sampler(order=None, nfe=lambda steps: steps, kind="jump", cite="geng2025meanflow")
 def flow_map(model, x, times):
     """Jump from each time to the next by the model's flow map, x_s = x_t - (t - s) u(x_t, t, s) (Geng et al.
@@ -130,22 +127,14 @@ def flow_map(model, x, times):
     the one for the other, which is one step of DDIM."""
     yield times[0], x
     for t, s in zip(times, times[1:]):
-        x = model.map(x, t, s) if hasattr(model, "map") else _ddim(model, x, t, s)
+        x = model.map(x, t, s) if hasattr(model, "map") else ddim_step(model, x, t, s)
         yield s, x
-
-
-def _ddim(model, x, t, s):
-    """alpha_s x0 + sigma_s eps, both from one call; where alpha is 0 too."""
-    schedule, x0 = model.schedule, model.x0(x, t)
-    ratio = schedule.sigma(s) / schedule.sigma(t)
-    return ratio * x + (schedule.alpha(s) - ratio * schedule.alpha(t)) * x0
 
 
 # --- losses -----------------------------------------------------------------------------------------------
 #
-# Each is the squared error of one number, the mean over the elements, for each sample: (B,).  x_t is the
-# state at t, and v the velocity there: eps - x0 of the pair, whose mean given x_t is the velocity, or a
-# teacher's.
+# Each is a squared error, the mean over a sample's elements: (B,).  x_t is the state at t, and v the velocity
+# there: eps - x0 of the pair, whose mean given x_t is the velocity, or a teacher's.
 
 
 def mean_and_rate(model, x, v, t, s):
@@ -157,7 +146,7 @@ def mean_and_rate(model, x, v, t, s):
 def meanflow_target(v, rate, t, s):
     """v - (t - s) du/dt, what u should be: linear in v and in the rate, which is linear in the velocity that
     it goes along.  With those of random pairs its mean given x_t is therefore the right one."""
-    return v - _column(t - s, v) * rate
+    return v - column(t - s, v) * rate
 
 
 def meanflow_loss(model, x, v, t, s, along=None):
@@ -168,17 +157,17 @@ def meanflow_loss(model, x, v, t, s, along=None):
     smaller variance (Geng et al. 2025b).  sg, the stop-gradient, keeps the derivative out of the descent:
     without it the loss is another, with another minimiser."""
     u, rate = mean_and_rate(model, x, v if along is None else along, t, s)
-    return _mean_square(u - meanflow_target(v, rate, t, s).detach())
+    return mean_square(u - meanflow_target(v, rate, t, s).detach())
 
 
 def lagrangian_loss(model, x, t, s, teacher=None):
     """Lagrangian self-distillation (Boffi et al. 2025, who call it LSD): |dX/ds - sg(u(X, s, s))|^2.  The end
     X(s) = x - (t - s) u(x, t, s) of a step must move, as s does, with the velocity there, or with the
     teacher's."""
-    end, rate = jvp(lambda s: x - _column(t - s, x) * model.mean(x, t, s), (s,), (torch.ones_like(s),))
+    end, rate = jvp(lambda s: x - column(t - s, x) * model.mean(x, t, s), (s,), (torch.ones_like(s),))
     with torch.no_grad():
         wanted = model.mean(end, s, s) if teacher is None else teacher.flow(end, s)
-    return _mean_square(rate - wanted)
+    return mean_square(rate - wanted)
 
 
 def shortcut_loss(model, x, t, s):
@@ -187,13 +176,9 @@ def shortcut_loss(model, x, t, s):
     middle = (t + s) / 2
     with torch.no_grad():
         first = model.mean(x, t, middle)
-        halfway = x - _column(t - middle, x) * first
+        halfway = x - column(t - middle, x) * first
         wanted = (first + model.mean(halfway, middle, s)) / 2
-    return _mean_square(model.mean(x, t, s) - wanted)
-
-
-def _mean_square(error):
-    return error.square().flatten(1).mean(1)
+    return mean_square(model.mean(x, t, s) - wanted)
 
 
 LOSSES = ("meanflow", "lagrangian", "shortcut")
@@ -264,7 +249,7 @@ def train(
         v = eps - x0 if teacher is None else _told(teacher, label, x, t)
         at = lambda rows: student.with_label(None if label is None else label[rows])  # noqa: E731
         here, there = slice(flat), slice(flat, None)
-        errors = [_mean_square(at(here).mean(x[here], t[here], t[here]) - v[here])]
+        errors = [mean_square(at(here).mean(x[here], t[here], t[here]) - v[here])]
         if flat < len(x0):
             told = None if teacher is None else _labelled(teacher, label, there)
             errors.append(_of_pairs(loss, at(there), x[there], v[there], t[there], s[there], told, tangent))

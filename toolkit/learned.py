@@ -191,7 +191,9 @@ class Table(nn.Module):
         times = [float(time_of(self.schedule, level)) for level in self.levels().tolist()]
         options = {}
         if self.base == "weighted":
-            options = {"weights": [row.tolist() for row in self.weights], "told": self.told.exp().tolist()}
+            options = {"weights": [row.tolist() for row in self.weights]}
+            if self.told.requires_grad:  # else they are 1, the sampler's own
+                options["told"] = self.told.exp().tolist()
         if self.base == "midpoints":
             steps = [[torch.stack(point).tolist() for point in self._points(n)] for n in range(self.steps)]
             options = {"points": steps}

@@ -165,7 +165,8 @@ def test_levels_stay_in_order_whatever_is_learned():
 def test_numbers_are_counted():
     times = grids.karras(EDM(), 4, 10.0, 0.05)
     assert Table(EDM(), times, "ipndm").solver().numbers == 3
-    assert Table(EDM(), times, "weighted").solver().numbers == 3 + (1 + 2 + 3 + 4) + 4
+    assert Table(EDM(), times, "weighted").solver().numbers == 3 + (1 + 2 + 3 + 4)
+    assert Table(EDM(), times, "weighted", told=True).solver().numbers == 3 + (1 + 2 + 3 + 4) + 4
     assert Table(EDM(), times, "midpoints", points=2).solver().numbers == 3 + 4 * 2 * 3
 
 
