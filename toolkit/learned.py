@@ -186,6 +186,11 @@ class Table(nn.Module):
         """(r, w, a) of step n, r within the step."""
         return [(torch.sigmoid(r), w, a.exp()) for r, w, a in self.points[n]]
 
+    @property
+    def learned(self) -> int:
+        """How many numbers are learned: of shares that sum to 1, one fewer."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad) - self.gaps.requires_grad
+
     def solver(self, **about):
         """The `Solver` of these numbers."""
         times = [float(time_of(self.schedule, level)) for level in self.levels().tolist()]

@@ -168,6 +168,9 @@ def test_numbers_are_counted():
     assert Table(EDM(), times, "weighted").solver().numbers == 3 + (1 + 2 + 3 + 4)
     assert Table(EDM(), times, "weighted", told=True).solver().numbers == 3 + (1 + 2 + 3 + 4) + 4
     assert Table(EDM(), times, "midpoints", points=2).solver().numbers == 3 + 4 * 2 * 3
+    assert Table(EDM(), times, "ipndm").learned == 3
+    assert Table(EDM(), times, "weighted", grid=False).learned == 1 + 2 + 3 + 4
+    assert Table(EDM(), times, "midpoints", grid=False).learned == 4 * 3
 
 
 # --- learning ---------------------------------------------------------------------------------------------
