@@ -222,7 +222,8 @@ def train(
 
     loss: "meanflow", "lagrangian" or "shortcut", on pairs t > s; the share `share` of each batch is flow
         matching instead, |u(x, t, t) - v|^2, where all of them get the velocity from.
-    teacher: a model on `Flow`, whose velocity takes the place of the pair's: a distillation.
+    teacher: a model on `Flow`, whose velocity takes the place of the pair's: a distillation.  (The shortcut
+        loss asks for no velocity: there it serves the share of flow matching.)
     tangent: for "meanflow", the velocity along which the derivative goes: "pair", the same as the target's,
         or "model", the network's own.
     labels, p_uncond, batch: as in `training.train`.
@@ -234,6 +235,8 @@ def train(
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
     if tangent not in ("pair", "model"):
         raise ValueError(f"tangent must be 'pair' or 'model', got {tangent!r}")
+    if tangent == "model" and loss != "meanflow":
+        raise ValueError(f"tangent='model' is for loss='meanflow', got loss={loss!r}")
     if not 0 <= real_number("share", share) <= 1:
         raise ValueError(f"share must lie in [0, 1], got {share}")
     if teacher is not None and not isinstance(teacher.schedule, Flow):

@@ -273,6 +273,7 @@ def test_training_learns_more_than_the_velocity(loss):
         (dict(loss="mean"), "loss must be one of"),
         (dict(share=1.5), r"share must lie in \[0, 1\]"),
         (dict(tangent="data"), "tangent must be"),
+        (dict(tangent="model", loss="shortcut"), "tangent='model' is for"),
         (dict(teacher=Mixture.ring(8).model(VP())), "teacher must be a model on Flow"),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
