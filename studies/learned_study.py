@@ -31,10 +31,10 @@ from toolkit.multistep import ipndm
 from toolkit.ode import heun
 
 CALLS, SEEDS, N, PAIRS = (3, 5, 7, 9), (0, 1, 2), 2000, 1500
-# the better of .05 and .1 on noises of another seed; with .02 the midpoints, which start far off, do not
-# arrive
-LR = {"midpoints": 5e-2, "weighted": 1e-1, "a grid": 1e-1}
-STEPS, BATCH = 200, 64
+# rates: the better of .05 and .1 on noises of another seed; with .02 the midpoints, which start far off, do
+# not arrive
+MIDPOINTS, OTHERS = {"lr": 5e-2, "steps": 200}, {"lr": 1e-1, "steps": 120}
+BATCH = 48
 CHOOSING = 7000  # seeds of the noises that are learned from, beside a training seed
 STARTS = ("plain start", "analytic start")
 PLAIN = {"DDIM": ddim, "iPNDM": ipndm, "DPM-Solver++ 2M": dpmpp_2m}
@@ -89,8 +89,8 @@ def fit(kind, model, times, start, ends, seed, **more):
     """The table of one kind, fitted from this seed to these noises and ends; `more` goes to `learn`."""
     base, options, _ = FITTED[kind]
     table = Table(model.schedule, times, base, **options)
-    more = {"steps": STEPS, "batch": BATCH, "lr": LR.get(base, LR["a grid"]), "seed": seed} | more
-    return learn(table, model, start, ends, **more).net
+    how = {"batch": BATCH, "seed": seed} | (MIDPOINTS if base == "midpoints" else OTHERS)
+    return learn(table, model, start, ends, **(how | more)).net
 
 
 def fitted(kind, calls, analytic, count=PAIRS):
@@ -242,7 +242,7 @@ def about():
     floor = fresh_distances(N)
     return {
         "about": "Learned solvers on unconditional digits from level 20, by studies.learned_study",
-        "n": N, "pairs": PAIRS, "seeds": len(SEEDS), "steps": STEPS, "batch": BATCH, "lr": LR,
+        "n": N, "pairs": PAIRS, "seeds": len(SEEDS), "batch": BATCH, "midpoints": MIDPOINTS, "others": OTHERS,
         "flow": {"frechet": flow[0], "contrast": round(contrast(truth(FRESH, N)), 3)},
         "floor": {"mean": round(float(floor.mean()), 3), "sd": round(float(floor.std()), 3)},
     }  # fmt: skip
