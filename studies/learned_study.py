@@ -266,18 +266,17 @@ def write(path, found):
 def main(path):
     """Measure everything, and write the record to `path` as it grows."""
     torch.set_num_threads(1)
-    found = about() | {"calls": {}}
+    found = about() | {"calls": {}, "pairs needed": {}}
     for calls in CALLS:
         found["calls"][str(calls)] = {start: rows_of(calls, i) for i, start in enumerate(STARTS)}
-        write(path, found)
+        if calls == 5:
+            rows = found["calls"]["5"]["plain start"]
+            found["exchanged"] = exchanged(rows)
+            found["carried"] = {name: carried(name, solvers_of(rows)) for name in problems()}
         if calls in (3, 7):
             few = {str(n): fitted("weights and grid", calls, calls == 3, n) for n in FEW}
-            found.setdefault("pairs needed", {})[str(calls)] = few
-            write(path, found)
-    rows = found["calls"]["5"]["plain start"]
-    found["exchanged"] = exchanged(rows)
-    found["carried"] = {name: carried(name, solvers_of(rows)) for name in problems()}
-    write(path, found)
+            found["pairs needed"][str(calls)] = few
+        write(path, found)
 
 
 if __name__ == "__main__":
