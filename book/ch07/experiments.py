@@ -640,45 +640,134 @@ def sums_of_weights(method="weights and grid", calls=5):
     return found
 
 
+# Two rulers, how much is needed, how far it carries
+
+
+def two_rulers():
+    """Recorded, of every method at every count: group -> [(RMSE, Fréchet distance)], and the flow's own
+    distance."""
+    kinds = {
+        "Karras' grid": UNLEARNED,
+        "programmed grid": PROGRAMMED,
+        "learned grid": [name for name in LEARNED_KINDS if name.startswith("grid")],
+        "learned weights": [name for name in LEARNED_KINDS if name.startswith("weights")],
+        "AMED": [name for name in CHAPTER_6 if name.startswith("AMED")],
+    }
+    groups = {label: [] for label in kinds}
+    for method in all_solvers():
+        for label, names in kinds.items():
+            if method.removesuffix(" *") in names:
+                rmse, frechet = solver_values(method), solver_values(method, "frechet")
+                groups[label] += [(rmse[c], frechet[c]) for c in rmse]
+    return groups, recorded("learned")["flow"]["frechet"]
+
+
+FITS = {  # what was fitted -> what it is held against
+    "grid, iPNDM *": "iPNDM *",
+    "grid, DPM-Solver++ 2M *": "DPM-Solver++ 2M *",
+    "weights *": "iPNDM *",
+    "weights and grid *": "iPNDM *",
+}
+
+
+def squared_error():
+    """Recorded: RMSE and Fréchet distance of a fitted solver over those of the solver it started from; names
+    "row | column"."""
+    return {
+        f"{fitted} / {start} | {label}, {calls}": solver_values(fitted, key)[calls] / value
+        for fitted, start in FITS.items()
+        for key, label in (("rmse", "RMSE"), ("frechet", "FD"))
+        for calls, value in solver_values(start, key).items()
+    }
+
+
+def pairs_needed():
+    """Recorded: RMSE of weights and grid by the number of pairs, on fresh noise, least and most of three
+    trainings, and on the pairs themselves; names "row | column"."""
+    result, found = {}, recorded("learned")
+    for calls, star in ((3, " *"), (7, "")):
+        rows = found["pairs needed"][str(calls)] | {
+            str(found["pairs"]): solver_row("weights and grid" + star, calls)
+        }
+        for count, row in rows.items():
+            low, high = row["rmse range"]
+            name, label = f"{int(count):,} pairs", f"{calls} calls{star}"
+            result[f"{name} | {label}, fresh"] = f"{low:.4f}–{high:.4f}"
+            result[f"{name} | {label}, its own"] = f"{row['on its own pairs']:.4f}"
+    return result
+
+
+def carried_over():
+    """Recorded: RMSE at five calls of solvers that were fitted to digits without labels, on other problems;
+    names "row | column"."""
+    return {
+        f"{problem} | {method}": f"{np.mean(each):.4f}"
+        for problem, rows in recorded("learned")["carried"].items()
+        for method, each in rows.items()
+    }
+
+
+def unfair():
+    """Recorded RMSE: names "row | column"."""
+    rows = {"baseline: iPNDM": "iPNDM", "ours: iPNDM, learned grid": "grid, iPNDM *"}
+    return {f"{row} | {c} calls": v for row, name in rows.items() for c, v in solver_values(name).items()}
+
+
+def fair():
+    """Recorded: that gain in its parts, RMSE without over RMSE with; names "row | column"."""
+    parts = {
+        "the table above": ("iPNDM", "grid, iPNDM *"),
+        "the analytic start alone": ("iPNDM", "iPNDM *"),
+        "the learned grid, both from the plain start": ("iPNDM", "grid, iPNDM"),
+        "the learned grid, both from the analytic start": ("iPNDM *", "grid, iPNDM *"),
+        "the same, over the programmed grid": ("programmed grid, iPNDM *", "grid, iPNDM *"),
+    }
+    return {
+        f"{part} | {c} calls": f"{value / solver_values(after)[c]:.2f}"
+        for part, (before, after) in parts.items()
+        for c, value in solver_values(before).items()
+    }
+
+
 # Claims
 
 
 @claim(
     "LS1",
-    source="Zhou et al. 2024, abstract: intermediate times learned by a network",
-    says="At three calls it takes a network to choose the times well.",
-    holds=lambda r: r["AMED-Solver"] < 0.95 * r["grid of two numbers, iPNDM"],
-    fails=lambda r: r["grid of two numbers, iPNDM"] < 1.05 * r["AMED-Solver"],
+    source="Zhou et al. 2024, abstract: a network predicts the times",
+    says="It takes a network to choose the times well.",
+    holds=lambda r: all(v > 1.05 for k, v in r.items() if "shares" in k),
+    fails=lambda r: all(v < 1.05 for k, v in r.items() if "shares" in k),
     verdict="fails",
-    finding="Two learned levels do what its 1,739 parameters do.",
+    finding="…",
 )
-def two_numbers():
-    """Recorded RMSE at three calls: AMED-Solver (analytic start), and iPNDM on a grid whose two inner levels
-    are learned, from the plain start and, three levels then, from the analytic one."""
+def numbers_or_network():
+    """Recorded RMSE over AMED-Solver's, which has 1,739 parameters, all with an analytic start: one searched
+    share a step in its own step (2 to 5 numbers), iPNDM on a learned grid (3 to 9 numbers)."""
+    amed = solver_values("AMED-Solver *")
+    rivals = {"searched shares": "one share a step *", "learned grid": "grid, iPNDM *"}
     return {
-        "AMED-Solver": solver_row("AMED-Solver *", 3)["rmse"],
-        "grid of two numbers, iPNDM": solver_row("grid, iPNDM", 3)["rmse"],
-        "grid of three numbers, iPNDM *": solver_row("grid, iPNDM *", 3)["rmse"],
-        "AMED-Plugin, iPNDM *": solver_row("AMED-Plugin, iPNDM *", 3)["rmse"],
-        "weights and grid *": solver_row("weights and grid *", 3)["rmse"],
+        f"{label}, {calls} calls": solver_values(name)[calls] / amed[calls]
+        for label, name in rivals.items()
+        for calls in SOLVER_CALLS
     }
 
 
 @claim(
     "LS2",
-    source="Frankel et al. 2025, abstract: learned coefficients improve on any discretisation",
+    source="Frankel et al. 2025, abstract: coefficients on top of any discretisation",
     says="Learned weights improve a multistep solver, whatever its grid.",
-    holds=lambda r: all(v < 0.95 for v in r.values()),
+    holds=lambda r: all(v < 0.97 for v in r.values()),
     verdict="holds",
-    finding="At each count and from both starts, on Karras' grid and on a learned one.",
+    finding="…",
 )
 def weights_gain():
     """Recorded: RMSE with learned weights over that of iPNDM, whose weights they start from, on Karras' grid
     and where both grids are learned."""
     pairs = {"Karras' grid": ("weights", "iPNDM"), "learned grids": ("weights and grid", "grid, iPNDM")}
+    ratio = lambda a, b, calls: solver_values(a)[calls] / solver_values(b)[calls]
     return {
-        f"{label}{star}, {calls} calls": solver_row(a + star, calls)["rmse"]
-        / solver_row(b + star, calls)["rmse"]
+        f"{label}{star}, {calls} calls": ratio(a + star, b + star, calls)
         for label, (a, b) in pairs.items()
         for star in START
         for calls in SOLVER_CALLS
@@ -687,42 +776,102 @@ def weights_gain():
 
 @claim(
     "LS3",
-    source="Zhu et al. 2025, abstract: parallel gradients, without additional latency",
+    source="Zhu et al. 2025, abstract: parallel gradients, at no additional latency",
     says="Several midpoints at once beat one.",
     holds=lambda r: r["by rounds: two midpoints / one"] < 0.95,
-    fails=lambda r: r["by calls: two midpoints / the better of one and weights"] > 1.05,
+    fails=lambda r: r["by calls: two midpoints / the best of the others"] > 1.05,
     verdict="holds if",
-    finding="If time is counted in rounds of calls that wait for each other.  Counted in calls, one midpoint "
-    "is ahead of two, and weights and a grid are ahead of both.",
+    finding="…",
 )
 def midpoints_compared():
-    """Recorded RMSE ratios, all with a learned grid: by rounds, two midpoints (9 calls, three steps, six
-    rounds, plain start) over one midpoint with an analytic start (5 calls, three steps, five rounds); by
-    calls, at nine, over the better of one midpoint and weights."""
-    two = solver_row("two midpoints and grid", 9)["rmse"]
-    rivals = (solver_row("one midpoint and grid *", 9), solver_row("weights and grid", 9))
+    """Recorded RMSE, all with a learned grid: two midpoints (9 calls in three steps, two rounds each) beside
+    one midpoint with an analytic start (5 calls in three steps, 5 rounds), and at nine calls beside one
+    midpoint and beside weights, both with an analytic start."""
+    two, one = solver_values("two midpoints and grid"), solver_values("one midpoint and grid *")
+    weights = solver_values("weights and grid *")
     return {
-        "two midpoints, 9 calls in 6 rounds": two,
-        "one midpoint *, 5 calls in 5 rounds": solver_row("one midpoint and grid *", 5)["rmse"],
-        "by rounds: two midpoints / one": two / solver_row("one midpoint and grid *", 5)["rmse"],
-        "by calls: two midpoints / the better of one and weights": two / min(r["rmse"] for r in rivals),
+        "two midpoints: 9 calls, 6 rounds": two[9],
+        "one midpoint *: 5 calls, 5 rounds": one[5],
+        "one midpoint *: 9 calls, 9 rounds": one[9],
+        "weights *: 5 calls, 5 rounds": weights[5],
+        "weights *: 9 calls, 9 rounds": weights[9],
+        "by rounds: two midpoints / one": two[9] / one[5],
+        "by calls: two midpoints / the best of the others": two[9] / min(one[9], weights[9]),
     }
 
 
 @claim(
     "LS4",
-    source="Pei et al. 2025, abstract: schedules robust across ODE solvers",
+    source="Pei et al. 2025, abstract: schedules robust across solvers",
     says="A grid that is good for one sampler is good for another.",
-    holds=lambda r: all(v < 1 for k, v in r.items() if k.endswith("Karras' grid")),
+    holds=lambda r: all(v < 1 for v in r.values()),
+    fails=lambda r: any(v > 1.05 for v in r.values()),
     verdict="fails",
     finding="…",
 )
 def grids_exchanged():
-    """Recorded RMSE at five calls of each sampler on the grid that was fitted to each, and over its own on
+    """Recorded RMSE at five calls of each sampler on a grid that was fitted to another, over its own on
     Karras' grid."""
-    found = recorded("learned")["exchanged"]
-    plain = {name: solver_row(name, 5)["rmse"] for name in UNLEARNED}
-    result = dict(found)
-    for pair, value in found.items():
-        result[f"{pair}, over Karras' grid"] = value / plain[pair.split(" | ")[1]]
-    return result
+    plain = {name: solver_values(name)[5] for name in UNLEARNED}
+    pairs = {tuple(pair.removeprefix("grid for ").split(" | ")): v for pair, v in _exchanged().items()}
+    return {
+        f"{name} on the grid of {owner}": value / plain[name]
+        for (owner, name), value in pairs.items()
+        if owner != name
+    }
+
+
+def _exchanged():
+    return recorded("learned")["exchanged"]
+
+
+def grids_exchanged_table():
+    """Recorded RMSE at five calls of each sampler on Karras' grid and on each learned one; "row | column"."""
+    plain = {f"Karras' grid | {name}": solver_values(name)[5] for name in UNLEARNED}
+    return {name: f"{value:.4f}" for name, value in (plain | _exchanged()).items()}
+
+
+@claim(
+    "LS5",
+    source="Folklore: what is nearer to the exact solution is nearer to the data",
+    says="Of two solvers the one with the smaller error to the flow has the smaller distance to the data.",
+    holds=lambda r: r["pairs ranked alike, of all"] > 0.95,
+    verdict="fails",
+    finding="…",
+)
+def rulers_agree():
+    """Recorded: of all pairs of solvers at one number of calls, the share that RMSE and Fréchet distance rank
+    alike; how many solvers lie below the flow's own distance; and the correlation of the logarithms."""
+    points, alike, below = [], [], 0
+    flow = recorded("learned")["flow"]["frechet"]
+    for calls in SOLVER_CALLS:
+        rows = [solver_row(method, calls) for method in all_solvers()]
+        rows = [(row["rmse"], row["frechet"]) for row in rows if row]
+        alike += [(a - c) * (b - d) > 0 for i, (a, b) in enumerate(rows) for c, d in rows[:i]]
+        below += sum(frechet < flow for _, frechet in rows)
+        points += rows
+    logs = np.log(np.array(points)).T
+    return {
+        "pairs ranked alike, of all": float(np.mean(alike)),
+        "solvers": len(points),
+        "below the flow's own distance": below,
+        "correlation of the logarithms": float(np.corrcoef(logs)[0, 1]),
+    }
+
+
+@claim(
+    "LS6",
+    source="Tong et al. 2025, abstract: learned once, used with the model",
+    says="A fitted solver can be lent to a similar problem.",
+    holds=lambda r: r["digits with labels"] < 1,
+    fails=lambda r: max(r.values()) > 1,
+    verdict="holds if",
+    finding="…",
+)
+def lent():
+    """Recorded RMSE at five calls of weights and grid that were fitted to digits without labels, over that of
+    iPNDM on Karras' grid, on each problem."""
+    return {
+        problem: float(np.mean(rows["weights and grid, carried over"]) / rows["iPNDM, Karras' grid"][0])
+        for problem, rows in recorded("learned")["carried"].items()
+    }

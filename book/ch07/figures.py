@@ -159,11 +159,12 @@ def one_jump(state) -> Picture:
 
 @style()
 def level_map(upper, lower, errors, points) -> Picture:
-    """RMSE of three calls over the two inner levels of their grid: errors[i][j] at upper[i], lower[j]; points:
-    label -> (upper, lower), or a path of such pairs (n, 2).
+    """RMSE of three calls over the two inner levels of their grid: errors[i][j] at upper[i], lower[j].
+
+    points: label -> (upper, lower), or a path of such pairs (n, 2).
     """
     fig, ax = new_figure(height=4.0)
-    levels = (0.12, 0.13, 0.15, 0.18, 0.22, 0.3)
+    levels = (0.14, 0.15, 0.17, 0.2, 0.25, 0.3)
     errors = np.ma.masked_invalid(errors)
     ax.contourf(lower, upper, errors, levels=(0, *levels, 9), cmap="Greys", alpha=0.45, vmin=0.08, vmax=0.4)
     drawn = ax.contour(lower, upper, errors, levels=levels, colors=INK, linewidths=0.8)
