@@ -33,27 +33,28 @@ from toolkit.ode import heun
 CALLS, SEEDS, N, PAIRS = (3, 5, 7, 9), (0, 1, 2), 2000, 1500
 # rates: the better of .05 and .1 on noises of another seed; with .02 the midpoints, which start far off, do
 # not arrive
-MIDPOINTS, OTHERS = {"lr": 5e-2, "steps": 200}, {"lr": 1e-1, "steps": 120}
+MIDPOINTS, OTHERS = {"lr": 1e-1, "steps": 200}, {"lr": 1e-1, "steps": 120}
+TWO_MIDPOINTS = MIDPOINTS | {"lr": 5e-2}
 BATCH = 48
 CHOOSING = 7000  # seeds of the noises that are learned from, beside a training seed
 STARTS = ("plain start", "analytic start")
 PLAIN = {"DDIM": ddim, "iPNDM": ipndm, "DPM-Solver++ 2M": dpmpp_2m}
-FITTED = {  # what is learned: base of the table, its options, calls a step
-    "grid, DDIM": ("ddim", {}, 1),
-    "grid, iPNDM": ("ipndm", {}, 1),
-    "grid, DPM-Solver++ 2M": ("dpmpp_2m", {}, 1),
-    "weights": ("weighted", {"grid": False}, 1),
-    "weights and grid": ("weighted", {}, 1),
-    "weights, grid and levels told": ("weighted", {"told": True}, 1),
-    "one midpoint": ("midpoints", {"grid": False}, 2),
-    "one midpoint and grid": ("midpoints", {}, 2),
-    "two midpoints and grid": ("midpoints", {"points": 2}, 3),
+FITTED = {  # what is learned: base of the table, its options, calls a step; the calls at which it is run
+    "grid, DDIM": ("ddim", {}, 1, (3, 5)),
+    "grid, iPNDM": ("ipndm", {}, 1, CALLS),
+    "grid, DPM-Solver++ 2M": ("dpmpp_2m", {}, 1, (3, 5)),
+    "weights": ("weighted", {"grid": False}, 1, (3, 5)),
+    "weights and grid": ("weighted", {}, 1, CALLS),
+    "weights, grid and levels told": ("weighted", {"told": True}, 1, (3, 5)),
+    "one midpoint": ("midpoints", {"grid": False}, 2, (3,)),
+    "one midpoint and grid": ("midpoints", {}, 2, CALLS),
+    "two midpoints and grid": ("midpoints", {"points": 2}, 3, CALLS),
 }
-BESIDE = {  # chapter 6's rows on the same noise, and how many numbers each has by the steps of its grid
-    "one share a step": lambda steps: steps,
-    "AMED-Solver": lambda steps: sum(p.numel() for p in Predictor(160).parameters()),
-    "AMED-Plugin, iPNDM": lambda steps: sum(p.numel() for p in Predictor(160).parameters()),
-    "iPNDM, analytic start, searched grid": lambda steps: 2 * steps - 1,
+BESIDE = {  # chapter 6's rows on the same noise: name there, and how many numbers by the steps of its grid
+    "one share a step": ("one share a step", lambda steps: steps),
+    "AMED-Solver": ("AMED-Solver", lambda steps: predictor_size()),
+    "AMED-Plugin, iPNDM": ("AMED-Plugin, iPNDM", lambda steps: predictor_size()),
+    "searched grid, iPNDM": ("iPNDM, analytic start, searched grid", lambda steps: 2 * steps - 1),
 }
 FEW = (50, 200)  # pairs, beside PAIRS
 
@@ -87,16 +88,17 @@ def measured(solver, model, calls):
 
 def fit(kind, model, times, start, ends, seed, **more):
     """The table of one kind, fitted from this seed to these noises and ends; `more` goes to `learn`."""
-    base, options, _ = FITTED[kind]
+    base, options, *_ = FITTED[kind]
     table = Table(model.schedule, times, base, **options)
-    how = {"batch": BATCH, "seed": seed} | (MIDPOINTS if base == "midpoints" else OTHERS)
-    return learn(table, model, start, ends, **(how | more)).net
+    how = MIDPOINTS if base == "midpoints" else OTHERS
+    how = TWO_MIDPOINTS if "points" in options else how
+    return learn(table, model, start, ends, **({"batch": BATCH, "seed": seed} | how | more)).net
 
 
 def fitted(kind, calls, analytic, count=PAIRS):
     """The row of a learned solver, from `count` pairs: the mean of its seeds, and each; None where the calls
-    do not fit."""
-    if (begun := started(calls, FITTED[kind][2], analytic)) is None:
+    do not fit, or it is not run."""
+    if calls not in FITTED[kind][3] or (begun := started(calls, FITTED[kind][2], analytic)) is None:
         return None
     model, times = begun
     found = []
@@ -151,11 +153,16 @@ def beside(calls):
     """Chapter 6's rows with so many calls, on the same fresh noise, with an analytic start: as `fitted`."""
     found = recorded("amed")["table"][str(calls)]
     rows = {}
-    for name, numbers in BESIDE.items():
+    for label, (name, numbers) in BESIDE.items():
         each = [{"numbers": numbers((calls + 1) // 2)} | run for run in found[name]["each"]]
-        rows[name] = mean_of([{key: run[key] for key in ("rmse", "frechet", "numbers")} for run in each])
-        rows[name]["seconds"] = found[name].get("seconds") or statistics.mean(r["seconds"] for r in each)
+        rows[label] = mean_of([{key: run[key] for key in ("rmse", "frechet", "numbers")} for run in each])
+        rows[label]["seconds"] = found[name].get("seconds") or statistics.mean(r["seconds"] for r in each)
     return rows
+
+
+def predictor_size():
+    """How many numbers AMED's network has, features of the digits network included."""
+    return sum(p.numel() for p in Predictor(160).parameters())
 
 
 # --- how far it carries -----------------------------------------------------------------------------------

@@ -499,7 +499,7 @@ LEARNED_KINDS = (
 UNLEARNED = ("DDIM", "iPNDM", "DPM-Solver++ 2M")
 PROGRAMMED = tuple(f"programmed grid, {name}" for name in UNLEARNED)
 CHAPTER_6 = (
-    "one share a step", "AMED-Solver", "AMED-Plugin, iPNDM", "iPNDM, analytic start, searched grid",
+    "one share a step", "AMED-Solver", "AMED-Plugin, iPNDM", "searched grid, iPNDM",
 )  # fmt: skip
 MAIN_SOLVERS = (  # methods, each with a star where its first step is analytic
     "DDIM", "DPM-Solver++ 2M *", "iPNDM", "iPNDM *", "programmed grid, iPNDM *", "AMED-Solver *",
@@ -513,11 +513,17 @@ SHORT_SOLVERS = (
 )  # fmt: skip
 
 
+@cache
+def learned_study():
+    """The record of `studies.learned_study`, read once; not to be changed."""
+    return recorded("learned")
+
+
 def solver_row(method, calls):
     """Recorded: the row of a method, with a star where its first step is analytic; None where its calls do
     not fit."""
     name, star = method.removesuffix(" *"), method[len(method.removesuffix(" *")) :]
-    return recorded("learned")["calls"][str(calls)][START[star]].get(name)
+    return learned_study()["calls"][str(calls)][START[star]].get(name)
 
 
 def solver_values(method, key="rmse"):
@@ -537,7 +543,7 @@ def solver_table(methods=MAIN_SOLVERS, places=3):
     """Recorded: how many numbers a method learns at three calls, and RMSE and Fréchet distance at 3, 5, 7 and
     9; names "row | column"."""
     result = {}
-    flow = recorded("learned")["flow"]["frechet"]
+    flow = learned_study()["flow"]["frechet"]
     for calls in SOLVER_CALLS:
         result[f"the flow itself | RMSE, {calls}"] = "0"
     for calls in SOLVER_CALLS:
@@ -588,7 +594,7 @@ def learned_solver(method, calls, seed=0):
 
 def levels_of_grids(calls=5):
     """Recorded: the levels of some grids without an analytic start: label -> list."""
-    rows = recorded("learned")["calls"][str(calls)]["plain start"]
+    rows = learned_study()["calls"][str(calls)]["plain start"]
     unlearned = {"Karras": rows["iPNDM"], "programmed": rows["programmed grid, iPNDM"]}
     found = {label: row["solver"]["times"] for label, row in unlearned.items()}
     kinds = ("grid, DDIM", "grid, iPNDM", "grid, DPM-Solver++ 2M", "weights and grid")
@@ -634,7 +640,7 @@ def grid_errors(points=13, n=100):
 def sums_of_weights(method="weights and grid", calls=5):
     """Recorded: the sum of a step's weights, of three trainings; 1 is what consistency asks for."""
     found = {}
-    for seed in range(recorded("learned")["seeds"]):
+    for seed in range(learned_study()["seeds"]):
         for n, row in enumerate(learned_solver(method, calls, seed).options["weights"]):
             found[f"step {n + 1} | training {seed + 1}"] = sum(row)
     return found
@@ -659,7 +665,7 @@ def two_rulers():
             if method.removesuffix(" *") in names:
                 rmse, frechet = solver_values(method), solver_values(method, "frechet")
                 groups[label] += [(rmse[c], frechet[c]) for c in rmse]
-    return groups, recorded("learned")["flow"]["frechet"]
+    return groups, learned_study()["flow"]["frechet"]
 
 
 FITS = {  # what was fitted -> what it is held against
@@ -674,17 +680,17 @@ def squared_error():
     """Recorded: RMSE and Fréchet distance of a fitted solver over those of the solver it started from; names
     "row | column"."""
     return {
-        f"{fitted} / {start} | {label}, {calls}": solver_values(fitted, key)[calls] / value
+        f"{fitted} / {start} | {label}, {calls}": value / solver_values(start, key)[calls]
         for fitted, start in FITS.items()
         for key, label in (("rmse", "RMSE"), ("frechet", "FD"))
-        for calls, value in solver_values(start, key).items()
+        for calls, value in solver_values(fitted, key).items()
     }
 
 
 def pairs_needed():
     """Recorded: RMSE of weights and grid by the number of pairs, on fresh noise, least and most of three
     trainings, and on the pairs themselves; names "row | column"."""
-    result, found = {}, recorded("learned")
+    result, found = {}, learned_study()
     for calls, star in ((3, " *"), (7, "")):
         rows = found["pairs needed"][str(calls)] | {
             str(found["pairs"]): solver_row("weights and grid" + star, calls)
@@ -702,7 +708,7 @@ def carried_over():
     names "row | column"."""
     return {
         f"{problem} | {method}": f"{np.mean(each):.4f}"
-        for problem, rows in recorded("learned")["carried"].items()
+        for problem, rows in learned_study()["carried"].items()
         for method, each in rows.items()
     }
 
@@ -770,7 +776,7 @@ def weights_gain():
         f"{label}{star}, {calls} calls": ratio(a + star, b + star, calls)
         for label, (a, b) in pairs.items()
         for star in START
-        for calls in SOLVER_CALLS
+        for calls in solver_values(a + star)
     }
 
 
@@ -822,7 +828,7 @@ def grids_exchanged():
 
 
 def _exchanged():
-    return recorded("learned")["exchanged"]
+    return learned_study()["exchanged"]
 
 
 def grids_exchanged_table():
@@ -843,7 +849,7 @@ def rulers_agree():
     """Recorded: of all pairs of solvers at one number of calls, the share that RMSE and Fréchet distance rank
     alike; how many solvers lie below the flow's own distance; and the correlation of the logarithms."""
     points, alike, below = [], [], 0
-    flow = recorded("learned")["flow"]["frechet"]
+    flow = learned_study()["flow"]["frechet"]
     for calls in SOLVER_CALLS:
         rows = [solver_row(method, calls) for method in all_solvers()]
         rows = [(row["rmse"], row["frechet"]) for row in rows if row]
@@ -873,5 +879,5 @@ def lent():
     iPNDM on Karras' grid, on each problem."""
     return {
         problem: float(np.mean(rows["weights and grid, carried over"]) / rows["iPNDM, Karras' grid"][0])
-        for problem, rows in recorded("learned")["carried"].items()
+        for problem, rows in learned_study()["carried"].items()
     }
