@@ -206,6 +206,7 @@ def grids_beside(levels) -> Picture:
     return Picture(fig, f"Inner levels of grids between the same two ends: {'; '.join(told)}.")
 
 
+@style()
 def solver_curves(rows) -> Picture:
     """RMSE against calls: method -> {calls: RMSE}."""
     picture = lines(
