@@ -2,7 +2,7 @@
 
     python -m studies.train_flow_maps train digits meanflow   one flow map, with --seed 0, 1, 2
     python -m studies.train_flow_maps record digits meanflow  measure its seeds, and ship that of seed 0
-    python -m studies.train_flow_maps train ring shortcut     the same on the ring, which does not ship
+    python -m studies.train_flow_maps train triangle shortcut  the same in the plane, which does not ship
     python -m studies.train_flow_maps consistency             measure chapter 5's consistency students
     python -m studies.train_flow_maps matching                DMD on the ring, eight seeds
 
@@ -23,14 +23,14 @@ import typer
 from torch import nn
 
 from book import folders
-from book.ch07.experiments import CALLS, OwnVelocity, PlaneNetwork, between, jump, plane_data
+from book.ch07.experiments import CALLS, PLANE, OwnVelocity, PlaneNetwork, astray, jump, plane_data
 from studies.shipping import WEIGHTS, ship
 from toolkit import grids
 from toolkit.convergence import reference
 from toolkit.data import digit_labels, digits
 from toolkit.ddim import ddim
 from toolkit.distill import consistency
-from toolkit.distilled import START, as_model, mixture, refinement_times, teacher
+from toolkit.distilled import START, as_model, refinement_times, teacher
 from toolkit.flow_maps import MeanVelocity, train
 from toolkit.metrics import class_accuracy, frechet_distance, nearest_neighbour_ratio, sliced_wasserstein
 from toolkit.mixtures import Mixture
@@ -46,6 +46,7 @@ N = 2000  # images for each Fréchet distance
 POINTS = 4000  # points for each sliced Wasserstein distance
 SHARED = {
     "digits": dict(loss="meanflow", batch=256, p_uncond=0.5, steps=1000, lr=2e-3),
+    "triangle": dict(loss="meanflow", batch=512, steps=1200, lr=2e-3),
     "ring": dict(loss="meanflow", batch=512, steps=1500, lr=2e-3),
 }
 RECIPES = {  # what differs from SHARED; "meanflow" of the digits is the one that ships
@@ -57,8 +58,10 @@ RECIPES = {  # what differs from SHARED; "meanflow" of the digits is the one tha
         "own-velocity": dict(teacher="own"),
         "distilled": dict(teacher="network"),
     },
-    "ring": {"meanflow": {}, "lagrangian": dict(loss="lagrangian"), "shortcut": dict(loss="shortcut")},
+    "triangle": {"meanflow": {}, "lagrangian": dict(loss="lagrangian"), "shortcut": dict(loss="shortcut")},
+    "ring": {"meanflow": {}},
 }
+SHIPPED = ("meanflow", "lagrangian", "shortcut")  # of the digits
 WIDE = Mixture.ring(8, radius=3.0, std=0.1)  # for distribution matching: modes far apart
 WAYS = {
     "DMD, levels to 5": {},
@@ -78,9 +81,9 @@ def recipe(on, name):
 
 
 def data_of(on):
-    """(data, labels or None, a fresh network) of "digits" or "ring"."""
-    if on == "ring":
-        return plane_data(), None, PlaneNetwork()
+    """(data, labels or None, a fresh network) of "digits", "triangle" or "ring"."""
+    if on in PLANE:
+        return plane_data(on), None, PlaneNetwork()
     return *digits("train"), TwoTimeMLP(shape=(1, 8, 8), n_classes=10, width=160, condition=96)
 
 
@@ -104,13 +107,13 @@ def trained(on, name, seed, **change):
 
 @app.command("train")
 def make(on: str, name: str, seed: int = 0, seeds: Path = Path("seeds")):
-    """Train the flow map NAME of the setting ON ("digits" or "ring") from one seed."""
+    """Train the flow map NAME of the setting ON ("digits", "triangle" or "ring") from one seed."""
     torch.set_num_threads(1)
     seeds.mkdir(exist_ok=True)
     network, seconds = trained(on, name, seed)
     notes = dict(seed=seed, seconds=seconds, settings=recipe(on, name))
     path = seeds / f"flow-{on}-{name}-{seed}"
-    if on == "ring":
+    if on in PLANE:
         torch.save(dict(weights=network.state_dict(), **notes), path.with_suffix(".pt"))
     else:
         save_weights(network, path.with_suffix(".safetensors"), **notes)
@@ -144,17 +147,17 @@ def digits_figures(made, labels):
     }
 
 
-def plane_figures(made):
-    """Sliced Wasserstein distance to POINTS fresh points of the ring, and the share between its modes."""
-    fresh = mixture("ring").sample(POINTS, 5)
-    return {"W2": round(sliced_wasserstein(made, fresh), 4), "between": round(between(made), 4)}
+def plane_figures(made, on):
+    """Sliced Wasserstein distance to POINTS fresh points of the data, and the share far from every mode."""
+    fresh = PLANE[on].sample(POINTS, 5)
+    return {"W2": round(sliced_wasserstein(made, fresh), 4), "astray": round(astray(made, on), 4)}
 
 
 def figures_of(on, way, seed, counts=CALLS):
     """What `way(noise, calls, labels)` makes from noise of level 1, by the number of calls."""
-    if on == "ring":
+    if on in PLANE:
         noise = initial_noise(POINTS, 2, 77)
-        return {str(calls): plane_figures(way(noise, calls, None)) for calls in counts}
+        return {str(calls): plane_figures(way(noise, calls, None), on) for calls in counts}
     noise, labels = initial_noise(N, (1, 8, 8), seed), digit_labels(N, seed)
     return {str(calls): digits_figures(partial(way, noise, calls), labels) for calls in counts}
 
@@ -162,7 +165,7 @@ def figures_of(on, way, seed, counts=CALLS):
 def two_jumps(model, on, seed):
     """Root mean square distance between one jump from 1 to 0 and two by way of a time between, by that
     time."""
-    noise = initial_noise(1000, (2,) if on == "ring" else (1, 8, 8), 500 + seed)
+    noise = initial_noise(1000, 2 if on in PLANE else (1, 8, 8), 500 + seed)
     one = model.map(noise, 1.0, 0.0)
     middles = (0.1, 0.25, 0.5, 0.75, 0.9)
     two = {m: model.map(model.map(noise, 1.0, m), m, 0.0) for m in middles}
@@ -182,7 +185,7 @@ def measured(on, name, seed, seeds):
 
 
 def kept(path):
-    return json.loads(path.read_text()) if path.exists() else {"digits": {}, "ring": {}}
+    return json.loads(path.read_text()) if path.exists() else {"digits": {}, "triangle": {}, "ring": {}}
 
 
 def keep(found, path):
@@ -192,12 +195,15 @@ def keep(found, path):
 
 @app.command("record")
 def record(on: str, name: str, seeds: Path = Path("seeds"), path: Path = RECORD, folder: Path = WEIGHTS):
-    """Measure the flow map NAME of the setting ON from all its seeds, and ship the digits' of seed 0."""
+    """Measure the flow map NAME of the setting ON from all its seeds, and ship that of seed 0 if it is one of
+    SHIPPED."""
     torch.set_num_threads(1)
     found = kept(path)
     found[on][name] = [measured(on, name, seed, seeds) for seed in SEEDS]
     found |= {"n": N, "points": POINTS}
-    if on == "digits":
+    if on in PLANE:
+        found["floor"] = found.get("floor", {}) | {on: plane_figures(PLANE[on].sample(POINTS, 10), on)}
+    if on == "digits" and name in SHIPPED:
         network = load_weights(seeds / f"flow-{on}-{name}-0.safetensors")
         digest = ship(f"flow-map-{name}", network, folder, **network.notes, script="train_flow_maps.py")
         print(f"flow-map-{name}: sha256 {digest}")

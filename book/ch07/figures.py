@@ -124,7 +124,7 @@ def digit_rows(rows) -> Picture:
 
 @style()
 def one_jump(state) -> Picture:
-    """For the widget: the ring, one start at time t, its exact trajectory to s, and three jumps with the
+    """For the widget: the triangle, one start at time t, its exact trajectory to s, and three jumps with the
     velocity that makes each.  state: what `experiments.one_jump` returns.
     """
     fig, (left, right) = new_figure(1, 2, height=4.0)
@@ -147,6 +147,6 @@ def one_jump(state) -> Picture:
     fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return Picture(
         fig,
-        f"One point of the ring's flow at time {t:g}, its trajectory to time {s:g}, and three jumps. "
+        f"One point of the triangle's flow at time {t:g}, its trajectory to time {s:g}, and three jumps. "
         f"Measured from the trajectory's end: {listing(told)}.",
     )
