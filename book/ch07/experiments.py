@@ -14,7 +14,7 @@ from scipy import special
 from torch import nn
 
 from book.claims import claim, recorded
-from book.problems import rms, two_peaks
+from book.problems import two_peaks
 from toolkit import Flow, Mixture, grids, initial_noise, sample
 from toolkit.convergence import reference
 from toolkit.distilled import mixture
@@ -28,7 +28,6 @@ from toolkit.flow_maps import (
     meanflow_target,
     shortcut_loss,
 )
-from toolkit.models import Labelled
 from toolkit.networks import pretrained
 from toolkit.ode import rk4
 
@@ -57,34 +56,6 @@ class PlaneNetwork(nn.Module):
         """The mean velocity (B, 2); labels are not looked at."""
         told = [f for time in (t, gap) for f in (time, (3 * time).sin(), (3 * time).cos())]
         return self.body(torch.cat([x, torch.stack(told, 1)], 1))
-
-
-class OwnVelocity(Labelled):
-    """The velocity of the training set itself on `Flow`, E[eps - x_0 | x_t] with x_0 one of the data: what
-    the velocity of random pairs has as its mean, without their noise.  No network, and no teacher.
-
-    data (n, ...), labels (n,) or None; a label that no datum has asks for all of them."""
-
-    schedule = FLOW
-
-    def __init__(self, data, labels=None, label=None):
-        self.data, self.classes, self.label = data, labels, label
-
-    def flow(self, x, t):
-        """(x_t - E[x_0 | x_t]) / t, x (B, ...), t (B,): a softmax over the data, log p(x_t | x_0) up to a
-        constant of each row."""
-        rows, points = x.flatten(1), self.data.flatten(1)
-        t = t.clamp(min=1e-3)[:, None]
-        keep = 1 - t
-        fit = (keep * (rows @ points.T) - keep**2 * points.square().sum(1) / 2) / t**2
-        if self.label is not None:
-            other = self.label[:, None] != self.classes
-            fit = fit.masked_fill(other & ~other.all(1, keepdim=True), -math.inf)
-        return ((rows - torch.softmax(fit, 1) @ points) / t).reshape(x.shape)
-
-    def with_label(self, label):
-        """These data, asked for the labels (B,), or for all if None."""
-        return OwnVelocity(self.data, self.classes, label)
 
 
 def jump(model, noise, calls=1):
@@ -316,8 +287,10 @@ def study(on="digits"):
 
 
 def spread(rows, calls, key, places=2, scale=1):
-    """Mean and half the range of a figure over the seeds, as a table tells them."""
+    """Mean and half the range of a figure over the seeds, as a table tells them; one seed as it is."""
     found = [scale * row[str(calls)][key] for row in rows]
+    if len(found) == 1:
+        return f"{found[0]:.{places}f}"
     return f"{sum(found) / len(found):.{places}f} ± {(max(found) - min(found)) / 2:.{places}f}"
 
 
@@ -330,8 +303,6 @@ def maps_of(on):
 
 LABELS = METHODS | {
     "meanflow-short": "MeanFlow, short",
-    "own-velocity": "MeanFlow, data's own velocity",
-    "distilled": "MeanFlow, distilled",
 }
 
 
@@ -380,6 +351,71 @@ def digits_curves(key="no label"):
     }
 
 
+def _mean(rows, calls, key):
+    found = [row[str(calls)][key] for row in rows]
+    return sum(found) / len(found)
+
+
+@claim(
+    "MF3",
+    source="Kim et al. 2024, on consistency models with several calls",
+    says="A consistency model gets worse with more calls, a flow map does not.",
+    holds=lambda r: (
+        r["digits, label: consistency, no noise | 16"] > 2 * r["digits, label: consistency, no noise | 1"]
+        and r["digits, label: MeanFlow | 16"] < r["digits, label: MeanFlow | 1"]
+        and r["ring, W2: consistency, no noise | 16"] > 2 * r["ring, W2: consistency, no noise | 1"]
+    ),
+    fails=lambda r: (
+        r["digits, label: consistency, fresh noise | 16"] < r["digits, label: consistency, fresh noise | 1"]
+    ),
+    verdict="holds if",
+    finding="TODO",
+)
+def many_calls() -> dict:
+    """Distances to the data with 1, 4 and 16 calls, means over the trainings there are: a consistency model
+    that puts fresh noise back at Karras's levels, one that puts back the noise it has (DDIM), and flow maps.
+    """
+    rows = {
+        "digits, no label": ("digits", "no label"),
+        "digits, label": ("digits", "label"),
+        "ring, W2": ("ring", "W2"),
+    }
+    return {
+        f"{title}: {label} | {calls}": _mean(found, calls, key)
+        for title, (on, key) in rows.items()
+        for label, found in maps_of(on).items()
+        if label in ("MeanFlow", "consistency, fresh noise", "consistency, no noise")
+        for calls in (1, 4, 16)
+    }
+
+
+@claim(
+    "MF4",
+    source="Boffi et al. 2025, on their experiments",
+    says="The Lagrangian loss makes better flow maps than the Eulerian one (MeanFlow) and than the shortcut.",
+    holds=lambda r: all(
+        r[f"{key}: Lagrangian | {n}"] < min(r[f"{key}: {rival} | {n}"] for rival in RIVALS)
+        for key in ("no label", "label")
+        for n in (1, 4)
+    ),
+    verdict="fails",
+    finding="TODO",
+)
+def three_losses() -> dict:
+    """Fréchet distance of digits by three losses with the same network, steps and batches, three trainings
+    each: mean, and half the range."""
+    found, result = study("digits"), {}
+    for key in ("no label", "label"):
+        for name, label in (("lagrangian", "Lagrangian"), *zip(("meanflow-short", "shortcut"), RIVALS)):
+            for calls in (1, 4, 16):
+                values = [row[str(calls)][key] for row in found[name]]
+                result[f"{key}: {label} | {calls}"] = sum(values) / len(values)
+    return result
+
+
+RIVALS = ("MeanFlow", "shortcut")
+
+
 def two_jumps(on="digits"):
     """How far two jumps end from one: label -> (times between, a list of distances for each seed)."""
     found = study(on)
@@ -391,13 +427,12 @@ def two_jumps(on="digits"):
 
 
 def digit_rows(n=10, seed=3):
-    """Digits from one and the same noise: label -> images (n, 8, 8)."""
-    noise, rows = initial_noise(n, (1, 8, 8), seed), {}
-    for name, label in METHODS.items():
-        for calls in (1, 4):
-            with torch.no_grad():
-                made = jump(trained(f"flow-map-{name}"), noise, calls)
-            rows[f"{label}, {calls} call{'s' * (calls > 1)}"] = made
+    """Digits from one and the same noise by the MeanFlow that ships, and the velocity that it knows, in one
+    call: label -> images (n, 8, 8)."""
+    noise, model = initial_noise(n, (1, 8, 8), seed), trained("flow-map-meanflow")
+    with torch.no_grad():
+        rows = {f"{calls} call{'s' * (calls > 1)}": jump(model, noise, calls) for calls in (16, 4, 1)}
+        rows["velocity, 1 call"] = noise - model.mean(noise, 1.0, 1.0)
     return {name: images[:, 0] for name, images in rows.items()}
 
 

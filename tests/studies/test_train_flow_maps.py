@@ -5,14 +5,12 @@ import json
 import pytest
 import torch
 
-from book.ch07.experiments import OwnVelocity, jump
+from book.ch07.experiments import jump
 from book.claims import recorded
 from studies import train_flow_maps as study
-from toolkit import Mixture, initial_noise
-from toolkit.data import digits
+from toolkit import initial_noise
 from toolkit.flow_maps import MeanVelocity
 from toolkit.networks import pretrained
-from toolkit.schedules import Flow
 
 STUDY = recorded("flow_maps")
 
@@ -37,7 +35,7 @@ def test_each_recipe_trains(quick, on, name):
 
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(ValueError, match="recipes are digits: meanflow"):
-        study.recipe("ring", "own-velocity")
+        study.recipe("ring", "lagrangian")
 
 
 def test_a_record_ships_seed_0_and_keeps_what_it_does_not_measure(quick, tmp_path):
@@ -80,17 +78,6 @@ def test_points_on_the_modes_are_covered_and_others_astray():
     assert found["modes"] == 8 and found["astray"] < 0.01 and found["W2"] < 0.3
     assert study.covered(study.WIDE.means[:1].repeat(100, 1))["modes"] == 1
     assert study.covered(torch.zeros(100, 2))["astray"] == 1
-
-
-def test_the_data_s_own_velocity_is_that_of_the_empirical_mixture():
-    images, labels = (x[:60] for x in digits("train"))
-    x, t = initial_noise(5, (1, 8, 8), 0), torch.tensor([0.9, 0.7, 0.5, 0.3, 0.6])
-    exact, own = Mixture.empirical(images, labels).model(Flow()), OwnVelocity(images, labels)
-    assert torch.allclose(own.flow(x, t), exact.flow(x, t.double()), atol=1e-3)
-    some, all_of_them = labels[:5], torch.full((5,), 10)
-    told = exact.with_label(some).flow(x, t.double())
-    assert torch.allclose(own.with_label(some).flow(x, t), told, atol=1e-3)
-    assert torch.allclose(own.with_label(all_of_them).flow(x, t), own.flow(x, t), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", study.SHIPPED)
