@@ -103,7 +103,7 @@ def two_jumps(panels) -> Picture:
             told.append(f"{title}, {label} at most {number(y.mean(0).max())}")
         ax.set(title=title, xlabel="time between", ylim=(0, None), xlim=(0, 1))
     axes[0].set(ylabel="RMS, two jumps from one")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
+    fig.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
     return Picture(
         fig,
         f"Root mean square distance between one jump from noise to data and two, against the time between "
