@@ -67,7 +67,8 @@ def _probe_skip(answer, seed):
         return torch.tanh(x.flatten(1) @ turn + 1 + c.reshape(-1, 1)).reshape(x.shape)
 
     f = answer.consistency_function(network, x, s, 0.3, 0.5)
-    return values | {"f(x, s) - x of a sample at the end": f[0] - x[0], "f(x, s) of another": f[1]}
+    moved = torch.as_tensor(f[0], dtype=torch.float64) - x[0]
+    return values | {"f(x, s) - x of a sample at the end": moved, "f(x, s) of another": f[1]}
 
 
 SKIP = Task(
@@ -111,6 +112,11 @@ SKIP = Task(
             {"edm_out": "s**2*d**2/(s**2 + d**2)"},
             "That is the variance of what is left. The network's output is to have variance 1: by what is it "
             "multiplied?",
+        ),
+        Mistake(
+            {"edm_out": "s**2*d**2/(s**2 + d**2)", "c_out": "(s - e)**2*d**2/(s**2 + d**2)"},
+            "Both of your output coefficients are variances. The network's output has variance 1: by what is "
+            "it multiplied?",
         ),
         Mistake(
             {"edm_out": "s/sqrt(s**2 + d**2)"},
@@ -225,7 +231,7 @@ def _probe_target(answer, seed):
         many = _ddim(schedule, many, exact(many, t.reshape(1)), t, s)
     for t, m, s in zip(grid[:-1:2], grid[1::2], grid[2::2]):
         taught = answer.two_step_target(exact, schedule, few, t.reshape(1), m.reshape(1), s.reshape(1))
-        few = _ddim(schedule, few, taught, t, s)
+        few = _ddim(schedule, few, torch.as_tensor(taught, dtype=torch.float64), t, s)
     values["4 steps of the student minus 8 of the teacher"] = few - many
     return values
 
@@ -249,6 +255,19 @@ _TARGETS = (
         "1/(a_s + s_s/s_t*a_t)",
         ((" - sigma_s / sigma * alpha)", " + sigma_s / sigma * alpha)"),),
         "The direction term is x − a_t x_0: which sign has its x_0?",
+    ),
+    (
+        "(y - s_s/s_t*x)/(a_s - s_s/s_t)",
+        "1/(a_s - s_s/s_t)",
+        (("sigma_s / sigma * alpha)", "sigma_s / sigma)"),),
+        "In the direction term x_0 has a factor of its own, besides the ratio of the sigmas.",
+    ),
+    (
+        "(y - s_s/s_t*x)/(s_s/s_t*a_t - a_s)",
+        "1/(s_s/s_t*a_t - a_s)",
+        (("(alpha_s - sigma_s / sigma * alpha)", "(sigma_s / sigma * alpha - alpha_s)"),),
+        "Put the terms with x_0 on one side and all others on the other: one of the two sides has changed "
+        "its sign.",
     ),
 )
 
@@ -290,6 +309,15 @@ TARGET = Task(
                 f"Formula and function have the same mistake. {says}",
             )
             for wrong, slope, edits, says in _TARGETS
+        ),
+        Mistake(
+            {"target": "(y + s_s/s_t*x)/(a_s - s_s/s_t*a_t)"},
+            "Which sign does x get when it goes to the other side, to y?",
+        ),
+        Mistake(
+            {"target": "(y + s_s/s_t*x)/(a_s - s_s/s_t*a_t)"}
+            | _wrong("two_step_target", ("(y - sigma_s", "(y + sigma_s")),
+            "In formula and function: which sign does x get when it goes to the other side, to y?",
         ),
         Mistake(
             {"target": "a_s*x + s_s*y"},
@@ -1398,7 +1426,8 @@ def _refined_std(refine, f, levels, end, std):
     """The deviation after these jumps of a linear f on N(0, std^2): with unit vectors in place of the start
     and the noises, the squares add up to the variance."""
     start, *noises = torch.eye(len(levels), dtype=torch.float64)[:, None]
-    return float(refine(f, math.hypot(std, levels[0]) * start, levels, end, noises).norm())
+    made = refine(f, math.hypot(std, levels[0]) * start, levels, end, noises)
+    return float(torch.as_tensor(made, dtype=torch.float64).norm())
 
 
 def _std_of_rounds(rounds):
@@ -2350,7 +2379,7 @@ def _probe_guided(answer, seed):
         (s, label, w), rows[1] = columns(x, s, label, w), rows[1] + len(x)
         return torch.tanh(theta[0] * x / (1 + s) + theta[1] * label.sin() + theta[2] * w)
 
-    taught = torch.as_tensor(answer.guided_target(predict, x, s, label, w))
+    taught = torch.as_tensor(answer.guided_target(predict, x, s, label, w), dtype=torch.float64)
     values = {"target at w = 1 less D with the label": taught[1] - predict(x[1:2], s[1:2], label[1:2])[0]}
     rows[0] -= 1
     values |= {"target": taught, "rows of the teacher, a sample": rows[0] / len(x)}
@@ -2393,6 +2422,11 @@ _SAMPLED = (
         "k*(k/d)**(w - 1)",
         2.5**2,
         "The two variances have changed places: with w goes the one that belongs to the label.",
+    ),
+    (
+        "d**w*k**(w - 1)",
+        (0.5 * 1.25) ** 1.5,
+        "The prediction without label stands with the weight 1 − w, which is below 0 here: so is its power.",
     ),
     (
         "d*(k/d)**(w - 1)",

@@ -378,10 +378,11 @@ _UNSQUARED = 0.0117647310  # of singular values
 def _probe_pca(answer, seed):
     t = torch.linspace(0, 1, 12, dtype=torch.float64).reshape(-1, 1, 1)
     a, b, c = (normal(seed, 3, 5, stream=k) for k in (1, 2, 3))
+    straight, curved = answer.explained(5 + c + t * a), answer.explained(c + t * a + 3 * t**2 * b)
     return {
         "shares of three noisy paths": answer.explained(normal(seed, 12, 3, 4).cumsum(0)),
-        "first two of straight paths": answer.explained(5 + c + t * a)[:, :2],
-        "first two of parabolas": answer.explained(c + t * a + 3 * t**2 * b)[:, :2],
+        "first two of straight paths": np.asarray(straight, dtype=float)[:, :2],
+        "first two of parabolas": np.asarray(curved, dtype=float)[:, :2],
     }
 
 
@@ -698,7 +699,7 @@ def _probe_step(answer, seed):
     half, one = torch.full_like(r, 0.5), torch.ones_like(c)
     model = SimpleNamespace(eps=eps, schedule=EDM())
     *_, (_, known) = dpm_solver_2(model, x, [s, e])
-    mine = torch.as_tensor(answer.amed_step(eps, x, s, e, half, one))
+    mine = torch.as_tensor(answer.amed_step(eps, x, s, e, half, one), dtype=torch.float64)
     values["minus DPM-Solver-2 at r = 1/2, c = 1"] = mine - known
     asked.clear()
     values["plugin step on DDIM"] = answer.plugin_step(eps, x, s, e, r, c)

@@ -519,6 +519,11 @@ def test_the_states_of_a_guided_flow_are_narrower_than_noised_data():
 # --- what is right in another form --------------------------------------------------------------------------
 
 
+def _in_numpy(name):
+    """The right function of this name, what it returns in numpy."""
+    return lambda *given: RIGHT[name](*given).numpy()
+
+
 class _OneCall:
     """Both losses of 5.3: f is asked once, for both levels, and the mean is a sum of squares over a count."""
 
@@ -599,6 +604,9 @@ def _numpy_target(predict, x, s, label, w):
 @pytest.mark.parametrize(
     "task, answers",
     [
+        ("5.1", {"consistency_function": lambda *given: RIGHT["consistency_function"](*given).tolist()}),
+        ("5.2", {"two_step_target": _in_numpy("two_step_target")}),
+        ("5.8", {"refine": _in_numpy("refine")}),
         ("5.3", {"training_loss": _OneCall(), "distillation_loss": _OneCall()}),
         ("5.3", {"training_loss": _sample_by_sample}),
         ("5.10", {"walk": _walk_down, "flow_loss": _lerped, "first_step": np.float32(-0.18)}),

@@ -508,6 +508,15 @@ def _numpy_residual(velocity, a, b):
     return np.linalg.norm(v - v.mean(axis=0), axis=1).min()
 
 
+def _path_by_path(path):
+    """6.3's shares, one trajectory after the other, by its covariance's eigenvalues: a list of tensors."""
+    shares = []
+    for points in path.unbind(1):
+        power = torch.linalg.eigvalsh(torch.cov(points.T)).flip(0).clamp(min=0)
+        shares.append(power.cumsum(0) / power.sum())
+    return shares
+
+
 def _numpy_step(eps, x, s, e, r, c):
     """6.5's AMED step, sample by sample, as a list of numpy rows."""
     rows = []
@@ -563,6 +572,7 @@ _NO_DIFFERENCE = (
     [
         ("6.2", {"residual": _numpy_residual, "arc_residual": "1 - sqrt(2 - 2*cos(w))/w", "power": 2.0}),
         ("6.2", {"arc_residual": "1 - sinc(w/2)", "velocity_1": " Holds"}),
+        ("6.3", {"explained": _path_by_path}),
         ("6.5", {"amed_step": _numpy_step, "plugin_step": _plugin_by_denoiser}),
         ("6.10", {"plugin_walk": _SortedWalk(), "now": "(h + 2*g)/(2*g)", "left": "u*v - (u**2 + v**2)/2"}),
         ("6.10", {"share_1": np.float64(0.7), "gain": 0.726}),
