@@ -470,10 +470,7 @@ def _gradients(loss, *parameters):
             "there an item(), a float() or numpy in it?"
         )
     if loss.ndim:
-        raise Remark(
-            "The loss is one number for the batch, a tensor without axes: yours still has the shape "
-            f"{tuple(loss.shape)}."
-        )
+        raise Remark(f"The loss is one number for the batch: yours still has the shape {tuple(loss.shape)}.")
     if not loss.requires_grad:
         raise Remark(
             "Your loss has no gradient at all: what is to learn in it must not lie under no_grad or be "

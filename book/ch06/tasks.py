@@ -782,6 +782,20 @@ STEP = Task(
             "lies there?",
         ),
         Mistake(
+            _in_both(("eps(u, m)", "eps(u, c * m)")),
+            "In both steps c scales the level that the model is told. What does the statement scale with it?",
+        ),
+        Mistake(
+            _wrong(
+                "plugin_step",
+                (
+                    "u + (c * (e - m))[:, None] * eps(u, m)",
+                    "x + c[:, None] * (u - x + (e - m)[:, None] * eps(u, m))",
+                ),
+            ),
+            "You scale the whole way from x to the end. The statement scales the second of the two steps.",
+        ),
+        Mistake(
             _in_both(("(m - s)", "(c * (m - s))")),
             "In both steps c scales the way to the state in between, too. Where does the statement have it?",
         ),
@@ -906,8 +920,13 @@ def _probe_training(answer, seed):
     x, levels = 4 * normal(seed, 4, 2), [4.0, 1.0, 0.2, 0.05]
     wanted = [0.4 * x, 0.15 * x + 0.1, 0.1 * x + 0.1]
     loss = answer.training_loss(eps, predict, x, levels, wanted)
-    if not torch.is_tensor(loss) or loss.ndim:
-        raise Remark("The loss is one number for the batch: a tensor without axes.")
+    if not torch.is_tensor(loss):
+        raise Remark(
+            "The loss is a tensor without axes, through which a gradient can run. Yours is no tensor: is "
+            "there an item(), a float() or numpy in it?"
+        )
+    if loss.ndim:
+        raise Remark(f"The loss is one number for the batch: yours still has the shape {tuple(loss.shape)}.")
     if not loss.requires_grad:
         raise Remark(
             "Your loss has no gradient at all: the state at the end of a step must still hang on r when it "
