@@ -185,10 +185,12 @@ def measured(on, name, seed, seeds):
 
 
 def kept(path):
+    """The record at this path, or an empty one."""
     return json.loads(path.read_text()) if path.exists() else {"digits": {}, "triangle": {}, "ring": {}}
 
 
 def keep(found, path):
+    """Write the record; its folder is made if need be."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
 
