@@ -147,9 +147,9 @@ def gaussian_rates(t, std=STD):
     return variance, slope, 1 + std**2 - slope**2 * variance
 
 
-def kept_without_stop_gradient(std=STD, noise=1.0, cells=2000):
-    """The deviation of one-call samples that MeanFlow's loss *without* stop-gradient makes of N(0, std^2), at
-    its minimum over all maps X(x, t, 0) = A(t) x with A(0) = 1.
+def open_map(std=STD, noise=1.0, cells=2000):
+    """(t, A), both (cells + 1,): the map X(x, t, 0) = A(t) x, A(0) = 1, at which MeanFlow's loss *without*
+    stop-gradient is least on N(0, std^2); A(1) is the deviation of one-call samples.
 
     u - (v - t du/dt) = -(A' x + A v): the loss at t is (A' + slope A)^2 E x_t^2 + A^2 Var(v | x_t), a
     quadratic form in A, here on `cells` equal steps of t.  noise: a factor of the variance; 0 is the exact
@@ -163,7 +163,15 @@ def kept_without_stop_gradient(std=STD, noise=1.0, cells=2000):
     matrix = np.diag(main) + np.diag(side, 1) + np.diag(side, -1)
     wanted = np.zeros(cells)
     wanted[0] = -side[0]  # A(0) = 1 is given
-    return float(np.linalg.solve(matrix[1:, 1:], wanted)[-1])
+    return edges, np.concatenate([[1.0], np.linalg.solve(matrix[1:, 1:], wanted)])
+
+
+def slopes() -> dict:
+    """The slope A(t) of the map from t to the data N(0, 1/4), with the stop-gradient, where it is exact, and
+    without: label -> (times, slopes)."""
+    times, shrunk = open_map()
+    exact = STD / np.sqrt(gaussian_rates(times)[0])
+    return {"with stop-gradient": (times, exact), "without": (times, shrunk)}
 
 
 @claim(
@@ -181,8 +189,8 @@ def without_stop_gradient() -> dict:
     """The deviation of one-call samples at the minimum of the loss without stop-gradient, on N(0, 1/4), with
     the exact velocity and with that of random pairs."""
     return {
-        "exact velocity, deviation": kept_without_stop_gradient(noise=0.0),
-        "pairs, deviation": kept_without_stop_gradient(),
+        "exact velocity, deviation": float(open_map(noise=0.0)[1][-1]),
+        "pairs, deviation": float(open_map()[1][-1]),
         "the data, deviation": STD,
     }
 
@@ -347,13 +355,14 @@ def plane_table(on="triangle") -> dict:
     return result
 
 
-def digits_curves(key="no label"):
-    """Fréchet distance by calls, for the figure: label -> (calls, list of the seeds')."""
-    return {
-        label: (calls, [[row[str(n)][key] for n in calls] for row in rows])
-        for label, rows in maps_of("digits").items()
-        for calls in [[n for n in CALLS if str(n) in rows[0]]]
-    }
+def digits_panels() -> dict:
+    """Fréchet distance by calls, without labels and with: title -> label -> (calls, lists of the seeds')."""
+    panels = {"without labels": {}, "with labels": {}}
+    for panel, key in zip(panels.values(), ("no label", "label")):
+        for label, rows in maps_of("digits").items():
+            calls = [n for n in CALLS if str(n) in rows[0]]
+            panel[label] = calls, [[row[str(n)][key] for n in calls] for row in rows]
+    return panels
 
 
 def _mean(rows, calls, key):
@@ -424,14 +433,16 @@ def three_losses() -> dict:
 RIVALS = ("MeanFlow", "shortcut")
 
 
-def two_jumps(on="digits"):
-    """How far two jumps end from one: label -> (times between, a list of distances for each seed)."""
-    found = study(on)
-    named = {label: found[name] for name, label in LABELS.items() if name in found}
-    return {
-        label: ([float(m) for m in rows[0]["two jumps"]], [[*row["two jumps"].values()] for row in rows])
-        for label, rows in named.items()
-    }
+def two_jumps() -> dict:
+    """How far two jumps end from one: title -> label -> (times between, the distances of each seed)."""
+    panels = {}
+    for on in ("triangle", "digits"):
+        found, panels[on] = study(on), {}
+        for name, label in LABELS.items():
+            if name in found:
+                rows = [row["two jumps"] for row in found[name]]
+                panels[on][label] = [float(m) for m in rows[0]], [[*row.values()] for row in rows]
+    return panels
 
 
 def digit_rows(n=10, seed=3):
