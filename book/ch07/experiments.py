@@ -749,18 +749,16 @@ def squared_error():
 
 
 def pairs_needed():
-    """Recorded: RMSE of weights and grid by the number of pairs, on fresh noise, least and most of three
-    trainings, and on the pairs themselves; names "row | column"."""
-    result, found = {}, learned_study()
-    for calls, star in ((3, " *"), (7, "")):
-        rows = found["pairs needed"][str(calls)] | {
-            str(found["pairs"]): solver_row("weights and grid" + star, calls)
-        }
-        for count, row in rows.items():
-            low, high = row["rmse range"]
-            name, label = f"{int(count):,} pairs", f"{calls} calls{star}"
-            result[f"{name} | {label}, fresh"] = f"{low:.4f}–{high:.4f}"
-            result[f"{name} | {label}, its own"] = f"{row['on its own pairs']:.4f}"
+    """Recorded: RMSE of weights and grid at three calls, from the analytic start, by the number of pairs: on
+    fresh noise, least and most of three trainings, and on the pairs themselves; names "row | column"."""
+    rows = learned_study()["pairs needed"] | {
+        str(learned_study()["pairs"]): solver_row("weights and grid *", 3)
+    }
+    result = {}
+    for count, row in rows.items():
+        low, high = row["rmse range"]
+        result[f"{int(count):,} pairs | on fresh noise"] = f"{low:.4f}–{high:.4f}"
+        result[f"{int(count):,} pairs | on the pairs themselves"] = f"{row['on its own pairs']:.4f}"
     return result
 
 
@@ -806,7 +804,9 @@ def fair():
     holds=lambda r: all(v > 1.05 for k, v in r.items() if "shares" in k),
     fails=lambda r: all(v < 1.05 for k, v in r.items() if "shares" in k),
     verdict="fails",
-    finding="…",
+    finding="One searched share a step, two to five numbers, is within 3 % of AMED-Solver's 1,739 parameters "
+    "at each count.  Three to nine learned levels for iPNDM, with the same start, leave .78 of its error at "
+    "three calls and .23 at nine.",
 )
 def numbers_or_network():
     """Recorded RMSE over AMED-Solver's, which has 1,739 parameters, all with an analytic start: one searched
@@ -824,9 +824,12 @@ def numbers_or_network():
     "LS2",
     source="Frankel et al. 2025, abstract: coefficients on top of any discretisation",
     says="Learned weights improve a multistep solver, whatever its grid.",
-    holds=lambda r: all(v < 0.97 for v in r.values()),
-    verdict="holds",
-    finding="…",
+    holds=lambda r: all(v < 0.97 for name, v in r.items() if "9 calls" not in name),
+    fails=lambda r: r["learned grids *, 9 calls"] > 0.97,
+    verdict="holds if",
+    finding="If the numbers are few: up to seven calls, on learned grids, and on Karras' where it was tried, "
+    "at three.  At nine, with an analytic start, weights and grid tie with the grid alone: 43 numbers, our "
+    "120 iterations.",
 )
 def weights_gain():
     """Recorded: RMSE with learned weights over that of iPNDM, whose weights they start from, on Karras' grid
@@ -845,25 +848,26 @@ def weights_gain():
     "LS3",
     source="Zhu et al. 2025, abstract: parallel gradients, at no additional latency",
     says="Several midpoints at once beat one.",
-    holds=lambda r: r["by rounds: two midpoints / one"] < 0.95,
-    fails=lambda r: r["by calls: two midpoints / the best of the others"] > 1.05,
+    holds=lambda r: r["by rounds, three: two midpoints / one"] < 0.97,
+    fails=lambda r: r["by calls, five: two midpoints / one"] > 1.03,
     verdict="holds if",
-    finding="…",
+    finding="If time is counted in rounds of calls that wait for each other, and then by 7 %.  Counted in "
+    "calls they are far behind: one midpoint a step with as many calls has about half the error.",
 )
 def midpoints_compared():
-    """Recorded RMSE, all with a learned grid: two midpoints (9 calls in three steps, two rounds each) beside
-    one midpoint with an analytic start (5 calls in three steps, 5 rounds), and at nine calls beside one
-    midpoint and beside weights, both with an analytic start."""
-    two, one = solver_values("two midpoints and grid"), solver_values("one midpoint and grid *")
+    """Recorded RMSE, all with a learned grid and an analytic start: two steps of one midpoint (3 calls) and
+    of two (5 calls), both in three rounds of calls that wait for each other; and at five calls two midpoints
+    beside one and beside weights."""
+    two, one = solver_values("two midpoints and grid *"), solver_values("one midpoint and grid *")
     weights = solver_values("weights and grid *")
     return {
-        "two midpoints: 9 calls, 6 rounds": two[9],
+        "one midpoint *: 3 calls, 3 rounds": one[3],
+        "two midpoints *: 5 calls, 3 rounds": two[5],
         "one midpoint *: 5 calls, 5 rounds": one[5],
-        "one midpoint *: 9 calls, 9 rounds": one[9],
+        "weights *: 3 calls, 3 rounds": weights[3],
         "weights *: 5 calls, 5 rounds": weights[5],
-        "weights *: 9 calls, 9 rounds": weights[9],
-        "by rounds: two midpoints / one": two[9] / one[5],
-        "by calls: two midpoints / the best of the others": two[9] / min(one[9], weights[9]),
+        "by rounds, three: two midpoints / one": two[5] / one[3],
+        "by calls, five: two midpoints / one": two[5] / one[5],
     }
 
 
@@ -874,7 +878,7 @@ def midpoints_compared():
     holds=lambda r: all(v < 1 for v in r.values()),
     fails=lambda r: any(v > 1.05 for v in r.values()),
     verdict="fails",
-    finding="…",
+    finding="EXCHANGED",
 )
 def grids_exchanged():
     """Recorded RMSE at five calls of each sampler on a grid that was fitted to another, over its own on
@@ -904,7 +908,7 @@ def grids_exchanged_table():
     says="Of two solvers the one with the smaller error to the flow has the smaller distance to the data.",
     holds=lambda r: r["pairs ranked alike, of all"] > 0.95,
     verdict="fails",
-    finding="…",
+    finding="RULERS",
 )
 def rulers_agree():
     """Recorded: of all pairs of solvers at one number of calls, the share that RMSE and Fréchet distance rank
@@ -930,10 +934,11 @@ def rulers_agree():
     "LS6",
     source="Tong et al. 2025, abstract: learned once, used with the model",
     says="A fitted solver can be lent to a similar problem.",
-    holds=lambda r: r["digits with labels"] < 1,
-    fails=lambda r: max(r.values()) > 1,
+    holds=lambda r: all(v < 0.6 for name, v in r.items() if "80" not in name),
+    fails=lambda r: r["digits from level 80"] > 0.8,
     verdict="holds if",
-    finding="…",
+    finding="If it starts at the same level: with labels, guided, and even on the ring it has less than half "
+    "the error of iPNDM on Karras' grid.  From level 80 instead of 20 most of that is gone.",
 )
 def lent():
     """Recorded RMSE at five calls of weights and grid that were fitted to digits without labels, over that of
