@@ -137,6 +137,10 @@ LAWS = Task(
             "That is the velocity where the step begins. As s changes, which end of the step moves?",
         ),
         Mistake(
+            {"end_rate": f"-{_V}*{_S}/{_D}"},
+            "You differentiate in t. Which of the two times moves here?",
+        ),
+        Mistake(
             {"end_rate": f"-{_END_RATE}"},
             "The sign: you differentiate in s itself, upwards.",
         ),
@@ -369,11 +373,11 @@ MEANFLOW = Task(
 
 
 def _counted(u):
-    """u, and the list of the (t, s) that it was asked at."""
+    """u, and a list of the numbers of samples that it was asked for."""
     asked = []
 
     def call(x, t, s=0.0):
-        asked.append((float(t), float(s)))
+        asked.append(len(x))
         return u(x, t, s)
 
     return call, asked
@@ -393,11 +397,11 @@ def _probe_walks(answer, seed):
     x, times = 1.5 + normal(seed, 4, 2).abs(), [0.97, 0.8, uniform(seed, 0.4, 0.7), 0.13]
     noises = [normal(seed, 4, 2, stream=k) for k in (1, 2, 3)]
     call, asked = _counted(_bent)
-    values = {"walk, 3 jumps": answer.walk(call, x, times), "walk's calls": len(asked)}
+    values = {"walk, 3 jumps": answer.walk(call, x, times), "walk's calls": sum(asked) / 4}
     values["walk, 1 jump"] = answer.walk(_bent, x, times[:2])
     call, asked = _counted(_bent)
     values["renoised, 3 jumps"] = answer.renoised(call, x, times, noises)
-    values["renoised's calls"] = len(asked)
+    values["renoised's calls"] = sum(asked) / 4
     values["renoised, down to 0"] = answer.renoised(_bent, x, [0.9, 0.4, 0.0], noises[:2])
     return values
 
@@ -457,6 +461,10 @@ WALKS = Task(
             "Your u is the mean down to the data; the jump ends at s.",
         ),
         Mistake(
+            _wrong("walk", ("x - (t - s) *", "x -")),
+            "u is a velocity. By what is it multiplied to be a way?",
+        ),
+        Mistake(
             _wrong("walk", ("x - (t - s) *", "x - t *")),
             "You jump by t, all the way to 0. How long is the step?",
         ),
@@ -505,6 +513,11 @@ WALKS = Task(
         Mistake(
             _wrong("renoised", ("(1 - s) * data + s * z", "s * data + (1 - s) * z")),
             "The shares are exchanged: at s = 0 nothing but data is left.",
+        ),
+        Mistake(
+            _wrong("renoised", ("s * z", "(1 - (1 - s) ** 2) ** 0.5 * z")),
+            "Your shares are those of a process that keeps the variance. In flow matching's time the noise's "
+            "share is s itself.",
         ),
         Mistake(
             _wrong("renoised", ("times[1:], noises)", "times[1:], [noises[0]] * len(noises))")),
@@ -635,6 +648,14 @@ DEFECTS = Task(
         Mistake(
             _wrong("defect", (".square().mean().sqrt()", ".abs().mean()")),
             "That is the mean distance, and not the root mean square.",
+        ),
+        Mistake(
+            _wrong("defect", (".square().mean().sqrt()", ".abs().max()")),
+            "That is the largest distance; the root mean square is asked for.",
+        ),
+        Mistake(
+            _wrong("defect", (".square().mean().sqrt()", ".norm()")),
+            "That is the length of all differences together, which grows with the batch. Where is the mean?",
         ),
         Mistake(
             _wrong("defect", (_APART, f"({_APART} / (t - s))")),
@@ -815,6 +836,13 @@ SHORTCUT = Task(
             "You have cut the state half-way. A gradient still runs through both calls of u in the target.",
         ),
         Mistake(
+            _wrong(
+                "shortcut_loss",
+                ("(u(x, t, s) - target.detach())", "((t - s)[:, None] * (u(x, t, s) - target.detach()))"),
+            ),
+            "You compare where the steps end, which weighs the long ones more. The statement compares means.",
+        ),
+        Mistake(
             _wrong("shortcut_loss", (".square().mean()", ".square().sum()")),
             "You sum over the entries; the statement's L is their mean.",
         ),
@@ -895,7 +923,7 @@ def _probe_sweep(answer, seed):
             shown += all((np.abs(near / end - 1) < 1e-3).any() for end in (min(found), max(found)))
             more += len(np.unique(near.round(6))) > len(_METHODS)
     values["smallest and largest of the seeds are shown"] = (
-        "yes" if shown == 15 else "others" if more else "no"
+        "yes" if shown == 15 else "in part" if shown else "others" if more else "no"
     )
     around = dict(t=(0.5, 1.0), s=(0.1, 0.4), delta=(0.1, 1.0))
     return values | named_expressions(answer, seed, 2, error_of=around)
@@ -938,6 +966,10 @@ SWEEP = Task(
         Mistake(
             _wrong("draw", (_MEDIAN, "table.mean(0)")),
             "Your lines are means. One seed that goes astray moves a mean and hardly a median.",
+        ),
+        Mistake(
+            _wrong("draw", (_MEDIAN, "table.log().mean(0).exp()")),
+            "Your lines are geometric means. The one in the middle is another.",
         ),
         Mistake(
             _wrong("draw", (_MEDIAN, "table[0]")),
@@ -1060,9 +1092,9 @@ def _probe_published(answer, seed):
         "shifted times": [float(t) for t in answer.shifted_times(6, shift)],
         "shifted times, 50 known": [float(t) for t in answer.shifted_times(3, shift, 50)],
         "flow_walk, constant velocity": answer.flow_walk(lambda x, t: torch.full_like(x, c), x, 4),
-        "flow_walk, data at one point": answer.flow_walk(lambda x, t: (x - c) / t, x, 3),
+        "flow_walk, data at one point": answer.flow_walk(lambda x, t: (x - c) / max(t, 0.05), x, 3),
         "flow_walk, 5 steps": bent,
-        "calls of 5 steps": len(asked),
+        "calls of 5 steps": sum(asked) / 4,
     } | named_expressions(answer, seed, 2, twice=dict(k=(1.5, 5.0)))
 
 
@@ -1284,6 +1316,14 @@ def _greedy(costs, steps):
     return [*path, len(costs) - 1]
 
 
+def _free(costs, steps):
+    """The cheapest path of any number of steps."""
+    best = {0: (0.0, [0])}
+    for j in range(1, len(costs)):
+        best[j] = min((best[i][0] + costs[i, j], [*best[i][1], j]) for i in range(j))
+    return best[len(costs) - 1][1]
+
+
 def _even(costs, steps):
     return [round(k * (len(costs) - 1) / steps) for k in range(steps + 1)]
 
@@ -1316,6 +1356,10 @@ CHEAPEST = Task(
         Mistake(
             {"cheapest": _even},
             "Your indices are equally spaced, whatever the costs are.",
+        ),
+        Mistake(
+            {"cheapest": _free},
+            "Your grid has as many steps as are cheapest. Exactly N were asked for: what is kept apart?",
         ),
         Mistake(
             _wrong("cheapest", ("range(steps)", "range(steps - 1)")),
@@ -1404,7 +1448,7 @@ def _probe_learned(answer, seed):
         "number of levels": len(levels),
         "first and last": [float(levels[0]), float(levels[-1])],
         "levels": levels,
-        "levels of large numbers": answer.levels_of(300 + 40 * theta.detach(), 15.0, 0.3),
+        "levels of large numbers": answer.levels_of(1000 + 40 * theta.detach(), 15.0, 0.3),
     }
     if not levels.requires_grad:
         raise Remark("No gradient runs from your levels to theta: where is it cut?")
@@ -1456,6 +1500,8 @@ LEARNED = Task(
         "levels": "For theta of zeros the levels are a geometric series from top to bottom. Are yours?",
         "levels of large numbers": "A softmax does not mind a number that is added to all of theta. Does "
         "yours overflow?",
+        "learned, 2 steps, in order": "Your levels are not in order, or two are alike: has theta run away? "
+        "Print E now and then.",
         "learned, 2 steps, logarithms": "With two steps there is one level to choose: go through a few "
         "hundred values of it. Where is E smallest?",
         "middle": "Go through a few hundred levels between 0.02 and 20. At which one is E smallest?",
@@ -1506,6 +1552,10 @@ LEARNED = Task(
         Mistake(
             _wrong("learned_levels", ("range(300)", "range(6)")),
             "You stop after a few steps. Print E now and then: does it still fall?",
+        ),
+        Mistake(
+            _wrong("learned_levels", ("        optimiser.zero_grad()\n", "")),
+            "Your gradients add up from step to step: what sets them back to 0?",
         ),
         Mistake(
             _wrong(
@@ -1590,10 +1640,10 @@ def _probe_fair(answer, seed):
     mine, calls = _counted(lambda x, s, _: torch.sin(x + s))
     free, frees = _counted(lambda x, s, _: 0.3 * x - s / 4)
     eps, first = lambda x, s: mine(x, s), lambda x, s: free(x, s)  # noqa: E731
-    values = {"three steps": answer.walk_from(eps, x, levels), "calls": len(calls)}
+    values = {"three steps": answer.walk_from(eps, x, levels), "calls": sum(calls) / 4}
     calls.clear()
     values["three steps, first given"] = answer.walk_from(eps, x, levels, first)
-    return values | {"calls of eps, first given": len(calls), "calls of first": len(frees)}
+    return values | {"calls of eps, first given": sum(calls) / 4, "calls of first": sum(frees) / 4}
 
 
 _ERRORS = {
@@ -1698,6 +1748,14 @@ FAIR = Task(
         Mistake(
             {"fair_first": 1 - _ERRORS["first_learned"] / _ERRORS["plain_learned"]},
             "That is what the start adds to learned levels. What do learned levels add to the start?",
+        ),
+        Mistake(
+            {"first_karras": _ERRORS["plain_karras"]},
+            "That is without the start.",
+        ),
+        Mistake(
+            {name: 100 * share for name, share in _SHARES.items()},
+            "Those are per cent. Shares of 1 are asked for, as in the statement's formula.",
         ),
         Mistake(
             {name: 1 - share for name, share in _SHARES.items()},

@@ -182,7 +182,7 @@ CANDIDATES = {
 
 
 def _mean(m, x, t, s):
-    s = min(s, t - 1e-7)
+    s = min(s, t - 1e-8)
     return (x - GaussianFlow(Flow(), m, 0.5).map(x, t, s)) / (t - s)
 
 
