@@ -1,3 +1,152 @@
 """Figures of chapter 7: flow maps and learned solvers."""
 
+import numpy as np
+
+from book.plots import (
+    COLOURS,
+    GREY,
+    INK,
+    Picture,
+    array,
+    image_grid,
+    listing,
+    mark,
+    new_figure,
+    number,
+    style,
+)
+from book.problems import rms
+
 # --- flow maps ------------------------------------------------------------------------------------------
+
+
+@style()
+def where_is_the_mean(step) -> Picture:
+    """One step of a one-dimensional flow.  Left: the trajectory, its chord, and where Euler and the midpoint
+    end.  Right: the velocity on the way, its mean as a rectangle of the same area, and what each answers.
+
+    step: what `experiments.line_step` returns.
+    """
+    times, states, speeds, mean = (step[key] for key in ("times", "states", "speeds", "mean"))
+    t, s = times[0], times[-1]
+    fig, (left, right) = new_figure(1, 2, height=3.9)
+    left.plot(times, states, color=INK, linewidth=2.4, label="trajectory")
+    left.plot([t, s], [states[0], states[-1]], color=COLOURS[1], linewidth=1.8, label="jump by the mean")
+    right.fill_between(times, speeds, color="#DDDDDD", linewidth=0)
+    right.plot(times, speeds, color=INK, linewidth=2.4)
+    right.plot([t, t, s, s], [0, mean, mean, 0], color=COLOURS[1], linewidth=1.8)
+    told = []
+    for i, (name, (time, speed)) in enumerate(step["guesses"].items(), 2):
+        end = states[0] - (t - s) * speed
+        look = {"color": COLOURS[i], "marker": "os^D"[i], "markersize": 7, "markeredgecolor": INK}
+        left.plot([t, s], [states[0], end], color=COLOURS[i], linestyle=":", linewidth=1.2)
+        left.plot(s, end, linestyle="none", label=name, **look)
+        right.plot(time, speed, linestyle="none", **look)
+        right.annotate(name, (time, speed), (0, 9), textcoords="offset points", ha="center", fontsize=9)
+        told.append(f"{name} {number(speed)}")
+    for time in step["where"]:
+        right.plot(time, mean, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK)
+        right.annotate("AMED: when?", (time, mean), (8, -14), textcoords="offset points", fontsize=9)
+    right.annotate("MeanFlow: how high?", (t, mean), (4, -14), textcoords="offset points", fontsize=9)
+    left.set(title="one step", xlabel="time $t$", ylabel="$x$")
+    right.set(title="the velocity on the way", xlabel="time $t$", ylabel="$v$")
+    left.legend(fontsize=8.5)
+    for ax in (left, right):
+        ax.invert_xaxis()
+    return Picture(
+        fig,
+        f"One step of a one-dimensional flow from time {t:g} to {s:g}. The velocity on the way runs from "
+        f"{number(speeds[0])} to {number(speeds[-1])}; a rectangle of the same area has its mean, "
+        f"{number(mean)}, as its height. As a guess of it, {listing(told)}. A ring marks the time "
+        f"{listing([number(time) for time in step['where']])} at which the trajectory itself has it.",
+    )
+
+
+@style()
+def calls(panels) -> Picture:
+    """Fréchet distance against calls, a panel each: dict title -> dict label -> (calls, lists of the seeds').
+    A line is the seeds' mean, its bar their range."""
+    fig, axes = new_figure(1, len(panels), height=4.3)
+    told = []
+    for ax, (title, curves) in zip(axes, panels.items()):
+        for i, (label, (counts, seeds)) in enumerate(curves.items()):
+            y = np.array(seeds)
+            ax.plot(counts, y.mean(0), label=label, **mark(i))
+            ax.vlines(counts, y.min(0), y.max(0), color=COLOURS[i], linewidth=3, alpha=0.4)
+            told.append(f"{label} {listing([number(v) for v in y.mean(0)])}")
+        ax.set(title=title, xlabel="calls", xscale="log", yscale="log")
+        ax.set_xticks([1, 2, 4, 16], ["1", "2", "4", "16"])
+        ax.minorticks_off()
+        ticks = [v for v in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if ax.get_ylim()[0] < v < ax.get_ylim()[1]]
+        ax.set_yticks(ticks, [f"{v:g}" for v in ticks])
+    axes[0].set(ylabel="Fréchet distance")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
+    first = len(told) // len(panels)
+    return Picture(
+        fig,
+        f"Fréchet distance of digits against calls, {listing(panels)}. With 1, 2, 4 and 16 calls, "
+        f"{next(iter(panels))}: {'; '.join(told[:first])}.",
+    )
+
+
+@style()
+def two_jumps(panels) -> Picture:
+    """How far two jumps end from one, against the time between: dict title -> dict label -> (times, lists of
+    the seeds' distances)."""
+    fig, axes = new_figure(1, len(panels), height=3.6)
+    told = []
+    for ax, (title, curves) in zip(axes, panels.items()):
+        for i, (label, (times, seeds)) in enumerate(curves.items()):
+            y = np.array(seeds)
+            ax.plot(times, y.mean(0), label=label, **mark(i))
+            ax.fill_between(times, y.min(0), y.max(0), color=COLOURS[i], alpha=0.15, linewidth=0)
+            told.append(f"{title}, {label} at most {number(y.mean(0).max())}")
+        ax.set(title=title, xlabel="time between", ylim=(0, None), xlim=(0, 1))
+    axes[0].set(ylabel="RMS, two jumps from one")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
+    return Picture(
+        fig,
+        f"Root mean square distance between one jump from noise to data and two, against the time between "
+        f"them: {'; '.join(told)}. An exact flow map would have 0.",
+    )
+
+
+def digit_rows(rows) -> Picture:
+    """Digits of one and the same noise, one noise a column: dict label -> (n, 8, 8)."""
+    first, *others = rows
+    told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]
+    return image_grid(
+        rows,
+        alt=f"{len(rows[first])} noises in columns; rows: {listing(rows, 9)}. Root mean square distance from "
+        f"the top row: {listing(told, 9)}.",
+    )
+
+
+@style()
+def one_jump(state) -> Picture:
+    """For the widget: the triangle, one start at time t, its exact trajectory to s, and three jumps with the
+    velocity that makes each.  state: what `experiments.one_jump` returns.
+    """
+    fig, (left, right) = new_figure(1, 2, height=4.0)
+    t, s = state["times"]
+    left.plot(*array(state["data"]).T, ".", color="#D5D5D5", markersize=3, zorder=0)
+    left.plot(*array(state["path"]).T, color=INK, linewidth=1.6, label="trajectory")
+    left.plot(*array(state["path"][0]), "o", markerfacecolor="white", markeredgecolor=INK, markersize=7)
+    told = []
+    for i, (name, (velocity, end)) in enumerate(state["jumps"].items()):
+        look = {"color": COLOURS[i + 1], "arrowstyle": "-|>", "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
+        right.annotate("", array(velocity), (0, 0), arrowprops=look | {"mutation_scale": 13})
+        right.plot([], [], color=COLOURS[i + 1], marker="os^"[i], label=name)
+        right.plot(*array(velocity), marker="os^"[i], color=COLOURS[i + 1], markeredgecolor=INK)
+        left.plot(*array(end), "os^"[i], color=COLOURS[i + 1], markeredgecolor=INK, markersize=8)
+        told.append(f"{name} ends {number(float((end - state['path'][-1]).norm()))} away")
+    left.set(title=f"from t = {t:g} to s = {s:g}", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
+    right.set(title="velocities", xlim=(-2.8, 2.8), ylim=(-2.8, 2.8), aspect="equal")
+    right.axhline(0, color=GREY, linewidth=0.6)
+    right.axvline(0, color=GREY, linewidth=0.6)
+    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return Picture(
+        fig,
+        f"One point of the triangle's flow at time {t:g}, its trajectory to time {s:g}, and three jumps. "
+        f"Measured from the trajectory's end: {listing(told)}.",
+    )
