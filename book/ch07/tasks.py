@@ -1495,7 +1495,7 @@ LEARNED = Task(
         "middle": _MIDDLE,
         "karras_middle": "above",
     },
-    loose={f"learned, {steps} steps, logarithms": (8e-3, _NEAR) for steps in (2, 3)},
+    loose={f"learned, {steps} steps, logarithms": (2e-2, _NEAR) for steps in (2, 3)},
     asks={
         "levels": "For theta of zeros the levels are a geometric series from top to bottom. Are yours?",
         "levels of large numbers": "A softmax does not mind a number that is added to all of theta. Does "
