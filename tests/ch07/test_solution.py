@@ -426,6 +426,26 @@ def test_the_fair_table_is_that_of_the_toolkit():
     assert RIGHT["reported"] > 4 * RIGHT["fair_first"] and RIGHT["unfair"] == "start"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("levels, start", [([2.296, 0.715], False), ([3.229, 1.264, 0.294], True)])
+def test_the_learned_levels_of_the_report_are_near_the_best(levels, start):
+    """On other noises: to move any of them by a quarter makes the error larger."""
+    model, noise = TANGLE.model(EDM()), 20 * initial_noise(256, 8, seed=8, dtype=torch.float64)
+    end = reference(model, noise, 20.0, 0.02, 1e-7)
+    std = math.sqrt(np.trace(TANGLE.covariance().numpy()) / 8)
+
+    def error(inner):
+        used = AFS(model.fresh(), TANGLE.mean(), std) if start else model
+        return (sample(ddim, used, noise, [20.0, *inner, 0.02]).x - end).square().mean().item()
+
+    moved = [
+        [x * f if i == k else x for i, x in enumerate(levels)]
+        for k in range(len(levels))
+        for f in (0.8, 1.25)
+    ]
+    assert error(levels) < min(map(error, moved))
+
+
 def test_the_first_direction_is_free():
     x, levels = 4 + 5 * normal(0, 4, 8), [6.0, 2.0, 0.5]
     model = AFS(TANGLE.model(EDM()), 0.3, 0.7)
