@@ -9,6 +9,7 @@ from book.plots import (
     Picture,
     array,
     image_grid,
+    lines,
     listing,
     mark,
     new_figure,
@@ -63,6 +64,42 @@ def where_is_the_mean(step) -> Picture:
 
 
 @style()
+def three_conditions() -> Picture:
+    """A schematic: what three losses compare on one trajectory."""
+    u = np.linspace(0, 1, 100)
+    path = lambda u: np.stack([u, 0.6 * u**4 + 0.35 * np.sin(0.85 * np.pi * u)], axis=-1)  # noqa: E731
+    shown = {  # from, to, bend
+        "MeanFlow: move the start": [(1.0, 0.12, -0.25), (0.84, 0.12, -0.12)],
+        "Lagrangian: move the end": [(1.0, 0.3, -0.12), (1.0, 0.12, -0.25)],
+        "shortcut: halve the jump": [(1.0, 0.12, -0.3), (1.0, 0.56, 0.3), (0.56, 0.12, 0.3)],
+    }
+    fig, axes = new_figure(1, 3, height=2.2, sharey=True)
+    for ax, (name, arrows) in zip(axes, shown.items()):
+        ax.plot(*path(u).T, color="#B5B5B5", linewidth=4, solid_capstyle="round", zorder=1)
+        for first, last, bend in arrows:
+            look = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.6, "shrinkA": 4, "shrinkB": 5}
+            look |= {"connectionstyle": f"arc3,rad={bend}", "mutation_scale": 14}
+            ax.annotate("", path(last), path(first), arrowprops=look)
+            ax.plot(*np.stack([path(first), path(last)]).T, "o", color=INK, markersize=5, zorder=3)
+        ax.annotate("$s$", path(0.12), (0, -16), textcoords="offset points", ha="center")
+        ax.annotate("$t$", path(1.0), (8, 2), textcoords="offset points", ha="center")
+        ax.set(title=name, xlim=(-0.05, 1.12), ylim=(-0.15, 0.95), xticks=[], yticks=[])
+        ax.title.set_fontsize(9.5)
+        ax.spines[:].set_visible(False)
+    return Picture(
+        fig,
+        "One trajectory from time t to time s, three times, with the jumps that a loss compares as arrows. "
+        "MeanFlow: from two neighbouring starts to one end. Lagrangian: from one start to two neighbouring "
+        "ends. Shortcut: one jump over the whole, and two of half its length.",
+    )
+
+
+def slopes(curves) -> Picture:
+    """The slope of a map to the data against the time it starts at: dict label -> (times, slopes)."""
+    return lines(curves, "time $t$", "slope of the map to the data", height=2.8)
+
+
+@style()
 def calls(panels) -> Picture:
     """Fréchet distance against calls, a panel each: dict title -> dict label -> (calls, lists of the seeds').
     A line is the seeds' mean, its bar their range."""
@@ -103,7 +140,7 @@ def two_jumps(panels) -> Picture:
             told.append(f"{title}, {label} at most {number(y.mean(0).max())}")
         ax.set(title=title, xlabel="time between", ylim=(0, None), xlim=(0, 1))
     axes[0].set(ylabel="RMS, two jumps from one")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
+    fig.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
     return Picture(
         fig,
         f"Root mean square distance between one jump from noise to data and two, against the time between "

@@ -130,9 +130,10 @@ def open_loss():
     whole = rate_of_jump(v).square().mean()
     parts = rate_of_jump(exact).square().mean() + (slope * (v - exact)).square().mean()
     assert float(whole) == pytest.approx(float(parts), rel=0.02)
-    assert experiments.kept_without_stop_gradient(noise=0.0) == pytest.approx(STD, abs=1e-3)
-    assert experiments.kept_without_stop_gradient(cells=400) == pytest.approx(
-        experiments.kept_without_stop_gradient(cells=800), abs=1e-3
+    times, kept = experiments.open_map(noise=0.0, cells=500)
+    assert np.allclose(kept, STD / np.sqrt(experiments.gaussian_rates(times)[0]), atol=1e-4)
+    assert experiments.open_map(cells=400)[1][-1] == pytest.approx(
+        experiments.open_map(cells=800)[1][-1], abs=1e-3
     )
 
 

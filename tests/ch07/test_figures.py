@@ -39,11 +39,21 @@ def test_the_widget_s_picture_follows_its_network():
 
 
 def test_calls_and_two_jumps_are_drawn_for_every_recorded_row():
-    curves = experiments.digits_curves("label")
-    picture = figures.calls({"without labels": experiments.digits_curves("no label"), "with labels": curves})
-    assert len(picture.axes) == 2 and all(label in picture.alt for label in curves)
-    jumps = figures.two_jumps({on: experiments.two_jumps(on) for on in ("triangle", "digits")})
-    assert jumps.alt.count("at most") == sum(len(experiments.two_jumps(on)) for on in ("triangle", "digits"))
+    panels = experiments.digits_panels()
+    picture = figures.calls(panels)
+    assert len(picture.axes) == 2 and all(label in picture.alt for label in panels["with labels"])
+    jumps = experiments.two_jumps()
+    assert figures.two_jumps(jumps).alt.count("at most") == sum(map(len, jumps.values()))
+
+
+def test_without_stop_gradient_the_map_is_flatter_at_every_time():
+    curves = experiments.slopes()
+    (_, exact), (_, shrunk) = curves.values()
+    assert (shrunk[1:] < exact[1:]).all() and "without falls" in figures.slopes(curves).alt
+
+
+def test_the_three_conditions_are_drawn():
+    assert len(figures.three_conditions().axes) == 3
 
 
 def test_the_targets_of_chapter_7_are_met():
