@@ -1706,6 +1706,11 @@ FAIR = Task(
         "three steps": "One step by hand, from levels[0] to levels[1]: does yours come to the same?",
         "calls of eps, first given": "With `first` given, three steps are two calls of eps; yours makes "
         "{value}.",
+        "plain_karras": "Three calls without a start are three steps: the levels of (False, False). Is your "
+        "number the root mean square distance from fresh_end?",
+        "first_karras": "The start costs no call: four steps, the levels of (False, True), with `analytic` "
+        "as the first. Is that your number?",
+        "reported": "One less the quotient of the report's two errors, a share of 1. Yours is {value}.",
         "fair_plain": "Both without the analytic start: one less the quotient of which two errors?",
         "fair_first": "Both with the analytic start: one less the quotient of which two errors?",
         "start_alone": "Both on Karras's levels: one less the quotient of which two errors?",
