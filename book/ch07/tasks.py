@@ -1710,7 +1710,7 @@ FAIR = Task(
         "number the root mean square distance from fresh_end?",
         "first_karras": "The start costs no call: four steps, the levels of (False, True), with `analytic` "
         "as the first. Is that your number?",
-        "reported": "One less the quotient of the report's two errors, a share of 1. Yours is {value}.",
+        "reported": "One less the quotient of the report's two errors, a share of 1: is that your number?",
         "fair_plain": "Both without the analytic start: one less the quotient of which two errors?",
         "fair_first": "Both with the analytic start: one less the quotient of which two errors?",
         "start_alone": "Both on Karras's levels: one less the quotient of which two errors?",
