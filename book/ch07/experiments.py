@@ -13,9 +13,10 @@ import torch
 from scipy import special
 from torch import nn
 
+from book.ch06 import experiments as amed_chapter
 from book.claims import claim, recorded
-from book.problems import two_peaks
-from toolkit import Flow, Mixture, grids, initial_noise, sample
+from book.problems import rms, two_peaks
+from toolkit import AFS, Flow, Mixture, grids, initial_noise, sample
 from toolkit.convergence import reference
 from toolkit.distilled import mixture
 from toolkit.flow_maps import (
@@ -28,8 +29,9 @@ from toolkit.flow_maps import (
     meanflow_target,
     shortcut_loss,
 )
+from toolkit.learned import Solver
 from toolkit.networks import pretrained
-from toolkit.ode import rk4
+from toolkit.ode import heun, rk4
 
 # --- flow maps ------------------------------------------------------------------------------------------
 
@@ -385,7 +387,7 @@ def _mean(rows, calls, key):
     verdict="holds if",
     finding="If the calls are deterministic, with labels: a consistency model that keeps its noise goes from "
     "0.23 to 1.28 in 16 calls (without labels to 0.74 in four, then to 1.78). With fresh noise it gets "
-    "better, 0.12. MeanFlow has its best with a few calls, and in 16 is better than in one.",
+    "better, 0.12. MeanFlow is better in 16 calls than in one.",
 )
 def many_calls() -> dict:
     """Distances to the data with 1, 4 and 16 calls, means over the trainings there are: a consistency model
@@ -548,3 +550,406 @@ def matching_table() -> dict:
             f"{name} | W2": sum(row["W2"] for row in rows) / len(rows),
         }
     return result
+
+
+# --- learned solvers --------------------------------------------------------------------------------------
+
+SOLVER_CALLS = (3, 5, 7, 9)
+START = {"": "plain start", " *": "analytic start"}  # as the tables mark it
+LEARNED_KINDS = (
+    "grid, DDIM", "grid, iPNDM", "grid, DPM-Solver++ 2M", "weights", "weights and grid",
+    "weights, grid and levels told", "one midpoint", "one midpoint and grid", "two midpoints and grid",
+)  # fmt: skip
+UNLEARNED = ("DDIM", "iPNDM", "DPM-Solver++ 2M")
+PROGRAMMED = tuple(f"programmed grid, {name}" for name in UNLEARNED)
+CHAPTER_6 = (
+    "one share a step", "AMED-Solver", "AMED-Plugin, iPNDM", "searched grid, iPNDM",
+)  # fmt: skip
+MAIN_SOLVERS = (  # methods, each with a star where its first step is analytic
+    "DDIM", "DPM-Solver++ 2M *", "iPNDM", "iPNDM *", "programmed grid, iPNDM *", "AMED-Solver *",
+    "AMED-Plugin, iPNDM *", "grid, iPNDM", "grid, iPNDM *", "weights *", "weights and grid",
+    "weights and grid *", "weights, grid and levels told *", "one midpoint and grid *",
+    "two midpoints and grid *",
+)  # fmt: skip
+SHORT_SOLVERS = (
+    "iPNDM", "iPNDM *", "AMED-Solver *", "AMED-Plugin, iPNDM *", "grid, iPNDM", "grid, iPNDM *",
+    "weights and grid", "weights and grid *",
+)  # fmt: skip
+
+
+@cache
+def learned_study():
+    """The record of `studies.learned_study`, read once; not to be changed."""
+    return recorded("learned")
+
+
+def solver_row(method, calls):
+    """Recorded: the row of a method, with a star where its first step is analytic; None where its calls do
+    not fit."""
+    name, star = method.removesuffix(" *"), method[len(method.removesuffix(" *")) :]
+    return learned_study()["calls"][str(calls)][START[star]].get(name)
+
+
+def solver_values(method, key="rmse"):
+    """Recorded: {calls: value} of a method, for the calls at which it was run."""
+    rows = {calls: solver_row(method, calls) for calls in SOLVER_CALLS}
+    return {calls: row[key] for calls, row in rows.items() if row is not None}
+
+
+def all_solvers():
+    """Every method of the record, with its star."""
+    found = [name for kind in (UNLEARNED, PROGRAMMED, LEARNED_KINDS) for name in kind]
+    both = [name + star for name in found for star in START]
+    return [method for method in (*both, *(f"{name} *" for name in CHAPTER_6)) if solver_values(method)]
+
+
+def solver_table(methods=MAIN_SOLVERS, places=3):
+    """Recorded: how many numbers a method learns at three calls, and RMSE and Fréchet distance at 3, 5, 7 and
+    9; names "row | column"."""
+    result = {}
+    flow = learned_study()["flow"]["frechet"]
+    for calls in SOLVER_CALLS:
+        result[f"the flow itself | RMSE, {calls}"] = "0"
+    for calls in SOLVER_CALLS:
+        result[f"the flow itself | FD, {calls}"] = f"{flow:.1f}"
+    for method in methods:
+        for key, label, digits in (("rmse", "RMSE", places), ("frechet", "FD", 1)):
+            values = solver_values(method, key)
+            result |= {
+                f"{method} | {label}, {c}": f"{values[c]:.{digits}f}" if c in values else "–"
+                for c in SOLVER_CALLS
+            }
+    return result
+
+
+def solver_costs():
+    """Recorded: the numbers that a method learns, and CPU seconds to fit them; names "row | column"."""
+    result = {}
+    for method in [m for m in all_solvers() if m.removesuffix(" *") in (*LEARNED_KINDS, *CHAPTER_6)]:
+        for key, label in (("numbers", "numbers"), ("seconds", "s")):
+            values = solver_values(method, key)
+            told = {c: f"{v:,.0f}" if key == "numbers" else f"{v:.1f}" for c, v in values.items()}
+            result |= {f"{method} | {label}, {c}": told.get(c, "–") for c in SOLVER_CALLS}
+    return result
+
+
+def solver_ranges():
+    """Recorded: least and most RMSE and Fréchet distance of three trainings; names "row | column"."""
+    result = {}
+    for method in [m for m in all_solvers() if m.removesuffix(" *") in LEARNED_KINDS]:
+        for key, label, digits in (("rmse range", "RMSE", 3), ("frechet range", "FD", 2)):
+            values = solver_values(method, key)
+            told = {c: "–".join(f"{v:.{digits}f}" for v in pair) for c, pair in values.items()}
+            result |= {f"{method} | {label}, {c}": told.get(c, "–") for c in SOLVER_CALLS}
+    return result
+
+
+def solver_curves(methods=("iPNDM *", "programmed grid, iPNDM *", "AMED-Plugin, iPNDM *", "grid, iPNDM *",
+                           "weights and grid *", "one midpoint and grid *")):  # fmt: skip
+    """Recorded: method -> {calls: RMSE}."""
+    return {method: solver_values(method) for method in methods}
+
+
+def learned_solver(method, calls, seed=0):
+    """The recorded `Solver` of one training."""
+    told = solver_row(method, calls)["runs"][seed]["solver"]
+    return Solver(told["name"], told["times"], told["options"], {"calls": calls, "seed": seed})
+
+
+def levels_of_grids(calls=5):
+    """Recorded: the levels of some grids without an analytic start: label -> list."""
+    rows = learned_study()["calls"][str(calls)]["plain start"]
+    unlearned = {"Karras": rows["iPNDM"], "programmed": rows["programmed grid, iPNDM"]}
+    found = {label: row["solver"]["times"] for label, row in unlearned.items()}
+    kinds = ("grid, DDIM", "grid, iPNDM", "grid, DPM-Solver++ 2M", "weights and grid")
+    return found | {kind: learned_solver(kind, calls).times for kind in kinds}
+
+
+# In the page: digits with their ends, and one solver's numbers
+
+
+def digits():
+    """(model, the same with an analytic start): chapter 6's setting, digits without a label from level 20."""
+    model = amed_chapter.digits_model(amed_chapter.TOP)
+    return model, AFS(model, *amed_chapter.moments())
+
+
+def digit_pairs(n=300, seed=1200):
+    """(noise, ends) of n digits, (n, 1, 8, 8) each: where the flow leads from there."""
+    return amed_chapter.noise(n, seed), amed_chapter.digit_ends(n, seed)
+
+
+@cache
+def fine_path(nodes=60, n=100):
+    """(levels (nodes + 1,), path (nodes + 1, n, 1, 8, 8)) of an accurate run, for the dynamic programme."""
+    model, levels = digits()[0], grids.karras(digits()[0].schedule, nodes)
+    run = sample(heun, model, amed_chapter.noise(n, 1300), levels, keep_path=True, variable="sigma")
+    return levels, run.path
+
+
+@cache
+def grid_errors(points=13, n=100):
+    """RMSE of three calls of iPNDM over the two inner levels of its grid: upper (points,), lower (points,),
+    errors (points, points), nan where they are out of order."""
+    model, (x, ends) = digits()[0], digit_pairs(n)
+    upper, lower = np.geomspace(0.5, 8, points), np.geomspace(0.03, 2.0, points)
+    errors = np.full((points, points), np.nan)
+    for i, a in enumerate(upper):
+        for j, b in enumerate(lower):
+            if b < 0.9 * a:
+                errors[i, j] = rms(Solver("ipndm", [amed_chapter.TOP, a, b, 0.002]).run(model, x).x - ends)
+    return upper, lower, errors
+
+
+def sums_of_weights(method="weights and grid", calls=5):
+    """Recorded: the sum of a step's weights, of three trainings; 1 is what consistency asks for."""
+    found = {}
+    for seed in range(learned_study()["seeds"]):
+        for n, row in enumerate(learned_solver(method, calls, seed).options["weights"]):
+            found[f"step {n + 1} | training {seed + 1}"] = sum(row)
+    return found
+
+
+# Two rulers, how much is needed, how far it carries
+
+
+def two_rulers():
+    """Recorded, of every method at every count: group -> [(RMSE, Fréchet distance)], and the flow's own
+    distance."""
+    kinds = {
+        "Karras' grid": UNLEARNED,
+        "programmed grid": PROGRAMMED,
+        "learned grid": [name for name in LEARNED_KINDS if name.startswith("grid")],
+        "learned weights": [name for name in LEARNED_KINDS if name.startswith("weights")],
+        "AMED": [name for name in CHAPTER_6 if name.startswith("AMED")],
+    }
+    groups = {label: [] for label in kinds}
+    for method in all_solvers():
+        for label, names in kinds.items():
+            if method.removesuffix(" *") in names:
+                rmse, frechet = solver_values(method), solver_values(method, "frechet")
+                groups[label] += [(rmse[c], frechet[c]) for c in rmse]
+    return groups, learned_study()["flow"]["frechet"]
+
+
+FITS = {  # what was fitted -> what it is held against
+    "grid, iPNDM *": "iPNDM *",
+    "grid, DPM-Solver++ 2M *": "DPM-Solver++ 2M *",
+    "weights *": "iPNDM *",
+    "weights and grid *": "iPNDM *",
+}
+
+
+def squared_error():
+    """Recorded: RMSE and Fréchet distance of a fitted solver over those of the solver it started from; names
+    "row | column"."""
+    return {
+        f"{fitted} / {start} | {label}, {calls}": value / solver_values(start, key)[calls]
+        for fitted, start in FITS.items()
+        for key, label in (("rmse", "RMSE"), ("frechet", "FD"))
+        for calls, value in solver_values(fitted, key).items()
+    }
+
+
+def pairs_needed():
+    """Recorded: RMSE of weights and grid at three calls, from the analytic start, by the number of pairs: on
+    fresh noise, least and most of three trainings, and on the pairs themselves; names "row | column"."""
+    rows = learned_study()["pairs needed"] | {
+        str(learned_study()["pairs"]): solver_row("weights and grid *", 3)
+    }
+    result = {}
+    for count, row in rows.items():
+        low, high = row["rmse range"]
+        result[f"{int(count):,} pairs | on fresh noise"] = f"{low:.4f}–{high:.4f}"
+        result[f"{int(count):,} pairs | on the pairs themselves"] = f"{row['on its own pairs']:.4f}"
+    return result
+
+
+def carried_over():
+    """Recorded: RMSE at five calls of solvers that were fitted to digits without labels, on other problems;
+    names "row | column"."""
+    return {
+        f"{problem} | {method}": f"{np.mean(each):.4f}"
+        for problem, rows in learned_study()["carried"].items()
+        for method, each in rows.items()
+    }
+
+
+def unfair():
+    """Recorded RMSE: names "row | column"."""
+    rows = {"baseline: iPNDM": "iPNDM", "ours: iPNDM, learned grid": "grid, iPNDM *"}
+    return {f"{row} | {c} calls": v for row, name in rows.items() for c, v in solver_values(name).items()}
+
+
+def fair():
+    """Recorded: that gain in its parts, RMSE without over RMSE with; names "row | column"."""
+    parts = {
+        "the table above": ("iPNDM", "grid, iPNDM *"),
+        "the analytic start alone": ("iPNDM", "iPNDM *"),
+        "the learned grid, both from the plain start": ("iPNDM", "grid, iPNDM"),
+        "the learned grid, both from the analytic start": ("iPNDM *", "grid, iPNDM *"),
+        "the same, over the programmed grid": ("programmed grid, iPNDM *", "grid, iPNDM *"),
+    }
+    return {
+        f"{part} | {c} calls": f"{value / solver_values(after)[c]:.2f}"
+        for part, (before, after) in parts.items()
+        for c, value in solver_values(before).items()
+    }
+
+
+# Claims
+
+
+@claim(
+    "LS1",
+    source="Zhou et al. 2024, abstract: a network predicts the times",
+    says="It takes a network to choose the times well.",
+    holds=lambda r: all(v > 1.05 for k, v in r.items() if "shares" in k),
+    fails=lambda r: all(v < 1.05 for k, v in r.items() if "shares" in k),
+    verdict="fails",
+    finding="One searched share a step, two to five numbers, is within 3 % of AMED-Solver's 1,739 parameters "
+    "at each count.  Three to nine learned levels for iPNDM, with the same start, leave .78 of its error at "
+    "three calls and .23 at nine.",
+    elsewhere={"3 %": "the largest distance from 1 of the four ratios"},
+)
+def numbers_or_network():
+    """Recorded RMSE over AMED-Solver's, which has 1,739 parameters, all with an analytic start: one searched
+    share a step in its own step (2 to 5 numbers), iPNDM on a learned grid (3 to 9 numbers)."""
+    amed = solver_values("AMED-Solver *")
+    rivals = {"searched shares": "one share a step *", "learned grid": "grid, iPNDM *"}
+    return {
+        f"{label}, {calls} calls": solver_values(name)[calls] / amed[calls]
+        for label, name in rivals.items()
+        for calls in SOLVER_CALLS
+    }
+
+
+@claim(
+    "LS2",
+    source="Frankel et al. 2025, abstract: coefficients on top of any discretisation",
+    says="Learned weights improve a multistep solver, whatever its grid.",
+    holds=lambda r: all(v < 0.97 for name, v in r.items() if "9 calls" not in name),
+    fails=lambda r: r["learned grids *, 9 calls"] > 0.97,
+    verdict="holds if",
+    finding="If the numbers are few: up to seven calls, on learned grids, and on Karras' where it was tried, "
+    "at three.  At nine, with an analytic start, weights and grid tie with the grid alone: 43 numbers, our "
+    "120 iterations.",
+)
+def weights_gain():
+    """Recorded: RMSE with learned weights over that of iPNDM, whose weights they start from, on Karras' grid
+    and where both grids are learned."""
+    pairs = {"Karras' grid": ("weights", "iPNDM"), "learned grids": ("weights and grid", "grid, iPNDM")}
+    ratio = lambda a, b, calls: solver_values(a)[calls] / solver_values(b)[calls]
+    return {
+        f"{label}{star}, {calls} calls": ratio(a + star, b + star, calls)
+        for label, (a, b) in pairs.items()
+        for star in START
+        for calls in solver_values(a + star)
+    }
+
+
+@claim(
+    "LS3",
+    source="Zhu et al. 2025, abstract: parallel gradients, at no additional latency",
+    says="Several midpoints at once beat one.",
+    holds=lambda r: r["by rounds, three: two midpoints / one"] < 0.97,
+    fails=lambda r: r["by calls, five: two midpoints / one"] > 1.03,
+    verdict="holds if",
+    finding="If time is counted in rounds of calls that wait for each other, and then by 7 %.  Counted in "
+    "calls they are far behind: one midpoint a step with as many calls has about half the error.",
+)
+def midpoints_compared():
+    """Recorded RMSE, all with a learned grid and an analytic start: two steps of one midpoint (3 calls) and
+    of two (5 calls), both in three rounds of calls that wait for each other; and at five calls two midpoints
+    beside one and beside weights."""
+    two, one = solver_values("two midpoints and grid *"), solver_values("one midpoint and grid *")
+    weights = solver_values("weights and grid *")
+    return {
+        "one midpoint *: 3 calls, 3 rounds": one[3],
+        "two midpoints *: 5 calls, 3 rounds": two[5],
+        "one midpoint *: 5 calls, 5 rounds": one[5],
+        "weights *: 3 calls, 3 rounds": weights[3],
+        "weights *: 5 calls, 5 rounds": weights[5],
+        "by rounds, three: two midpoints / one": two[5] / one[3],
+        "by calls, five: two midpoints / one": two[5] / one[5],
+    }
+
+
+@claim(
+    "LS4",
+    source="Pei et al. 2025, abstract: schedules robust across solvers",
+    says="A grid that is good for one sampler is good for another.",
+    holds=lambda r: all(v < 1 for v in r.values()),
+    fails=lambda r: any(v > 1.05 for v in r.values()),
+    verdict="fails",
+    finding="Each sampler is best on its own. DDIM and iPNDM gain on each of the three learned grids over "
+    "Karras'; 2M is 1.3 to 1.45 times worse on theirs than on Karras'.",
+)
+def grids_exchanged():
+    """Recorded RMSE at five calls of each sampler on a grid that was fitted to another, over its own on
+    Karras' grid."""
+    plain = {name: solver_values(name)[5] for name in UNLEARNED}
+    pairs = {tuple(pair.removeprefix("grid for ").split(" | ")): v for pair, v in _exchanged().items()}
+    return {
+        f"{name} on the grid of {owner}": value / plain[name]
+        for (owner, name), value in pairs.items()
+        if owner != name
+    }
+
+
+def _exchanged():
+    return learned_study()["exchanged"]
+
+
+def grids_exchanged_table():
+    """Recorded RMSE at five calls of each sampler on Karras' grid and on each learned one; "row | column"."""
+    plain = {f"Karras' grid | {name}": solver_values(name)[5] for name in UNLEARNED}
+    return {name: f"{value:.4f}" for name, value in (plain | _exchanged()).items()}
+
+
+@claim(
+    "LS5",
+    source="Folklore: what is nearer to the exact solution is nearer to the data",
+    says="Of two solvers the one with the smaller error to the flow has the smaller distance to the data.",
+    holds=lambda r: r["pairs ranked alike, of all"] > 0.95,
+    verdict="fails",
+    finding="They agree on 63 % of all pairs at one number of calls.  A grid learned for 2M brings its error "
+    "down and its distance up, and 17 of 100 rows lie below the flow's own distance, by luck.",
+)
+def rulers_agree():
+    """Recorded: of all pairs of solvers at one number of calls, the share that RMSE and Fréchet distance rank
+    alike; how many solvers lie below the flow's own distance; and the correlation of the logarithms."""
+    points, alike, below = [], [], 0
+    flow = learned_study()["flow"]["frechet"]
+    for calls in SOLVER_CALLS:
+        rows = [solver_row(method, calls) for method in all_solvers()]
+        rows = [(row["rmse"], row["frechet"]) for row in rows if row]
+        alike += [(a - c) * (b - d) > 0 for i, (a, b) in enumerate(rows) for c, d in rows[:i]]
+        below += sum(frechet < flow for _, frechet in rows)
+        points += rows
+    logs = np.log(np.array(points)).T
+    return {
+        "pairs ranked alike, of all": float(np.mean(alike)),
+        "solvers": len(points),
+        "below the flow's own distance": below,
+        "correlation of the logarithms": float(np.corrcoef(logs)[0, 1]),
+    }
+
+
+@claim(
+    "LS6",
+    source="Tong et al. 2025, abstract: learned once, used with the model",
+    says="A fitted solver can be lent to a similar problem.",
+    holds=lambda r: all(v < 0.6 for name, v in r.items() if "80" not in name),
+    fails=lambda r: r["digits from level 80"] > 0.8,
+    verdict="holds if",
+    finding="If it starts at the same level: with labels, guided, and even on the ring it has less than half "
+    "the error of iPNDM on Karras' grid.  From level 80 instead of 20 most of that is gone.",
+)
+def lent():
+    """Recorded RMSE at five calls of weights and grid that were fitted to digits without labels, over that of
+    iPNDM on Karras' grid, on each problem."""
+    return {
+        problem: float(np.mean(rows["weights and grid, carried over"]) / rows["iPNDM, Karras' grid"][0])
+        for problem, rows in learned_study()["carried"].items()
+    }

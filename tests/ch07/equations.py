@@ -1,14 +1,20 @@
 """Chapter 7: the mean velocity, its identity, and what the losses that learn it have as minimisers."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
+import sympy
 import torch
 
 from book.ch07 import experiments
 from book.ch07.experiments import STD, TRIANGLE, GaussianMap, starts
 from tests.book.notebooks.equations import equation
+from toolkit import EDM, Mixture, grids, initial_noise
 from toolkit.amed import mean_direction
 from toolkit.convergence import reference
+from toolkit.dpm_solver import dpm_solver_2
 from toolkit.flow_maps import (
     MeanVelocity,
     flow_map,
@@ -20,6 +26,8 @@ from toolkit.flow_maps import (
     meanflow_target,
     shortcut_loss,
 )
+from toolkit.learned import Table, learn, midpoints, weighted
+from toolkit.multistep import EQUAL_STEPS, ipndm
 from toolkit.networks import TwoTimeMLP
 from toolkit.sampling import sample
 
@@ -177,3 +185,106 @@ def dmd():
     wide, data = std**2 + levels**2, experiments.WIDTH**2 + levels**2
     assert found[0] == pytest.approx((levels * mean / data).mean(), rel=1e-6)  # d KL / d mean
     assert found[1] == pytest.approx((levels * (std / data - std / wide)).mean(), rel=1e-6)
+
+
+# --- learned solvers --------------------------------------------------------------------------------------
+
+LEVELS = [10.0, 4.0, 1.2, 0.3, 0.05]
+
+
+def ring_run(seed=0, n=8):
+    """(the exact ring on EDM, x (n, 2) at level 10)."""
+    return Mixture.ring(8).model(EDM()), 10 * initial_noise(n, 2, seed, **DOUBLE)
+
+
+@equation("learned.solver")
+def solver():
+    """The library's `weighted` is the formula, whatever weights and told levels; with iPNDM's weights it is
+    iPNDM."""
+    model, x = ring_run()
+    weights = [[0.9], [1.4, -0.5], [2.0, -1.5, 0.4], [2.1, -2.0, 1.2, -0.4]]
+    told = [1.0, 0.9, 1.2, 1.5]
+    y, past = x, []
+    for n, (now, then) in enumerate(zip(LEVELS, LEVELS[1:])):
+        past = [model.eps(y, told[n] * now), *past]
+        y = y + (then - now) * sum(w * eps for w, eps in zip(weights[n], past))
+    assert torch.allclose(sample(weighted, model, x, LEVELS, weights=weights, told=told).x, y, atol=1e-12)
+    adams = [list(EQUAL_STEPS[n + 1]) for n in range(4)]
+    assert torch.allclose(
+        sample(weighted, model, x, LEVELS, weights=adams).x, sample(ipndm, model, x, LEVELS).x, atol=1e-10
+    )
+
+
+@equation("learned.objective")
+def objective():
+    """What `learn` descends on is the mean squared distance of the run's end, and it goes down."""
+    model, x = ring_run(1, 64)
+    ends = reference(model, x, LEVELS[0], LEVELS[-1])
+    table, losses = Table(EDM(), LEVELS, "weighted"), []
+    first = (table(model, x) - ends).square().mean()
+    learn(table, model, x, ends, steps=2, batch=64, callback=lambda step, loss: losses.append(float(loss)))
+    rows = torch.randint(64, (64,), generator=torch.Generator().manual_seed(0))
+    fresh = Table(EDM(), LEVELS, "weighted")
+    wanted = (fresh(model, x[rows]) - ends[rows]).square().mean().detach()
+    assert math.isclose(losses[0], float(wanted), rel_tol=1e-5)
+    net = learn(fresh, model, x, ends, steps=60, batch=64).net
+    assert (net(model, x) - ends).square().mean() < first
+
+
+@equation("learned.programme")
+def programme():
+    """Bellman's recursion finds what a search of all chains finds."""
+    nodes, steps = 8, 4
+    costs = np.triu(np.random.default_rng(0).random((nodes, nodes)), 1)
+    best = np.where(costs > 0, costs, np.inf)[0]
+    for _ in range(steps - 1):
+        best = np.array(
+            [min([best[i] + costs[i, j] for i in range(j)], default=np.inf) for j in range(nodes)]
+        )
+    chains = [(0, *inner, nodes - 1) for inner in itertools.combinations(range(1, nodes - 1), steps - 1)]
+    total = lambda chain: sum(costs[i, j] for i, j in itertools.pairwise(chain))
+    assert math.isclose(best[-1], min(map(total, chains)))
+    assert grids.cheapest(costs, steps) == list(min(chains, key=total))
+
+
+@equation("learned.shares")
+def shares():
+    """`Table`'s levels are the formula, in order and between the ends whatever the numbers are."""
+    table = Table(EDM(), LEVELS, "ddim")
+    with torch.no_grad():
+        table.gaps += torch.randn(4, generator=torch.Generator().manual_seed(0), **DOUBLE)
+    levels, fall = table.levels().log(), table.gaps.softmax(0).cumsum(0)
+    wanted = math.log(LEVELS[0]) + fall * math.log(LEVELS[-1] / LEVELS[0])
+    assert torch.allclose(levels[1:], wanted) and (levels.diff() < 0).all()
+
+
+@equation("learned.order")
+def order():
+    """The two conditions make a step exact for eps = 1 and eps = kappa, and no weaker ones do; on equal steps
+    the weights of Adams and Bashforth keep both."""
+    k, a, b, h, w = sympy.symbols("k a b h w")  # the level, those of two steps before, the step, a weight
+    weights = sympy.Matrix(sympy.symbols("w0:3"))
+    levels = sympy.Matrix([k, k + a, k + a + b])
+    for power, condition in ((0, sum(weights) - 1), (1, weights.dot(levels - sympy.ones(3, 1) * k) - h / 2)):
+        exact = sympy.integrate(w**power, (w, k, k + h))
+        made = h * weights.dot(levels.applyfunc(lambda level, power=power: level**power))
+        left = made - exact - h * condition - (h * k * (sum(weights) - 1) if power else 0)
+        assert sympy.simplify(left) == 0
+    for count in (2, 3, 4):
+        row = [sympy.nsimplify(v) for v in EQUAL_STEPS[count]]
+        assert sum(row) == 1 and sum(-j * v for j, v in enumerate(row)) == sympy.Rational(1, 2)
+
+
+@equation("learned.points")
+def points():
+    """The library's `midpoints` is the formula; one point at r = 1/2 is DPM-Solver-2."""
+    model, x = ring_run(2)
+    start, end, row = 4.0, 0.3, [(0.2, 0.4, 1.1), (0.7, 0.55, 0.8)]
+    eps = model.eps(x, start)
+    levels = [start ** (1 - r) * end**r for r, _, _ in row]
+    mean = sum(w * model.eps(x + (m - start) * eps, a * m) for m, (_, w, a) in zip(levels, row, strict=True))
+    made = sample(midpoints, model, x, [start, end], points=[row]).x
+    assert torch.allclose(made, x + (end - start) * mean, atol=1e-12)
+    assert torch.allclose(
+        sample(midpoints, model, x, LEVELS).x, sample(dpm_solver_2, model, x, LEVELS).x, atol=1e-10
+    )
