@@ -387,7 +387,7 @@ def _mean(rows, calls, key):
     verdict="holds if",
     finding="If the calls are deterministic, with labels: a consistency model that keeps its noise goes from "
     "0.23 to 1.28 in 16 calls (without labels to 0.74 in four, then to 1.78). With fresh noise it gets "
-    "better, 0.12. MeanFlow has its best with a few calls, and in 16 is better than in one.",
+    "better, 0.12. MeanFlow is better in 16 calls than in one.",
 )
 def many_calls() -> dict:
     """Distances to the data with 1, 4 and 16 calls, means over the trainings there are: a consistency model

@@ -178,7 +178,10 @@ def one_jump(state) -> Picture:
         right.plot([], [], color=COLOURS[i + 1], marker="os^"[i], label=name)
         right.plot(*array(velocity), marker="os^"[i], color=COLOURS[i + 1], markeredgecolor=INK)
         left.plot(*array(end), "os^"[i], color=COLOURS[i + 1], markeredgecolor=INK, markersize=8)
-        told.append(f"{name} ends {number(float((end - state['path'][-1]).norm()))} away")
+        off = round(
+            float((end - state["path"][-1]).norm()), 4
+        )  # an exact jump ends where the trajectory does
+        told.append(f"{name} ends {number(off)} away")
     left.set(title=f"from t = {t:g} to s = {s:g}", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
     right.set(title="velocities", xlim=(-2.8, 2.8), ylim=(-2.8, 2.8), aspect="equal")
     right.axhline(0, color=GREY, linewidth=0.6)
