@@ -26,7 +26,7 @@ import numpy as np
 
 from book.lessons import edits
 from book.lessons.probes import describe
-from book.lessons.task import Made, Mistake, Remark, Task
+from book.lessons.task import Made, Mistake, Remark, Task, is_stub
 
 SEEDS = (0, 1, 2)
 """The public seeds; the values of the first are printed by a check."""
@@ -220,8 +220,11 @@ def observe(task: Task, answer, seed: int, noise: int = 1) -> Seen:
             warnings.simplefilter("ignore")
             parts = [_values(part(subject, seed)) for part in (task.probe, task.facts) if part]
             seen.values = dict(item for values in parts for item in values.items())
-    except NotImplementedError:
-        seen.trouble = "stub"
+    except NotImplementedError as error:
+        if is_stub(str(error)):
+            seen.trouble = "stub"
+        else:
+            _tell_error(seen, error, answers)
     except Remark as told:
         seen.trouble, seen.text = "say", str(told)
         seen.error = ("Remark", str(told))
@@ -594,6 +597,8 @@ def rows(task: Task, values: Mapping[str, Any]) -> list[tuple[str, str]]:
     for label, value in values.items():
         if isinstance(value, str):
             rows.append((label, value))
+        elif value.size == 0:
+            rows.append((label, f"no numbers, shape {value.shape}"))
         elif value.size <= 4:
             for index in np.ndindex(value.shape):
                 place = f" [{', '.join(map(str, index))}]" if index else ""
@@ -601,7 +606,8 @@ def rows(task: Task, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             rows.append((f"{label}, first", _number(value.flat[0], task.decimals)))
             rows.append((f"{label}, last", _number(value.flat[-1], task.decimals)))
-            rows.append((f"{label}, rms", _number(np.sqrt(np.mean(value**2)), task.decimals)))
+            with np.errstate(all="ignore"):  # the square of a number may be too large for a float
+                rows.append((f"{label}, rms", _number(np.sqrt(np.mean(value**2)), task.decimals)))
     return rows
 
 
