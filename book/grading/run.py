@@ -277,16 +277,19 @@ def _of(one: Submission, lesson: record.Lesson, found: Graded | None, flags) -> 
 
 
 def _twins(submissions, names: dict[int, str], found: dict[str, Graded | None]) -> dict[int, tuple[str, ...]]:
-    """A flag for each submission whose file is another student's too, if there is any work in it."""
+    """A flag for each submission whose file another student has handed in too, if there is any work in it.
+    Partners, who hand in one file together, are no such pair."""
     same: dict[str, list[int]] = {}
     for n, name in names.items():
         same.setdefault(name, []).append(n)
     flags = {}
     for name, group in same.items():
-        people = {submissions[n].student.key for n in group}
-        if len(people) > 1 and found[name] and any(task.state != "not tried" for task in found[name].tasks):
-            for n in group:
-                others = sorted(people - {submissions[n].student.key})
+        worked = found[name] and any(task.state != "not tried" for task in found[name].tasks)
+        for n in group if worked else ():
+            mine = submissions[n]
+            together = {submissions[m].student.key for m in group if submissions[m].path == mine.path}
+            others = sorted({submissions[m].student.key for m in group} - together)
+            if others:
                 flags[n] = (f"the same file as {', '.join(others[:5])}",)
     return flags
 

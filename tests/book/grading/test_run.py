@@ -13,12 +13,15 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from book.__main__ import make_app
 from book.grading import course, run
+from book.grading.collect import Submission
+from book.grading.results import Student
 from book.grading.run import Options
 from tests.book.grading import classes
 from tests.book.notebooks.lab import CHROMIUM
@@ -198,6 +201,17 @@ def test_two_students_with_one_file_get_the_same_marks_and_a_flag(tmp_path):
     assert found[0].score == found[1].score
     assert [one.flags for one in found] == [("the same file as bob",), ("the same file as ada",)]
     assert len(list((tmp_path / "out" / "state").iterdir())) == 1
+
+
+def test_partners_of_one_file_are_no_pair_to_look_at():
+    def handed(name, path):
+        return Submission(Student(name), "00", Path(path), NOTEBOOK, False)
+
+    done = SimpleNamespace(tasks=[SimpleNamespace(state="done")])
+    trio = [handed("ada", "a"), handed("bob", "a"), handed("cy", "c")]
+    flags = run._twins(trio, dict.fromkeys(range(3), "same.json"), {"same.json": done})
+    assert flags == {n: (f"the same file as {who}",) for n, who in enumerate(("cy", "cy", "ada, bob"))}
+    assert run._twins(trio[:2], dict.fromkeys(range(2), "same.json"), {"same.json": done}) == {}
 
 
 def test_one_that_the_grader_itself_stumbles_over_does_not_stop_the_others(folder, tmp_path, monkeypatch):
