@@ -349,9 +349,10 @@ def fill_canvas(graded: Iterable[Graded], gradebook: str = "", assignment: str =
     who was not found and how many marks that were there are changed.  Raises ReportError for one that is not
     Canvas's.
     """
-    students, left_out = by_student(graded), []
+    everybody = by_student(graded)
+    students, left_out = everybody, []
     if not gradebook:
-        students, left_out = _with_ids(students, _CANVAS_IDS, "no id of Canvas for canvas.csv")
+        students, left_out = _with_ids(everybody, _CANVAS_IDS, "no id of Canvas for canvas.csv")
     sheet = _Sheet.parse(gradebook or _new_canvas(students), "Student")
     if sheet.column("ID") is None:
         raise ReportError("The gradebook has no column “ID”: export it from Canvas again.")
@@ -360,7 +361,7 @@ def fill_canvas(graded: Iterable[Graded], gradebook: str = "", assignment: str =
         found, remarks = _match_canvas(sheet, [student for student, _ in students], possible)
     else:
         found, remarks = {student.key: at for at, (student, _) in enumerate(students, 2)}, left_out
-    for title, marks, points in _canvas_columns(students, assignment):
+    for title, marks, points in _canvas_columns(everybody, assignment):
         remarks += _fill_column(sheet, title, {found[key]: marks[key] for key in marks if key in found},
                                 points, possible)  # fmt: skip
     return Filled(sheet.dump(), list(dict.fromkeys(remarks)))

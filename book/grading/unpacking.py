@@ -427,6 +427,7 @@ def _names(member: zipfile.ZipInfo) -> tuple[tuple[str, ...], bool]:
             pass
     raw = raw.replace("\\", "/")  # as old programs for Windows write it
     names = [name for name in raw.split("/") if name not in ("", ".")]
+    names[DEEPEST:-1] = []  # one that lies deeper is refused: its folders need not be kept
     unsafe = raw.startswith("/") or ".." in names or bool(re.match(r"[A-Za-z]:", raw))
     names = [_shown(re.sub(r"^[A-Za-z]:", "", name)) for name in names if name != ".."]
     return tuple(name for name in names if name), unsafe
