@@ -62,7 +62,7 @@ _CANVAS = re.compile(
     r"(?:(?P<name>.+?)(?P<late>_LATE)?_(?P<id>[1-9]\d*)|(?P<late2>LATE_)?anon_(?P<anon>[A-Za-z0-9]+))"
     r"_(?:(?P<upload>[1-9]\d*)_(?P<file>.+)|(?P<typed>text|link)\.html)"
 )
-_CANVAS_NUMBERS = re.compile(r"(?=(?P<late>_LATE)?_(?P<id>[1-9]\d*)_(?P<upload>[1-9]\d*)_(?P<file>.+))")
+_CANVAS_NUMBERS = re.compile(r"(?=(?:_LATE)?_[1-9]\d*_(?:[1-9]\d*_.|(?:text|link)\.html$))")
 
 
 def original_name(name: str) -> str:
@@ -135,14 +135,14 @@ class _Canvas:
     def _likely(self, readings: list[Owner]) -> list[Owner]:
         """Those whose upload has a number as others have, and whose user is not known by another name."""
         low, high = self.usual
-        near = [one for one in readings if low <= one.turn[0] <= high] or readings
+        near = [one for one in readings if low <= one.turn[0] <= high or one.note] or readings
         return [one for one in near if self.whose.get(one.who, one.name) == one.name] or near
 
     def __call__(self, name: str) -> Owner | None:
         if name not in self.unsure:
             return self.chosen.get(name) or _canvas(name)
-        first = self.unsure[name][0]
-        return replace(first, who=("canvas", f"? {name}"), name=f"{first.name} ?", ids=())
+        # Not even by a name may it be found in a gradebook.
+        return replace(self.unsure[name][0], who=("canvas", f"? {name}"), name=name, ids=())
 
 
 class Layout:
@@ -160,6 +160,8 @@ class Layout:
         self.source, self.tell = source, tell
         self.top = _common(found)
         self.metadata = dict(self._metadata(found, gradescope))
+        if gradescope and not self.metadata:
+            tell(f"There is no {METADATA} in {source}: is it Gradescope's export as a whole?")
         self.times = {i.parts[:-1]: _timestamp(i.path) for i in found if i.kind == "timestamp"}
         self.depth, self.form = self._form([item for item in found if item.kind != "metadata"])
         rest = [file for file in files if not self._by_form(file.item)]
@@ -350,7 +352,10 @@ def _zone(name: str, moment: datetime) -> tzinfo | None:
 
 def _timestamp(path: Path | None) -> tuple[datetime | None, str]:
     """What nbgrader's timestamp.txt says, as `_moment`."""
-    return _moment(path.read_text("utf8", "replace")[:100].strip()) if path else (None, "")
+    if not path:
+        return None, ""
+    with open(path, encoding="utf8", errors="replace") as file:
+        return _moment(file.read(100).strip())
 
 
 # --- a folder or a file for each student ----------------------------------------------------------------

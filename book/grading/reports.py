@@ -304,8 +304,7 @@ def _with_ids(students, names: Sequence[str], said: str) -> tuple[list, list[str
             lost.append(cell(student.name or student.key))
     if not lost:
         return known, []
-    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-    return known, [f"Left out, since they have {said}: {', '.join(lost[:5])}{more}."]
+    return known, [f"Left out, since they have {said}: {_some(lost)}."]
 
 
 def _is_changed(before: str, after: str) -> bool:
@@ -318,10 +317,19 @@ def _is_changed(before: str, after: str) -> bool:
         return True
 
 
-def _changed(count: int, where: str, what: str = "mark") -> list[str]:
-    """The remark on marks that were there and are others now, if there are any."""
-    verb = "was" if count == 1 else "were"
-    return [f"{text.counted(count, what)} that {verb} already in {where} {verb} changed."] if count else []
+def _changed(names: Sequence[str], where: str, what: str = "mark") -> list[str]:
+    """The remark on marks that were there and are others now, and whose they are, if there are any."""
+    if not names:
+        return []
+    verb = "was" if len(names) == 1 else "were"
+    said = f"{text.counted(len(names), what)} that {verb} already in {where} {verb} changed"
+    return [f"{said}: {_some(names)}."]
+
+
+def _some(names: Sequence[str]) -> str:
+    """At most five names, the others counted."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
 
 
 def _scaled(score: float, points: float, most: str) -> tuple[str, str]:
@@ -379,7 +387,7 @@ def _fill_column(
     sheet: _Sheet, title: str, marks: Mapping[int, float], points: float, possible: int | None
 ) -> list[str]:
     """Write the marks {row: score} of an assignment, which has these points; returns remarks."""
-    place, remarks, changed = _canvas_place(sheet, title, points, possible), [], 0
+    place, remarks, changed = _canvas_place(sheet, title, points, possible), [], []
     most = sheet.rows[possible][place] if possible is not None else ""
     for at, score in marks.items():
         row = sheet.rows[at]
@@ -387,7 +395,7 @@ def _fill_column(
             remarks.append(f"{row[0]} is excused in “{title}”: left as it is.")
             continue
         mark, remark = _scaled(score, points, most)
-        changed += _is_changed(row[place], mark)
+        changed += [row[0]] if _is_changed(row[place], mark) else []
         row[place] = mark
         remarks += [remark] if remark else []
     return [*remarks, *_changed(changed, f"“{title}”")]
@@ -467,7 +475,7 @@ def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
     else:
         found, remarks = {student.key: at for at, (student, _) in enumerate(students, 1)}, left_out
     comments, locked = sheet.column("Feedback comments"), sheet.value("Grade can be changed")
-    changed = replaced = 0
+    changed, replaced = [], []
     most = sheet.value("Maximum Grade", "Maximum grade")
     for student, theirs in (pair for pair in students if pair[0].key in found):
         place = found[student.key]
@@ -475,11 +483,12 @@ def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
             remarks.append(f"The grade of {cell(student.name)} cannot be changed in Moodle: left as it is.")
             continue
         mark, remark = _scaled(*_mark(theirs, totals, for_all), most(place))
-        changed += _is_changed(sheet.rows[place][grade], mark)
+        name = cell(student.name)
+        changed += [name] if _is_changed(sheet.rows[place][grade], mark) else []
         sheet.rows[place][grade] = mark
         remarks += [remark] if remark and remark not in remarks else []
         if comments is not None:
-            replaced += _is_by_hand(sheet.rows[place][comments])
+            replaced += [name] if _is_by_hand(sheet.rows[place][comments]) else []
             sheet.rows[place][comments] = _comment(theirs)
     if comments is None:
         remarks.append("The worksheet has no column “Feedback comments”: switch them on to send feedback.")

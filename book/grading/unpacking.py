@@ -320,7 +320,8 @@ class _Reader:
         A large notebook is kept without its outputs, which play no part in grading.
         """
         kind = _kind(parts[-1])
-        limit = {"zip": LARGEST_INNER_ZIP, "notebook": LARGEST_FILE}.get(kind, LARGEST_NOTEBOOK)
+        limits = {"zip": LARGEST_INNER_ZIP, "notebook": LARGEST_FILE, "timestamp": MEGABYTE}
+        limit = limits.get(kind, LARGEST_NOTEBOOK)
         self.copies += 1
         path, size = self.into / f"{self.copies:06d}{'.zip' if kind == 'zip' else '.ipynb'}", 0
         try:

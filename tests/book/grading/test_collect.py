@@ -783,6 +783,8 @@ def test_a_list_of_submitters_counts_in_an_export_of_gradescope_only(run, tmp_pa
     (one,), told = run(zipped(tmp_path / "late_eve.zip", forged))
     assert one.student.ids == {} and one.student.name in ("submission_1", "late_eve")
     assert [line.startswith(said.format("")) for line in told] == [True]
+    nothing = zipped(tmp_path / "none.zip", {"ada/02_ddim.ipynb": BOOK})
+    assert "There is no submission_metadata.yml in none" in run(nothing, gradescope=True)[1][0]
     got, told = run(tmp_path / "late_eve.zip", gradescope=True)
     assert {s.student.name for s in got} == {"Ada Lovelace", "Alan Turing"} and told == []
     # Beside files that are no export, or with one submission only, it is a name that anybody can give.
@@ -824,6 +826,7 @@ CLASS = {f"student{k}_{10 + k}_{98800 + k}_02_ddim.ipynb": BOOK for k in range(4
     ("ada_77_98866_2024_11_30_homework.ipynb", "77"),
     ("o_brien_77_98866_02_ddim.ipynb", "77"),
     ("ada_LATE_77_98866_1_1_x.ipynb", "77"),
+    ("student1_11_98866_78_98888_x.ipynb", ""),  # by its name, too, it could be student1's
 ])  # fmt: skip
 def test_numbers_in_a_name_of_canvas_hand_in_for_nobody_else(run, tmp_path, name, ids):
     """grading.md F5: somebody called 'Mallory_ 11_66' was read as user 11."""
@@ -831,8 +834,14 @@ def test_numbers_in_a_name_of_canvas_hand_in_for_nobody_else(run, tmp_path, name
         got, told = run(source)
         assert len(got) == 5 and all(s.path for s in got)
         by = {s.student.ids.get("canvas_id", ""): s.student.name for s in got}
-        assert by["11"] == "student1" and ids in by
-        assert len(told) == (not ids) and all("user 77 and of user" in line for line in told)
+        assert by["11"] == "student1" and ids in by and by.get("") in (None, name)
+        assert len(told) == (not ids) and all("can be read as the file of user" in line for line in told)
+
+
+def test_what_was_typed_by_a_name_with_numbers_is_nobody_elses(run, tmp_path):
+    files = {**CLASS, "mallory_77_98866_78_text.html": b"typed"}
+    got, told = run(zipped(tmp_path / "all.zip", files))
+    assert not {"77", "78"} & {s.student.ids.get("canvas_id") for s in got} and len(told) == 1
 
 
 def test_canvas_beside_a_readme_and_a_folder(run, tmp_path):

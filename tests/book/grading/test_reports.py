@@ -132,14 +132,14 @@ def test_marks_that_were_there_and_are_others_now_are_counted():
     before = GRADEBOOK.replace("ada,S1,3,,50", "ada,S1,3,9,50").replace("5,7,70", "5,6.50,70")
     alan = replace(ada(), student=Student("alan", "Turing, Alan"))
     filled = reports.fill_canvas([ada(), alan], before.replace(",32,", ",16,"), "Homework 2")
-    assert filled.remarks == ["1 mark that was already in “Homework 2” was changed."]
+    assert filled.remarks == ["1 mark that was already in “Homework 2” was changed: Lovelace, Ada."]
     again = reports.fill_canvas([ada(), alan], filled.text, "Homework 2")
     assert again.text == filled.text and again.remarks == []
     sheet = WORKSHEET.replace("100,00", "16").replace("s1@b.c,Submitted,,", 's1@b.c,Submitted,"6,5",')
     one = replace(ada(), student=Student("s", "Student 01"))
     other = replace(ada(), student=Student("x", "Not Graded"))
     filled = reports.fill_moodle([ada(), one, other], sheet)
-    said = "1 {} that was already in the worksheet was changed."
+    said = "1 {} that was already in the worksheet was changed: Not Graded."
     assert filled.remarks == [said.format("comment"), said.format("mark")]  # "keep, me" was somebody's own
     assert reports.fill_moodle([ada(), one, other], filled.text).remarks == []
 
