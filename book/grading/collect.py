@@ -80,11 +80,7 @@ def collect(
         _assign_all(files, source.resolve(), lessons)
     else:
         _assign(files, Layout(found, files, source.stem, lessons, gradescope, tell), tell)
-    people: dict[tuple, _Person] = {}
-    for file in files:
-        for owner in file.owners:
-            person = people.setdefault(owner.who, _Person(owner))
-            person.files.append((file, owner))
+    people = _people(files)
     if not people:
         raise CollectError(f"There is no notebook in {source.name}.")
     if len(people) > 1:
@@ -273,6 +269,15 @@ class _Person:
     def lessons(self) -> set[str]:
         """Those of their notebooks, and of files that cannot be read by their names."""
         return {file.lesson for file, _ in self.files}
+
+
+def _people(files: list[File]) -> dict[tuple, _Person]:
+    """{who: the person with their files}."""
+    people: dict[tuple, _Person] = {}
+    for file in files:
+        for owner in file.owners:
+            people.setdefault(owner.who, _Person(owner)).files.append((file, owner))
+    return people
 
 
 def _submissions(person: _Person, key: str, asked: list[str], due: datetime | None) -> Iterator[Submission]:

@@ -91,6 +91,12 @@ def _for_all(graded: Iterable[Graded]) -> dict[str, float]:
     return {lesson: most for lesson, most in _totals(graded).items() if whose[lesson] == students}
 
 
+def _counting(students) -> tuple[dict[str, float], dict[str, float]]:
+    """({lesson: points} of all lessons, the same of those that count for all) of what `by_student` gives."""
+    every = [one for _, theirs in students for one in theirs]
+    return _totals(every), _for_all(every)
+
+
 def _few(graded: Sequence[Graded]) -> list[str]:
     """A remark on lessons that do not count for all."""
     for_all = _for_all(graded)
@@ -421,8 +427,7 @@ def _totals(graded: Iterable[Graded]) -> dict[str, float]:
 def _canvas_columns(students, assignment: str) -> list[tuple[str, dict[str, float], float]]:
     """[(title, {key: score}, points)]: one for the assignment named, else one for each lesson that counts for
     all."""
-    every = [one for _, theirs in students for one in theirs]
-    totals, for_all = _totals(every), _for_all(every)
+    totals, for_all = _counting(students)
     columns: dict[str, list[str]] = defaultdict(list)
     for lesson in for_all or totals:
         columns[assignment or f"Exercises {int(lesson)}"].append(lesson)
@@ -457,12 +462,10 @@ def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
 
     The grade is the sum over the lessons that count for all, out of the worksheet's maximum.  worksheet: ''
     for a table made afresh, of the students whose number in Moodle is known.  The remarks tell who was not
-    found and how many grades and comments that were there are changed.  Raises ReportError for one that is
-    not Moodle's.
+    found and whose grades and comments are changed.  Raises ReportError for one that is not Moodle's.
     """
     students, left_out = by_student(graded), []
-    every = [one for _, theirs in students for one in theirs]
-    totals, for_all = _totals(every), _for_all(every)
+    totals, for_all = _counting(students)
     points = sum((for_all or totals).values())
     if not worksheet:
         students, left_out = _with_ids(students, ("moodle_id",), "no id of Moodle for moodle.csv")

@@ -913,6 +913,40 @@ def test_what_is_cut_out_is_outputs_and_nothing_else(tmp_path):
     assert path.read_bytes() == b'{"outputs" : [], "b": {"outputs":[]}, "widgets":{}, "d": 1}'
 
 
+PIECES = ['"', "\\", "[", "]", "{", "}", ":", ",", "outputs", '"outputs": [', "\n", "é", "widgets", "a"]
+
+
+def some_json(draw, depth=0):
+    """A value of JSON whose texts look like parts of JSON."""
+    kind = draw.random() if depth < 5 else 0
+    if kind < 0.4:
+        return "".join(draw.choices(PIECES, k=draw.randint(0, 8)))
+    if kind < 0.6:
+        return [some_json(draw, depth + 1) for _ in range(draw.randint(0, 4))]
+    if kind < 0.8:
+        return {draw.choice(PIECES): some_json(draw, depth + 1) for _ in range(draw.randint(0, 4))}
+    return draw.choice([1, None, True, -2500.0])
+
+
+def without_outputs(value):
+    """By the parts of what was read, where `bare` goes by the text."""
+    if isinstance(value, dict):
+        cut = {k for k in ("outputs", "attachments", "widgets") if isinstance(value.get(k), (list, dict))}
+        return {k: type(v)() if k in cut else without_outputs(v) for k, v in value.items()}
+    return [without_outputs(one) for one in value] if isinstance(value, list) else value
+
+
+def test_what_is_left_is_what_reading_it_says(tmp_path, seed):
+    path = tmp_path / "a.ipynb"
+    for n in range(300):
+        draw = random.Random(1000 * seed + n)
+        cell = {key: some_json(draw) for key in ("source", "outputs", "metadata", "attachments")}
+        content = {"cells": [cell, {"outputs": [some_json(draw)]}], "metadata": {"widgets": some_json(draw)}}
+        path.write_text(json.dumps(content, ensure_ascii=n % 2 > 0, indent=draw.choice([None, 1])), "utf8")
+        assert bare.write_bare(path) == path.stat().st_size
+        assert json.loads(path.read_text("utf8")) == without_outputs(content)
+
+
 def test_what_is_still_too_much_is_told_what_to_do(run, tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "LARGEST_FILE", 600_000)
     big = with_outputs([{"a": noise(400_000)}])
