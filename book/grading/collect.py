@@ -204,7 +204,7 @@ def _is_shipped(notebook, lesson: str, lessons: Sequence[str]) -> bool:
         return False
     answers = {name for names in record.load(lesson).answers.values() for name in names}
     mine = (cell.source for cell in notebook.cells if cell.get("id") in answers)
-    return any(BEGIN in source.splitlines() for source in mine)
+    return any(line.strip() == BEGIN for source in mine for line in source.splitlines())
 
 
 def _lesson_told(notebook, name: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from book.grading import bare, unpacking
 from book.grading.collect import SHIPPED, CollectError, collect
-from book.lessons import registry
+from book.lessons import record, registry
 from book.lessons.running import read_notebook
 
 ROOT = Path(__file__).parents[3]
@@ -1001,9 +1001,9 @@ def test_a_cell_without_text_costs_itself_only(run, tmp_path, odd):
 # --- clones, checkpoints, zones -------------------------------------------------------------------------
 
 
-def lessons_own(folder):
+def lessons_own(folder, lesson="00"):
     """The lesson's notebook as it is in the project."""
-    return (ROOT / folder / "00_start_here.ipynb").read_bytes()
+    return (ROOT / folder / record.load(lesson).notebook).read_bytes()
 
 
 def test_of_a_clone_the_exercise_is_graded_and_not_the_solution(run, tmp_path):
@@ -1028,6 +1028,13 @@ def test_the_shipped_solution_is_flagged(run, tmp_path):
              "cy/a.ipynb": lessons_own("solutions").replace(b"### BEGIN SOLUTION", b"# mine")}  # fmt: skip
     ada, bob, cy = run(folder(tmp_path / "all", files), ("00",))[0]
     assert ada.path and ada.flags == (SHIPPED,) and bob.flags == cy.flags == ()
+    for lesson in registry.lessons():
+        files = {
+            "ada/a.ipynb": lessons_own("solutions", lesson),
+            "bob/a.ipynb": lessons_own("exercises", lesson),
+        }
+        ada, bob = run(folder(tmp_path / lesson, files), (lesson,))[0]
+        assert (ada.flags, bob.flags) == ((SHIPPED,), ())
 
 
 @pytest.mark.parametrize("student", ["ada", "Ada Lovelace_1_assignsubmission_file_"])
