@@ -1,4 +1,4 @@
-"""The numbers of an experiment as a captioned table, with the experiment's source folded under it."""
+"""What an experiment found, as a captioned table or drawn, with the experiment's source folded under it."""
 
 import html
 import inspect
@@ -120,11 +120,7 @@ class Numbers:
             + "</tr>"
             for name, *values in rows
         )
-        sources = "".join(
-            "<details><summary>How it was measured</summary>"
-            f"<pre><code>{html.escape(source)}</code></pre></details>"
-            for source in self.sources
-        )
+        sources = "".join(map(_folded, self.sources))
         caption = f'<caption style="text-align:left;caption-side:top">{html.escape(self.caption)}</caption>'
         shown = (  # a caption is as wide as its table
             f'<table style="min-width:38em">{"" if self.folded else caption}'
@@ -135,16 +131,53 @@ class Numbers:
         return shown
 
 
+def _folded(source):
+    """The source of an experiment as HTML, closed until it is opened."""
+    return (
+        "<details><summary>How it was measured</summary>"
+        f"<pre><code>{html.escape(source)}</code></pre></details>"
+    )
+
+
+class Drawn:
+    """The picture of what an experiment found, as a notebook shows it: the picture, and as a second output
+    the experiment's source, folded. Where only text can be shown, the second is empty.
+    """
+
+    def __init__(self, picture, experiment: Callable):
+        self.picture, self.source = picture, source_of(experiment)
+
+    def _ipython_display_(self):
+        from IPython.display import display
+
+        display(self.picture)
+        display({"text/html": _folded(self.source), "text/plain": ""}, raw=True)
+
+    def __repr__(self):
+        return repr(self.picture)
+
+
 def show(
-    *experiments, caption: str | None = None, unit="", right=None, columns: str = "", folded: bool = False
+    *experiments,
+    caption: str | None = None,
+    unit="",
+    right=None,
+    columns: str = "",
+    folded: bool = False,
+    draw: Callable | None = None,
 ):
     """The numbers of experiments: functions without arguments (or `functools.partial`s), or dicts label ->
     number.
 
     With a caption, the table to display, the functions' source folded under it (`Numbers`); with columns, cut
     into rows and columns; folded, its caption alone is seen until it is opened. Without a caption, lines of
-    text are printed.
+    text are printed. With draw, a function of what the one experiment returns (of each part, where that is a
+    tuple), its picture in the place of the table (`Drawn`).
     """
+    if draw is not None:
+        (experiment,) = experiments
+        found = experiment()
+        return Drawn(draw(*found) if isinstance(found, tuple) else draw(found), experiment)
     if caption is not None:
         return Numbers(experiments, caption, unit, right, columns, folded)
     for experiment in experiments:

@@ -42,7 +42,7 @@ from toolkit.distill import (
     two_step_target,
     weight,
 )
-from toolkit.metrics import nearest_neighbour_ratio
+from toolkit.metrics import frechet_distance, nearest_neighbour_ratio
 from toolkit.models import Model
 from toolkit.ode import edm_heun, heun
 
@@ -1327,6 +1327,24 @@ def all_students(n=10):
     return {"teacher, 36 calls": ends} | {
         label: distilled.jump(model, noise).detach() for label, model in models.items()
     }
+
+
+def lost_contrast(n=2000, seed=0):
+    """Contrast of digits in one call, the root mean square deviation from their mean image, their Fréchet
+    distance, and the distance once each is stretched about the mean image to the contrast of the flow's,
+    from the same noises: "row | column".
+    """
+    noise, ends = digit_ends(n, seed=seed)
+    images = {"the flow, Heun 18": ends}
+    images |= {called(name): distilled.jump(distilled.student(name), noise).detach() for name in ONE_STEP}
+    result = {}
+    for name, x in images.items():
+        mean = x.mean(0)
+        stretched = mean + (x - mean) * rms(ends - ends.mean(0)) / rms(x - mean)
+        result[f"{name} | contrast"] = f"{rms(x - mean):.2f}"
+        result[f"{name} | FD"] = f"{frechet_distance(x):.1f}"
+        result[f"{name} | FD at the flow's contrast"] = f"{frechet_distance(stretched):.1f}"
+    return result
 
 
 def ring_misses():

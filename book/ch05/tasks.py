@@ -43,6 +43,9 @@ def _wrong(name, *edits, **helpers):
     return {name: changed(getattr(solution, name), *edits, **helpers)}
 
 
+_FOLLOWS = "What you made of it will follow."  # said of a mistake that has been carried on
+
+
 def _one_step_std(factor):
     """The deviation of one-step samples of a linear student with this factor(d, r, s) in 20 intervals."""
     levels = solution.karras_levels(20).tolist()
@@ -64,7 +67,8 @@ def _probe_skip(answer, seed):
         return torch.tanh(x.flatten(1) @ turn + 1 + c.reshape(-1, 1)).reshape(x.shape)
 
     f = answer.consistency_function(network, x, s, 0.3, 0.5)
-    return values | {"f(x, s) - x of a sample at the end": f[0] - x[0], "f(x, s) of another": f[1]}
+    moved = torch.as_tensor(f[0], dtype=torch.float64) - x[0]
+    return values | {"f(x, s) - x of a sample at the end": moved, "f(x, s) of another": f[1]}
 
 
 SKIP = Task(
@@ -108,6 +112,11 @@ SKIP = Task(
             {"edm_out": "s**2*d**2/(s**2 + d**2)"},
             "That is the variance of what is left. The network's output is to have variance 1: by what is it "
             "multiplied?",
+        ),
+        Mistake(
+            {"edm_out": "s**2*d**2/(s**2 + d**2)", "c_out": "(s - e)**2*d**2/(s**2 + d**2)"},
+            "Both of your output coefficients are variances. The network's output has variance 1: by what is "
+            "it multiplied?",
         ),
         Mistake(
             {"edm_out": "s/sqrt(s**2 + d**2)"},
@@ -222,10 +231,45 @@ def _probe_target(answer, seed):
         many = _ddim(schedule, many, exact(many, t.reshape(1)), t, s)
     for t, m, s in zip(grid[:-1:2], grid[1::2], grid[2::2]):
         taught = answer.two_step_target(exact, schedule, few, t.reshape(1), m.reshape(1), s.reshape(1))
-        few = _ddim(schedule, few, taught, t, s)
+        few = _ddim(schedule, few, torch.as_tensor(taught, dtype=torch.float64), t, s)
     values["4 steps of the student minus 8 of the teacher"] = few - many
     return values
 
+
+# wrong targets: the formula, its slope in y, the same in the function, and what is said to it
+_TARGETS = (
+    (
+        "(y - s_t/s_s*x)/(a_s - s_t/s_s*a_t)",
+        "1/(a_s - s_t/s_s*a_t)",
+        (("(y - sigma_s / sigma", "(y - sigma / sigma_s"), ("s - sigma_s / sigma", "s - sigma / sigma_s")),
+        "Your ratio of the sigmas stands on its head: at s_s = 0 the step should forget x.",
+    ),
+    (
+        "(y - s_s/s_t*x)/a_s",
+        "1/a_s",
+        ((" - sigma_s / sigma * alpha)", ")"),),
+        "x_0 occurs twice in DDIM's step, once in the direction term. Have you collected both?",
+    ),
+    (
+        "(y - s_s/s_t*x)/(a_s + s_s/s_t*a_t)",
+        "1/(a_s + s_s/s_t*a_t)",
+        ((" - sigma_s / sigma * alpha)", " + sigma_s / sigma * alpha)"),),
+        "The direction term is x − a_t x_0: which sign has its x_0?",
+    ),
+    (
+        "(y - s_s/s_t*x)/(a_s - s_s/s_t)",
+        "1/(a_s - s_s/s_t)",
+        (("sigma_s / sigma * alpha)", "sigma_s / sigma)"),),
+        "In the direction term x_0 has a factor of its own, besides the ratio of the sigmas.",
+    ),
+    (
+        "(y - s_s/s_t*x)/(s_s/s_t*a_t - a_s)",
+        "1/(s_s/s_t*a_t - a_s)",
+        (("(alpha_s - sigma_s / sigma * alpha)", "(sigma_s / sigma * alpha - alpha_s)"),),
+        "Put the terms with x_0 on one side and all others on the other: one of the two sides has changed "
+        "its sign.",
+    ),
+)
 
 TARGET = Task(
     id="5.2",
@@ -254,17 +298,26 @@ TARGET = Task(
             "You take y for clean data, scaled. At s > 0 there is noise in y: which part of x does DDIM keep "
             "as noise?",
         ),
-        Mistake(
-            {"target": "(y - s_t/s_s*x)/(a_s - s_t/s_s*a_t)"},
-            "Your ratio of the sigmas stands on its head: at s_s = 0 the step should forget x.",
+        *(Mistake({"target": wrong}, says) for wrong, _, _, says in _TARGETS),
+        *(
+            Mistake({"target": wrong, "amplify": slope}, f"{says} ({_FOLLOWS})")
+            for wrong, slope, _, says in _TARGETS
+        ),
+        *(
+            Mistake(
+                {"target": wrong, "amplify": slope} | _wrong("two_step_target", *edits),
+                f"Formula and function have the same mistake. {says}",
+            )
+            for wrong, slope, edits, says in _TARGETS
         ),
         Mistake(
-            {"target": "(y - s_s/s_t*x)/a_s"},
-            "x_0 occurs twice in DDIM's step, once in the direction term. Have you collected both?",
+            {"target": "(y + s_s/s_t*x)/(a_s - s_s/s_t*a_t)"},
+            "Which sign does x get when it goes to the other side, to y?",
         ),
         Mistake(
-            {"target": "(y - s_s/s_t*x)/(a_s + s_s/s_t*a_t)"},
-            "The direction term is x − a_t x_0: which sign has its x_0?",
+            {"target": "(y + s_s/s_t*x)/(a_s - s_s/s_t*a_t)"}
+            | _wrong("two_step_target", ("(y - sigma_s", "(y + sigma_s")),
+            "In formula and function: which sign does x get when it goes to the other side, to y?",
         ),
         Mistake(
             {"target": "a_s*x + s_s*y"},
@@ -411,8 +464,13 @@ def _tiny(theta, calls):
 
 def _gradients(loss, *parameters):
     """The loss and its gradients, zero where it does not depend; Remark where it has none at all."""
-    if not torch.is_tensor(loss) or loss.ndim:
-        raise Remark("The loss is one number for the batch: a tensor without axes.")
+    if not torch.is_tensor(loss):
+        raise Remark(
+            "The loss is a tensor without axes, through which a gradient can run. Yours is no tensor: is "
+            "there an item(), a float() or numpy in it?"
+        )
+    if loss.ndim:
+        raise Remark(f"The loss is one number for the batch: yours still has the shape {tuple(loss.shape)}.")
     if not loss.requires_grad:
         raise Remark(
             "Your loss has no gradient at all: what is to learn in it must not lie under no_grad or be "
@@ -523,6 +581,28 @@ LOSSES = Task(
             "grow with the number of pixels.",
         ),
         Mistake(
+            _both((".mean(dim=1)", ".mean(dim=1).sqrt()")),
+            "You take the root of the mean, a length. The statement has its square.",
+        ),
+        Mistake(
+            _both((".mean(dim=1)", ".mean(dim=1, keepdim=True)")),
+            "A sample's number is divided by every sample's gap: (B, 1) over (B,) is a table (B, B). Which "
+            "shapes have the two sides of your division?",
+        ),
+        Mistake(
+            _both((" / (s - r)).mean()", ").mean() / (s - r).mean()")),
+            "You divide by the mean gap, after the mean over the batch. Each sample has a weight of its own.",
+        ),
+        Mistake(
+            _wrong("training_loss", ("* z, r)", "* z, s)"))
+            | _wrong("distillation_loss", ("* noise, r)", "* noise, s)")),
+            "In both losses f gets the cleaner state with the noisier level. Which level belongs to y?",
+        ),
+        Mistake(
+            _wrong("distillation_loss", ("/ s[:, None]", "/ r[:, None]")),
+            "The teacher's noise is (x − D)/s, with the level at which x lies. By which do you divide?",
+        ),
+        Mistake(
             _both((".square()", ".abs()")),
             "You take the absolute error, and the statement has its square.",
         ),
@@ -617,6 +697,28 @@ def _probe_boundary(answer, seed):
 def _boundary_facts(answer, seed):
     return right_numbers(answer, 1e-3, log10_std=LOG10_STD)
 
+
+# wrong factors of independent noise, as functions of d, r and s too, and what is said where log10_std follows
+_INDEPENDENT = (
+    (
+        "(d**2 + r**2)/(d**2 + s**2)",
+        lambda d, r, s: (d**2 + r**2) / (d**2 + s**2),
+        "Independent noise has no covariance: what is it that the two states still share? (The logarithm is "
+        "that of your factor, and will follow.)",
+    ),
+    (
+        "d**2/(d**2 + r**2)",
+        lambda d, r, s: d**2 / (d**2 + r**2),
+        "Your factor has the variance at r below the line, and the best multiple of x_s has that of x_s. "
+        "(The logarithm will follow.)",
+    ),
+    (
+        "d**2/(d**2 + r*s)",
+        lambda d, r, s: d**2 / (d**2 + r * s),
+        "Below the line of your factor stands a covariance, and it should be a variance: that of which "
+        "state? (The logarithm will follow.)",
+    ),
+)
 
 BOUNDARY = Task(
     id="5.4",
@@ -748,9 +850,17 @@ BOUNDARY = Task(
             "Independent noise has no covariance: what do the two states still share?",
         ),
         Mistake(
+            {"factor_independent": "d**2/(d**2 + r**2)"},
+            "You divide by the variance at r. From which of the two states is the other one predicted?",
+        ),
+        Mistake(
             {"factor_independent": "d**2/(d**2 + r*s)"},
             "Above the line it is right. Below it stands the variance of the one state from which is "
             "predicted.",
+        ),
+        *(
+            Mistake({"factor_independent": wrong, "log10_std": math.log10(_one_step_std(factor))}, says)
+            for wrong, factor, says in _INDEPENDENT
         ),
         Mistake(
             {"log10_std": 10**LOG10_STD},
@@ -1313,7 +1423,8 @@ def _refined_std(refine, f, levels, end, std):
     """The deviation after these jumps of a linear f on N(0, std^2): with unit vectors in place of the start
     and the noises, the squares add up to the variance."""
     start, *noises = torch.eye(len(levels), dtype=torch.float64)[:, None]
-    return float(refine(f, math.hypot(std, levels[0]) * start, levels, end, noises).norm())
+    made = refine(f, math.hypot(std, levels[0]) * start, levels, end, noises)
+    return float(torch.as_tensor(made, dtype=torch.float64).norm())
 
 
 def _std_of_rounds(rounds):
@@ -1814,8 +1925,8 @@ REFLOW = Task(
         ),
         Mistake(
             _wrong("walk", _TURNED),
-            "The size of your steps is right now. But the first asks the velocity at t = 0, where data are, "
-            "and x is noise: at which end of the time axis does a walk from noise begin?",
+            "Your times lie as far apart as they should now. But the first asks the velocity at t = 0, where "
+            "data are, and x is noise: at which end of the time axis does a walk from noise begin?",
         ),
         Mistake(
             _wrong("walk", _GRID, ("1 - i / steps", "1 - u"), ("/ steps\n", "/ max(1, steps - 1)\n")),
@@ -1896,8 +2007,9 @@ REFLOW = Task(
         ),
         Mistake(
             {"student": Made(lambda: _from_noise_only)},
-            "Your student arrives in one step and not in eight, so that it is off on the way. Which times "
-            "were in its batches, and did it learn long enough?",
+            "Your student arrives in one step and not in eight, which are to come nearer. With how many "
+            "steps of the first flow were its pairs made, which times were in its batches, and did it learn "
+            "long enough?",
         ),
         Mistake(
             {"student": Made(lambda: lambda x, t: _straight(x, t) + 0.25)},
@@ -2155,6 +2267,15 @@ CRITIC = Task(
             "The pairs' term is a square.",
         ),
         Mistake(
+            _wrong("student_loss", ("return (fake", "return 0.5 * (fake")),
+            "You take half the square of the pairs' error. The statement has all of it.",
+        ),
+        Mistake(
+            _wrong("student_loss", (".square().mean()", ".square().sum()")),
+            "You add up over the pairs and average over the critic: then the weight means something else for "
+            "each size of a batch.",
+        ),
+        Mistake(
             _wrong("student_loss", ("(fake - wanted)", "(fake.detach() - wanted)")),
             "The value is right, and the pairs do not teach: their term is cut from the student.",
         ),
@@ -2184,6 +2305,10 @@ CRITIC = Task(
         Mistake(
             {"best_logit": "log(q/d)/2 + x**2/2*(1/q**2 - 1/d**2)"},
             "Before the exponential stands one over the deviation, not over its root.",
+        ),
+        Mistake(
+            {"best_logit": "2*log(q/d) + x**2/2*(1/q**2 - 1/d**2)"},
+            "Before the exponential stands one over the deviation, not over the variance.",
         ),
         Mistake(
             {"best_logit": "q/d*exp(x**2/2*(1/q**2 - 1/d**2))"},
@@ -2251,7 +2376,7 @@ def _probe_guided(answer, seed):
         (s, label, w), rows[1] = columns(x, s, label, w), rows[1] + len(x)
         return torch.tanh(theta[0] * x / (1 + s) + theta[1] * label.sin() + theta[2] * w)
 
-    taught = answer.guided_target(predict, x, s, label, w)
+    taught = torch.as_tensor(answer.guided_target(predict, x, s, label, w), dtype=torch.float64)
     values = {"target at w = 1 less D with the label": taught[1] - predict(x[1:2], s[1:2], label[1:2])[0]}
     rows[0] -= 1
     values |= {"target": taught, "rows of the teacher, a sample": rows[0] / len(x)}
@@ -2271,6 +2396,41 @@ def _guided_facts(answer, seed):
 
 
 _MIXED = "without + w[:, None] * (predict(x, s, label) - without)"
+
+# wrong ends of the guided flow, with the number that the same mistake gives on the way, and what is said
+_SAMPLED = (
+    (
+        "1/sqrt(w/d**2 - (w - 1)/k**2)",
+        (4 / 0.5 - 3 / 1.25) ** -0.5 / 0.5**0.5,
+        "That is `tilted`, at level 0 and on the way: the density to which these scores belong. A flow that "
+        "follows them ends elsewhere: integrate the equation of the difference of two paths.",
+    ),
+    (
+        "d**(2*w)/k**(2*w - 2)",
+        0.4**3.5 * 1.25**0.5,
+        "s/(d² + s²) is the derivative of *half* a logarithm: which power of d² + s² is that?",
+    ),
+    (
+        "d*(d/k)**w",
+        0.4**2,
+        "Those are the powers of Ho & Salimans' w. At w = 1 yours is narrower than the data with the label.",
+    ),
+    (
+        "k*(k/d)**(w - 1)",
+        2.5**2,
+        "The two variances have changed places: with w goes the one that belongs to the label.",
+    ),
+    (
+        "d**w*k**(w - 1)",
+        (0.5 * 1.25) ** 1.5,
+        "The prediction without label stands with the weight 1 − w, which is below 0 here: so is its power.",
+    ),
+    (
+        "d*(k/d)**(w - 1)",
+        2.5**1.5,
+        "Yours grows with w, and guidance narrows: which sign has the exponent of k² + s²?",
+    ),
+)
 
 GUIDED = Task(
     id="5.12",
@@ -2325,6 +2485,10 @@ GUIDED = Task(
             "Both of your predictions have the label, so that w does nothing. Which label stands for none?",
         ),
         Mistake(
+            _wrong("guided_target", ("torch.zeros_like(label)", "-torch.ones_like(label)")),
+            "You stand −1 for “no label”. Which label does the statement take for it?",
+        ),
+        Mistake(
             _wrong("guided_target", ("return without", "return 0 * without")),
             "You return w times the difference. What is it added to?",
         ),
@@ -2335,6 +2499,18 @@ GUIDED = Task(
         Mistake(
             _wrong("guided_loss", ("x = x0 + s[:, None] * z", "x = x0")),
             "Teacher and student see clean data, told a level of noise. Which x lies at level s?",
+        ),
+        Mistake(
+            _wrong("guided_loss", ("s[:, None] * z", "z")),
+            "Your noise has the same size at all levels. What is x at level s?",
+        ),
+        Mistake(
+            _wrong(
+                "guided_loss",
+                ("x = x0 + s[:, None] * z", "x = x0 + s[:, None] * z\n    seen = x0"),
+                ("student(x,", "student(seen,"),
+            ),
+            "Your teacher sees the noised data and your student the clean ones. They are to agree at one x.",
         ),
         Mistake(
             _wrong("guided_loss", ("torch.no_grad()", "torch.enable_grad()")),
@@ -2400,7 +2576,7 @@ GUIDED = Task(
             "Those are the powers of Ho & Salimans' w. At w = 1 yours is narrower than the data already.",
         ),
         Mistake(
-            {"tilted": "1/sqrt(w/d**2 - (w - 1)/k**2 + 1/s**2)"},
+            {"tilted": "sqrt(1/(w/d**2 - (w - 1)/k**2) + s**2)"},
             "You tilt at level 0 and add the noise afterwards. Guidance mixes the densities *at* level s.",
         ),
         Mistake(
@@ -2411,6 +2587,20 @@ GUIDED = Task(
         Mistake(
             {"tilted": "1/sqrt(w/d**2 - (w - 1)/k**2)"},
             "That is right at level 0. Which variances have the two densities at level s?",
+        ),
+        Mistake(
+            {"sampled": "w*d + (1 - w)*k"},
+            "You mix the deviations, and at large w yours is below 0. The equation of two paths' difference "
+            "gives powers: integrate it.",
+        ),
+        Mistake(
+            {"sampled": "k*(k/d)**(w - 1)"},
+            "Put w = 1 into yours: the plain flow makes the data with the label, and yours makes all data. "
+            "Which variance belongs to which power?",
+        ),
+        *(
+            Mistake({"sampled": wrong, "narrow": narrow}, f"{says} (narrow, a product like it, will follow.)")
+            for wrong, narrow, says in _SAMPLED
         ),
         Mistake(
             {"sampled": "d/sqrt(w)"},

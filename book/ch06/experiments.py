@@ -6,6 +6,7 @@ a step, which every solver guesses, is known.  Digits start at level 20 and are 
 with many steps ends.  What takes minutes comes from the recorded study, `recorded("amed")`.
 """
 
+import itertools
 import math
 from functools import cache
 
@@ -57,19 +58,24 @@ def starts(mixture, kappa, n, seed=0):
     says="EDM's formula gives the whole grid of levels, from n = 0 at level 0 to n = N.",
     holds=lambda r: all(abs(v) < 1e-12 for k, v in r.items() if "n = 0" in k),
     verdict=False,
-    finding="From n = 1 on. At n = 0 it gives a small number of either sign, 4e-4 for N = 18, and for a "
-    "fractional rho not even a real one; the level 0 is appended by hand.",
+    finding="From n = 1 on. At n = 0 it gives a small number of either sign, 4e-4 for N = 18, and for rho = "
+    "2.5, where the rho-th root is negative, -1.8, not even a real one; the level 0 is appended by hand.",
 )
 def grid_formula(counts=(4, 10, 18), rho=7.0, low=0.002, high=80.0) -> dict:
     """The formula of EDM's grid, (low^(1/rho) + (n - 1) / (N - 1) (high^(1/rho) - low^(1/rho)))^rho, at n = 1
-    and at n = 0, where the grid should have the level 0.
+    and at n = 0, where the grid should have the level 0; at n = 0 also for rho = 2.5, the root and its power.
     """
-    result = {}
-    for count in counts:
-        for n in (0, 1):
-            a, b = low ** (1 / rho), high ** (1 / rho)
-            result[f"level at n = {n}, N = {count}"] = (a + (n - 1) / (count - 1) * (b - a)) ** rho
-    return result
+
+    def root(n, count, rho):
+        a, b = low ** (1 / rho), high ** (1 / rho)
+        return a + (n - 1) / (count - 1) * (b - a)
+
+    result = {f"level at n = {n}, N = {c}": root(n, c, rho) ** rho for c in counts for n in (0, 1)}
+    below = root(0, 4, 2.5)
+    return result | {
+        "rho-th root of the level at n = 0, N = 4, rho = 2.5": below,
+        "imaginary part of the level at n = 0, N = 4, rho = 2.5": (below**2.5).imag,
+    }
 
 
 @claim(
@@ -628,61 +634,72 @@ WIDGET_SAMPLES = 40  # starts among which the widget chooses
 @cache
 def _of_all_starts():
     """What a move of the widget needs of all starts: shares (101,), their exact states there (101, 40, 2),
-    the shares learned (n,), and for both kinds of candidates the ends of the step (101, 40, 2).
+    the shares learned (n,), and by (candidates, number of steps) the ends at each share, (101, 40, 2), or at
+    every second one, (51, 40, 2), of two steps, where the others lie between two of those states.
     """
     model, x, _, _ = one_step_truth()
     shares = np.linspace(0, 1, 101)
     path, kappas = [x[:WIDGET_SAMPLES]], np.geomspace(*STEP, len(shares))
     for t, s in zip(kappas, kappas[1:]):
         path.append(reference(model, path[-1], float(t), float(s)))
-    first = model.eps(path[0], STEP[0])
-    ends = {
-        "Euler's line": [_middle_step(model, path[0], first, share)[1] for share in shares],
-        "exact path": [
-            path[0] + (STEP[1] - STEP[0]) * model.eps(state, float(kappa))
-            for state, kappa in zip(path, kappas)
-        ],
-    }
-    return shares, torch.stack(path), said("features"), {name: torch.stack(row) for name, row in ends.items()}
+    ends = {}
+    for along, steps in itertools.product(("Euler's line", "exact path"), (1, 2)):
+        ways = [_walk(model, path, share, steps, along)[0] for share in shares[::steps]]
+        ends[along, steps] = torch.stack([states[-1] for states in ways])
+    return shares, torch.stack(path), said("features"), ends
 
 
-def _middle_step(model, x, first, share):
-    """(Euler's state at the middle level, the end of the step with the direction found there)."""
-    start, stop = STEP
-    kappa = start ** (1 - share) * stop**share
-    there = x + (kappa - start) * first
-    return there, x + (stop - start) * model.eps(there, kappa)
-
-
-def one_step(r, sample_number, along="Euler's line"):
-    """What the chapter's widget draws of the one step of a sample, its middle level at "share" r on Euler's
-    line or on the exact path: the "kappas" of its ends; the exact "path" (n, 2) and its "end" (2,); the way
-    to the middle, "line", and the step "made" with the direction found there, (2, 2) each, from the start;
-    its "error"; "errors", a pair (shares, errors); the "best" share and the one "learned"; and the "mixture".
+def _walk(model, path, share, steps, along):
+    """(states at the ends of so many steps, the start first; where the direction of each was asked): at this
+    share of the step, on Euler's line, or at the nearest of the states of the exact path (101, ..., 2).
     """
-    model, x, end, best = one_step_truth()
+    levels, states, asked = np.geomspace(*STEP, steps + 1).tolist(), [path[0]], []
+    for i, (t, s) in enumerate(itertools.pairwise(levels)):
+        kappa = t ** (1 - share) * s**share
+        if along == "exact path":
+            asked.append(path[_index(i + share, steps)])
+        else:
+            asked.append(states[-1] + (kappa - t) * model.eps(states[-1], t))
+        states.append(states[-1] + (s - t) * model.eps(asked[-1], kappa))
+    return states, asked
+
+
+def _index(way, steps):
+    """The place in the widget's exact path after `way` of so many steps."""
+    return round(100 * way / steps)
+
+
+def one_step(r, sample_number, along="Euler's line", steps=1):
+    """What the chapter's widget draws of the one step of a sample, or of two that lead as far, each with its
+    middle level at "share" r on Euler's line or on the exact path: the "kappas" of the ends; the exact "path"
+    (n, 2) and its "end" (2,); where the directions were "asked" (steps, 2), the "ways" to there, and the
+    steps "made" with them, (steps + 1, 2), from the start; the "error"; "errors", a pair (shares, errors);
+    the "best" share, the one "learned", for one step; and the "mixture".
+    """
+    model, _, end, best = one_step_truth()
     shares, path, learned, ends = _of_all_starts()
-    k = int(sample_number)
-    x, end = x[k : k + 1], end[k : k + 1]
-    errors = (ends[along][:, k] - end).norm(dim=1)
+    k, shares = int(sample_number), shares[::steps]
+    path, end = path[:, k : k + 1], end[k]
+    errors = (ends[along, steps][:, k] - end).norm(dim=1)
+    states, asked = _walk(model, path, r, steps, along)
     if along == "exact path":
-        i = round(100 * r)
-        there, made, best = path[i, k][None], ends[along][i, k][None], shares[int(errors.argmin())]
+        ways = [path[_index(i, steps) : _index(i + r, steps) + 1, 0] for i in range(steps)]
     else:
-        there, made = _middle_step(model, x, model.eps(x, STEP[0]), r)
-        best = best[k]
+        ways = [torch.cat(way) for way in zip(states, asked)]
+    exact = best[k] if (along, steps) == ("Euler's line", 1) else shares[int(errors.argmin())]
     return {
         "share": r,
         "along": along,
         "kappas": STEP,
-        "path": path[:, k].numpy(),
-        "end": end[0],
-        "line": torch.cat([x, there]),
-        "made": torch.cat([x, made]),
-        "error": float((made - end).norm()),
+        "path": path[:, 0].numpy(),
+        "end": end,
+        "asked": torch.cat(asked),
+        "ways": ways,
+        "made": torch.cat(states),
+        "error": float((states[-1][0] - end).norm()),
         "errors": (shares, errors.tolist()),
-        "best": float(best),
-        "learned": float(learned[k]),
+        "best": float(exact),
+        "learned": float(learned[k]) if steps == 1 else None,
         "mixture": UNEQUAL,
     }
 

@@ -367,44 +367,60 @@ def _clusters(ax, mixture):
 
 @style()
 def one_step(step) -> Picture:
-    """For the widget: one step of one trajectory, the intermediate time at share r, and the error it leaves.
+    """For the widget: one step of one trajectory, or two as long, with the intermediate time at share r, and
+    the error it leaves.
 
-    Left: the exact path, Euler's line to the chosen level, and the step with the direction found there.
+    Left: the exact path, the way to the chosen level, and the steps with the direction found there.
     Right: the error over r, with the chosen r, the exact best and what the trained predictor says.
     step: what `experiments.one_step` returns.
     """
-    r, error, path, line, made = (step[key] for key in ("share", "error", "path", "line", "made"))
     along = "Euler" if step["along"] == "Euler's line" else "along the path"
-    start, stop = step["kappas"]
+    name = "the step" if len(step["asked"]) == 1 else "the steps"
     fig, (left, right) = new_figure(1, 2, height=3.9)
-    left.plot(*path.T, color=INK, linewidth=2.4, label="exact path")
-    way = line if along == "Euler" else np.concatenate([path[: round(100 * r) + 1]])
-    left.plot(*line[1:].T, color=GREY, marker="^", markersize=7, linestyle="none")
-    left.plot(*way.T, color=GREY, linestyle=":", linewidth=2.2, zorder=4, label=f"{along} to the level")
-    left.plot(*made.T, color=COLOURS[1], linestyle="--", marker="s", label="the step")
+    left.plot(*step["path"].T, color=INK, linewidth=2.4, label="exact path")
+    left.plot(*step["asked"].T, color=GREY, marker="^", markersize=7, linestyle="none")
+    for i, way in enumerate(step["ways"]):
+        label = f"{along} to the level" if i == 0 else None
+        left.plot(*way.T, color=GREY, linestyle=":", linewidth=2.2, zorder=4, label=label)
+    left.plot(*step["made"].T, color=COLOURS[1], linestyle="--", marker="s", label=name)
     left.plot(*step["end"], "o", color=INK, markersize=7)
     _clusters(left, step["mixture"])
-    left.set(title="the step", xlabel="$x_1$", ylabel="$x_2$", aspect="equal", adjustable="datalim")
-    right.plot(*step["errors"], color=INK)
-    right.plot(r, error, "s", color=COLOURS[1], markersize=9, markeredgecolor=INK, label="yours")
-    right.axvline(step["best"], color=INK, linestyle=":", linewidth=1.6, label="exact best")
-    right.axvline(step["learned"], color=COLOURS[1], linestyle="--", linewidth=2.2, label="AMED")
-    right.set(
-        title=f"error left: {error:.2f}",
+    left.set(title=name, xlabel="$x_1$", ylabel="$x_2$", aspect="equal", adjustable="datalim")
+    _error_over_share(right, step)
+    for ax in (left, right):
+        ax.locator_params(nbins=4)  # a label of a tick costs the widget as much as a curve
+    handles = [ax.get_legend_handles_labels() for ax in (left, right)]
+    fig.legend(*(a + b for a, b in zip(*handles)), loc="outside lower center", ncols=3)
+    return Picture(fig, _told_of_steps(step))
+
+
+def _error_over_share(ax, step):
+    """The right half of `one_step`."""
+    ax.plot(*step["errors"], color=INK)
+    chosen = dict(color=COLOURS[1], markersize=9, markeredgecolor=INK, label="yours")
+    ax.plot(step["share"], step["error"], "s", **chosen)
+    ax.axvline(step["best"], color=INK, linestyle=":", linewidth=1.6, label="exact best")
+    if step["learned"] is not None:
+        ax.axvline(step["learned"], color=COLOURS[1], linestyle="--", linewidth=2.2, label="AMED")
+    ax.set(
+        title=f"error left: {step['error']:.2f}",
         xlabel="share $r$ of the step",
         ylabel="error",
         ylim=(0, None),
         xlim=(-0.03, 1.03),
     )
-    for ax in (left, right):
-        ax.locator_params(nbins=4)  # a label of a tick costs the widget as much as a curve
-    handles = [ax.get_legend_handles_labels() for ax in (left, right)]
-    fig.legend(*(a + b for a, b in zip(*handles)), loc="outside lower center", ncols=3)
-    return Picture(
-        fig,
-        f"One step from level {start:g} to {stop:g} with the direction found at share {r:g} of it, on "
-        f"{'Euler’s line' if along == 'Euler' else 'the exact path'}: the error left is {error:.2f}. "
-        f"The exact best share is {step['best']:.2f}, the trained predictor says {step['learned']:.1f}.",
+
+
+def _told_of_steps(step):
+    """`one_step` in words."""
+    start, stop = step["kappas"]
+    on = "Euler’s line" if step["along"] == "Euler's line" else "the exact path"
+    steps, each = ("One step", "it") if len(step["asked"]) == 1 else ("Two steps", "each")
+    learned = "" if step["learned"] is None else f", the trained predictor says {step['learned']:.1f}"
+    return (
+        f"{steps} from level {start:g} to {stop:g} with the direction found at share {step['share']:g} of "
+        f"{each}, on {on}: the error left is {step['error']:.2f}. The exact best share is "
+        f"{step['best']:.2f}{learned}."
     )
 
 

@@ -166,7 +166,7 @@ def plugin_walk(eps, x, levels, shares, weights):
 
 
 x, a, b, d = sympy.symbols("x a b d", positive=True)
-A, B = sympy.sqrt(d**2 + a**2), sympy.sqrt(d**2 + b**2)
+A, B = sympy.sqrt(d**2 + a**2), sympy.sqrt(d**2 + b**2)  # they come up again and again
 average = x / A * (A - B) / (a - b)
 by_noise = "same"  # the target is linear in it
 

@@ -9,10 +9,12 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import sympy
 import torch
 
 from book.ch06 import solution
 from book.lessons import (
+    Made,
     Mistake,
     Remark,
     Task,
@@ -57,6 +59,8 @@ def _probe_scalar(answer, seed):
 def _scalar_facts(answer, seed):
     return right_words(answer, ("geometric", "arithmetic"), large=solution.large, small=solution.small)
 
+
+_SLOPE = "(math.hypot(d, a) - math.hypot(d, b)) / (a - b)"  # the mean, in the function
 
 SCALAR = Task(
     id="6.1",
@@ -109,8 +113,24 @@ SCALAR = Task(
             "small ones?",
         ),
         Mistake(
+            {"mean": "(a/sqrt(d**2 + a**2) + b/sqrt(d**2 + b**2))/2"}
+            | _wrong("best_share", (_SLOPE, "(a / math.hypot(d, a) + b / math.hypot(d, b)) / 2")),
+            "In formula and function your mean is that of the slopes at the two ends. The exact one needs no "
+            "slope: where does the step begin and end?",
+        ),
+        Mistake(
+            {"mean": "(a + b)/2/sqrt(d**2 + (a + b)**2/4)"}
+            | _wrong("best_share", (_SLOPE, "(a + b) / 2 / math.hypot(d, (a + b) / 2)")),
+            "In formula and function you take the slope at the middle level for the mean. The exact mean is "
+            "a quotient of two differences.",
+        ),
+        Mistake(
+            {"level": "m**2*d**2/(1 - m**2)"},
+            "That is s². Which root of it is the level?",
+        ),
+        Mistake(
             {"level": "m*d/(1 - m**2)"},
-            "After squaring, s² is alone on its side. Have you taken its root?",
+            "You have taken the root of a part of s² only: below the line it is missing.",
         ),
         Mistake(
             {"level": "m*d/sqrt(1 + m**2)"},
@@ -215,6 +235,10 @@ VECTOR = Task(
     tolerance=2e-3,
     decimals=2,
     asks={
+        "residual of (1, t, t²)": "On the curves before this one yours is right. Is your grid of times fine "
+        "enough here: does it change when you take ten times as many?",
+    }
+    | {
         name: f"Think of the curve that the tip of {name} draws (not the path): is it on one straight line? "
         "And what does your residual say on an interval or two?"
         for name in _VERDICTS
@@ -244,6 +268,26 @@ VECTOR = Task(
             "All must share one time.",
         ),
         Mistake(
+            _wrong("residual", (".min()", ".max()")),
+            "That is the largest distance. ρ is the one that the best time leaves.",
+        ),
+        Mistake(
+            _wrong("residual", (".min()", ".min().square()")),
+            "You return the square of the smallest distance.",
+        ),
+        Mistake(
+            _wrong("residual", (_NEAREST, "(v - average).square().mean(dim=1).sqrt().min()")),
+            "You take the mean over the coordinates. The norm ‖·‖ is the length of the vector.",
+        ),
+        Mistake(
+            _wrong("residual", (_NEAREST, "(v - average).abs().sum(dim=1).min()")),
+            "You add up the sizes of the coordinates. A vector's length is the root of a sum of squares.",
+        ),
+        Mistake(
+            _wrong("residual", ("linspace(a, b", "linspace(0, b")),
+            "Your times begin at 0. Where does the interval begin?",
+        ),
+        Mistake(
             _wrong("residual", (".min()", ".mean()")),
             "That is the mean distance over all times. The theorem asks for the best one.",
         ),
@@ -259,6 +303,14 @@ VECTOR = Task(
         Mistake(
             {"arc_residual": "1 - sin(w)/w"},
             "Put the middle of the arc at angle 0: from where to where does the angle then run?",
+        ),
+        Mistake(
+            {"arc_residual": "1 - sin(w/2)/w"},
+            "From −w/2 to w/2 the integral of the cosine is twice the sine of the end.",
+        ),
+        Mistake(
+            {"arc_residual": "sqrt(1 + 4*sin(w/2)**2/w**2 - 4*sin(w/2)*cos(w/2)/w)"},
+            "So far from the mean are the velocities at the two *ends* of the arc. Which one is nearest?",
         ),
         Mistake(
             {"arc_residual": "w**2/24"},
@@ -326,10 +378,11 @@ _UNSQUARED = 0.0117647310  # of singular values
 def _probe_pca(answer, seed):
     t = torch.linspace(0, 1, 12, dtype=torch.float64).reshape(-1, 1, 1)
     a, b, c = (normal(seed, 3, 5, stream=k) for k in (1, 2, 3))
+    straight, curved = answer.explained(5 + c + t * a), answer.explained(c + t * a + 3 * t**2 * b)
     return {
         "shares of three noisy paths": answer.explained(normal(seed, 12, 3, 4).cumsum(0)),
-        "first two of straight paths": answer.explained(5 + c + t * a)[:, :2],
-        "first two of parabolas": answer.explained(c + t * a + 3 * t**2 * b)[:, :2],
+        "first two of straight paths": np.asarray(straight, dtype=float)[:, :2],
+        "first two of parabolas": np.asarray(curved, dtype=float)[:, :2],
     }
 
 
@@ -622,6 +675,11 @@ _MIDDLE = "s ** (1 - r) * e**r"
 _KEPT = ("eps(x, s)", "(first := eps(x, s))")  # the first direction, for use in the last line
 
 
+def _in_both(*edits):
+    """AMED's step and the plugin's with the same edits."""
+    return _wrong("amed_step", *edits) | _wrong("plugin_step", *edits)
+
+
 def _probe_step(answer, seed):
     asked = []
 
@@ -641,7 +699,8 @@ def _probe_step(answer, seed):
     half, one = torch.full_like(r, 0.5), torch.ones_like(c)
     model = SimpleNamespace(eps=eps, schedule=EDM())
     *_, (_, known) = dpm_solver_2(model, x, [s, e])
-    values["minus DPM-Solver-2 at r = 1/2, c = 1"] = answer.amed_step(eps, x, s, e, half, one) - known
+    mine = torch.as_tensor(answer.amed_step(eps, x, s, e, half, one), dtype=torch.float64)
+    values["minus DPM-Solver-2 at r = 1/2, c = 1"] = mine - known
     asked.clear()
     values["plugin step on DDIM"] = answer.plugin_step(eps, x, s, e, r, c)
     return values | {"calls of the plugin, a sample": len(asked) / len(x)}
@@ -694,16 +753,72 @@ STEP = Task(
             "between: at which level?",
         ),
         Mistake(
-            _wrong("amed_step", ("eps(u, m)", "eps(u, e)"))
-            | _wrong("plugin_step", ("eps(u, m)", "eps(u, e)")),
+            _in_both(("eps(u, m)", "eps(u, e)")),
             "In both steps the second call is told the level at which the step ends. At which level is the "
             "state that it sees?",
         ),
         Mistake(
-            _wrong("amed_step", (_MIDDLE, "s**r * e ** (1 - r)"))
-            | _wrong("plugin_step", (_MIDDLE, "s**r * e ** (1 - r)")),
+            _in_both((_MIDDLE, "s**r * e ** (1 - r)")),
             "In both steps your r counts from the end: at r = 0 the level in between should be that of the "
             "start.",
+        ),
+        Mistake(
+            _in_both((_MIDDLE, "s + r * (e - s)")),
+            "In both steps you interpolate the levels linearly. The statement does it geometrically: at "
+            "r = 1/2, which mean of s and e is it?",
+        ),
+        Mistake(
+            _in_both(("m = s", "r = r.mean().expand(len(r))\n    m = s")),
+            "In both steps all your samples share one level, the mean of r: each has its own.",
+        ),
+        Mistake(
+            _in_both(("eps(u, m)", "eps(u, s)")),
+            "In both steps the second call gets the state in between and the level of the start. Which level "
+            "belongs to it?",
+        ),
+        Mistake(
+            _in_both(("eps(u, m)", "eps(x, m)")),
+            "In both steps the second call is shown the state of the start, told another level. Which state "
+            "lies there?",
+        ),
+        Mistake(
+            _in_both(("eps(u, m)", "eps(u, c * m)")),
+            "In both steps c scales the level that the model is told. What does the statement scale with it?",
+        ),
+        Mistake(
+            _wrong(
+                "plugin_step",
+                (
+                    "u + (c * (e - m))[:, None] * eps(u, m)",
+                    "x + c[:, None] * (u - x + (e - m)[:, None] * eps(u, m))",
+                ),
+            ),
+            "You scale the whole way from x to the end. The statement scales the second of the two steps.",
+        ),
+        Mistake(
+            _in_both(("(m - s)", "(c * (m - s))")),
+            "In both steps c scales the way to the state in between, too. Where does the statement have it?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("c[:, None] * ", "")) | _wrong("plugin_step", ("(c * (e - m))", "(e - m)")),
+            "c does nothing, in both of your steps: what is it multiplied with?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("(m - s)", "(c * (m - s))")),
+            "You scale the way to the state in between, too. The statement scales the whole step only.",
+        ),
+        Mistake(
+            _wrong("amed_step", ("c[:, None] * (e - s)", "(c * (e - m))[:, None]")),
+            "Your step from x is as long as what is left from the level in between. How far is it from s?",
+        ),
+        Mistake(
+            _wrong("amed_step", ("(e - s)", "(s - e)")),
+            "Your whole step leads up, to more noise: which sign has e − s?",
+        ),
+        Mistake(
+            _wrong("plugin_step", ("return u", "return x")),
+            "Your second step begins at x again, and is as long as the way from the level in between. Where "
+            "does the plugin stand by then?",
         ),
         Mistake(
             _wrong("amed_step", ("eps(u, m)", "eps(x, m)")),
@@ -805,8 +920,13 @@ def _probe_training(answer, seed):
     x, levels = 4 * normal(seed, 4, 2), [4.0, 1.0, 0.2, 0.05]
     wanted = [0.4 * x, 0.15 * x + 0.1, 0.1 * x + 0.1]
     loss = answer.training_loss(eps, predict, x, levels, wanted)
-    if not torch.is_tensor(loss) or loss.ndim:
-        raise Remark("The loss is one number for the batch: a tensor without axes.")
+    if not torch.is_tensor(loss):
+        raise Remark(
+            "The loss is a tensor without axes, through which a gradient can run. Yours is no tensor: is "
+            "there an item(), a float() or numpy in it?"
+        )
+    if loss.ndim:
+        raise Remark(f"The loss is one number for the batch: yours still has the shape {tuple(loss.shape)}.")
     if not loss.requires_grad:
         raise Remark(
             "Your loss has no gradient at all: the state at the end of a step must still hang on r when it "
@@ -1428,6 +1548,29 @@ _WEIGHED = "(p * direction + (q * old if gap else 0.0))"
 _KEEP = "gap, old = e - s, direction"
 _WEIGHTS = "weights(e - s, gap) if gap"
 
+# wrong weights with what `left` is by them, and what is said
+_LINES = (
+    (
+        "1 + h/g",
+        "-h/g",
+        "u*v - u**2 - v**2",
+        "Your weights are the line's value where the step ends. A step integrates: it needs the line's mean.",
+    ),
+    (
+        "1 - h/(2*g)",
+        "h/(2*g)",
+        "(u + v)**2/2",
+        "For equal gaps your weights are one half and one half, an interpolation between the two points. The "
+        "step goes on beyond both: where on the line is ε_−?",
+    ),
+    (
+        "1 + h/(4*g)",
+        "-h/(4*g)",
+        "u*v - (u**2 + v**2)/4",
+        "For equal gaps your weights are 5/4 and −1/4. How far from the new point is the middle of the step?",
+    ),
+)
+
 PLUGIN = Task(
     id="6.10",
     title="A level added to a solver that remembers",
@@ -1461,6 +1604,8 @@ PLUGIN = Task(
         "order": "In `left`, both steps are about as long as the grid is fine. What is left over a whole "
         "walk of them, to which power of their length?",
         "share_1": "Try all 81 pairs with the fixed weights; is your pair the one with the smallest error?",
+        "share_2": "Is your pair, both numbers of it, that of the smallest of the 81 errors with the *fixed* "
+        "weights?",
         "gain": "The error of the best pair, with the fixed weights, over that with both shares 1/2 and the "
         "same weights: is that your quotient?",
     },
@@ -1522,8 +1667,8 @@ PLUGIN = Task(
         ),
         Mistake(
             _wrong("plugin_walk", (_WEIGHTS, "weights(s - e, -gap) if gap")),
-            "You give the weights the gaps' lengths. The statement's gaps fall below 0; there the quotient "
-            "is the same, and other weights than these would see the difference.",
+            "You give the weights the lengths of the gaps. The statement's are below 0. Your own weights "
+            "take their quotient and do not notice; others would.",
         ),
         Mistake(
             _wrong("plugin_walk", (_WEIGHTS, "weights(e - s, gap) if gap and e in levels")),
@@ -1556,6 +1701,14 @@ PLUGIN = Task(
             {"now": "1 + h/(4*g)", "before": "-h/(4*g)"},
             "For equal gaps yours gives 5/4 and −1/4. The line's mean over the step is its value at the "
             "middle of it: how far from the new point is that?",
+        ),
+        *(
+            Mistake({"now": now, "before": before, "left": left}, f"{says} (left will follow.)")
+            for now, before, left, says in _LINES
+        ),
+        Mistake(
+            {"left": "v*(u - v)/2"},
+            "That is the second of the two steps.",
         ),
         Mistake(
             {"left": "u**2/2 + v**2/2 - u*v/2"},
@@ -1662,6 +1815,54 @@ def _average_facts(answer, seed):
 
 _ALONG = "(x, a), (direction, torch.ones_like(a))"
 
+# wrong averages, and what is said to them
+_AVERAGES = (
+    (f"({_A} - {_B})/(a - b)", "That is 6.1's m, the mean for C = 1. Which C has the path through x?"),
+    (
+        f"x*({_A} - {_B})/(a - b)",
+        "You have put x for C. On the path C √(d² + s²), at s = a, what is x?",
+    ),
+    (
+        f"x*({_A} - {_B})/((a - b)*d)",
+        "Your C is that of the path that goes through x at level 0. At which level is x?",
+    ),
+    (
+        f"x*({_A} - {_B})/((a - b)*{_B})",
+        "Your C belongs to a path that goes through x at level b. x is where the step *begins*.",
+    ),
+    (_AT_X, "That is ε at the start of the step, which Euler takes for the mean."),
+    (f"x*({_A} - {_B})/{_A}", "That is how far x moves. A mean slope is a distance over what?"),
+    (f"x*({_B} - {_A})/((a - b)*{_A})", "The sign: |x| grows with the level."),
+    (
+        f"x*log({_A}**2/{_B}**2)/(2*(a - b))",
+        "You integrate ε(x, s) over s with x held. Along the path x moves with s: put the path for it.",
+    ),
+    (
+        "x*(a + b)/2/(d**2 + (a + b)**2/4)",
+        "That is ε at x with the middle level, a guess of the mean. What is the exact one, by 6.1?",
+    ),
+)
+
+
+def _derived(average):
+    """This average with all that a student then derives from it, by sympy, when it is first needed."""
+
+    def made(derive):
+        def make():
+            x, a, b, d = sympy.symbols("x a b d")
+            mean, slope = sympy.sympify(average), x * a / (d**2 + a**2)
+            return derive(mean, slope, x, a, b)
+
+        return Made(make)
+
+    return {
+        "average": average,
+        "total": made(lambda mean, slope, x, a, b: mean.diff(a) + slope * mean.diff(x)),
+        "forgotten": made(lambda mean, slope, x, a, b: mean - slope + (a - b) * mean.diff(a)),
+        "jump": made(lambda mean, slope, x, a, b: x - a * mean.subs(b, 0)),
+    }
+
+
 AVERAGE = Task(
     id="6.11",
     title="The mean itself, as a network would learn it",
@@ -1690,33 +1891,10 @@ AVERAGE = Task(
         "into the network through yours?",
     },
     mistakes=(
-        Mistake(
-            {"average": f"({_A} - {_B})/(a - b)"},
-            "That is 6.1's m, the mean for C = 1. Which C has the path through x?",
-        ),
-        Mistake(
-            {"average": f"x*({_A} - {_B})/(a - b)"},
-            "You have put x for C. On the path C √(d² + s²), at s = a, what is x?",
-        ),
-        Mistake(
-            {"average": f"x*({_A} - {_B})/((a - b)*d)"},
-            "Your C is that of the path that goes through x at level 0. At which level is x?",
-        ),
-        Mistake(
-            {"average": f"x*({_A} - {_B})/((a - b)*{_B})"},
-            "Your C belongs to a path that goes through x at level b. x is where the step *begins*.",
-        ),
-        Mistake(
-            {"average": _AT_X},
-            "That is ε at the start of the step, which Euler takes for the mean.",
-        ),
-        Mistake(
-            {"average": f"x*({_A} - {_B})/{_A}"},
-            "That is how far x moves. A mean slope is a distance over what?",
-        ),
-        Mistake(
-            {"average": f"x*({_B} - {_A})/((a - b)*{_A})"},
-            "The sign: |x| grows with the level.",
+        *(Mistake({"average": wrong}, says) for wrong, says in _AVERAGES),
+        *(
+            Mistake(_derived(wrong), f"{says} (What you derived from it will follow.)")
+            for wrong, says in _AVERAGES
         ),
         Mistake(
             {"total": f"({_TOTAL}) - ({_CARRIED})"},
@@ -1749,6 +1927,19 @@ AVERAGE = Task(
         Mistake(
             {"forgotten": f"-x*a*({_A} - {_B})/{_A}**3/(a - b)"},
             "In the identity the derivative is multiplied by a − b, and so is what is missing from it.",
+        ),
+        Mistake(
+            {"forgotten": f"x*a*({_A} - {_B})/{_A}**3/(a - b)"},
+            "That is the term that was left out of the derivative. With which factor, and which sign, does "
+            "the derivative stand in the identity?",
+        ),
+        Mistake(
+            {"total": f"-x*b/({_A}*{_B})/(a - b) + ({_AVERAGE})/(a - b) + ({_CARRIED})"},
+            "You have differentiated in b, the end of the step, which stays where it is.",
+        ),
+        Mistake(
+            {"jump": f"x*({_A} - d)/(a*{_A})"},
+            "That is the mean down to level 0. Where does a step with it lead?",
         ),
         Mistake(
             {"jump": f"x*d**2/{_A}**2"},

@@ -97,3 +97,25 @@ def test_a_folded_table_shows_its_caption_alone():
     assert shown._repr_html_().startswith("<details><summary>for &lt;later&gt;</summary><table")
     assert shown._repr_html_().endswith("</details>") and "<caption" not in shown._repr_html_()
     assert repr(shown) == repr(show({"a": 1}, caption="for <later>"))
+
+
+def test_a_drawn_experiment_shows_its_picture_and_then_its_source_folded(monkeypatch):
+    from IPython import display
+
+    shown = []
+    monkeypatch.setattr(display, "display", lambda what, **how: shown.append((what, how)))
+
+    def one():
+        return {"a": 1}
+
+    def two():
+        return "<a>", "b"
+
+    for experiment, wanted in ((one, [{"a": 1}]), (two, ["<a>", "b"])):
+        show(experiment, draw=lambda *found: list(found))._ipython_display_()
+        picture, source = shown[-2:]
+        assert picture == (wanted, {})
+        assert source[0]["text/html"].startswith("<details>") and source[1] == {"raw": True}
+        assert source[0]["text/plain"] == "" and "return" in source[0]["text/html"]
+    assert "&lt;a&gt;" in shown[-1][0]["text/html"]
+    assert repr(show(one, draw=str)) == repr("{'a': 1}")

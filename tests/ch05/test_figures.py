@@ -174,6 +174,19 @@ def test_reflow_straightens():
     assert "12 paths" in figures.reflow_paths(*experiments.reflow_paths()).alt
 
 
+def test_what_progressive_distillation_lacks_is_mostly_contrast(seed):
+    """At each seed of the noise; the text's two thirds are those of seed 0."""
+    result = experiments.lost_contrast(seed=seed)
+    told = lambda name, head: float(result[f"{name} | {head}"])
+    assert told("progressive", "contrast") < 0.94 * told("the flow, Heun 18", "contrast")
+    gain = {
+        name: told(name, "FD") - told(name, "FD at the flow's contrast") for name in ("progressive", "CT")
+    }
+    assert gain["progressive"] > 1.5 * gain["CT"] > 0
+    lag = told("progressive", "FD") - told("regression", "FD")
+    assert 0.5 * lag < gain["progressive"] < 0.85 * lag
+
+
 def test_guidance_and_the_sheet_of_students():
     alt = figures.guidance(experiments.guided_curves((1.0, 2.0))).alt
     assert "guided student" in alt and "not trained" not in alt

@@ -12,7 +12,8 @@ from scipy.stats import norm
 from sympy import lambdify, sympify
 
 from book.ch05 import solution, tasks
-from book.lessons import normal, read_axes
+from book.lessons import judge, normal, read_axes
+from book.lessons.task import Made
 from tests.solution_cells import source
 from toolkit import EDM, VP, Flow, Mixture, grids, sample
 from toolkit.ddim import ddim
@@ -513,3 +514,126 @@ def test_the_states_of_a_guided_flow_are_narrower_than_noised_data():
     width = solve_ivp(slope, (2000.0, 0.5), [2000.0], rtol=1e-10).y[0, -1]
     assert math.isclose(RIGHT["narrow"], width / math.hypot(0.5, 0.5), rel_tol=1e-4)
     assert RIGHT["states"] == "guided"
+
+
+# --- what is right in another form --------------------------------------------------------------------------
+
+
+def _in_numpy(name):
+    """The right function of this name, what it returns in numpy."""
+    return lambda *given: RIGHT[name](*given).numpy()
+
+
+class _OneCall:
+    """Both losses of 5.3: f is asked once, for both levels, and the mean is a sum of squares over a count."""
+
+    def __call__(self, f, *given):
+        *teacher, x0, z, s, r = given
+        x, y = (torch.addcmul(x0, level.unsqueeze(1), z) for level in (s, r))
+        if teacher:
+            y = (r / s).unsqueeze(1) * x + (1 - r / s).unsqueeze(1) * teacher[0](x, s).detach()
+        high, low = f(torch.cat([x, y]), torch.cat([s, r])).chunk(2)
+        miss = high - low.detach()
+        return torch.einsum("bd,bd,b->", miss, miss, 1 / (s - r)) / miss.numel()
+
+
+def _sample_by_sample(f, x0, z, s, r):
+    """5.3's training loss, one sample after the other."""
+    total = 0.0
+    for i in range(len(x0)):
+        one = slice(i, i + 1)
+        with torch.no_grad():
+            wanted = f(x0[one] + r[i] * z[one], r[one])
+        total = total + torch.nn.functional.mse_loss(f(x0[one] + s[i] * z[one], s[one]), wanted) / (
+            s[i] - r[i]
+        )
+    return total / len(x0)
+
+
+def _walk_down(velocity, z, steps):
+    """5.10's walk on a copy, in place, counting down, half of the batch at a time."""
+    parts = []
+    for part in z.clone().chunk(2):
+        for k in range(steps, 0, -1):
+            part -= velocity(part.clone(), torch.ones(len(part), dtype=z.dtype) * k / steps) / steps
+        parts.append(part)
+    return torch.cat(parts)
+
+
+def _lerped(velocity, x0, z, t):
+    """5.10's loss by torch's own names."""
+    return torch.nn.functional.mse_loss(velocity(torch.lerp(x0, z, t.unsqueeze(1)), t), z - x0)
+
+
+def _single(x, t):
+    """A student of 5.10 that answers in float32."""
+    return RIGHT["student"].make()(x, t).float()
+
+
+def _one_batch(critic, real, fake):
+    """5.11's loss of the critic, with one call of it, by cross-entropy."""
+    truth = torch.cat([torch.ones_like(real), torch.zeros_like(fake)])
+    logits = critic(torch.cat([real, fake.detach()]))
+    return 2 * torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+
+
+def _log_sigmoid(critic, fake, wanted, weight):
+    """5.11's loss of the student by logsigmoid, the critic not asked where it has no weight."""
+    loss = torch.nn.functional.mse_loss(fake, wanted)
+    return loss - weight * torch.nn.functional.logsigmoid(critic(fake)).mean() if weight else loss
+
+
+def _lerped_target(predict, x, s, label, w):
+    """5.12's target from one call of twice the rows."""
+    both = predict(torch.cat([x, x]), torch.cat([s, s]), torch.cat([0 * label, label]))
+    return torch.lerp(*both.chunk(2), w.reshape(-1, 1))
+
+
+def _numpy_target(predict, x, s, label, w):
+    """5.12's target as a list of numpy rows, one sample after the other."""
+    rows = []
+    for i in range(len(x)):
+        one = slice(i, i + 1)
+        none, named = (
+            predict(x[one], s[one], names).detach().numpy() for names in (0 * label[one], label[one])
+        )
+        rows.append(((1 - w[i].item()) * none + w[i].item() * named)[0])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(
+    "task, answers",
+    [
+        ("5.1", {"consistency_function": lambda *given: RIGHT["consistency_function"](*given).tolist()}),
+        ("5.2", {"two_step_target": _in_numpy("two_step_target")}),
+        ("5.8", {"refine": _in_numpy("refine")}),
+        ("5.3", {"training_loss": _OneCall(), "distillation_loss": _OneCall()}),
+        ("5.3", {"training_loss": _sample_by_sample}),
+        ("5.10", {"walk": _walk_down, "flow_loss": _lerped, "first_step": np.float32(-0.18)}),
+        ("5.10", {"student": _single, "first_step": torch.tensor([-0.18])}),
+        ("5.11", {"critic_loss": _one_batch, "student_loss": _log_sigmoid, "mirror": " Cannot"}),
+        ("5.12", {"guided_target": _lerped_target, "sampled": "exp(w*log(d) + (1 - w)*log(k))"}),
+        ("5.12", {"guided_target": _numpy_target, "narrow": "0.253"}),
+    ],
+)
+def test_other_forms_of_a_right_answer_are_done(task, answers):
+    right = {
+        name: one.make() if isinstance(one, Made) else one for name, one in _task(task).reference.items()
+    }
+    verdict = judge(task, **{**right, **answers})
+    assert verdict.state == "done", verdict.sentence
+
+
+def _task(number):
+    return next(task for task in tasks.TASKS if task.id == number)
+
+
+def test_a_wrong_formula_is_named_though_others_are_made_of_it():
+    """Of the tasks whose later answers a student computes from the earlier ones."""
+    once = judge("5.2", **_task("5.2").reference | {"target": "(y - s_s/s_t*x)/a_s", "amplify": "1/a_s"})
+    assert once.kind == "mistake" and once.sentence.endswith(tasks._FOLLOWS + ")")
+    d, k, s, w = 0.5, 1.0, 0.5, 4
+    there = (k**2 + s**2) ** ((w - 1) / 2) * (d**2 + s**2) ** ((2 - w) / 2)  # the exponents turned round
+    wrong = {"sampled": "d*(k/d)**(w - 1)", "narrow": there / math.hypot(d, s)}
+    turned = judge("5.12", **_task("5.12").reference | wrong)
+    assert turned.kind == "mistake" and "will follow" in turned.sentence

@@ -116,7 +116,7 @@ def test_asked_on_the_exact_path_the_step_is_that_of_the_paths_own_direction(num
     step = experiments.one_step(0.5, number, "exact path")
     middle = (start * stop) ** 0.5
     state = reference(model, x[number : number + 1], start, middle)
-    assert torch.allclose(step["line"][1], state[0], atol=1e-6)
+    assert torch.allclose(step["asked"], state, atol=1e-6)
     made = x[number] + (stop - start) * model.eps(state, middle)[0]
     assert step["error"] == pytest.approx(float((made - end[number]).norm()), abs=1e-5)
     shares, errors = step["errors"]
@@ -124,8 +124,25 @@ def test_asked_on_the_exact_path_the_step_is_that_of_the_paths_own_direction(num
     assert "exact path" in figures.one_step(step).alt
 
 
+def test_two_steps_are_two_of_the_samplers_and_the_best_share_comes_nearer_to_the_middle():
+    model, x, end, _ = experiments.one_step_truth()
+    start, stop = experiments.STEP
+    for number, share in ((3, 0.5), (7, 0.28)):
+        step = experiments.one_step(share, number, steps=2)
+        levels, r = [start, (start * stop) ** 0.5, stop], torch.full((1,), share, dtype=torch.float64)
+        state = x[number : number + 1]
+        made = sample(amed_solver, model, state, levels, predictor=experiments.Exactly(r)).x
+        assert step["error"] == pytest.approx(float((made[0] - end[number]).norm()), abs=1e-5)
+        assert "Two steps" in figures.one_step(step).alt and step["learned"] is None
+    best = lambda number, steps: experiments.one_step(0.5, number, steps=steps)["best"]
+    nearer = [best(number, 1) < best(number, 2) < 0.5 for number in range(experiments.WIDGET_SAMPLES)]
+    assert sum(nearer) >= 0.9 * len(nearer)
+
+
 def test_samples_7_9_and_21_are_what_the_text_says():
     at = lambda r, number, *along: experiments.one_step(r, number, *along)
+    assert at(0.5, 7)["error"] == pytest.approx(0.91, abs=0.005)
+    assert at(0.5, 7, "Euler's line", 2)["error"] == pytest.approx(0.08, abs=0.005)
     assert at(0.5, 7)["error"] > 5 * at(at(0.5, 7)["best"], 7)["error"]
     assert at(0.5, 9)["best"] < 0.01
     assert at(0.5, 21)["best"] > at(0.5, 21)["learned"] + 0.08

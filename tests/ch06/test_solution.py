@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
-from sympy import lambdify, sympify
+from sympy import Rational, lambdify, simplify, symbols, sympify
 
 from book.ch06 import solution, tasks
-from book.lessons import normal, read_axes
+from book.lessons import judge, normal, read_axes
 from toolkit import EDM, VP, Mixture, grids, initial_noise, sample
 from toolkit.amed import amed_plugin, amed_solver, explained, teacher_path
 from toolkit.convergence import reference
@@ -496,3 +496,119 @@ def test_other_lines_and_lengths_of_a_path(trajectories):
     assert math.isclose(tasks._OFF_MEANS, np.mean(shares["_OFF_LENGTH"]) / mean_length, rel_tol=1e-5)
     roots = [np.linalg.svd(about, compute_uv=False)[::-1] for about in centred]
     assert math.isclose(tasks._UNSQUARED, np.mean([1 - one[-1] / one.sum() for one in roots]), rel_tol=1e-4)
+
+
+# --- what is right in another form --------------------------------------------------------------------------
+
+
+def _numpy_residual(velocity, a, b):
+    """6.2 in numpy, on the middles of 4000 pieces, whose plain mean is the midpoint rule."""
+    t = a + (b - a) * (np.arange(4000) + 0.5) / 4000
+    v = velocity(torch.from_numpy(t)).numpy()
+    return np.linalg.norm(v - v.mean(axis=0), axis=1).min()
+
+
+def _path_by_path(path):
+    """6.3's shares, one trajectory after the other, by its covariance's eigenvalues: a list of tensors."""
+    shares = []
+    for points in path.unbind(1):
+        power = torch.linalg.eigvalsh(torch.cov(points.T)).flip(0).clamp(min=0)
+        shares.append(power.cumsum(0) / power.sum())
+    return shares
+
+
+def _numpy_step(eps, x, s, e, r, c):
+    """6.5's AMED step, sample by sample, as a list of numpy rows."""
+    rows = []
+    for one, share, scale in zip(x, r.tolist(), c.tolist()):
+        m = s * (e / s) ** share
+        halfway = one[None] + (m - s) * eps(one[None], s)
+        rows.append((one.numpy() + scale * (e - s) * eps(halfway, m).numpy()[0]).tolist())
+    return rows
+
+
+def _plugin_by_denoiser(eps, x, s, e, r, c):
+    """6.5's plugin in place on a copy, its second step by the denoised sample."""
+    m = torch.exp((1 - r) * math.log(s) + r * math.log(e)).unsqueeze(1)
+    u = x.clone()
+    u += (m - s) * eps(x, torch.full_like(r, s))
+    denoised = u - m * eps(u, m.squeeze(1))
+    return u + c.unsqueeze(1) * (e / m - 1) * (u - denoised)
+
+
+class _SortedWalk:
+    """6.10's walk on the sorted grid of numpy's numbers, the weights of all steps first."""
+
+    def __call__(self, eps, x, levels, shares, weights):
+        added = [s * (e / s) ** r for s, e, r in zip(levels, levels[1:], shares)]
+        grid = np.sort(np.array([*levels, *added]))[::-1]
+        gaps = np.diff(grid)
+        pairs = [(1.0, 0.0), *(weights(h, g) for g, h in zip(gaps, gaps[1:]))]
+        old = torch.zeros_like(x)
+        for level, gap, (p, q) in zip(grid, gaps, pairs):
+            new = eps(x, level)
+            x, old = x + gap * p * new + gap * q * old, new
+        return x
+
+
+def _in_reverse(u, direction, x, a, b):
+    """6.11's target by two gradients of each column, in reverse mode."""
+    x, a = (v.detach().clone().requires_grad_() for v in (x, a))
+    out, columns = u(x, a, b), []
+    for column in out.T:
+        by_x, by_a = torch.autograd.grad(column.sum(), (x, a), retain_graph=True)
+        columns.append((by_x * direction).sum(1) + by_a)
+    return (direction + (b - a)[:, None] * torch.stack(columns, 1)).detach()
+
+
+_ROOTS = "sqrt(d**2 + a**2)", "sqrt(d**2 + b**2)"
+_NO_DIFFERENCE = (
+    f"x*(a + b)/({_ROOTS[0]}*({_ROOTS[0]} + {_ROOTS[1]}))"  # the average, its roots below the line
+)
+
+
+@pytest.mark.parametrize(
+    "task, answers",
+    [
+        ("6.2", {"residual": _numpy_residual, "arc_residual": "1 - sqrt(2 - 2*cos(w))/w", "power": 2.0}),
+        ("6.2", {"arc_residual": "1 - sinc(w/2)", "velocity_1": " Holds"}),
+        ("6.3", {"explained": _path_by_path}),
+        ("6.5", {"amed_step": _numpy_step, "plugin_step": _plugin_by_denoiser}),
+        ("6.10", {"plugin_walk": _SortedWalk(), "now": "(h + 2*g)/(2*g)", "left": "u*v - (u**2 + v**2)/2"}),
+        ("6.10", {"share_1": np.float64(0.7), "gain": 0.726}),
+        ("6.11", {"meanflow_target": _in_reverse, "average": _NO_DIFFERENCE}),
+        ("6.11", {"total": f"(x*a/(d**2 + a**2) - {_NO_DIFFERENCE})/(a - b)"}),
+    ],
+)
+def test_other_forms_of_a_right_answer_are_done(task, answers):
+    verdict = judge(task, **_task(task).reference | answers)
+    assert verdict.state == "done", verdict.sentence
+
+
+def _task(number):
+    return next(task for task in tasks.TASKS if task.id == number)
+
+
+def test_what_wrong_weights_leave_is_a_students_sum_over_two_steps():
+    """`left`, as someone finds it who takes these weights for the right ones."""
+    h, g, u, v = symbols("h g u v")
+    for now, before, left, _ in tasks._LINES:
+        p, q = sympify(now), sympify(before)
+        assert simplify(p + q - 1) == 0
+        step = h * (Rational(3, 2) - p) * g  # eps less eps_- is g times the slope
+        both = sum(step.subs({h: one, g: other}, simultaneous=True) for one, other in ((u, v), (v, u)))
+        assert simplify(both - sympify(left)) == 0
+
+
+@pytest.mark.parametrize("wrong, says", tasks._AVERAGES)
+def test_a_wrong_average_is_named_though_three_formulas_are_made_of_it(wrong, says):
+    x, a, b, d = symbols("x a b d")
+    mean, slope = sympify(wrong), x * a / (d**2 + a**2)
+    made = {
+        "average": wrong,
+        "total": mean.diff(a) + slope * mean.diff(x),
+        "forgotten": mean - (slope - (a - b) * mean.diff(a)),
+        "jump": simplify(x - a * mean.subs(b, 0)),
+    }
+    verdict = judge("6.11", **_task("6.11").reference | made)
+    assert verdict.kind == "mistake" and verdict.sentence.startswith(says)

@@ -108,6 +108,18 @@ def test_first_reading_needs_no_name_from_a_part_for_later(path):
 
 
 @chapter
+def test_code_that_is_seen_needs_no_name_from_a_cell_whose_source_is_folded(path):
+    folded = {}  # name -> whether the source of the cell that bound it last is folded
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+            used, bound = names(cell.source)
+            unseen = {name for name in used if folded.get(name)}
+            assert hidden or not unseen, f"{cell.id} needs {sorted(unseen)}"
+            folded |= dict.fromkeys(bound, hidden)
+
+
+@chapter
 def test_first_reading_cites_no_equation_from_a_part_for_later(path):
     body = [(piece, later) for piece, later in pieces(read(path)) if isinstance(piece, str)][1:]  # no header
     numbers = {tag for text, later in body if later for tag in TAG.findall(text)}
