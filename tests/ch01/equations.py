@@ -228,7 +228,8 @@ def kl_step():
 
 @equation("ddpm.weight")
 def weight():
-    """c_0^2 sigma_t^2 / (2 beta-tilde alpha_t^2) = (SNR_s / SNR_t - 1) / 2, symbolically; and the function."""
+    """c_0^2 sigma_t^2 / (2 beta-tilde alpha_t^2) = (SNR_s / SNR_t - 1) / 2, symbolically; and the function.
+    """
     a_s, s_s, ratio, beta, a_t, var_t = _posterior_symbols()
     tilde, c_0 = beta * s_s**2 / var_t, a_s * beta / var_t
     left = c_0**2 * var_t / (2 * tilde * a_t**2)

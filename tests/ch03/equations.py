@@ -298,7 +298,8 @@ def stability():
 
 @equation("sde_ode.controller")
 def controller():
-    """`next_step` is the rule within its limits; a local error C h^(p + 1) is brought to the tolerance by it."""
+    """`next_step` is the rule within its limits; a local error C h^(p + 1) is brought to the tolerance by it.
+    """
     for error in (0.1, 0.5, 1.0, 3.0):
         assert math.isclose(next_step(0.2, error, order=4, safety=1.0), 0.2 * (1 / error) ** (1 / 5))
     size, tol, c, order = sympy.symbols("h tol C p", positive=True)

@@ -298,9 +298,8 @@ def test_a_call_too_many_is_told(task):
 SAID = {  # what a wrong answer is told, where a listed mistake does not describe it
     "3.7, no safety, other limits": (
         "3.7",
-        lambda h, error, order, safety=0.9, least=0.2, most=4.0: (
-            h * (most if error == 0 else min(most, max(least, error ** (-1 / (order + 1)))))
-        ),
+        lambda h, error, order, safety=0.9, least=0.2, most=4.0: h
+        * (most if error == 0 else min(most, max(least, error ** (-1 / (order + 1))))),
         "safety factor",
     ),
     "3.12, a draw that is discarded": ("3.12", "(draw(), draw())[1]", "times. How many independent normals"),

@@ -260,7 +260,7 @@ def test_pndm_is_plms_after_its_runge_kutta_steps(seed, i):
     model, x = MODES.model(schedule), start(schedule, times[0], seed)
     path = sample(pndm, model, x, times, keep_path=True).path
     eps = [model.eps(state, t) for state, t in zip(path, times)]
-    mean = sum(w * e for w, e in zip((55 / 24, -59 / 24, 37 / 24, -9 / 24), eps[i::-1]))
+    mean = sum(w * e for w, e in zip((55 / 24, -59 / 24, 37 / 24, -9 / 24), eps[i :: -1]))
     alpha, sigma = (level(np.array(times)) for level in (schedule.alpha, schedule.sigma))
     want = alpha[i + 1] / alpha[i] * (path[i] - sigma[i] * mean) + sigma[i + 1] * mean
     assert torch.allclose(path[i + 1], want, atol=1e-12)

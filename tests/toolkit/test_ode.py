@@ -476,7 +476,9 @@ def test_calls_of_the_implicit_methods():
         times = grids.uniform(VP(), steps)
         for solver in IMPLICIT:
             nfe = sample(solver, model, x, times, iterations=rounds).nfe
-            assert nfe == solver.nfe(steps, iterations=rounds) == steps * (rounds + (solver is trapezoid))
+            assert (
+                nfe == solver.nfe(steps, iterations=rounds) == steps * (rounds + (solver is trapezoid))
+            )
 
 
 THIN = VE(1e-3, 1e3)  # far wider than the data: dy/dlambda = -y, all the way

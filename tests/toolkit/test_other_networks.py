@@ -102,7 +102,7 @@ class Small(nn.Module):
 
 
 def test_v_on_flow_is_said_to_look_like_a_mix_up():
-    with pytest.warns(MixUp, match='predicts="flow"'):
+    with pytest.warns(MixUp, match="predicts=\"flow\""):
         Network(lambda x, c: x, Flow(), "v")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -367,7 +367,9 @@ def test_mean_of_the_third_order_sde_solvers(double):
                 path = by_diffusers(DPM, {**SDE, "solver_order": 3}, model, x, times, zs)
                 before, after = path[-2], path[-1]
             else:
-                before, after = (by_k_diffusion("dpmpp_3m_sde", {}, model, x, times[:n], zs) for n in (3, 4))
+                before, after = (
+                    by_k_diffusion("dpmpp_3m_sde", {}, model, x, times[:n], zs) for n in (3, 4)
+                )
             gain = schedule.sigma(times[-1]) / schedule.sigma(times[-2]) * math.exp(-h)
             want = gain * before + schedule.alpha(times[-1]) * mean
             off[name].append(float((after - want).abs().max()))
@@ -471,7 +473,6 @@ def test_a_hidden_last_order_makes_more_steps_worse(double, seed):
     """D8.  `step`: lower_order_final holds for fewer than 15 steps only, so that the order of the last steps
     changes there.  Ours changes nothing by itself.
     """
-
     def jump(run):
         errors = errors_of(run, VP(), range(11, 19), seed)
         return float(np.abs(np.diff(np.log(errors), 2)).max())

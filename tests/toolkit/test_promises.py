@@ -480,7 +480,9 @@ def test_options_that_measure_take_numbers(name, option):
     given = 0.5 if given == 1.0 else given
     model, more = Network(smooth, VP()), COSTLY.get(name, {})
     values = (given, np.float64(given), torch.tensor(given, dtype=torch.float64), np.array([given]))
-    runs = [sample(REGISTRY[name], model, noise(), TIMES, **{option: value}, **more) for value in values]
+    runs = [
+        sample(REGISTRY[name], model, noise(), TIMES, **{option: value}, **more) for value in values
+    ]
     assert all(same(run, runs[0]) for run in runs)
 
 

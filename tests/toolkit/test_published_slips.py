@@ -39,7 +39,6 @@ def even(schedule):
 
 def rough(schedule, ratio=3.0):
     """Steps in σ/α that alternate, within a smooth change."""
-
     def times(n):
         sizes = np.where(np.arange(n) % 2, 1.0, ratio) * np.linspace(2, 1, n)
         share = np.concatenate([[0], np.cumsum(sizes) / sizes.sum()])
@@ -107,7 +106,6 @@ def vary_table(schedule, times, order):
 @pytest.mark.parametrize("order", [2, 3])
 def test_unipc_with_varying_coefficients_is_of_order_one(order):
     """D9.  The sum over k is left out for the new prediction; with it the corrector is Adams-Moulton's."""
-
     def run(table):
         def loop(model, x, times):
             predictor = adams_table(model.schedule, times, order)
@@ -139,7 +137,6 @@ def rosenbrock(slip):
     """Two predictions of f = (alpha x / s - s x0) / sigma with s^2 = alpha^2 + sigma^2, the linear part that
     is right for data N(0, 1); with the slip sqrt(alpha_s^2 + sigma_t^2) stands before the integral.
     """
-
     def run(model, x, times):
         alpha, sigma = (level(np.array(times)) for level in (model.schedule.alpha, model.schedule.sigma))
         u, past, size = np.log(sigma / alpha), [], np.hypot(alpha, sigma)
@@ -176,7 +173,6 @@ def three_steps(h, slip):
 @pytest.mark.parametrize("slip, order", [(False, 3), (True, 2)])
 def test_variable_steps_of_ipndm_v_lose_an_order_on_a_rough_grid(slip, order):
     """D11, its third order, in σ/α, from exact states.  On equal steps the slip changes nothing."""
-
     def run(model, x, times):
         kappa = [math.exp(-model.schedule.lam(t)) for t in times]
         history, x = exact_start(model, x, times, 2)
