@@ -395,7 +395,7 @@ def _noted(result: TaskResult, asked: Task, assembled, told, solution: dict) -> 
         result,
         sentence=plain(result.sentence, 2000),
         printed=plain(result.printed, 2000),
-        rows=tuple(Row(line(row.label), line(row.yours, 500), row.kind) for row in result.rows),
+        rows=tuple(Row(line(row.label), line(row.yours, 500), row.kind, row.wrong) for row in result.rows),
         notes=tuple(assembled.notes.get(task, ())),
         flags=tuple(line(flag) for flag in flags[:20]),
     )
@@ -428,7 +428,10 @@ def _rows(task: Task, seen: Seen) -> tuple[Row, ...]:
         shown = ", ".join(yours) if isinstance(value, str) or value.size <= 4 else " … ".join(yours[:2])
         if not isinstance(value, str) and value.shape != getattr(right.get(label, value), "shape", None):
             shown += f" ({kind_of(value)})"
-        rows.append(Row(label, shown[:500], kind_of(right[label], value) if label in right else "nothing"))
+        kind = kind_of(right[label], value) if label in right else "nothing"
+        wide = task.tolerance_of(label)
+        wrong = label not in right or not diagnose.same_value(value, right[label], wide)
+        rows.append(Row(label, shown[:500], kind, wrong))
     return tuple(rows)
 
 
