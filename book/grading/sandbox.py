@@ -47,12 +47,12 @@ class NoSandbox(Exception):
 class Limits:
     """What a submission may use.
 
-    memory: bytes of real memory all together; a process may ask for twice as much address space.  disk:
-    bytes in each of /tmp, home and shared memory.  file: bytes a file.  processes: how many, each with six
-    threads on average.  cpu: seconds a process.
+    memory: bytes of address space a process, of which it has used 1.3 GB when it starts, and of real memory
+    all together.  disk: bytes in each of /tmp, home and shared memory.  file: bytes a file.  processes: how
+    many, each with six threads on average.  cpu: seconds a process.
     """
 
-    memory: int = 3 * 2**30
+    memory: int = 4 * 2**30
     disk: int = 64 * 2**20
     file: int = 20 * 2**20
     processes: int = 64
@@ -61,7 +61,7 @@ class Limits:
     def orders(self) -> dict:
         """As the zygote takes them: names of RLIMIT_*, and the size of the private folders."""
         return {
-            "AS": 2 * self.memory,  # most of an honest one's is never touched
+            "AS": self.memory,
             # A second fence, which does not hold for root: threads count too, and where the kernel shares its
             # user with other programs, so do theirs.
             "NPROC": _THREADS * self.processes + _threads_of_user(),

@@ -170,7 +170,7 @@ for shown, text in {
     "    rows = (call(x.tolist(), e.tolist(), alpha, sigma) for x, e in zip(x_t, eps))\n"
     "    return torch.tensor(joblib.Parallel(n_jobs=2)(rows), dtype=torch.float64)",
     "a way to show pictures that is not here": f"%matplotlib widget\n{RIGHT}",
-    "an array of 2 GB": f"import numpy as np\nroom = np.zeros(2**28)\n{RIGHT}",
+    "an array of 500 MB": f"import torch\nroom = torch.zeros(2**26, dtype=torch.float64)\n{RIGHT}",
 }.items():
     case(ODD, shown)(lambda nb, text=text: answer(nb, text))
 
