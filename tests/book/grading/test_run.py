@@ -266,10 +266,9 @@ NAMED = run._named
 def test_a_run_that_is_told_to_end_leaves_nothing_behind(folder, tmp_path):
     out, room = tmp_path / "out", tmp_path / "room"
     room.mkdir()
-    process = subprocess.Popen(
-        grade_command(folder, out, "-j", "2"),
-        cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL, env=os.environ | {"TMPDIR": str(room)},
-    )  # fmt: skip
+    command = [sys.executable, "-m", "book", *grade_words(folder, out, "-j", "2")]
+    env = os.environ | {"TMPDIR": str(room)}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL, env=env)
     while process.poll() is None and not list((out / "state").glob("*.json")):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
