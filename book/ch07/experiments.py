@@ -701,13 +701,62 @@ def grid_errors(points=13, n=100):
     return upper, lower, errors
 
 
-def sums_of_weights(method="weights and grid", calls=5):
-    """Recorded: the sum of a step's weights, of three trainings; 1 is what consistency asks for."""
+def sums_of_weights():
+    """Recorded: the mean over three trainings of the sum of each step's weights, at three calls with an
+    analytic start: method -> {step: sum}; 1 is what consistency asks for."""
     found = {}
-    for seed in range(learned_study()["seeds"]):
-        for n, row in enumerate(learned_solver(method, calls, seed).options["weights"]):
-            found[f"step {n + 1} | training {seed + 1}"] = sum(row)
+    for method in ("weights *", "weights and grid *"):
+        rows = [learned_solver(method, 3, seed).options["weights"] for seed in range(3)]
+        sums = np.array([[sum(row) for row in weights] for weights in rows]).mean(0)
+        found[method] = {f"step {n + 1}": float(total) for n, total in enumerate(sums)}
     return found
+
+
+def solver_digits(n=10):
+    """Digits at three calls from the same noises: row -> (n, 1, 8, 8), the flow's ends last."""
+    (model, analytic), (x, ends) = digits(), digit_pairs(100)
+    rows = {"iPNDM": (Solver("ipndm", grids.karras(model.schedule, 3).tolist()), model)}
+    for method in ("grid, iPNDM *", "weights and grid *"):
+        rows[method] = learned_solver(method, 3), analytic
+    return {row: solver.run(by, x[:n]).x for row, (solver, by) in rows.items()} | {"the flow": ends[:n]}
+
+
+def two_levels(upper, lower, solver="iPNDM"):
+    """What the widget draws: RMSE of three calls of one sampler on Karras' grid, on the one learned for it
+    and on the reader's: label -> (upper level, lower level, RMSE)."""
+    model, (x, ends) = digits()[0], digit_pairs(100)
+    name = learned_solver(f"grid, {solver}", 3).name
+    error = lambda levels: rms(Solver(name, levels).run(model, x).x - ends)
+    found = {
+        "Karras": grids.karras(model.schedule, 3).tolist(),
+        f"learned for {solver}": learned_solver(f"grid, {solver}", 3).times,
+        "yours": [amed_chapter.TOP, float(upper), float(lower), 0.002],
+    }
+    return {label: (*levels[1:-1], error(levels)) for label, levels in found.items()}
+
+
+def carried_bars():
+    """Recorded: RMSE at five calls over that of iPNDM on Karras' grid: problem -> {method: ratio}."""
+    found = {}
+    for problem, rows in learned_study()["carried"].items():
+        plain = rows["iPNDM, Karras' grid"][0]
+        found[problem] = {
+            label: float(np.mean(rows[name])) / plain
+            for label, name in (
+                ("grid", "grid, iPNDM, carried over"),
+                ("weights", "weights and grid, carried over"),
+            )
+        }
+    return found
+
+
+def fair_curves():
+    """Recorded: the factors of the unfair comparison, part -> {calls: factor}."""
+    found = {}
+    for name, value in fair().items():
+        part, calls = name.split(" | ")
+        found.setdefault(part, {})[int(calls.split()[0])] = float(value)
+    return {part: row for part, row in found.items() if "plain start" not in part}
 
 
 # Two rulers, how much is needed, how far it carries

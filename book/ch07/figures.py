@@ -9,6 +9,7 @@ from book.plots import (
     MARKERS,
     Picture,
     array,
+    bars,
     image_grid,
     lines,
     listing,
@@ -290,3 +291,68 @@ def two_rulers(groups, flow) -> Picture:
         f"Fréchet distance against RMSE of {sum(map(len, groups.values()))} solvers; distances: "
         f"{listing(told)}. The flow itself has {number(flow, 3)}; {below} lie below it.",
     )
+
+
+def sums(rows) -> Picture:
+    """Sums of each step's weights: method -> {step: sum}."""
+    told = "; ".join(f"{name} {', '.join(number(v) for v in row.values())}" for name, row in rows.items())
+    return bars(
+        {step: {name: row[step] for name, row in rows.items()} for step in next(iter(rows.values()))},
+        "sum of the weights",
+        reference=(1.0, "consistent"),
+        fmt="{:.2f}",
+        alt=f"Sums of each step's learned weights, where consistency asks for 1: {told}.",
+    )
+
+
+def digits_beside(rows) -> Picture:
+    """Digits from the same noises: row -> (n, 1, 8, 8), the flow last."""
+    *_, flow = rows.values()
+    told = [f"{name} {number(rms(x - flow))}" for name, x in list(rows.items())[:-1]]
+    return image_grid(
+        rows,
+        alt=f"Digits at three calls from the same noises, and the flow's; root mean square distance to it: "
+        f"{listing(told)}.",
+    )
+
+
+def two_levels(state) -> Picture:
+    """RMSE of three calls on some grids: label -> (upper level, lower level, RMSE)."""
+    told = [f"{label} {number(a)} and {number(b)}" for label, (a, b, _) in state.items()]
+    errors = [f"{label} {number(error)}" for label, (_, _, error) in state.items()]
+    return bars(
+        {label: error for label, (_, _, error) in state.items()},
+        "RMSE to the flow's end",
+        fmt="{:.3f}",
+        height=2.6,
+        alt=f"RMSE of three calls on three grids: {listing(errors)}; inner levels: {listing(told)}.",
+    )
+
+
+def carried(rows) -> Picture:
+    """RMSE of carried solvers over Karras' grid: problem -> {method: ratio}."""
+    told = "; ".join(f"{name} {', '.join(number(v) for v in row.values())}" for name, row in rows.items())
+    return bars(
+        {name.replace("digits ", ""): row for name, row in rows.items()},
+        "RMSE / iPNDM on Karras' grid",
+        reference=(1.0, "Karras' grid"),
+        fmt="{:.2f}",
+        alt=f"RMSE of carried solvers over iPNDM's on Karras' grid; the grid, then weights and grid: {told}.",
+    )
+
+
+@style()
+def parts_of_a_gain(rows) -> Picture:
+    """Factors in RMSE against calls: part -> {calls: factor}."""
+    picture = lines(
+        {label: (list(row), list(row.values())) for label, row in rows.items()},
+        "calls of the network",
+        "RMSE without / RMSE with",
+        height=3.5,
+    )
+    ax = picture.axes[0]
+    ax.axhline(1, color=INK, linewidth=1)
+    ax.set_xticks(sorted({calls for row in rows.values() for calls in row}))
+    ax.get_legend().remove()
+    picture.fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return picture

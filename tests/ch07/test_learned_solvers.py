@@ -71,3 +71,22 @@ def test_figures_say_what_they_show():
         [1.0, 2.0], [0.1, 0.5], errors, {"here": (2.0, 0.1), "a path": [(1, 0.1), (2, 0.5)]}
     )
     assert "here at 2 and 0.1" in drawn.alt and "a path at 2 and 0.5" in drawn.alt
+
+
+@pytest.mark.slow
+def test_the_widget_starts_at_karras_grid_and_the_learned_one_is_better():
+    for name in experiments.UNLEARNED:
+        state = experiments.two_levels(2.8, 0.18, name)
+        karras, learned, yours = (state[label][2] for label in state)
+        assert learned < karras and yours == pytest.approx(karras, rel=0.05)
+        assert "yours 2.8 and 0.18" in figures.two_levels(state).alt
+
+
+@pytest.mark.slow
+def test_the_other_figures_say_their_numbers():
+    sums = experiments.sums_of_weights()
+    assert all(abs(row["step 4"] - 1) > 0.2 for row in sums.values()) and "1.2" in figures.sums(sums).alt
+    assert "from level 80 " in figures.carried(experiments.carried_bars()).alt
+    assert "the table above" in figures.parts_of_a_gain(experiments.fair_curves()).alt
+    digits = experiments.solver_digits()
+    assert "weights and grid *" in figures.digits_beside(digits).alt and len(digits["the flow"]) == 10
