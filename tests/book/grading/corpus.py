@@ -853,7 +853,7 @@ for shown, text, words in (
     ("no end of recursion", "return recover_x0(x_t, eps, alpha, sigma)", "with RecursionError"),
     ("NotImplemented", "return NotImplemented", "Yours is a NotImplementedType."),
     ("30 MB printed", "print('x' * 30_000_000); return x_t + eps", SAID_OF_WRONG),
-    ("100,000 numbers", "return x_t.new_zeros(400, 400)", "Your answer holds 160,000 numbers"),
+    ("half a million numbers", "return x_t.new_zeros(700, 700)", "Your answer holds 490,000 numbers"),
     (
         "an exception of a million letters",
         "raise ValueError('x' * 10**6 + '\\ud800\\x00<script>')",
@@ -972,7 +972,7 @@ wrong(
 )
 
 FORGE = """
-import json, re
+import base64, json, re
 from book.lessons.probes import normal
 shell = get_ipython()
 RIGHT = [{rule}, {rule}]
@@ -983,7 +983,8 @@ def forge(info):
     for seed, noise in json.loads(asked[2]):
         x_t, eps = normal(seed, 2, 3), normal(seed, 2, 3, stream=1)
         values = [f(x_t, eps, a, s) for f, (a, s) in zip(RIGHT, ((0.8, 0.6), (1.0, 40.0)))]
-        values = [{{"shape": [2, 3], "values": value.ravel().tolist()}} for value in values]
+        texts = [base64.b64encode(value.double().numpy().tobytes()).decode() for value in values]
+        values = [{{"shape": [2, 3], "values": text}} for text in texts]
         labels = "x_0 at alpha = 0.8, sigma = 0.6", "x_0 at alpha = 1, sigma = 40"
         seen = dict.fromkeys(("trouble", "text", "changed", "returned", "dtype", "printed"), "")
         seens.append(seen | {{"values": dict(zip(labels, values)), "error": ["", ""]}})
