@@ -8,16 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from book.__main__ import make_app
 from book.grading import course, run
+from book.grading.collect import Submission
+from book.grading.results import Student
 from book.grading.run import Options
 from tests.book.grading import classes
 from tests.book.notebooks.lab import CHROMIUM
@@ -204,6 +208,17 @@ def test_two_students_with_one_file_get_the_same_marks_and_a_flag(tmp_path):
     assert len(list((tmp_path / "out" / "state").iterdir())) == 1
 
 
+def test_partners_of_one_file_are_no_pair_to_look_at():
+    def handed(name, path):
+        return Submission(Student(name), "00", Path(path), NOTEBOOK, False)
+
+    done = SimpleNamespace(tasks=[SimpleNamespace(state="done")])
+    trio = [handed("ada", "a"), handed("bob", "a"), handed("cy", "c")]
+    flags = run._twins(trio, dict.fromkeys(range(3), "same.json"), {"same.json": done})
+    assert flags == {n: (f"the same file as {who}",) for n, who in enumerate(("cy", "cy", "ada, bob"))}
+    assert run._twins(trio[:2], dict.fromkeys(range(2), "same.json"), {"same.json": done}) == {}
+
+
 def test_one_that_the_grader_itself_stumbles_over_does_not_stop_the_others(folder, tmp_path, monkeypatch):
     real = run.marking.Marker.mark
 
@@ -220,6 +235,58 @@ def test_one_that_the_grader_itself_stumbles_over_does_not_stop_the_others(folde
     monkeypatch.undo()
     again = course.grade_class(folder, tmp_path, lessons=["00"], options=OPTIONS)
     assert not [one for one in again if one.problem]  # it was not kept
+
+
+def test_a_lost_worker_costs_the_submission_that_it_held(folder, graded, tmp_path, monkeypatch):
+    """Whoever kills the grader's own process is set aside at the second time, alone, and named."""
+    monkeypatch.setenv("TOOLKIT_TEST_KILLER", "Student 3.")
+    options = replace(OPTIONS, jobs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_named", deadly)
+        found = course.grade_class(folder, tmp_path, lessons=["00"], options=options)
+    bad = [one for one in found if one.problem]
+    assert len(bad) == 1 and "its worker was lost" in bad[0].flags[0] and bad[0].flags[0].endswith("twice")
+    before = {one.student.key: one.score for one in graded[0]}
+    assert all(one.score == before[one.student.key] for one in found if one not in bad)
+    again = course.grade_class(folder, tmp_path, lessons=["00"], options=OPTIONS)
+    assert not [one for one in again if one.problem]  # it was not kept
+
+
+def deadly(name, work, file, raw):
+    """`run._named`, in a worker that one submission ends."""
+    if os.environ["TOOLKIT_TEST_KILLER"].encode() in raw:
+        Path(work.scratch, f"held-{name}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return NAMED(name, work, file, raw)
+
+
+NAMED = run._named
+
+
+def test_a_run_that_is_told_to_end_leaves_nothing_behind(folder, tmp_path):
+    out, room = tmp_path / "out", tmp_path / "room"
+    room.mkdir()
+    command = [sys.executable, "-m", "book", *grade_words(folder, out, "-j", "2")]
+    env = os.environ | {"TMPDIR": str(room)}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL, env=env)
+    while process.poll() is None and not list((out / "state").glob("*.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() != 0
+    assert not list(room.glob("tk*")) and not list((out / "state").glob("scratch-*"))
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, ended = tmp_path / "tkleft", subprocess.Popen(["true"])
+    ended.wait()
+    left.mkdir()
+    (tmp_path / f"scratch-{ended.pid}").write_text(str(left))
+    (tmp_path / f"scratch-{os.getppid()}").write_text(str(tmp_path / "tkother"))
+    with run._scratch(tmp_path) as scratch:
+        assert not left.exists() and os.path.isdir(scratch)
+    notes = [note.name for note in tmp_path.glob("scratch-*")]
+    assert not os.path.isdir(scratch) and notes == [f"scratch-{os.getppid()}"]
 
 
 def test_a_dask_cluster_grades_alike_with_one_worker_killed_half_way(folder, graded, tmp_path, monkeypatch):
