@@ -70,8 +70,8 @@ def test_more_calls_bring_a_map_to_its_own_flow():
         for row in experiments.study("digits")[name]:
             for key in ("no label", "label"):
                 assert row["16"][key] == pytest.approx(row["velocity"][key], rel=0.3)
-    (short,) = experiments.study("digits")["meanflow-short"]
-    assert short["16"]["label"] > 2 * short["1"]["label"]
+    for short in experiments.study("digits")["meanflow-short"]:
+        assert short["16"]["label"] > 1.2 * short["1"]["label"]
     rows = experiments.study("triangle")["meanflow"]
     assert all(row["2"]["W2"] == max(row[str(n)]["W2"] for n in experiments.CALLS) for row in rows)
     one, many = ([row[calls]["W2"] for row in rows] for calls in ("1", "16"))
