@@ -65,6 +65,8 @@ class Claim:
     elsewhere: the numbers in the finding that the experiment does not return, as they stand there, each with
         what it is ("a width"), or the name of the function beside the experiment that returns it; every other
         one with decimals or a % must be among the experiment's results, rounded (`unmeasured`).
+    figure: where a picture says more than the numbers, the id of the cell of its chapter that draws it; the
+        appendix shows it.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Claim:
     finding: str
     fails: Callable[[dict], bool] | None = None
     elsewhere: dict[str, str] = field(default_factory=dict)
+    figure: str = ""
 
     def __post_init__(self):
         for name in ("id", "source", "says", "finding"):
@@ -180,6 +183,7 @@ def claim(
     finding: str,
     fails: Callable | None = None,
     elsewhere: dict[str, str] | None = None,
+    figure: str = "",
 ) -> Callable:
     """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields), and keep its
     numbers.
@@ -190,7 +194,7 @@ def claim(
 
     def register(experiment):
         experiment = experiment if hasattr(experiment, "kept") else _kept(experiment)
-        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, elsewhere or {})
+        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, elsewhere or {}, figure)
         old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:
             raise ValueError(f"claim {id} is registered twice: give one of them another id")
