@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.claims-finder:not([data-rea
     ([name, value]) => name === but || !value || values(row, name).includes(value));
   const update = () => {
     for (const row of rows) row.style.display = passes(row) ? "" : "none";
-    said.textContent = " " + rows.filter(row => passes(row)).length + " of " + rows.length + " claims";
+    said.textContent = " " + rows.filter(row => passes(row)).length + " of " + rows.length + " lines";
     for (const select of bar.querySelectorAll("select")) {
       const others = rows.filter(row => passes(row, select.name));
       const left = new Set(others.flatMap(row => values(row, select.name)));

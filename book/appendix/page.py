@@ -96,7 +96,10 @@ that says where it is taught.
 
 A verdict is one of four. **Holds** and **fails** speak of the experiment that is named: of its data, its
 range and its number of seeds. **Holds if** names the condition next. **Not decided** means that the lead
-is within the spread. A failing claim is often a right one that lost its condition."""
+is within the spread. A failing claim is often a right one that lost its condition.
+
+The table counts verdicts; it is no mark for a text. What is plainly right was mostly taught and not put to a
+test, and what was tested was chosen because it could go wrong."""
 
 
 def _how():
@@ -151,7 +154,7 @@ def _exercises():
             here = ", ".join(_short(places.at(spot)) for spot in spots.split())
             lines.append((row.section.removeprefix("Exercise "), asked, _links(tasks.split()), here))
         if row.section == "Closing exercise":
-            here = "chapter 8, not written yet" if row.later else ", ".join(map(_short, entries.answers(row)))
+            here = "chapter 8, not written yet" if row.later else _spots(row)
             lines.append(("closing", row.says, _links(entries.tasks([row])), here))
     said = (
         "Which of our tasks is which part of the textbook's exercises 8.1 to 8.3 and of its closing one. "
@@ -168,20 +171,44 @@ def _sections(text):
     """The cells of a text's sections: the entries, then the pictures that their claims carry."""
     cells, pictures = [], _pictures()
     for section in text.sections:
-        cells.append(_text(_slug(f"{section.text}-{section.name}"), entries.section(section)))
+        source = entries.section(section) + _legend(section, pictures)
+        cells.append(_text(_slug(f"{section.text}-{section.name}"), source))
         for chapter, cell in pictures[section.heading]:
             source = f'from book.appendix.pictures import picture\n\npicture("{chapter}", "{cell}")'
             cells.append(_code(_slug(f"picture-{chapter}-{cell}"), source, picture(chapter, cell)))
     return cells
 
 
+def _carried(section):
+    """{(chapter, cell) of a picture: the ids of the points and claims that carry it}, in order."""
+    found = {}
+    for row in section.rows:
+        if row.figure:
+            found.setdefault(tuple(row.figure.split()), []).append(row.id)
+        for one in row.claims:
+            if one.figure and one.id not in found.setdefault((one.chapter, one.figure), []):
+                found[one.chapter, one.figure].append(one.id)
+    return found
+
+
+def _legend(section, pictures):
+    """Which points the pictures of a section belong to, and where those are that stand elsewhere."""
+    shown, said = pictures[section.heading], []
+    carried = _carried(section)
+    if shown:
+        said.append(f"*Below:* {'; '.join('for ' + ' and '.join(carried[one]) for one in shown)}.")
+    for one in carried.keys() - set(shown):
+        (there,) = (heading for heading, its in pictures.items() if one in its)
+        said.append(f"*A picture for {' and '.join(carried[one])}* is under {there.split(':')[0]}.")
+    return "\n\n" + " ".join([*said[: bool(shown)], *sorted(said[bool(shown) :])]) if said else ""
+
+
 def _pictures():
     """{a section's heading: the (chapter, cell) of its claims' and points' pictures}; each picture once."""
     found, seen = {}, set()
     for section in (section for text in rows.texts() for section in text.sections):
-        carried = [tuple(row.figure.split()) for row in section.rows if row.figure]
-        carried += [(one.chapter, one.figure) for row in section.rows for one in row.claims if one.figure]
-        found[section.heading] = [one for one in dict.fromkeys(carried) if one not in seen]
+        carried = _carried(section)
+        found[section.heading] = [one for one in carried if one not in seen]
         seen |= set(carried)
     return found
 
@@ -211,7 +238,7 @@ def _errata():
 
 
 def _spots(row):
-    return ", ".join(_short(one) for one in entries.answers(row)) or "–"
+    return ", ".join(dict.fromkeys(map(_short, entries.answers(row)))) or "–"
 
 
 def _open():
@@ -222,9 +249,9 @@ def _open():
 
 
 AUTHORS = """
-Thank you: without your text this book would have had nothing to check, and in most of what you compute
-you are right. We wrote your sentences in our own words; if we made you say what you did not, or tested
-what you did not mean, that is our mistake, and the first thing that we want to mend.
+Thank you: without your text this book would not exist. We wrote your sentences in our own words; if we made
+you say what you did not, or tested what you did not mean, that is our mistake, and the first thing that we
+want to mend.
 
 Every verdict here can be run: after `from book.claims import claims`, `claims("02")[0].run()` gives the
 numbers, and `claims("02")[0].decided()` the verdict. If you think that one is wrong, open an issue with
