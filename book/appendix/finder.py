@@ -76,7 +76,7 @@ class Finder:
 def _row(line):
     one, sections = line["claim"], line["sections"]
     place = places.of(one)
-    link = f'<a href="{html.escape(place.notebook)}#{html.escape(place.anchor)}">{place.section}</a>'
+    link = f'<a href="{html.escape(place.address)}">{place.section}</a>'
     texts = (line["text"], ", ".join(sections), one.told, str(int(one.chapter)), one.says)
     cells = [*map(html.escape, texts), link]
     data = dict(text=line["text"], section=";".join(sections), verdict=one.told, chapter=int(one.chapter))

@@ -65,7 +65,7 @@ def _table(heads, lines):
 HEADER = """# A · Every claim of the five texts, tested
 
 **After this chapter you can** open one of the five texts that
-[chapter 0](00_start_here.ipynb#The-texts-that-are-tested) names at any section, and
+[chapter 0](00_start_here.ipynb#cell-id=honesty) names at any section, and
 say what of it holds, on which condition, and which experiment here shows it; and find the section and the
 exercises of this book that go with it.
 
@@ -140,7 +140,7 @@ def _map():
 
 def _short(place):
     whole = places.at(place.section) if place.section != "0" else place
-    return f"[{place.section}]({whole.notebook}#{whole.anchor})"
+    return f"[{place.section}]({whole.address})"
 
 
 def _links(tasks):

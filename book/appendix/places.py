@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -11,33 +11,34 @@ from book.appendix import rows
 from book.chapters import chapters, number
 from book.claims import Claim
 
-# What a fragment may hold: JupyterLab compares it with the heading as the browser sends it, so that a letter
-# that is sent as %CE%BB would never be found, and cuts it at "=".
-PLAIN = re.compile(r"[\w ,.:;?!'-]+", re.ASCII)
-
 
 @dataclass(frozen=True)
 class Place:
-    """A heading of a notebook.
+    """A heading of a notebook, or a cell under it.
 
-    notebook: its file's name.  cell: the cell that the heading stands in.  section: "2.10", or "0" where
-    sections have no number.  title: the heading under that section, or the section's own.  anchor: what comes
-    after # in a link: the heading as JupyterLab, nbconvert and GitHub name it, or, where its letters forbid
-    that, the section's, and at worst the cell's, which JupyterLab and nbconvert know.
+    notebook: its file's name.  cell: the cell that a link leads to: the one with the heading, or one under
+    it.  section: "2.10", or "0" where sections have no number.  title: the heading under that section, or
+    the section's own.
     """
 
     notebook: str
     cell: str
     section: str
     title: str
-    anchor: str
+
+    @property
+    def address(self) -> str:
+        """Relative to the chapters. JupyterLab and nbconvert's pages scroll to a cell by its id, also in a
+        notebook that is only being opened; JupyterLab finds a heading only once its cell is drawn.
+        """
+        return f"{self.notebook}#cell-id={self.cell}"
 
     @property
     def link(self) -> str:
         """As Markdown: the section's number as a link, and the heading within it."""
         inner = "" if self.title == self.section_title else f", {self.title.removesuffix('◦').strip()}"
         shown = f"section {self.section}" if self.section != "0" else f"chapter 0, {self.title}"
-        return f"[{shown}{inner if self.section != '0' else ''}]({self.notebook}#{self.anchor})"
+        return f"[{shown}{inner if self.section != '0' else ''}]({self.address})"
 
     @property
     def section_title(self) -> str:
@@ -72,23 +73,17 @@ def cells_of(chapter: str) -> list[dict]:
 @cache
 def _walk(notebook):
     """[(cell's id, place)]: each heading below the title as it comes, and for a code cell the last one."""
-    section, above, place, found = "0", "", None, []
+    section, place, found = "0", None, []
     for cell in cells(notebook):
         for level, title in () if cell["code"] else re.findall(r"(?m)^(##+) (.+?)\s*$", cell["source"]):
             numbered = re.match(r"(\d+\.\d+) ", title)
             if level == "##":
                 section = numbered[1] if numbered else "0" if notebook.startswith("00") else title
-                above = _anchor(title) or f"cell-id={cell['id']}"
-            anchor = _anchor(title) or above
-            place = Place(notebook, cell["id"], section, title.removeprefix(f"{section} "), anchor)
+            place = Place(notebook, cell["id"], section, title.removeprefix(f"{section} "))
             found.append((cell["id"], place))
         if cell["code"] and place:
-            found.append((cell["id"], place))
+            found.append((cell["id"], replace(place, cell=cell["id"])))
     return tuple(found)
-
-
-def _anchor(title):
-    return title.replace(" ", "-") if PLAIN.fullmatch(title) else ""
 
 
 @cache
@@ -101,7 +96,9 @@ def _section_titles(notebook):
 
 def headings() -> list[Place]:
     """All headings below the titles, in the order of the book."""
-    return list(dict.fromkeys(place for notebook in _paths() for _, place in _walk(notebook)))
+    code = {(name, cell["id"]) for name in _paths() for cell in cells(name) if cell["code"]}
+    found = (place for name in _paths() for _, place in _walk(name))
+    return [place for place in found if (place.notebook, place.cell) not in code]
 
 
 def at(reference: str) -> Place:
@@ -118,7 +115,7 @@ def at(reference: str) -> Place:
 
 @cache
 def shown(chapter: str, experiment: str) -> Place | None:
-    """Under which heading the first cell of a chapter stands that names an experiment; None without one."""
+    """The first cell of a chapter that names an experiment, and the heading above it; None without one."""
     for pattern in (rf"\bexperiments\.{experiment}\b", rf"\b{experiment}\b"):
         if place := _first_cell(chapter, pattern):
             return place

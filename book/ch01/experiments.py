@@ -668,7 +668,7 @@ def one_draw_is_not_the_score() -> dict:
 
 @claim(
     "BP24",
-    source=f"{TUTORIAL}, section 7.1",
+    source=f"{TUTORIAL}, section 6.2",
     says="-eps / sigma is the true score, so that a perfect network has loss 0 against it",
     holds=lambda r: max(r.values()) < 1e-6,
     verdict=False,

@@ -293,7 +293,7 @@ def few_step_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=20) -> dict:
 
 @claim(
     "BS44",
-    source="Summary, list of what to read",
+    source="Summary, section 5.1, list of what to know",
     says="The reverse SDE is understood by Girsanov's theorem.",
     holds=lambda r: abs(r["squared increments, level 2"] / r["squared increments, level 0.5"] - 1) < 0.1,
     verdict=False,
@@ -429,7 +429,7 @@ def wrong_sign_heun(model, x, times):
 
 @claim(
     "BP11, BP25, BS26",
-    source="PyTorch tutorial, sections 5.2 and 7.2; summary, option 3",
+    source="PyTorch tutorial, sections 5.2 and 7.2; summary, section 4.3",
     says="An eps-network can be handed to a sampler that asks for a score; the sign of dt is a convention.",
     holds=lambda r: (
         abs(r["eps taken for the score"] - r["truth"]) < 0.01
@@ -1435,7 +1435,7 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
 
 @claim(
     "BS30, C31, S27",
-    source="Summary, option 1",
+    source="Summary, section 4.4",
     says="One step size serves the Langevin corrector at every noise level.",
     holds=lambda r: r["fixed step 0.01 over its limit, sd 0.01"] < 1,
     verdict=False,
@@ -1499,7 +1499,7 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
 
 @claim(
     "T25, BS30",
-    source="Summary, option 1; textbook, exercise 8.2.4c",
+    source="Summary, section 4.4; textbook, exercise 8.2.4c",
     says="A corrector improves the samples at equal cost.",
     holds=lambda r: all(
         abs(r[f"with one correction a step, {n} calls"] - 0.2) < abs(r[f"Euler–Maruyama, {n} calls"] - 0.2)

@@ -184,7 +184,7 @@ def frozen(s=0.8, t=0.3) -> dict:
 
 @claim(
     "BS32, S29",
-    source="Summary, option 3",
+    source="Summary, section 4.4",
     says="The exponential step is e^(-beta h / 2) x plus an integral of g times the score.",
     holds=lambda r: r["printed: slope of the one-step error"] > 1.9,
     verdict=False,
@@ -509,7 +509,7 @@ def measured_orders() -> dict:
 
 @claim(
     "BS34",
-    source="Summary, comparison of solvers",
+    source="Summary, section 4.6",
     says="DPM-Solver works for linear noise schedules only.",
     holds=lambda r: any(abs(v - int(k[-1])) > 0.1 for k, v in r.items() if "DPM-Solver-" in k),
     verdict=False,
@@ -2204,7 +2204,7 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=80, names=DIGIT_SOLVE
 
 @claim(
     "BS24",
-    source="Summary, on DPM-Solver",
+    source="Summary, section 4.3",
     says="With 10 steps DPM-Solver reaches the quality of DDPM's 1000.",
     holds=lambda r: r["++2M, 10 calls"] < r["DDPM, 1000 calls"] + r["++2M, 10 calls: spread"],
     verdict=True,

@@ -911,7 +911,7 @@ def path_lengths(n=NOISE, steps=200) -> dict:
 
 @claim(
     "BB14",
-    source="Blog, section on rectified flow",
+    source="Blog, closing section",
     says="Training on straight lines between noise and data makes the sampling paths straight",
     holds=lambda r: max(r["rectified flow: ring"], r["rectified flow: digits"]) < 1.05,
     verdict=False,
@@ -1610,7 +1610,7 @@ def critic_table():
 
 @claim(
     "BS39",
-    source="Summary, comparison of methods",
+    source="Summary, section 5.2",
     says="A consistency model in one call is worse than fifty steps of DDIM",
     holds=lambda r: r["consistency, one call"] > 1.1 * r["teacher, DDIM 64"],
     verdict=False,

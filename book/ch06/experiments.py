@@ -54,7 +54,7 @@ def starts(mixture, kappa, n, seed=0):
 
 @claim(
     "BB2, B02",
-    source="Blog, on AMED-Solver; its eq. 2",
+    source="Blog, its eq. 2",
     says="EDM's formula gives the whole grid of levels, from n = 0 at level 0 to n = N.",
     holds=lambda r: all(abs(v) < 1e-12 for k, v in r.items() if "n = 0" in k),
     verdict=False,
