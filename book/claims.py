@@ -112,8 +112,12 @@ class Claim:
 
     def decided(self) -> str:
         """The verdict by the experiment run now."""
-        holds = bool(self.holds(self.run()))
-        fails = not holds if self.fails is None else bool(self.fails(self.run()))
+        return self.verdict_of(self.run())
+
+    def verdict_of(self, numbers: dict) -> str:
+        """The verdict by numbers of the experiment, such as those with another seed."""
+        holds = bool(self.holds(numbers))
+        fails = not holds if self.fails is None else bool(self.fails(numbers))
         return VERDICTS[holds, fails]
 
     def unmeasured(self) -> list[str]:

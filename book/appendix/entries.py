@@ -1,6 +1,6 @@
 """A section of a text as Markdown: each of its points and claims as one entry of a list."""
 
-from book.appendix import places, rows
+from book.appendix import neighbours, places, rows
 from book.claims import Claim
 
 
@@ -64,7 +64,8 @@ def tested(one: Claim, text: str = "") -> str:
     carried = set(rows.ids(one))
     practised = [task for task, its in places.tasks().items() if carried & set(its)]
     links = ", ".join([places.of(one).link, *map(places.task_link, practised)])
-    return f"- “{plain(one.says.rstrip('.'))}.”{source} {verdict} {finding} → {links} ({one.id})"
+    turns = "".join(f" *With other random numbers: {other}.*" for other in neighbours.turned(one))
+    return f"- “{plain(one.says.rstrip('.'))}.”{source} {verdict} {finding}{turns} → {links} ({one.id})"
 
 
 def plain(text: str) -> str:

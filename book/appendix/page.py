@@ -139,7 +139,7 @@ def _map():
 
 
 def _short(place):
-    whole = places.at(place.section) if place.section != "0" else place
+    whole = places.at(place.section) if "." in place.section else place
     return f"[{place.section}]({whole.address})"
 
 
@@ -227,7 +227,7 @@ def _others():
 def _errata():
     said = (
         "Dates, slips of the pen and figures without a source: small things, told so that nobody copies "
-        "them. †: the source was not looked up."
+        "them. †, here and above: we did not look the source up."
     )
     prose = [row for row in rows.rows() if row.kind in rows.PROSE and row.right]
     lines = [

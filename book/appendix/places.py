@@ -17,8 +17,8 @@ class Place:
     """A heading of a notebook, or a cell under it.
 
     notebook: its file's name.  cell: the cell that a link leads to: the one with the heading, or one under
-    it.  section: "2.10", or "0" where sections have no number.  title: the heading under that section, or
-    the section's own.
+    it.  section: "2.10", or "0", the chapter, where sections have no number.  title: the heading under that
+    section, or the section's own.
     """
 
     notebook: str
@@ -36,9 +36,11 @@ class Place:
     @property
     def link(self) -> str:
         """As Markdown: the section's number as a link, and the heading within it."""
-        inner = "" if self.title == self.section_title else f", {self.title.removesuffix('◦').strip()}"
-        shown = f"section {self.section}" if self.section != "0" else f"chapter 0, {self.title}"
-        return f"[{shown}{inner if self.section != '0' else ''}]({self.address})"
+        heading = self.title.removesuffix("◦").strip()
+        numbered = "." in self.section
+        shown = f"section {self.section}" if numbered else f"chapter {self.section}"
+        inner = "" if numbered and self.title == self.section_title else f", {heading}"
+        return f"[{shown}{inner}]({self.address})"
 
     @property
     def section_title(self) -> str:
@@ -72,13 +74,16 @@ def cells_of(chapter: str) -> list[dict]:
 
 @cache
 def _walk(notebook):
-    """[(cell's id, place)]: each heading below the title as it comes, and for a code cell the last one."""
-    section, place, found = "0", None, []
+    """[(cell's id, place)]: each heading as it comes, and for a code cell the last one."""
+    chapter, place, found = str(int(number(notebook))), None, []
+    section = chapter
     for cell in cells(notebook):
-        for level, title in () if cell["code"] else re.findall(r"(?m)^(##+) (.+?)\s*$", cell["source"]):
-            numbered = re.match(r"(\d+\.\d+) ", title)
+        for level, title in () if cell["code"] else re.findall(r"(?m)^(#+) (.+?)\s*$", cell["source"]):
+            if level == "#" and place:
+                continue  # a comment in a listing
             if level == "##":
-                section = numbered[1] if numbered else "0" if notebook.startswith("00") else title
+                numbered = re.match(r"(\d+\.\d+) ", title)
+                section = numbered[1] if numbered else chapter
             place = Place(notebook, cell["id"], section, title.removeprefix(f"{section} "))
             found.append((cell["id"], place))
         if cell["code"] and place:
@@ -95,7 +100,7 @@ def _section_titles(notebook):
 
 
 def headings() -> list[Place]:
-    """All headings below the titles, in the order of the book."""
+    """All headings, in the order of the book."""
     code = {(name, cell["id"]) for name in _paths() for cell in cells(name) if cell["code"]}
     found = (place for name in _paths() for _, place in _walk(name))
     return [place for place in found if (place.notebook, place.cell) not in code]

@@ -2,16 +2,23 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from html import unescape
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+import torch
 
 from book import chapters
-from book.appendix import finder, page, pictures, places, rows
+from book.appendix import finder, neighbours, page, pictures, places, rows
 from book.claims import VERDICTS, claims
+from studies import neighbours as study
+from tests.book.notebooks.lab import CHROMIUM
+from toolkit import initial_noise
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "chapters" / page.NAME
@@ -199,6 +206,27 @@ def test_the_table_is_whole_without_a_script():
     }
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install Debian's package chromium")
+def test_the_choices_leave_the_lines_that_fit():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        shown = browser.new_page()
+        shown.set_content(finder.finder()._repr_html_())
+        assert shown.locator("select").count() == len(finder.FILTERS) == shown.locator("label").count()
+        shown.select_option("select[name=text]", "B")
+        shown.select_option("select[name=verdict]", "holds")
+        fit = [line for line in finder.lines() if (line["text"], line["claim"].verdict) == ("B", "holds")]
+        assert shown.locator("tbody tr:visible").count() == len(fit)
+        assert shown.get_by_role("status").inner_text().strip().startswith(f"{len(fit)} of ")
+        offered = shown.locator("select[name=chapter] option:not([hidden])").all_inner_texts()
+        assert set(offered) == {"all", *(str(int(line["claim"].chapter)) for line in fit)}
+        shown.select_option("select[name=text]", "")
+        assert shown.locator("tbody tr:visible").count() > len(fit)
+        browser.close()
+
+
 @pytest.mark.parametrize(
     ("source", "letters"),
     [
@@ -214,3 +242,46 @@ def test_a_source_names_its_texts(source, letters):
 
     One.source = source
     assert rows.said_in(One) == set(letters)
+
+
+# --- other random numbers -------------------------------------------------------------------------------
+
+
+def test_the_record_of_other_random_numbers_is_of_claims_that_there_are():
+    by_id = {one.id: one for one in claims()}
+    assert set(neighbours.record()) <= set(by_id), "`python -m studies.neighbours` writes it anew"
+    told = {*VERDICTS.values(), neighbours.NOTHING}
+    assert all(
+        len(its) == len(neighbours.SHIFTS) and set(its) <= told for its in neighbours.record().values()
+    )
+
+
+def test_a_claim_that_turns_with_other_random_numbers_says_so():
+    shown = text()
+    for one in claims():
+        entry = next(line for line in shown.splitlines() if line.endswith(f"({one.id})"))
+        assert ("With other random numbers" in entry) == bool(neighbours.turned(one)), one.id
+
+
+@pytest.mark.slow
+def test_the_record_is_what_the_study_finds():
+    """In a process of its own, on claims that draw, that draw nothing, and that share an experiment."""
+    wanted = ["BT4", "BI10", "C01", "BP12", "BS27, P09"]
+    words = [sys.executable, "-m", "studies.neighbours", *wanted]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {one: neighbours.record()[one][0] for one in wanted}
+
+
+def test_seeds_are_moved_within_and_as_before_outside():
+    draw = lambda: (
+        initial_noise(2, 3, seed=5).sum().item(),
+        torch.randn(3, generator=torch.Generator().manual_seed(5)).sum().item(),
+        np.random.default_rng(5).standard_normal(),
+    )
+    before = draw()
+    with study.moved(1000) as drawn:
+        within = draw()
+    assert len(drawn) == 3 and draw() == before
+    assert all(one != other for one, other in zip(before, within, strict=True))
+    assert within[0] == initial_noise(2, 3, seed=1005).sum().item()
