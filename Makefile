@@ -43,12 +43,16 @@ quick: lint
 lint: $(STAMP)
 	$(RUN)ruff check .
 
+# Claims whose experiments a page shows are decided below, in the kernel that has run them.
 pytest: $(STAMP) $(VENV)/.nbgrader
-	$(RUN)python -m pytest -q $(SHARED) --skipped-to $(VENV)/.skipped $(TESTS)
+	$(RUN)python -m pytest -q $(SHARED) -m 'not claims' --skipped-to $(VENV)/.skipped $(TESTS)
 
-# The chapters as nbval sees them; what it got is then compared, to the byte, with what is committed.
+JUDGED := -p tests.book.notebooks.form -p tests.book.notebooks.claimed
+
+# The chapters as nbval sees them; what it got is then compared, to the byte, with what is committed, and the claims
+# of the experiments that it shows are decided.
 notebooks: $(STAMP)
-	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile -p tests.book.notebooks.form --nbval --nbval-current-env chapters
+	$(RUN)python -m pytest -q -n $(JOBS) --dist loadfile $(JUDGED) --nbval --nbval-current-env chapters
 
 book: $(STAMP)
 	$(RUN)toolkit book

@@ -26,7 +26,8 @@ is "not holds". Yes to both: the experiment shows a side where the claim holds a
 
 No to both: nothing is decided, since each question asks for more than the spread allows.
 
-``tests/book/test_claims.py`` runs each experiment and demands that it still decides as recorded;
+``tests/book/test_claims.py`` runs each experiment and demands that it still decides as recorded; `make test`
+asks that in the kernel of the page that shows it;
 :func:`table` shows the claims of a chapter in a notebook; `book.numbers` shows the numbers of an experiment.
 """
 

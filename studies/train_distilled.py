@@ -66,7 +66,11 @@ WAYS = (  # the teacher's settings: name in the record, sampler, steps
     ("Heun", edm_heun, (3, 4, 5, 6, 8, 12, 18, 128)),  # 128: the flow itself
 )
 LOWER_LAST = (("2M", dpmpp_2m, (4, 5, 6, 7, 8, 12)),)  # with a last step of first order
+SIX_ROUNDS = {"rounds": (32, 16, 8, 4, 2, 1), "steps": (300, 300, 600, 1000, 1300, 1500)}
 CONTROLS = {  # students of the digits by another recipe, which do not ship: name -> its student, what differs
+    "progressive, DDIM first": ("progressive", {"first_heun": None}),
+    "progressive, six rounds": ("progressive", SIX_ROUNDS),
+    "progressive, six rounds, DDIM first": ("progressive", SIX_ROUNDS | {"first_heun": None}),
     "CD, 18 levels": ("consistency-distilled", {"levels": (18, 18)}),
     "CD, 8 to 18 levels": ("consistency-distilled", {"levels": (8, 18)}),
     "guided, noisy data alone": ("guided", {"share": 0.0}),

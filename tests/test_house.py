@@ -1,6 +1,7 @@
 """Which part may import which: toolkit ← book ← studies, benchmarks and tests; and what toolkit stands on."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -33,10 +34,23 @@ DOOR = "toolkit/lessons/__init__.py"  # to the exercises' checks, for exercises 
 NEVER = ("matplotlib", "typer", "nbformat", "sympy", "IPython", "book")
 
 
-def sources(*folders):
-    """{path below the project: syntax tree} of the Python files in these folders."""
-    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+@functools.cache
+def parsed(folder):
+    """{path below the project: syntax tree} of the Python files in a folder; no test changes them."""
+    paths = sorted((ROOT / folder).rglob("*.py"))
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf8")) for path in paths}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees_are_let_go():
+    """They take some hundred megabytes, and the tests of this file alone look at them."""
+    yield
+    parsed.cache_clear()
+
+
+def sources(*folders):
+    """The same of several folders."""
+    return {path: tree for folder in folders for path, tree in parsed(folder).items()}
 
 
 def imported(tree):
@@ -75,7 +89,10 @@ def test_figures_are_handed_their_data():
 
 
 def test_imports_are_absolute():
-    trees = sources("toolkit", "book", "studies", "benchmarks", "tests")
+    paths = [path for folder in OURS for path in (ROOT / folder).rglob("*.py")]
+    code = {path: path.read_text("utf8") for path in paths}
+    # most files have no such words, and need not be parsed
+    trees = {path: ast.parse(text) for path, text in code.items() if re.search(r"\bfrom[\s\\]*\.", text)}
     nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
     assert not [path for path, node in nodes if isinstance(node, ast.ImportFrom) and node.level]
 

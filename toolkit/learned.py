@@ -136,7 +136,9 @@ class Table(nn.Module):
     grid: learn the levels between the ends: log kappa falls by shares, the softmax of N numbers (Tong et al.
         2025), so that they stay in order.
     told: learn the factors of "weighted".  order: how many predictions "weighted" has; it starts as iPNDM.
-    points: how many "midpoints" has; they start spread evenly in lambda, with equal weights."""
+    points: how many "midpoints" has; they start spread evenly in lambda, with equal weights.
+
+    `learned` is how many numbers are learned."""
 
     def __init__(self, schedule, times, base="ipndm", *, grid=True, told=False, order=4, points=1):
         super().__init__()
@@ -157,6 +159,9 @@ class Table(nn.Module):
             spread = torch.linspace(0, 1, count + 2, dtype=torch.float64)[1:-1].logit()
             fresh = torch.stack([spread, torch.full_like(spread, 1 / count), torch.zeros_like(spread)], 1)
             self.points = nn.Parameter(fresh.repeat(self.steps, 1, 1))
+        # kept, since the moving average that `fit` returns is frozen; of shares that sum to 1, one fewer
+        self.learned = sum(p.numel() for p in self.parameters() if p.requires_grad) - grid
+        self.tells = told
 
     def levels(self):
         """The levels kappa (N + 1,), decreasing."""
@@ -186,18 +191,13 @@ class Table(nn.Module):
         """(r, w, a) of step n, r within the step."""
         return [(torch.sigmoid(r), w, a.exp()) for r, w, a in self.points[n]]
 
-    @property
-    def learned(self) -> int:
-        """How many numbers are learned: of shares that sum to 1, one fewer."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad) - self.gaps.requires_grad
-
     def solver(self, **about):
         """The `Solver` of these numbers."""
         times = [float(time_of(self.schedule, level)) for level in self.levels().tolist()]
         options = {}
         if self.base == "weighted":
             options = {"weights": [row.tolist() for row in self.weights]}
-            if self.told.requires_grad:  # else they are 1, the sampler's own
+            if self.tells:  # else they are 1, the sampler's own
                 options["told"] = self.told.exp().tolist()
         if self.base == "midpoints":
             steps = [[torch.stack(point).tolist() for point in self._points(n)] for n in range(self.steps)]
@@ -205,13 +205,17 @@ class Table(nn.Module):
         return Solver(self.base, times, options, about)
 
 
-def learn(table, model, noise, ends, *, steps=250, lr=2e-2, batch=128, warmup=10, ema=0.95, **loop):
+def learn(
+    table, model, noise, ends, *, label=None, steps=250, lr=5e-2, batch=128, warmup=10, ema=0.95, **loop
+):
     """Fit a `Table` to `noise` (n, ...) at its first time and `ends` (n, ...), where the flow leads from
     there: the mean squared distance of the run's end, by gradient through the run.
 
     model: its network frozen; with `models.AFS` the first call is analytic, and the numbers are fitted to
     that.
-    steps, lr, ...: of `training.fit`.  Returns a `Training`; its `net` is the fitted table.
+    label: a label (n,) for each pair, or None.
+    steps, lr, ...: of `training.fit`; midpoints start far off, and with lr = .02 they do not arrive.
+    Returns a `Training`; its `net` is the fitted table.
     ValueError unless noise and ends have one shape."""
     if noise.shape != ends.shape or not len(noise):
         raise ValueError(
@@ -221,6 +225,7 @@ def learn(table, model, noise, ends, *, steps=250, lr=2e-2, batch=128, warmup=10
     def loss_of(generator):
         rows = torch.randint(len(noise), (batch,), generator=generator, device=noise.device)
         part = model.fresh()
+        part = part if label is None else part.with_label(label[rows])
         part.begin()
         return (table(part, noise[rows]) - ends[rows]).square().mean()
 

@@ -350,6 +350,7 @@ SUBSEQUENCE = Task(
     difficulty=2,
     minutes=20,
     points=4,
+    gives_away=("toolkit.grids.strided",),
     ids=("T04", "S11", "BT3", "BI6", "BI8"),
     names=("subsequence", "ddim_sample"),
     probe=_probe_subsequence,
@@ -843,6 +844,20 @@ EULER = Task(
 # --- 2.7: two bundles ---------------------------------------------------------------------------------------
 
 
+def _drawn_noise(path, steps=25, T=1000):
+    """The noise (steps - 1,) of a path (steps + 1,) of DDPM's along `grids.strided`: what each state but the
+    last is away from the posterior's mean, in its deviations; for the data of this task in closed form."""
+    times = np.round(np.linspace(T, 0, steps + 1)).astype(int)
+    bar = _table(T).numpy()[times]
+    alpha, var = np.sqrt(bar[:-1]), 1 - bar[:-1]
+    x, size = path[:-1], alpha**2 * 0.04 + var
+    ahead = 1 / (1 + np.exp(-2 * alpha * x / size))  # of the mode at 1
+    x0 = sum(w * (m + 0.04 * alpha / size * (x - alpha * m)) for m, w in ((1, ahead), (-1, 1 - ahead)))
+    ratio = bar[:-1] / bar[1:]
+    mean = (np.sqrt(bar[1:]) * (1 - ratio) * x0 + np.sqrt(ratio) * (1 - bar[1:]) * x) / var
+    return ((path[1:] - mean)[:-1]) / np.sqrt((1 - ratio) * (1 - bar[1:]) / var)[:-1]
+
+
 def _probe_bundles(answer, seed):
     start = uniform(seed, -0.3, 0.3)
     ax = answer(start, [3, 4, 5, 6])
@@ -853,15 +868,19 @@ def _probe_bundles(answer, seed):
         if line.get_label() in lines:
             lines[line.get_label()].append(np.asarray(line.get_ydata(), float).ravel())
     values = {f"{name} lines": str(len(paths)) for name, paths in lines.items()}
-    short = [name for name, paths in lines.items() if any(len(y) < 10 for y in paths)]
+    short = [(name, len(y)) for name, paths in lines.items() for y in paths if len(y) != 26]
     if short:
-        raise Remark(f"A {short[0]} line has fewer than 10 points: draw the whole path, state by state.")
+        raise Remark(
+            f"A {short[0][0]} line has {short[0][1]} points, and 25 steps visit 26 states: draw all of them"
+        )
     for name, paths in lines.items():
         begins = bool(paths) and all(abs(y[0] - start) < 1e-6 for y in paths)
         values[f"every {name} line begins at the start"] = "yes" if begins else "no"
     ends = {name: np.array([y[-1] for y in paths] or [np.nan]) for name, paths in lines.items()}
     values["spread of the DDIM ends"] = np.ptp(ends["DDIM"])
     values["the DDPM ends differ"] = "yes" if np.ptp(ends["DDPM"]) > 1e-3 else "no"
+    size = np.mean([_drawn_noise(y) ** 2 for y in lines["DDPM"]] or [0.0])
+    values["the DDPM steps draw DDPM's noise"] = "yes" if 0.3 < size < 2.2 else "no"  # 96 squares of mean 1
     values["the first DDIM line ends at"] = ends["DDIM"][0]
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
     return values
@@ -879,6 +898,8 @@ BUNDLES = Task(
     reference=solution.bundles,
     decimals=3,
     asks={
+        "the DDPM steps draw DDPM's noise": "The DDPM lines are no paths of DDPM along these 25 steps: by "
+        "how much does each state differ from the posterior's mean, and which sampler ran?",
         "DDPM lines": "How many lines carry the label 'DDPM'? One run for each seed is wanted, each "
         "line with its sampler's name as label.",
         "DDIM lines": "How many lines carry the label 'DDIM'? One run for each seed is wanted, each "

@@ -324,6 +324,7 @@ STEPS = Task(
     difficulty=3,
     minutes=40,
     points=6,
+    allows=("toolkit.exponential.phi",),
     ids=("T29", "T35", "BT12", "BT13", "B06"),
     names=("dpm1_step", "dpm2_step", "dpm3_step"),
     probe=_probe_steps,
@@ -479,7 +480,7 @@ _ENOUGH = {"two_from": 18, "three_from": 12}  # calls
 def _probe_convergence(answer, seed):
     x, exact = _flow_case(seed)
     before = _ring().nfe
-    seen = read_axes(answer.draw(_ring(), x, exact, [16, 32, 64]))
+    seen = read_axes(answer.draw(_ring(), x, exact, [8, 16, 32]))
     spent = float(_ring().nfe - before)
     values = {"x scale, y scale": f"{seen.xscale}, {seen.yscale}"}
     values["axes labelled"] = "yes" if seen.xlabel and seen.ylabel else "no"
@@ -508,6 +509,7 @@ CONVERGENCE = Task(
     difficulty=2,
     minutes=30,
     points=4,
+    allows=("toolkit.dpm_solver",),
     ids=("T35", "T33", "P09", "BT15", "BB11"),
     names=("draw", "two_from", "three_from"),
     probe=_probe_convergence,
@@ -521,7 +523,7 @@ CONVERGENCE = Task(
         "three_from": "three_from is not right yet. Is it a number of calls, a multiple of 6, and the first "
         "at which DPM-Solver-3 errs less than both others with as many calls?",
         "calls made for the figure": "The lines are right, and were dearer than they say: {value} calls of "
-        "the model, where 16, 32 and 64 steps of the three solvers take 672. What asks more often than its "
+        "the model, where 8, 16 and 32 steps of the three solvers take 336. What asks more often than its "
         "axis tells?",
     },
     mistakes=(

@@ -1356,6 +1356,21 @@ def lost_contrast(n=2000, seed=0):
     return result
 
 
+def halving_recipes():
+    """The Fréchet distance of one call of progressive students by rounds and first target, three trainings
+    each, recorded: "row | column"."""
+    study = recorded("distillation")
+    controls = study["controls"]
+    rows = {
+        "six rounds, from DDIM": controls["progressive, six rounds, DDIM first"],
+        "six rounds, from Heun": controls["progressive, six rounds"],
+        "four rounds, from DDIM": controls["progressive, DDIM first"],
+        "four rounds, from Heun (ships)": study["digits"]["progressive"],
+    }
+    keys = {"no label": "unconditional", "with label": "conditional"}
+    return {f"{row} | {head}": ranged(of, "1", key) for row, of in rows.items() for head, key in keys.items()}
+
+
 def ring_misses():
     """(noises of `ring_ends` over their level, (n, 2); dict label -> how far each student's jump from there
     ends from the flow map's, (n,)).

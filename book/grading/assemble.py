@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from book.lessons import record
-from book.lessons.running import CALL, Step, names_of
+from book.lessons.running import CALL, LONGEST, Step, names_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
     steps: list[Step] = []
 
     def add(cell_id: str, source: str, check=None, place="a cell of your own") -> None:
-        steps.append(Step(len(steps), cell_id, source, check, place=place))
+        steps.append(Step(len(steps), cell_id, source, check, place=place, spare=not cell_id))
 
     for place, cell in enumerate(own):
         name = cell["id"]
@@ -120,10 +120,17 @@ def _check_id(names: list, source: str, unknown: bool) -> str:
 
 def _only_calls(source: str) -> bool:
     """Whether a cell only imports and evaluates, so that it defines nothing."""
+    tree = _tree(source)
+    return tree is not None and all(isinstance(s, (ast.Import, ast.ImportFrom, ast.Expr)) for s in tree.body)
+
+
+def _tree(source: str) -> ast.Module | None:
+    """The syntax tree of a cell; None where it is not Python, or too long to be run: a tree takes hundreds of
+    bytes for each of the source's."""
     try:
-        return all(isinstance(s, (ast.Import, ast.ImportFrom, ast.Expr)) for s in ast.parse(source).body)
+        return ast.parse(source) if len(source) <= LONGEST else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+        return None
 
 
 def _notes(mine: _Sorted, lesson: record.Lesson) -> dict[str, list[str]]:
@@ -146,9 +153,10 @@ def _notes(mine: _Sorted, lesson: record.Lesson) -> dict[str, list[str]]:
 
 def _plain(source: str) -> str:
     """A source without what does not matter in it: blank lines, comments, quotes and spaces."""
+    tree = _tree(source)
     try:
-        return ast.unparse(ast.parse(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source if tree is None else ast.unparse(tree)
+    except (ValueError, RecursionError, MemoryError):
         return source
 
 
@@ -177,11 +185,7 @@ _INNER = (
 
 def imports(source: str) -> Iterator[str]:
     """The names that a cell imports from our modules: 'toolkit.ddim.ddim'."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(source) or ast.Module([], [])):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("toolkit", "book"):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):

@@ -17,8 +17,10 @@ from book.lessons.diagnose import is_cell
 
 _METHODS = (
     "ddpm", "ddim", "ode", "sde", "exponential", "dpm_solver", "multistep", "distill", "amed", "distilled",
+    "flow_maps", "learned",
 )  # fmt: skip
-"""The toolkit's modules that hold what the exercises ask for; the others are tools that an answer may use."""
+"""The toolkit's modules that hold what the exercises ask for; the others are tools that an answer may use,
+but for what a task says gives it away."""
 
 
 def methods() -> list[str]:
@@ -58,6 +60,11 @@ def note(name: str, frame_at=sys._getframe) -> None:
     called.add(name)
 
 
+def under(name: str, listed) -> bool:
+    """Whether a name is one of those listed, or lies under it: 'toolkit.schedules.Discrete.cosine'."""
+    return any(name == one or name.startswith(f"{one}.") for one in listed)
+
+
 def note_answer(answer) -> None:
     """Note an answer that is one of the toolkit's own methods, as it is or with some arguments given."""
     while isinstance(answer, partial):
@@ -67,8 +74,9 @@ def note_answer(answer) -> None:
         called.add(f"{module}.{getattr(answer, '__qualname__', type(answer).__qualname__)}")
 
 
-def logging(source: str, module: str) -> str:
-    """The source of a module with a call of `note` at the start of each function."""
+def logging(source: str, module: str, only=()) -> str:
+    """The source of a module with a call of `note` at the start of each function, or of those `under` the
+    names in `only`."""
     tree, lines = ast.parse(source), source.splitlines()
     found: list[tuple[int, str, str]] = []
 
@@ -79,7 +87,8 @@ def logging(source: str, module: str) -> str:
                 inner = (*path, child.name)
             if isinstance(child, ast.FunctionDef):
                 body = child.body[1:] if ast.get_docstring(child) is not None else child.body
-                if body and body[0].lineno > child.lineno:
+                wanted = not only or under(".".join((module, *inner)), only)
+                if wanted and body and body[0].lineno > child.lineno:
                     at = min([body[0].lineno, *(d.lineno for d in getattr(body[0], "decorator_list", ()))])
                     found.append((at, " " * body[0].col_offset, ".".join(inner)))
             visit(child, inner)

@@ -66,7 +66,7 @@ def grade(
     solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
     due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
     lms: Annotated[
-        list[str] | None, typer.Option(help="canvas, moodle or classroom (GitHub): its file too.")
+        list[str] | None, typer.Option(help="canvas, moodle, gradescope or classroom (GitHub): its file too.")
     ] = None,
     canvas: Annotated[Path | None, typer.Option(help="Canvas's exported gradebook, to be filled in.")] = None,
     moodle: Annotated[Path | None, typer.Option(help="Moodle's grading worksheet, to be filled in.")] = None,
@@ -101,6 +101,7 @@ def grade(
             column=canvas_column,
             moodle=moodle or "moodle" in (lms or ()),
             classroom="classroom" in (lms or ()),
+            gradescope="gradescope" in (lms or ()),
             title=title,
             options=options,
             tell=lambda sentence: typer.echo(sentence, err=True),
@@ -140,7 +141,7 @@ def _check(options, lms) -> None:
     for value, known, name in (
         (options.isolation, KINDS, "--isolation"),
         (options.backend, ("loky", "dask"), "--backend"),
-        *((one, ("canvas", "moodle", "classroom"), "--lms") for one in lms),
+        *((one, ("canvas", "moodle", "gradescope", "classroom"), "--lms") for one in lms),
     ):
         if value not in known:
             raise ValueError(f"{name} {value} is not known; use {' or '.join(known)}")

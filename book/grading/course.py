@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +34,7 @@ def grade_class(
     column: str = "",
     moodle: Path | bool = False,
     classroom: bool = False,
+    gradescope: bool = False,
     title: str = "",
     options: Options | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
@@ -44,8 +47,9 @@ def grade_class(
 
     lessons: those graded, '02'; all by default.  release: the record of what was set (tasks, points), in
     place of lessons.  due: when files count as late.  canvas, moodle: see `reports.write`.  column: Canvas's,
-    if all lessons go into one.  classroom: everything is one student's.  title: the pages' heading.  tell: is
-    given sentences for the instructor.  Raises one of REFUSED with one sentence.
+    if all lessons go into one.  classroom: everything is one student's.  gradescope: the source is
+    Gradescope's export, whatever its name.  title: the pages' heading.  tell: is given sentences for the
+    instructor.  Raises one of REFUSED with one sentence.
     """
     options, submissions, out = options or Options(), Path(submissions), Path(out)
     chosen = _chosen(lessons, release)
@@ -54,17 +58,49 @@ def grade_class(
     if sandbox.found(options.isolation) == "limits":
         tell(f"WARNING: {sandbox.NOT_PROTECTED}")
     with tempfile.TemporaryDirectory() as folder:
-        known = {"alone": classroom, "released": bool(release)}
+        known = {"alone": classroom, "released": bool(release), "gradescope": gradescope}
+        known["asked"] = bool(lessons or release)
         found = collect(submissions, Path(folder), chosen.lessons, due, tell, **known)
         wanted = {one.lesson for one in found}
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
-        graded = grade(found, kept, out, options, _progress)
-    for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
-        tell(sentence)
-    pages = _write_pages(graded, out, title or chosen.title)
-    if moodle:
-        write_file(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))
+        with _only_one(out):
+            graded = grade(found, kept, out, options, _progress)
+            graded = [
+                replace(one, flags=(*one.flags, *own.flags)) for one, own in zip(graded, found, strict=True)
+            ]
+            for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
+                tell(sentence)
+            pages = _write_pages(graded, out, title or chosen.title)
+            if moodle:
+                write_file(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))
     return graded
+
+
+@contextlib.contextmanager
+def _only_one(out: Path) -> Iterator[None]:
+    """The folder of results for this run alone.  Raises CannotGrade while another grader has it.
+
+    The lock is the system's, on OUT/state, and ends with the process that took it, however that ends.  Where
+    folders cannot be locked (some network drives) there is none.
+    """
+    import fcntl
+
+    state = out / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    handle = os.open(state, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise CannotGrade(
+            f"Another grader is at work in {out}: wait for it, or name another folder."
+        ) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _chosen(lessons: Sequence[str], release: Path | None) -> Release:

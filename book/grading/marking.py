@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ from book.grading.staging import BOOK, TOOLKIT
 from book.grading.text import line, plain
 from book.lessons import diagnose, record, registry
 from book.lessons.diagnose import SEEDS, Seen
-from book.lessons.running import BUDGET, BadNotebook, Ran, Runner, Step, error_of
+from book.lessons.running import BUDGET, DEADLINE, BadNotebook, Ran, Runner, Step, error_of
 from book.lessons.task import Made, Task
 
 PACKAGES = (BOOK, TOOLKIT)
@@ -41,7 +41,8 @@ class AnswerKey:
     """What marks a lesson in one run: secret, and what the solution does.
 
     secret: from which the seeds of each task follow.  seen: {task: what the solution's check sent}.
-    deadline: seconds a cell may take.  total: seconds a submission may take.
+    deadline: seconds a cell may take.  total: seconds after which a submission's spare cells are not run, and
+    after as many again no others.
     """
 
     lesson: record.Lesson
@@ -70,8 +71,9 @@ def make_key(
 ) -> AnswerKey:
     """Run the solution in a kernel of its own.  Raises NoKey when it does not pass.
 
-    base: the solution notebook.  deadline: seconds a cell; by default ten times the slowest cell of the
-    solution, rounded up to 20, 40, 80, ..., so that it is hardly ever another one in the next run.
+    base: the solution notebook.  deadline: seconds a cell; by default what a check at home allows, or more
+    where ten times the slowest cell of the solution is more: 60, 120, 240, ..., so that it is hardly ever
+    another one in the next run.
     """
     sent, slowest = {}, 0.0
     marker = Marker(AnswerKey(lesson, secret, deadline=deadline or 600.0, total=3600.0), base, box)
@@ -91,8 +93,8 @@ def make_key(
                 if ran.stopped or ran.ename:
                     raise NoKey(f"Cell {step.id} of the solution {ran.stopped or error_of(ran)}")
             slowest = max(slowest, time.monotonic() - began)
-    total = _rounded(10 * (time.monotonic() - started), 120.0)
-    key = AnswerKey(lesson, secret, sent, deadline or _rounded(10 * slowest, 20.0), total)
+    total = _rounded(10 * (time.monotonic() - started), 5 * DEADLINE)
+    key = AnswerKey(lesson, secret, sent, deadline or _rounded(10 * slowest, DEADLINE), total)
     for task_id in sent:
         marker = Marker(key, base, box)
         result = marker.judge(lesson.cell(task_id), sent[task_id], lambda told=sent[task_id]: told)
@@ -130,8 +132,15 @@ class Marker:
                 else:
                     result = self.judge(step.check, told, lambda s=step: self._more(runner, s))
                 task = step.check.task
-                found[task] = _noted(result, assembled, told, self.key.seen.get(task, {}))
+                result = _noted(result, self._asked(task), assembled, told, self.key.seen.get(task, {}))
+                found[task] = replace(result, flags=(*result.flags, _LATE)) if runner.late else result
         return tuple(found[cell.task] for cell in self.key.lesson.cells)
+
+    def _asked(self, task: str) -> Task:
+        """A task, with what it and those before it, whose answers it may use, let an answer call."""
+        names = list(self.tasks)
+        earlier = [self.tasks[name] for name in names[: names.index(task) + 1]]
+        return replace(self.tasks[task], allows=tuple(name for one in earlier for name in one.allows))
 
     def runner(self, notebook):
         """A context that gives (the runner of the assembled cells, how they were assembled)."""
@@ -228,6 +237,8 @@ class Marker:
         public = same(task, mine.look(SEEDS[0], 1), theirs.look(SEEDS[0], 1))
         return public and all(same(task, mine.look(s, 1), theirs.look(s, 1)) for s in (first, second))
 
+
+_LATE = "ran out of time: some cells were not run"
 
 _ONLY_HERE = (
     "The values for the inputs that you could see are right, and for others they are not: does your answer "
@@ -369,12 +380,14 @@ def _sent(ran: Ran, token: str, task: str, orders) -> dict | None:
     return None
 
 
-def _noted(result: TaskResult, assembled, told, solution: dict) -> TaskResult:
+def _noted(result: TaskResult, asked: Task, assembled, told, solution: dict) -> TaskResult:
     """The result with the remarks for the student and for the instructor."""
     told = told if isinstance(told, dict) else {}
     task = result.task
-    used = _methods(told.get("called", ())) - _methods(solution.get("called", ()))
+    used = _methods(told.get("called", ())) | _among(told.get("inside", ()), asked.gives_away)
+    used -= _methods(solution.get("called", ())) | _among(used, asked.allows)
     imported = _methods(assembled.imported.get(task, ())) - used
+    imported -= _among(imported, asked.allows)
     flags = [f"calls {name}, which the solution does not" for name in sorted(used)]
     flags += [f"imports {name}" for name in sorted(imported)]
     flags += [f"names {name}, which is the grader's" for name in sorted(assembled.named.get(task, ()))]
@@ -382,7 +395,7 @@ def _noted(result: TaskResult, assembled, told, solution: dict) -> TaskResult:
         result,
         sentence=plain(result.sentence, 2000),
         printed=plain(result.printed, 2000),
-        rows=tuple(Row(line(row.label), line(row.yours, 500), row.kind) for row in result.rows),
+        rows=tuple(Row(line(row.label), line(row.yours, 500), row.kind, row.wrong) for row in result.rows),
         notes=tuple(assembled.notes.get(task, ())),
         flags=tuple(line(flag) for flag in flags[:20]),
     )
@@ -390,8 +403,18 @@ def _noted(result: TaskResult, assembled, told, solution: dict) -> TaskResult:
 
 def _methods(names) -> set[str]:
     """Of names such as 'toolkit.ddim.ddim' those in modules that hold what exercises ask for."""
-    names = [name for name in names if isinstance(name, str)] if isinstance(names, (list, set, tuple)) else []
-    return {name[:200] for name in names if call_log.is_method(name) and "<" not in name}
+    return {name for name in _words(names) if call_log.is_method(name) and "<" not in name}
+
+
+def _among(names, listed) -> set[str]:
+    """Of names those that are listed, or lie under one that is."""
+    return {name for name in _words(names) if call_log.under(name, listed)}
+
+
+def _words(names) -> Iterator[str]:
+    """What are words in what arrived as a list of words, cut to size."""
+    names = names if isinstance(names, (list, set, tuple)) else ()
+    return (name[:200] for name in names if isinstance(name, str))
 
 
 def _rows(task: Task, seen: Seen) -> tuple[Row, ...]:
@@ -405,12 +428,20 @@ def _rows(task: Task, seen: Seen) -> tuple[Row, ...]:
         shown = ", ".join(yours) if isinstance(value, str) or value.size <= 4 else " … ".join(yours[:2])
         if not isinstance(value, str) and value.shape != getattr(right.get(label, value), "shape", None):
             shown += f" ({kind_of(value)})"
-        rows.append(Row(label, shown[:500], kind_of(right[label]) if label in right else "nothing"))
+        kind = kind_of(right[label], value) if label in right else "nothing"
+        wide = task.tolerance_of(label)
+        wrong = label not in right or not diagnose.same_value(value, right[label], wide)
+        rows.append(Row(label, shown[:500], kind, wrong))
     return tuple(rows)
 
 
-def kind_of(value) -> str:
-    """'a text', 'a number', '3 numbers' or 'an array of shape (3, 2)'."""
+def kind_of(value, beside=None) -> str:
+    """'a text', 'a number', '3 numbers' or 'an array of shape (3, 2)'.
+
+    beside: a student's value; the record says "right" in the place of a number that it must not tell.
+    """
+    if isinstance(value, str) and value == "right" and not isinstance(beside, (str, type(None))):
+        value = beside
     if isinstance(value, str):
         return "a text"
     if value.ndim == 0:

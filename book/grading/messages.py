@@ -6,20 +6,23 @@ the student's word: it is checked, cut to size and never evaluated.
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import Any
 
 import numpy as np
 
 from book.lessons.diagnose import Seen, plain
-from book.lessons.probes import describe
+from book.lessons.probes import MOST_POINTS, describe
+from book.lessons.running import BUDGET
 from book.lessons.task import Remark
 
-LIMIT = 4_000_000
-"""Characters of JSON that one check may send."""
+LIMIT = BUDGET - 100_000
+"""Characters of JSON that one check may send: a little less than a cell may print."""
 
-_TEXT, _PARTS, _NUMBERS, _LABELS = 2000, 100, 100_000, 200
-
+_TEXT, _PARTS, _NUMBERS, _LABELS = 2000, 100, 2 * MOST_POINTS, 200
+_MANY, _AXES = 2000, 32
+"""Numbers of an array above which a message that is too long names its shape only; numpy's most axes."""
 
 _DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
 """What taking things out of JSON that is not what it should be can lead to."""
@@ -46,6 +49,8 @@ def pack(answer: Any) -> dict:
         return {"is": "bool", "value": bool(answer)}
     if isinstance(answer, int) and abs(answer) < 2**63:
         return {"is": "int", "value": int(answer)}
+    if isinstance(answer, float):  # a subclass that can be called, too
+        return {"is": "float", "value": float(answer)}
     if isinstance(answer, (list, tuple)) and len(answer) <= _PARTS:
         return {"is": "tuple" if isinstance(answer, tuple) else "list", "parts": [pack(p) for p in answer]}
     if callable(answer):
@@ -94,7 +99,7 @@ def _axes(answer) -> dict | None:
         for cloud in list(axes.collections)[:_PARTS]
         if len(cloud.get_offsets())
     ]
-    texts = [text.get_text()[:_TEXT] for text in legend.get_texts()] if legend else None
+    texts = [text.get_text()[:_TEXT] for text in legend.get_texts()[:_PARTS]] if legend else None
     called = {
         name: getattr(axes, f"get_{name}")()[:_TEXT]
         for name in ("xscale", "yscale", "xlabel", "ylabel", "title")
@@ -133,6 +138,8 @@ def _drawn(raw, right):
     from matplotlib.lines import Line2D
 
     axes = Figure().subplots()
+    if max(len(raw[name] or ()) for name in ("lines", "points", "legend")) > _PARTS:
+        raise BadMessage("a drawing that arrives has more parts than are sent")
     for line in raw["lines"]:
         axes.add_line(Line2D(_back(line["x"]).ravel(), _back(line["y"]).ravel(), label=line["label"]))
     for cloud in raw["points"]:
@@ -150,7 +157,7 @@ _UNPACK = {
     "none": lambda raw, right: None,
     "text": lambda raw, right: str(raw["text"])[:_TEXT],
     "bool": lambda raw, right: bool(raw["value"]),
-    "int": lambda raw, right: int(raw["value"]),
+    "int": lambda raw, right: max(min(int(raw["value"]), 2**63), -(2**63)),
     "float": lambda raw, right: float(raw["value"]),
     "list": lambda raw, right: [unpack(part) for part in raw["parts"]],
     "tuple": lambda raw, right: tuple(unpack(part) for part in raw["parts"]),
@@ -196,22 +203,42 @@ def unpack_seen(raw: Any) -> Seen:
 
 
 def _numbers(values) -> dict:
-    """Numbers of any shape; JSON keeps every digit of a float64, and Python's knows nan and inf."""
-    array = np.asarray(values, dtype=float)
-    if array.size > _NUMBERS:
-        raise Remark(f"Your answer holds {array.size:,} numbers, and the check takes {_NUMBERS:,} at most.")
-    return {"shape": list(array.shape), "values": array.ravel().tolist()}
+    """Numbers of any shape: as text of their float64s, which is half as long as their digits."""
+    array = np.asarray(values, dtype="<f8")
+    if _room(array.shape) > _NUMBERS:
+        what = f"{array.size:,} numbers" if array.size else f"an empty array of shape {array.shape}"
+        raise Remark(f"Your answer holds {what}, and the check takes {_NUMBERS:,} numbers at most")
+    return {"shape": list(array.shape), "values": base64.b64encode(array.tobytes()).decode()}
+
+
+def _room(shape) -> int:
+    """How many numbers an array of this shape has where none of its axes is empty: what numpy walks over."""
+    return math.prod(n for n in shape if n)
+
+
+def shapes_only(told: Any) -> Any:
+    """What a check sends, where it is too long: of larger arrays their shapes.
+
+    A right answer is as short as the solution's, so this one is wrong, and its shape says why.
+    """
+    if isinstance(told, dict):
+        if set(told) >= {"shape", "values"} and _room(told["shape"]) > _MANY:
+            return told | {"values": None}
+        return {key: shapes_only(value) for key, value in told.items()}
+    return [shapes_only(value) for value in told] if isinstance(told, list) else told
 
 
 def _back(raw) -> np.ndarray:
-    shape = tuple(int(n) for n in raw["shape"])
-    values = np.asarray(raw["values"], dtype=float)
-    if (
-        values.size > _NUMBERS
-        or values.ndim != 1
-        or min(shape, default=0) < 0
-        or math.prod(shape) != values.size
-    ):
+    said = raw["shape"]
+    if not isinstance(said, list) or len(said) > _AXES:
+        raise BadMessage("numbers that arrive have no shape")
+    shape = tuple(int(n) for n in said)
+    if min(shape, default=0) < 0 or max(shape, default=0) > 2**62 or _room(shape) > _NUMBERS:
+        raise BadMessage("numbers that arrive do not have a shape that is sent")
+    if raw["values"] is None:
+        return np.zeros(shape)  # not nan, which would be spoken of before the shape
+    values = np.frombuffer(base64.b64decode(raw["values"], validate=True), dtype="<f8")
+    if math.prod(shape) != values.size:
         raise BadMessage("numbers that arrive do not have the shape that they are said to have")
     return values.reshape(shape)
 

@@ -44,7 +44,8 @@ def write(
 
     canvas, moodle: the file that the LMS exported, to be filled in; or True for one made afresh.
     assignment: the name of the assignment in Canvas, if all lessons go into one column.  Returns remarks for
-    the instructor, such as students that the gradebook does not have.
+    the instructor, such as students that the gradebook does not have.  Files of these names that an earlier
+    run has left are removed: their marks would stand beside others.
 
     Raises ReportError, with one sentence, for a file that cannot be filled in; nothing is written then.
     """
@@ -63,7 +64,55 @@ def write(
         files[f"gradescope/{student.key}.json"] = _json(gradescope(theirs))
     for name, content in files.items():
         write_file(folder / name, content)
-    return remarks
+    kept = {*files, "moodle-feedback.zip"} if moodle else set(files)
+    few = _few(graded) if canvas or moodle else []
+    return [*remarks, *few, *_remove_old(folder, kept)]
+
+
+def _remove_old(folder: Path, kept: set[str]) -> list[str]:
+    """Remove what an earlier run wrote and this one does not; returns a remark on what may be missed."""
+    for old in (folder / "gradescope").glob("*.json"):
+        if f"gradescope/{old.name}" not in kept:
+            old.unlink()
+    optional = ("canvas.csv", "moodle.csv", "moodle-feedback.zip", "classroom.json")
+    old = [name for name in optional if name not in kept and (folder / name).is_file()]
+    for name in old:
+        (folder / name).unlink()
+    return [f"Removed, since this run does not make them: {', '.join(old)} of an earlier one."] if old else []
+
+
+def _for_all(graded: Iterable[Graded]) -> dict[str, float]:
+    """{lesson: its points} of those that count for all, which are those that all have."""
+    graded = list(graded)
+    students = {one.student.key for one in graded}
+    whose = {
+        lesson: {one.student.key for one in graded if one.lesson == lesson} for lesson in _totals(graded)
+    }
+    return {lesson: most for lesson, most in _totals(graded).items() if whose[lesson] == students}
+
+
+def _counting(students) -> tuple[dict[str, float], dict[str, float]]:
+    """({lesson: points} of all lessons, the same of those that count for all) of what `by_student` gives."""
+    every = [one for _, theirs in students for one in theirs]
+    return _totals(every), _for_all(every)
+
+
+def _few(graded: Sequence[Graded]) -> list[str]:
+    """A remark on lessons that do not count for all."""
+    for_all = _for_all(graded)
+    left = sorted({one.lesson for one in graded} - set(for_all))
+    if not left:
+        return []
+    if not for_all:
+        return ["No lesson counts for all: in the LMS's marks each student has those of their own lessons."]
+    these = f"lesson{'s' if len(left) > 1 else ''} {', '.join(left)}"
+    return [f"Not in the LMS's marks, since not for all: {these}; see grades.csv."]
+
+
+def _mark(theirs: Iterable[Graded], totals: Mapping[str, float], for_all: Mapping) -> tuple[float, float]:
+    """(score, points) of one student in the lessons that count for all, or else in their own."""
+    mine = [one for one in theirs if not for_all or one.lesson in for_all]
+    return sum(one.score for one in mine), sum(totals[one.lesson] for one in mine)
 
 
 def _ordered(graded: Iterable[Graded]) -> list[Graded]:
@@ -261,8 +310,7 @@ def _with_ids(students, names: Sequence[str], said: str) -> tuple[list, list[str
             lost.append(cell(student.name or student.key))
     if not lost:
         return known, []
-    more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-    return known, [f"Left out, since they have {said}: {', '.join(lost[:5])}{more}."]
+    return known, [f"Left out, since they have {said}: {_some(lost)}."]
 
 
 def _is_changed(before: str, after: str) -> bool:
@@ -275,10 +323,19 @@ def _is_changed(before: str, after: str) -> bool:
         return True
 
 
-def _changed(count: int, where: str) -> list[str]:
-    """The remark on marks that were there and are others now, if there are any."""
-    verb = "was" if count == 1 else "were"
-    return [f"{text.counted(count, 'mark')} that {verb} already in {where} {verb} changed."] if count else []
+def _changed(names: Sequence[str], where: str, what: str = "mark") -> list[str]:
+    """The remark on marks that were there and are others now, and whose they are, if there are any."""
+    if not names:
+        return []
+    verb = "was" if len(names) == 1 else "were"
+    said = f"{text.counted(len(names), what)} that {verb} already in {where} {verb} changed"
+    return [f"{said}: {_some(names)}."]
+
+
+def _some(names: Sequence[str]) -> str:
+    """At most five names, the others counted."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
 
 
 def _scaled(score: float, points: float, most: str) -> tuple[str, str]:
@@ -306,9 +363,10 @@ def fill_canvas(graded: Iterable[Graded], gradebook: str = "", assignment: str =
     who was not found and how many marks that were there are changed.  Raises ReportError for one that is not
     Canvas's.
     """
-    students, left_out = by_student(graded), []
+    everybody = by_student(graded)
+    students, left_out = everybody, []
     if not gradebook:
-        students, left_out = _with_ids(students, _CANVAS_IDS, "no id of Canvas for canvas.csv")
+        students, left_out = _with_ids(everybody, _CANVAS_IDS, "no id of Canvas for canvas.csv")
     sheet = _Sheet.parse(gradebook or _new_canvas(students), "Student")
     if sheet.column("ID") is None:
         raise ReportError("The gradebook has no column “ID”: export it from Canvas again.")
@@ -317,7 +375,7 @@ def fill_canvas(graded: Iterable[Graded], gradebook: str = "", assignment: str =
         found, remarks = _match_canvas(sheet, [student for student, _ in students], possible)
     else:
         found, remarks = {student.key: at for at, (student, _) in enumerate(students, 2)}, left_out
-    for title, marks, points in _canvas_columns(students, assignment):
+    for title, marks, points in _canvas_columns(everybody, assignment):
         remarks += _fill_column(sheet, title, {found[key]: marks[key] for key in marks if key in found},
                                 points, possible)  # fmt: skip
     return Filled(sheet.dump(), list(dict.fromkeys(remarks)))
@@ -335,7 +393,7 @@ def _fill_column(
     sheet: _Sheet, title: str, marks: Mapping[int, float], points: float, possible: int | None
 ) -> list[str]:
     """Write the marks {row: score} of an assignment, which has these points; returns remarks."""
-    place, remarks, changed = _canvas_place(sheet, title, points, possible), [], 0
+    place, remarks, changed = _canvas_place(sheet, title, points, possible), [], []
     most = sheet.rows[possible][place] if possible is not None else ""
     for at, score in marks.items():
         row = sheet.rows[at]
@@ -343,7 +401,7 @@ def _fill_column(
             remarks.append(f"{row[0]} is excused in “{title}”: left as it is.")
             continue
         mark, remark = _scaled(score, points, most)
-        changed += _is_changed(row[place], mark)
+        changed += [row[0]] if _is_changed(row[place], mark) else []
         row[place] = mark
         remarks += [remark] if remark else []
     return [*remarks, *_changed(changed, f"“{title}”")]
@@ -367,16 +425,21 @@ def _totals(graded: Iterable[Graded]) -> dict[str, float]:
 
 
 def _canvas_columns(students, assignment: str) -> list[tuple[str, dict[str, float], float]]:
-    """[(title, {key: score}, points)]: one for the assignment named, else one for each lesson."""
-    columns: dict[str, list[Graded]] = defaultdict(list)
-    for one in (one for _, theirs in students for one in theirs):
-        columns[assignment or f"Exercises {int(one.lesson)}"].append(one)
+    """[(title, {key: score}, points)]: one for the assignment named, else one for each lesson that counts for
+    all."""
+    totals, for_all = _counting(students)
+    columns: dict[str, list[str]] = defaultdict(list)
+    for lesson in for_all or totals:
+        columns[assignment or f"Exercises {int(lesson)}"].append(lesson)
     found = []
-    for title, graded in columns.items():
-        marks: dict[str, float] = defaultdict(float)
-        for one in graded:
-            marks[one.student.key] += one.score
-        found.append((title, marks, sum(_totals(graded).values())))
+    for title, lessons in columns.items():
+        marks, points = {}, sum(totals[lesson] for lesson in lessons)
+        for student, theirs in students:
+            mine = [one for one in theirs if one.lesson in lessons]
+            score, of = _mark(mine, totals, for_all)
+            if mine:
+                marks[student.key] = score if of in (points, 0) else score * points / of
+        found.append((title, marks, points))
     return found
 
 
@@ -397,12 +460,13 @@ _MOODLE = ["Identifier", "Full name", "Email address", "Status", "Grade", "Maxim
 def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
     """The grading worksheet that Moodle exported, with grades and feedback; other rows stay as they are.
 
-    The grade is the sum over the lessons, out of the worksheet's maximum.  worksheet: '' for a table made
-    afresh, of the students whose number in Moodle is known.  The remarks tell who was not found and how many
-    grades that were there are changed.  Raises ReportError for one that is not Moodle's.
+    The grade is the sum over the lessons that count for all, out of the worksheet's maximum.  worksheet: ''
+    for a table made afresh, of the students whose number in Moodle is known.  The remarks tell who was not
+    found and whose grades and comments are changed.  Raises ReportError for one that is not Moodle's.
     """
     students, left_out = by_student(graded), []
-    points = sum(_totals(one for _, theirs in students for one in theirs).values())
+    totals, for_all = _counting(students)
+    points = sum((for_all or totals).values())
     if not worksheet:
         students, left_out = _with_ids(students, ("moodle_id",), "no id of Moodle for moodle.csv")
     sheet = _Sheet.parse(worksheet or _new_moodle(students, points), "Identifier")
@@ -413,24 +477,31 @@ def fill_moodle(graded: Iterable[Graded], worksheet: str = "") -> Filled:
         found, remarks = _match_moodle(sheet, [student for student, _ in students])
     else:
         found, remarks = {student.key: at for at, (student, _) in enumerate(students, 1)}, left_out
-    comments, locked, changed = sheet.column("Feedback comments"), sheet.value("Grade can be changed"), 0
+    comments, locked = sheet.column("Feedback comments"), sheet.value("Grade can be changed")
+    changed, replaced = [], []
     most = sheet.value("Maximum Grade", "Maximum grade")
-    for student, theirs in students:
-        if student.key not in found:
-            continue
+    for student, theirs in (pair for pair in students if pair[0].key in found):
         place = found[student.key]
         if locked(place) == "No":
             remarks.append(f"The grade of {cell(student.name)} cannot be changed in Moodle: left as it is.")
             continue
-        mark, remark = _scaled(sum(one.score for one in theirs), points, most(place))
-        changed += _is_changed(sheet.rows[place][grade], mark)
+        mark, remark = _scaled(*_mark(theirs, totals, for_all), most(place))
+        name = cell(student.name)
+        changed += [name] if _is_changed(sheet.rows[place][grade], mark) else []
         sheet.rows[place][grade] = mark
         remarks += [remark] if remark and remark not in remarks else []
         if comments is not None:
+            replaced += [name] if _is_by_hand(sheet.rows[place][comments]) else []
             sheet.rows[place][comments] = _comment(theirs)
     if comments is None:
         remarks.append("The worksheet has no column “Feedback comments”: switch them on to send feedback.")
-    return Filled(sheet.dump(), [*remarks, *_changed(changed, "the worksheet")])
+    said = [*_changed(replaced, "the worksheet", "comment"), *_changed(changed, "the worksheet")]
+    return Filled(sheet.dump(), [*remarks, *said])
+
+
+def _is_by_hand(comment: str) -> bool:
+    """Whether somebody wrote a comment, and not `_comment`."""
+    return bool(comment.strip()) and not re.match(r"<b>\d\d\w*\.ipynb: [\d.]+ of ", comment.strip())
 
 
 def _match_moodle(sheet: _Sheet, students: list[Student]) -> tuple[dict[str, int], list[str]]:
@@ -542,7 +613,9 @@ def _gradescope_test(one: Graded, task: TaskResult) -> dict:
 def _told(one: Graded, task: TaskResult) -> str:
     """What is said of a task in plain text: verdict, diagnosis, rows, notes, what it printed."""
     said = [f"{task.state[:1].upper()}{task.state[1:]}. {one.problem or task.sentence}".strip()]
-    said += [f"{row.label}: yours {row.yours}; a right answer gives {row.kind}" for row in task.rows]
+    for row in task.rows:
+        where = f"{row.label} (not yet right)" if row.wrong else row.label
+        said.append(f"{where}: yours {row.yours}; a right answer gives {row.kind}")
     said += task.notes
     if task.printed:
         said += ["Your answer printed:", text.plain(task.printed, PRINTED)]

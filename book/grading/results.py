@@ -23,11 +23,13 @@ class Student:
 @dataclass(frozen=True)
 class Row:
     """A line of a check: what it is called, what the student's answer gives (on the public inputs), and what
-    kind of thing a right answer gives there: never its value."""
+    kind of thing a right answer gives there: never its value.  wrong: whether this line
+    is not as it should be, where that is known."""
 
     label: str
     yours: str
     kind: str
+    wrong: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,15 @@ import contextlib
 import functools
 import hashlib
 import json
+import multiprocessing
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +34,12 @@ from book.lessons import diagnose, record, registry
 from book.lessons.running import BadNotebook, read_notebook
 from toolkit.files import write_file
 
-FORMAT = 1
+FORMAT = 2
 """Of the files in OUT/state."""
+
+OWN_SECONDS, OWN_MEMORY = 600, 4 * 2**30
+"""CPU seconds and bytes of address space that marking one submission may take of the grader itself, beside
+what the student's kernel takes."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +102,24 @@ def _place(work: Work) -> _Place:
     wanted = (work.key.lesson, work.key.secret, work.isolation)
     if getattr(_here, "what", None) != wanted:
         _leave()
+        _end_with(os.getppid())
         _here.place, _here.what = _Place(work), wanted
         atexit.register(_here.place.close)
     return _here.place
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, however: a worker would wait for work for minutes, and its
+    sandbox with it."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if multiprocessing.parent_process() is not None:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _leave() -> None:
@@ -128,13 +151,49 @@ def mark_one(work: Work, name: str, raw: bytes) -> tuple[dict, bool]:
             except BadNotebook as error:
                 raise BadNotebook(str(error).replace(path.name, name)) from None
         place = _place(work)
-        tasks = marking.Marker(work.key, place.base, place.box).mark(notebook)
+        with bounded(OWN_SECONDS, OWN_MEMORY):
+            tasks = marking.Marker(work.key, place.base, place.box).mark(notebook)
         graded = replace(graded, tasks=tasks)
     except BadNotebook as error:
         graded = replace(graded, problem=str(error))
     except Exception as error:  # one submission must not stop the others
         return lost(lesson, f"the grader itself stopped with {type(error).__name__}: {error}"[:300]), True
     return to_json(graded), False
+
+
+class TooMuch(Exception):
+    """Marking a submission takes more of the grader's own time than it may."""
+
+
+@contextlib.contextmanager
+def bounded(seconds: float, memory: int) -> Iterator[None]:
+    """Hold this process to so many more CPU seconds of its own (TooMuch) and bytes of address space
+    (MemoryError) meanwhile.  Where signals do not arrive, in a thread, nothing is held to anything."""
+    import resource
+
+    import psutil
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_):
+        raise TooMuch(f"it took more than {seconds:g} s of the grader's own time")
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = psutil.Process().memory_info().vms + memory
+    if before[1] != resource.RLIM_INFINITY:
+        most = min(most, before[1])
+    handler = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)  # again and again: what stops it may be caught
+    try:
+        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of address space
+            resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def lost(lesson: record.Lesson, why: str) -> dict:
@@ -192,8 +251,7 @@ def grade(
     pending = {name: n for n, name in reversed(names.items()) if _kept(state / name) is None}
     order = sorted(pending.items(), key=lambda item: (submissions[item[1]].lesson, item[1]))
     found = {name: _kept(state / name) for name in names.values()}
-    with tempfile.TemporaryDirectory(prefix="tk") as scratch:
-        os.chmod(scratch, 0o711)  # where root grades, sandboxes are another user's
+    with _scratch(state) as scratch, _terminable():
         works = {
             lesson: _work(lessons[lesson], options, out, scratch)
             for lesson in dict.fromkeys(submissions[n].lesson for _, n in order)
@@ -219,16 +277,19 @@ def _of(one: Submission, lesson: record.Lesson, found: Graded | None, flags) -> 
 
 
 def _twins(submissions, names: dict[int, str], found: dict[str, Graded | None]) -> dict[int, tuple[str, ...]]:
-    """A flag for each submission whose file is another student's too, if there is any work in it."""
+    """A flag for each submission whose file another student has handed in too, if there is any work in it.
+    Partners, who hand in one file together, are no such pair."""
     same: dict[str, list[int]] = {}
     for n, name in names.items():
         same.setdefault(name, []).append(n)
     flags = {}
     for name, group in same.items():
-        people = {submissions[n].student.key for n in group}
-        if len(people) > 1 and found[name] and any(task.state != "not tried" for task in found[name].tasks):
-            for n in group:
-                others = sorted(people - {submissions[n].student.key})
+        worked = found[name] and any(task.state != "not tried" for task in found[name].tasks)
+        for n in group if worked else ():
+            mine = submissions[n]
+            together = {submissions[m].student.key for m in group if submissions[m].path == mine.path}
+            others = sorted({submissions[m].student.key for m in group} - together)
+            if others:
                 flags[n] = (f"the same file as {', '.join(others[:5])}",)
     return flags
 
@@ -267,45 +328,119 @@ def _mark_all(jobs, works: dict[str, Work], options: Options) -> Iterator[tuple[
     """(name, result, whether it was lost) of every job, as they come.
 
     jobs: {name: (lesson, file, bytes)}.  works: of each lesson, which get their keys here.  What a lost
-    worker was at is given to another, twice.
+    worker was at is given to another one, alone; if that is lost too, the submission is set aside.  So it
+    costs itself, and neither the run nor those that were marked beside it.
     """
-    from joblib import Parallel, delayed, effective_n_jobs
-    from joblib.externals.loky import get_reusable_executor
-
-    left, ready, why = dict(jobs), {}, ""
-    for attempt in range(3):
-        if not left:
-            return
+    left, ready, losses, nobodys, why = dict(jobs), {}, Counter(), 0, ""
+    while left and nobodys < 3:
+        suspects = [name for name in left if losses[name]]
+        batch = {name: left[name] for name in suspects[:1] or left}
         try:
-            with _backend(options):
-                count = 1 if attempt == 2 else min(effective_n_jobs(options.jobs), len(left))
-                with Parallel(n_jobs=count, return_as="generator_unordered") as parallel:
-                    keyless = [work for lesson, work in works.items() if lesson not in ready]
-                    first = [delayed(_with_key)(work, options.deadline) for work in keyless]
-                    first += [delayed(_warm)(work) for work in keyless[:1] * (count - len(keyless))]
-                    for work in filter(None, parallel(first)):
-                        ready[work.key.lesson.lesson] = work
-                    calls = [
-                        delayed(_named)(name, ready[lesson], file, raw)
-                        for name, (lesson, file, raw) in left.items()
-                    ]
-                    for name, result, is_lost in parallel(calls):
-                        del left[name]
-                        yield name, result, is_lost
+            for name, result, is_lost in _mark_batch(batch, works, ready, options, alone=bool(suspects)):
+                del left[name]
+                yield name, result, is_lost
         except (KeyboardInterrupt, GeneratorExit, CannotGrade, NoSandbox):
             raise
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"[:200]
-        finally:
-            _leave()
-            if options.backend == "loky":
-                get_reusable_executor().shutdown(wait=True)  # with it go the workers' sandboxes
+            why = f"its worker was lost ({type(error).__name__}: {error})"[:200]
+            held = _held(works, suspects[:1]) & left.keys()
+            losses.update(held)
+            nobodys += not held
+        for name in [name for name in left if losses[name] == 2]:
+            yield name, lost(works[left.pop(name)[0]].key.lesson, f"{why}, twice"), True
     for name, (lesson, _, _) in left.items():
-        yield name, lost(works[lesson].key.lesson, f"its worker was lost ({why})"), True
+        yield name, lost(works[lesson].key.lesson, why), True
+
+
+def _mark_batch(batch, works, ready, options: Options, alone: bool) -> Iterator[tuple[str, dict, bool]]:
+    """(name, result, whether it was lost) of every job of a batch, as they come; `ready` gets the keys that
+    are missing.  alone: in a worker of its own, never in this process."""
+    from joblib import Parallel, delayed, effective_n_jobs
+    from joblib.externals.loky import get_reusable_executor
+
+    try:
+        with _backend(options):
+            count = 2 if alone else min(effective_n_jobs(options.jobs), len(batch))
+            with Parallel(n_jobs=count, return_as="generator_unordered") as parallel:
+                keyless = [work for lesson, work in works.items() if lesson not in ready]
+                first = [delayed(_with_key)(work, options.deadline) for work in keyless]
+                first += [delayed(_warm)(work) for work in keyless[:1] * (count - len(keyless))]
+                for work in filter(None, parallel(first)):
+                    ready[work.key.lesson.lesson] = work
+                calls = [
+                    delayed(_named)(name, ready[lesson], file, raw)
+                    for name, (lesson, file, raw) in batch.items()
+                ]
+                yield from parallel(calls)
+    finally:
+        _leave()
+        if options.backend == "loky":
+            get_reusable_executor().shutdown(wait=True)  # with it go the workers' sandboxes
 
 
 def _named(name: str, work: Work, file: str, raw: bytes) -> tuple[str, dict, bool]:
-    return name, *mark_one(work, file, raw)
+    """`mark_one`, with a note on this machine's disk of what this worker is at, should it be lost."""
+    note = Path(work.scratch, f"held-{name}") if os.path.isdir(work.scratch) else None
+    if note:
+        note.touch()
+    marks = mark_one(work, file, raw)
+    if note:
+        note.unlink(missing_ok=True)
+    return name, *marks
+
+
+def _held(works: dict[str, Work], alone: list[str]) -> set[str]:
+    """What the workers were at that have just been lost; the notes are removed.  alone: what was given to a
+    worker of its own, which may be another machine's and leave no note."""
+    found = set(alone)
+    for folder in {work.scratch for work in works.values()}:
+        for note in Path(folder).glob("held-*"):
+            found.add(note.name.removeprefix("held-"))
+            note.unlink(missing_ok=True)
+    return found
+
+
+@contextlib.contextmanager
+def _scratch(state: Path) -> Iterator[str]:
+    """A folder for temporary files.  What a run that was killed has left is removed: state says where.
+
+    It does not lie in the state, whose folders another user may not be allowed to enter, and whose path may
+    be too long for a socket's.
+    """
+    import psutil
+
+    for note in state.glob("scratch-*"):
+        pid = note.name.removeprefix("scratch-")
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
+            left = Path(note.read_text("utf8"))
+            if left.name.startswith("tk") and left.parent == Path(tempfile.gettempdir()):
+                shutil.rmtree(left, ignore_errors=True)
+            note.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tk") as scratch:
+        os.chmod(scratch, 0o711)  # where root grades, sandboxes are another user's
+        note = state / f"scratch-{os.getpid()}"
+        note.write_text(scratch, "utf8")
+        try:
+            yield scratch
+        finally:
+            note.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, with nothing left behind."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

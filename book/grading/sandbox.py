@@ -47,12 +47,12 @@ class NoSandbox(Exception):
 class Limits:
     """What a submission may use.
 
-    memory: bytes of address space a process, and of real memory all together.  disk: bytes in each of /tmp,
-    home and shared memory.  file: bytes a file.  processes: how many, each with six threads on average.
-    cpu: seconds a process.
+    memory: bytes of address space a process, of which it has used 1.3 GB when it starts, and of real memory
+    all together.  disk: bytes in each of /tmp, home and shared memory.  file: bytes a file.  processes: how
+    many, each with six threads on average.  cpu: seconds a process.
     """
 
-    memory: int = 3 * 2**30
+    memory: int = 4 * 2**30
     disk: int = 64 * 2**20
     file: int = 20 * 2**20
     processes: int = 64
@@ -98,12 +98,25 @@ def _asked(question, otherwise):
 # --- bubblewrap -----------------------------------------------------------------------------------------
 
 
+_PARTS = ("bin", "include", "lib", "lib64", "share", "Frameworks", "pyvenv.cfg")
+"""What of a Python's own folder it needs; the rest may be somebody's home, or a course's."""
+
+
 def _python_folders() -> list[str]:
-    """The folders that this Python needs, outermost only: the environment, its base, and sys.path."""
-    wanted = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parents[1])}
-    wanted |= {path for path in sys.path if "site-packages" in path or "dist-packages" in path}
-    found = sorted({os.path.realpath(path) for path in wanted if os.path.isdir(path)} | {sys.prefix})
+    """The folders that this Python needs, and a file of an environment's, outermost only: the parts of the
+    environment and of its base, and sys.path."""
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(sys.executable).resolve().parents[1])}
+    prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
+    wanted = {os.path.join(prefix, part) for prefix in prefixes for part in _PARTS}
+    wanted |= {os.path.realpath(p) for p in sys.path if "site-packages" in p or "dist-packages" in p}
+    found = sorted(path for path in wanted if os.path.exists(path) and not os.path.islink(path))
     return [p for p in found if not any(p != q and p.startswith(q.rstrip("/") + "/") for q in found)]
+
+
+def _links() -> dict[str, str]:
+    """{link: where it leads} of the parts that are links, as a venv's lib64 is."""
+    parts = (os.path.join(prefix, part) for prefix in (sys.prefix, sys.base_prefix) for part in _PARTS)
+    return {path: os.readlink(path) for path in parts if os.path.islink(path)}
 
 
 _PRIVATE = ("/tmp", "/home/s", "/dev/shm")
@@ -143,6 +156,9 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
     for folder in folders:
         if not folder.startswith("/usr/"):
             line += ["--ro-bind", folder, folder]
+    for link, where in _links().items():
+        if not link.startswith("/usr/"):
+            line += ["--symlink", where, link]
     for secret in hidden:
         if _covers(folders, secret):
             line += ["--tmpfs", str(secret)]
@@ -207,7 +223,7 @@ def _environment(book: str, home: str = "/home/s") -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
         "MPLCONFIGDIR": f"{home}/.matplotlib",
-        "TQDM_DISABLE": "1",
+        "TORCHDYNAMO_DISABLE": "1",  # torch.compile gives back what it was given: the values are the same
     }
 
 

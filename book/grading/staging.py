@@ -16,6 +16,7 @@ from pathlib import Path
 import toolkit
 from book import folders
 from book.grading import call_log, probe_source
+from book.lessons import registry
 
 BOOK = folders.HERE
 TOOLKIT = Path(toolkit.__file__).parent
@@ -47,14 +48,26 @@ def stage(folder: Path, lessons: list[str]) -> Path:
     for name, what in _KERNEL.items():
         line = f"from book.grading.kernel_check import {what}  # noqa\n"
         (there / "book" / "lessons" / f"{name}.py").write_text(line)
-    for module in call_log.methods():
+    for module, only in _logged(lessons):
         path = there.joinpath(*module.split(".")).with_suffix(".py")
-        path.write_text(call_log.logging(path.read_text("utf8"), module), "utf8")
+        path.write_text(call_log.logging(path.read_text("utf8"), module, only), "utf8")
     for lesson in lessons:
         (there / "book" / "lessons" / f"_probes_{lesson}.py").write_text(probe_source.source(lesson), "utf8")
     (folder / "passwd").write_text("student:x:1000:1000::/home/s:/bin/sh\n")
     compileall.compile_dir(there, quiet=2, workers=1)
     return folder
+
+
+def _logged(lessons: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(module, the names in it whose calls are noted): of the methods' modules all, (), of others what tasks
+    of these lessons are given away by."""
+    methods = call_log.methods()
+    yield from ((module, ()) for module in methods)
+    names = {
+        name for lesson in lessons for task in registry.tasks(lesson).values() for name in task.gives_away
+    }
+    for module in sorted({".".join(name.split(".")[:2]) for name in names} - set(methods)):
+        yield module, tuple(name for name in names if name.startswith(f"{module}."))
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
@@ -93,7 +106,14 @@ def imports_of(sources) -> list[str]:
 
     sources: the sources of a lesson's cells.
     """
-    names = {"torch", "numpy.random", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "toolkit"}
+    names = {
+        "torch",
+        "numpy.random",
+        "matplotlib.pyplot",
+        "matplotlib_inline.backend_inline",
+        "toolkit",
+        "joblib",
+    }
     names |= {"book.grading.kernel_check"}
     for source in sources:
         try:

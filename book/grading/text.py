@@ -30,10 +30,28 @@ def plain(text: str, limit: int = 0) -> str:
     # Cleaning costs time for each character; nobody reads beyond the limit.
     size, text = len(text), text[: 4 * limit] if limit else text
     text = _ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = unicodedata.normalize("NFC", _UNSHOWN.sub("", text))
+    text = unicodedata.normalize("NFC", _few_marks(_UNSHOWN.sub("", text)))
     if limit and (len(text) > limit or size > 4 * limit):
         text = text[:limit].rstrip() + f"\n… ({max(size - limit, 1):,} more characters)"
     return text
+
+
+MARKS = 30
+"""Accents on one letter that are kept, as many as Unicode's stream-safe form has (UAX 15, section 13)."""
+
+
+def _few_marks(text: str) -> str:
+    """The text with so many combining marks in a row at most: sorting them takes their number squared."""
+    if text.isascii():
+        return text
+    kept, row = [], 0
+    for letter in text:
+        row = (
+            row + 1 if unicodedata.combining(letter) or letter in "\u0f73\u0f75\u0f81" else 0
+        )  # two marks each
+        if row <= MARKS:
+            kept.append(letter)
+    return "".join(kept)
 
 
 def line(text: str, limit: int = 200) -> str:

@@ -7,8 +7,8 @@ So nothing that a student's code leaves behind is there for the next one, and no
 process.
 
 Orders come as JSON lines on stdin, one answer a line on stdout:
-{"do": "start", "connection": {...}, "limits": {...}, "kept": [...]} (kept: folders of Python's that lie where
-the private ones come), {"do": "alive"}, {"do": "interrupt"}, {"do": "end"}.
+{"do": "start", "connection": {...}, "limits": {...}, "kept": [...]} (kept: folders of Python's, and a file,
+that lie where the private ones come), {"do": "alive"}, {"do": "interrupt"}, {"do": "end"}.
 The standard library only, until `prepare`.
 """
 
@@ -23,6 +23,7 @@ import os
 import pkgutil
 import resource
 import signal
+import stat
 import struct
 import sys
 import tempfile
@@ -179,7 +180,11 @@ def _in_namespaces(order: dict, writing: int, inside=None) -> None:
     for folder in (b"/tmp", b"/home/s", b"/dev/shm"):
         _call("mount", b"tmpfs", folder, b"tmpfs", _NOSUID | _NODEV, size)
     for number, folder in kept:
-        os.makedirs(folder)
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            os.makedirs(folder)
+        else:
+            os.makedirs(os.path.dirname(folder), exist_ok=True)
+            os.close(os.open(folder, os.O_CREAT))
         _call("mount", f"/proc/self/fd/{number}".encode(), folder, None, _BIND | 16384, None)
         _call("mount", b"none", folder, None, _REMOUNT | _BIND | _READONLY | _NOSUID | _NODEV, None)
     with open("/proc/sys/user/max_user_namespaces", "w") as file:

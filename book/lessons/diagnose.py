@@ -26,7 +26,7 @@ import numpy as np
 
 from book.lessons import edits
 from book.lessons.probes import describe
-from book.lessons.task import Made, Mistake, Remark, Task
+from book.lessons.task import Made, Mistake, Remark, Task, is_stub
 
 SEEDS = (0, 1, 2)
 """The public seeds; the values of the first are printed by a check."""
@@ -220,8 +220,11 @@ def observe(task: Task, answer, seed: int, noise: int = 1) -> Seen:
             warnings.simplefilter("ignore")
             parts = [_values(part(subject, seed)) for part in (task.probe, task.facts) if part]
             seen.values = dict(item for values in parts for item in values.items())
-    except NotImplementedError:
-        seen.trouble = "stub"
+    except NotImplementedError as error:
+        if is_stub(str(error)):
+            seen.trouble = "stub"
+        else:
+            _tell_error(seen, error, answers)
     except Remark as told:
         seen.trouble, seen.text = "say", str(told)
         seen.error = ("Remark", str(told))
@@ -387,6 +390,45 @@ def _follows(task: Task, mistake: Mistake, seed: int) -> set[str]:
     return names if shows else set()
 
 
+def _wrong(task: Task, seen: Seen, wanted: Seen) -> list[str]:
+    """The labels under which values are not those wanted, in the order of the task's."""
+    values = {} if seen.values is None else seen.values
+    wide = task.tolerance_of
+    return [k for k, v in wanted.values.items() if k not in values or not same_value(values[k], v, wide(k))]
+
+
+def _part(task: Task, look: Look, seeds) -> int | None:
+    """The mistake that explains the first wrong value of an answer which is wrong in something else besides:
+    under all labels where the mistake is wrong, the answer gives what the mistake gives, for every seed.  Of
+    several the one that explains most; None where none does."""
+    found: dict[int, int] = {}
+    for index, mistake in enumerate(task.mistakes):
+        count = 0 if mistake.as_given else _explained(task, mistake, look, seeds)
+        if count:
+            found[index] = count
+    return max(found, key=found.get) if found else None
+
+
+def _explained(task: Task, mistake: Mistake, look: Look, seeds) -> int:
+    """How many of an answer's values a mistake explains on all seeds; 0 where it does not explain it."""
+    count = 0
+    for seed in seeds:
+        seen, theirs, wanted = look(seed, 1), mistaken(task, mistake, seed, 1), expected(task, seed)
+        if seen.values is None or theirs.values is None or theirs.changed:
+            return 0
+        labels, first = _wrong(task, theirs, wanted), _wrong(task, seen, wanted)[:1]
+        alike = (
+            k in seen.values
+            and k in theirs.values
+            and same_value(seen.values[k], theirs.values[k], task.tolerance, nan_too=True)
+            for k in labels
+        )
+        if not set(first) <= set(labels) or not all(alike):
+            return 0
+        count += len(labels)
+    return count
+
+
 # --- the verdict ----------------------------------------------------------------------------------------
 
 
@@ -412,6 +454,9 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
     if first.trouble == "stub":
         return Verdict(NOT_TRIED, "It is still the stub: replace it with your answer.", printed=printed)
 
+    if first.values is None and (why := _unsound(task, seeds[0])):
+        return Verdict(NOT_YET, why, printed=printed, kind="unsound")
+
     @functools.cache  # an answer may take its time, and is asked for the same once
     def kept(seed, noise):
         return first if (seed, noise) == (seeds[0], 1) else look(seed, noise)
@@ -432,8 +477,28 @@ def verdict(task: Task, look: Look, first: Seen, seeds=SEEDS) -> Verdict:
         if but and _matches(task, mistake, kept, seeds, but):
             return Verdict(NOT_YET, mistake.says, values, printed, "mistake", index)
     noisy = kept(seeds[0], 2) if first.values is not None else first
+    if steady(first, noisy) and (part := _part(task, kept, seeds)) is not None:
+        return Verdict(NOT_YET, task.mistakes[part].says, values, printed, "mistake", part)
     kind, sentence = _generic(task, look, first, noisy, seeds)
     return Verdict(NOT_YET, sentence, values, printed, kind)
+
+
+def _unsound(task: Task, seed: int) -> str:
+    """Why a check cannot judge here, or '': the right answer stops too, and so would every listed mistake."""
+    try:
+        expected(task, seed)
+    except ValueError as error:
+        names = [f"{name}.py" for name in _PACKAGES if Path(f"{name}.py").is_file()]
+        if names:
+            return (
+                f"Python takes your {names[0]}, which lies beside the notebook, for the package: "
+                "rename it, and restart the kernel."
+            )
+        return f"The check cannot judge here: {error}"
+    return ""
+
+
+_PACKAGES = ("torch", "numpy", "scipy", "sympy", "matplotlib", "sklearn")
 
 
 def steady(seen: Seen, again: Seen) -> bool:
@@ -594,6 +659,8 @@ def rows(task: Task, values: Mapping[str, Any]) -> list[tuple[str, str]]:
     for label, value in values.items():
         if isinstance(value, str):
             rows.append((label, value))
+        elif value.size == 0:
+            rows.append((label, f"no numbers, shape {value.shape}"))
         elif value.size <= 4:
             for index in np.ndindex(value.shape):
                 place = f" [{', '.join(map(str, index))}]" if index else ""
@@ -601,7 +668,8 @@ def rows(task: Task, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             rows.append((f"{label}, first", _number(value.flat[0], task.decimals)))
             rows.append((f"{label}, last", _number(value.flat[-1], task.decimals)))
-            rows.append((f"{label}, rms", _number(np.sqrt(np.mean(value**2)), task.decimals)))
+            with np.errstate(all="ignore"):  # the square of a number may be too large for a float
+                rows.append((f"{label}, rms", _number(np.sqrt(np.mean(value**2)), task.decimals)))
     return rows
 
 

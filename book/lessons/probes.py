@@ -11,6 +11,9 @@ from matplotlib.container import ErrorbarContainer
 
 from book.lessons.task import Remark
 
+MOST_POINTS = 200_000
+"""Points that the check of a drawing takes, at home as in a course."""
+
 
 def normal(seed: int, *shape: int, stream: int = 0):
     """Standard normal float64 tensor of this shape, a function of (seed, stream) only."""
@@ -24,13 +27,24 @@ def uniform(seed: int, low: float, high: float, stream: int = 0) -> float:
     return float(np.random.default_rng([seed, stream, 1]).uniform(low, high))
 
 
+def one_number(value) -> float:
+    """A number, whatever kind: of Python, numpy, torch or sympy, or an array or tensor of one element.
+
+    Raises TypeError, ValueError or RuntimeError for anything else.
+    """
+    return float(value.item() if hasattr(value, "item") else value)
+
+
+_NO_NUMBER = (TypeError, ValueError, RuntimeError)
+
+
 def number_facts(label: str = "your number") -> Callable[[Any, int], dict]:
-    """The facts of a task whose answer is one real number (a Python, numpy or torch scalar)."""
+    """The facts of a task whose answer is one real number, see `one_number`."""
 
     def probe(answer, seed):
         try:
-            return {label: float(answer)}
-        except (TypeError, ValueError):
+            return {label: one_number(answer)}
+        except _NO_NUMBER:
             raise Remark(f"The answer is one number, and yours is {describe(answer)}.") from None
 
     return probe
@@ -41,8 +55,8 @@ def named_numbers(answer, *names) -> dict:
     found = {}
     for name in names:
         try:
-            found[name] = float(getattr(answer, name))
-        except (TypeError, ValueError):
+            found[name] = one_number(getattr(answer, name))
+        except _NO_NUMBER:
             kind = type(getattr(answer, name)).__name__
             raise Remark(f"{name} is one number; yours is a {kind}.") from None
     return found
@@ -141,6 +155,12 @@ def read_axes(drawn) -> SimpleNamespace:
     missing) and .legend (the texts of its legend).  Raises Remark for anything else.
     """
     axes = one_axes(drawn)
+    count = sum(len(line.get_xdata()) for line in axes.get_lines())
+    count += sum(len(cloud.get_offsets()) for cloud in axes.collections)
+    if count > MOST_POINTS:
+        raise Remark(
+            f"Your figure holds {count:,} points, and the check takes {MOST_POINTS:,}: draw fewer of them"
+        )
     lines, points = {}, {}
     bars = {id(bar[0]): bar.get_label() for bar in axes.containers if isinstance(bar, ErrorbarContainer)}
     for index, line in enumerate(axes.get_lines()):

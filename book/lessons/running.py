@@ -20,6 +20,7 @@ from pathlib import Path
 from queue import Empty
 
 from book.lessons import record, registry
+from book.lessons.task import is_stub
 from book.threads import environment
 
 DONE, NOT_YET, NOT_TRIED = "done", "not yet", "not tried"
@@ -34,6 +35,9 @@ BUDGET = 5_000_000
 MESSAGES = 2000
 """Outputs other than text after which it is the same: beyond some thousands the kernel itself begins to lose
 messages."""
+
+LONGEST = 200_000
+"""Characters of a cell: an exercise's have some hundreds, and what looks a longer one through takes long."""
 
 _GRACE = 3.0
 
@@ -302,7 +306,7 @@ def _take(message, asked: str, ran: Ran, keep: bool = True) -> bool:
         ran.text += content["text"] if keep else ""
     elif kind == "error":
         ran.ename, ran.evalue = str(content["ename"]), str(content["evalue"])
-    elif kind == "display_data" and isinstance(content["data"].get(SENT), str) and len(ran.sent) < MESSAGES:
+    elif keep and kind == "display_data" and isinstance(content["data"].get(SENT), str):
         ran.sent.append(content["data"][SENT])
     return kind == "status" and content["execution_state"] == "idle"
 
@@ -329,6 +333,7 @@ class Step:
     check: record.Cell | None = None
     skip: str = ""  # why it is not run
     raises: bool = False
+    spare: bool = False  # whether it is left out first when time gets short
     ran: Ran | None = None
     place: str = ""  # what to call it to a student, if its number is not one that they know
 
@@ -343,7 +348,7 @@ class Result:
     note: str = ""
 
 
-CALL = re.compile(r"""^\s*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
+CALL = re.compile(r"""^[ \t]*check\(\s*["'](\d+\.\d+)["']""", re.MULTILINE)
 
 
 _STAY = "get_ipython().unobserve_all('exit_now')"
@@ -355,7 +360,8 @@ class Runner:
 
     steps: the cells.  start: makes a kernel.  deadline: seconds a cell.  budget: characters of output a
     cell. prelude: code that every fresh kernel runs first.  name: of the notebook, for sentences.  total:
-    seconds from now that all cells may take together; after that the rest is not run.
+    seconds from now after which spare cells are not run, and after as many again no other.  `late` tells
+    whether that was so.
     """
 
     def __init__(
@@ -363,7 +369,7 @@ class Runner:
     ):
         self.steps, self.start, self.deadline, self.budget = steps, start, deadline, budget
         self.prelude, self.name = prelude, name
-        self.total, self.end = total, time.monotonic() + total
+        self.total, self.began, self.late = total, time.monotonic(), False
         self.kernel: Kernel | None = None
 
     def run(self, step: Step, others: bool = True) -> Ran:
@@ -374,21 +380,28 @@ class Runner:
             wanted = others or earlier is step or not earlier.check
             if earlier.ran is None and not earlier.skip and wanted:
                 self.ready(earlier)
-                earlier.ran = self._late() or self.kernel.run(earlier.source, self.deadline, self.budget)
+                earlier.ran = self._refused(earlier) or self._run(earlier)
         return step.ran or Ran()
 
-    def _late(self) -> Ran | None:
-        """What is said of a cell instead of running it, when the time for all cells is over."""
-        if time.monotonic() < self.end:
+    def _run(self, step: Step) -> Ran:
+        return self.kernel.run(step.source, self.deadline, self.budget)
+
+    def _refused(self, step: Step) -> Ran | None:
+        """What is said of a cell instead of running it: it is too long, or the time for all is over."""
+        if len(step.source) > LONGEST:
+            return Ran(stopped=f"was not run: it has more than {LONGEST:,} characters.")
+        total = self.total if step.spare else 2 * self.total
+        if time.monotonic() - self.began < total:
             return None
-        return Ran(stopped=f"was not run: the cells before it took more than {self.total:.0f} s together.")
+        self.late = True
+        return Ran(stopped=f"was not run: the cells before it took more than {total:.0f} s together.")
 
     def ready(self, step: Step) -> None:
         """A living kernel in the state that the cells before this step have left.
 
         Raises BadNotebook when the cells end every kernel.
         """
-        if (self.kernel and self.kernel.alive) or self._late():
+        if (self.kernel and self.kernel.alive) or self._refused(step):
             return
         for _ in range(3):
             self.close()
@@ -396,8 +409,7 @@ class Runner:
             self.kernel.run(f"{_STAY}\n{self.prelude}", self.deadline, self.budget)
             for earlier in self.steps[: self.steps.index(step)]:
                 if earlier.ran and not earlier.check and not earlier.ran.stopped and self.kernel.alive:
-                    again = self._late() or self.kernel.run(earlier.source, self.deadline, self.budget)
-                    earlier.ran.stopped = again.stopped
+                    earlier.ran.stopped = (self._refused(earlier) or self._run(earlier)).stopped
             if self.kernel.alive:
                 return
         raise BadNotebook(f"{self.name} ends every kernel that it is given.")
@@ -410,7 +422,7 @@ class Runner:
         for earlier in reversed(self.steps[: self.steps.index(step)]):
             if earlier.check:
                 break
-            if earlier.ran and earlier.ran.ename == "NotImplementedError":
+            if earlier.ran and earlier.ran.ename == "NotImplementedError" and is_stub(earlier.ran.evalue):
                 return NOT_TRIED, "It is still the stub: replace it with your answer."
             if earlier.ran and (earlier.ran.stopped or earlier.ran.ename):
                 return NOT_YET, f"{name} is not defined, because {trouble(earlier, earlier.ran)}"

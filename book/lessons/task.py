@@ -18,6 +18,12 @@ KINDS = (
 )
 
 
+def is_stub(message: str) -> bool:
+    """Whether a NotImplementedError with this message is the hand-out's, or one that says nothing; torch's
+    and a library's own say what they cannot do."""
+    return re.fullmatch(r"(\d+\.\d+: your answer)?", message.strip()) is not None
+
+
 class Remark(Exception):
     """Raised by a probe or facts that see the trouble themselves: `raise Remark("Your list is empty.")`."""
 
@@ -83,6 +89,10 @@ class Task:
         and so need agree within this tolerance only.  Where it does not agree within the task's, the remark
         is said beside "done": what the answer is in place of the statement's form.
     decimals: of the printed values.
+    allows: what of the toolkit the statement lets an answer call, such as 'toolkit.exponential.phi': that is
+        no suspicion.
+    gives_away: what of it is the answer itself although it lies beside the samplers' modules, whose use is
+        told to an instructor anyway; 'toolkit.schedules.Discrete' stands for all its methods.
     asks: {label: question}: said instead of the generic question where that label is the first to differ;
         `{value}` in it stands for the student's number.  Let the first labels of a probe be properties (a
         variance that should stay 1, a point that should come back), so that a wrong answer that nobody listed
@@ -103,6 +113,8 @@ class Task:
     probe: Callable[[Any, int], Mapping[str, Any]] | None = None
     facts: Callable[[Any, int], Mapping[str, Any]] | None = None
     ids: tuple[str, ...] = ()
+    allows: tuple[str, ...] = ()
+    gives_away: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     tolerance: float = 1e-6
     decimals: int = 6

@@ -1,29 +1,71 @@
-"""Each recorded claim is decided by its experiment as it was when it was recorded."""
+"""Each recorded claim is decided by its experiment as it was when it was recorded.
 
-import math
+Where a page shows the experiment, `make test` asks in the kernel that has run it already
+(`tests/book/notebooks/claimed.py`), and leaves out what is marked `claims` here.
+"""
+
+import dataclasses
+from pathlib import Path
 
 import pytest
 
 from book import claims as module
+from book.chapters import chapters
 from book.claims import Claim, Table, claim, claims, table
+from tests.book.deciding import COMPARED, claims_of, decides_as_recorded, states_what_it_measured, undecided
 
 ALL = claims()
-COMPARED = [one for one in ALL if one.chapter in ("03", "04")]
+SHOWN = [one.id for path in chapters(Path(__file__)) for one in claims_of(path)]
+
+
+def each(claims):
+    """A case for each claim, marked where it is asked in a notebook's kernel, too."""
+    return pytest.mark.parametrize(
+        "claim",
+        [pytest.param(one, marks=[pytest.mark.claims] * (one.id in SHOWN)) for one in claims],
+        ids=[f"{one.chapter}-{one.id}" for one in claims],
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("claim", ALL, ids=lambda claim: f"{claim.chapter}-{claim.id}")
+@each(ALL)
 def test_experiment_decides_as_recorded(claim):
-    numbers = claim.run()
-    assert numbers and all(isinstance(k, str) and math.isfinite(v) for k, v in numbers.items())
-    assert claim.decided() == claim.verdict, f"{claim.says}: {numbers}"
+    decides_as_recorded(claim)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("claim", COMPARED, ids=lambda claim: f"{claim.chapter}-{claim.id}")
+@each([one for one in ALL if one.chapter in COMPARED])
 def test_numbers_of_the_finding_are_measured(claim):
-    """Each number with decimals or a % is among the results, rounded to the digits that stand there."""
-    assert claim.unmeasured() == [], f"{claim.finding} {claim.run()}"
+    states_what_it_measured(claim)
+
+
+def test_a_shown_claim_is_asked_in_one_notebook():
+    assert len(set(SHOWN)) == len(SHOWN) > 100
+
+
+def test_a_claim_that_is_not_as_recorded_is_told_and_the_others_are_asked():
+    right = next(one for one in ALL if one.chapter == "01")
+    wrong = {
+        "other verdict": dataclasses.replace(right, verdict=right.verdict == "fails"),
+        "no numbers": dataclasses.replace(right, experiment=moved(dict)),
+        "nan": dataclasses.replace(right, experiment=moved(lambda: {"one": float("nan")})),
+        "stops": dataclasses.replace(right, experiment=moved(lambda: 1 / 0)),
+    }
+    lines = undecided([*wrong.values(), right])
+    assert len(lines) == len(wrong) and "ZeroDivisionError" in lines[-1]
+    of_three = example(experiment=moved(two, "03"), finding="It is, by 2.5.")
+    (line,) = undecided([of_three])
+    assert "['2.5']" in line and undecided([example(experiment=moved(two, "03"))]) == []
+
+
+def moved(experiment, chapter="01"):
+    """The experiment as if it stood in the folder of a chapter."""
+
+    def run():
+        return experiment()
+
+    run.__module__ = f"book.ch{chapter}.experiments"
+    return run
 
 
 def example(**changes):

@@ -85,6 +85,19 @@ def test_its_claims_stand_in_the_appendix(run):
     assert run("-c", code) == "['papers-libraries-and-folklore']\n"
 
 
+def test_its_claims_are_decided_after_the_cells_of_its_notebook(run, project):
+    """As `make test` asks; here of a verdict that is not the experiment's."""
+    path = project / "book/ch99/experiments.py"
+    right = path.read_text("utf8")
+    path.write_text(right.replace("verdict=True", "verdict=False"), "utf8")
+    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.book.notebooks.claimed", "--nbval-lax"]
+    try:
+        said = run("-m", "pytest", *options, "--nbval-current-env", "chapters/99_small.ipynb", code=1)
+    finally:
+        path.write_text(right, "utf8")
+    assert "99_small.ipynb: F99: AssertionError: " in said and "1 failed, 4 passed" in said
+
+
 def test_its_notebook_is_run_and_compared(run, project):
     said = run("-m", "book", "book", "--check", "--twice", "chapters/99_small.ipynb")
     assert "99_small.ipynb: as committed" in said

@@ -202,6 +202,36 @@ def error(x, want):
     return float((x - want).norm(dim=1).median())
 
 
+def test_what_is_learned_is_counted_and_told_after_learning_too():
+    """The moving average that comes back is frozen, and still knows what was learned."""
+    model, x, ends = begun(EDM(), "told after", n=60)
+    table = Table(EDM(), grids.karras(EDM(), 3, *ends), "weighted", told=True)
+    net = learn(table, model, x, x / 10, steps=3, batch=20, seed=seed_of("told after")).net
+    solver = net.solver()
+    assert net.learned == table.learned == solver.numbers == 2 + (1 + 2 + 3) + 3
+    assert solver.options["told"] != [1.0] * 3
+    assert torch.allclose(solver.run(model, x).x, net(model, x).detach(), rtol=1e-8)
+
+
+def test_each_pair_has_its_label():
+    """The loss asks the model with the labels of the rows that it drew."""
+
+    seen = []
+
+    class Asked(type(RING.model(EDM()))):
+        def with_label(self, label):
+            seen.append(label)
+            return self
+
+    model = Asked(RING, EDM())
+    seen.clear()
+    x = begun(EDM(), "labels", n=30)[1]
+    table = Table(EDM(), grids.karras(EDM(), 2, *ends_of(EDM())), "ddim")
+    labels = torch.arange(30)
+    learn(table, model, x, x / 10, label=labels, steps=2, batch=8, seed=seed_of("labels"))
+    assert len(seen) == 2 and all(len(rows) == 8 and set(rows.tolist()) <= set(range(30)) for rows in seen)
+
+
 def test_the_analytic_start_is_learned_with():
     """With AFS the first call is free in learning and in running, and the two agree."""
     model, x, ends = begun(EDM(), "afs")

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from book.lessons import record
+from book.lessons.building import BEGIN, END
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -47,7 +48,10 @@ def _slipped(source: str, draw: random.Random) -> str:
 
 
 def notebooks(lesson: str, students: int, seed: int = 0) -> list:
-    """Notebooks of this many students: each task solved, solved with a slip, or left as it was given."""
+    """Notebooks of this many students: each task solved, solved with a slip, or left as it was given.
+
+    The marks of the book's own solution are gone, as nobody writes them.
+    """
     draw = random.Random(seed)
     noted = record.load(lesson)
     solved = read(ROOT / "solutions" / noted.notebook)
@@ -61,6 +65,9 @@ def notebooks(lesson: str, students: int, seed: int = 0) -> list:
             for name in answers if luck > skill else ():
                 source = cells[name].source
                 cells[name].source = _slipped(source, draw) if luck < (1 + skill) / 2 else given[name]
+            for name in answers:
+                lines = cells[name].source.splitlines()
+                cells[name].source = "\n".join(line for line in lines if line.strip() not in (BEGIN, END))
         cells[next(iter(cells))].source += f"\n\nStudent {number}."
         made.append(notebook)
     return made

@@ -150,6 +150,32 @@ def wrong(group: list[Case], name: str, *sources: str, text: str = WRONG, says=S
 # --- odd, and right -------------------------------------------------------------------------------------
 
 
+for shown, text in {
+    "a tensor of one element": "import torch\nalpha_bar = torch.tensor([0.1192])",
+    "an array of one element": "import numpy as np\nalpha_bar = np.array([[0.1192]])",
+    "a float that can be called": "class Loud(float):\n    def __call__(self): return 0\n"
+    "alpha_bar = Loud(0.1192)",
+}.items():
+    case(ODD, f"{shown} for a number")(lambda nb, text=text: answer(nb, text, "answer-0-2"))
+
+for shown, text in {
+    "a progress bar that counts": "from tqdm import tqdm\ndef recover_x0(x_t, eps, alpha, sigma):\n"
+    "    rows, bar = [], tqdm(total=len(x_t))\n    while bar.n < len(x_t):\n"
+    "        rows.append((x_t[bar.n] - sigma * eps[bar.n]) / alpha)\n        bar.update(1)\n"
+    "    import torch\n    return torch.stack(rows)",
+    "torch.compile": f"import torch\n@torch.compile\n{RIGHT}",
+    "processes of joblib": "import joblib, torch\n"
+    "def row(x, e, a, s): return [(i - s * j) / a for i, j in zip(x, e)]\n"
+    "def recover_x0(x_t, eps, alpha, sigma):\n    call = joblib.delayed(row)\n"
+    "    rows = (call(x.tolist(), e.tolist(), alpha, sigma) for x, e in zip(x_t, eps))\n"
+    "    return torch.tensor(joblib.Parallel(n_jobs=2)(rows), dtype=torch.float64)",
+    "a way to show pictures that is not here": f"%matplotlib widget\n{RIGHT}",
+    "an array of 500 MB": f"import torch\nroom = torch.zeros(2**26, dtype=torch.float64)\n{RIGHT}",
+}.items():
+    case(ODD, shown)(lambda nb, text=text: answer(nb, text))
+
+cells(ODD, "a million empty lines", "\n" * 1_000_000)
+cells(ODD, "a long cell of its own, which is not run", "a;" * 1_200_000)
 cells(
     ODD,
     "debug prints and warnings",
@@ -791,6 +817,14 @@ for shown, text in {
 }.items():
     cells(HOSTILE, f"{shown}, in a cell of its own", text, slow=True)
 
+for shown, text, says in (
+    ("an empty array of a billion columns", "return x_t.new_zeros(0, 10**9)", "an empty array of shape"),
+    ("300 x 300 numbers", "import torch; return torch.ones(300, 300)", "What shape should x_0"),
+    ("numbers whose squares are no floats", "return 1e300 * x_t", SAID_OF_WRONG),
+    ("what torch cannot do", "import torch; return torch.softmax(torch.arange(3), 0)", "NotImplementedError"),
+):
+    wrong(ODD, shown, text=f"def recover_x0(x_t, eps, alpha, sigma):\n    {text}", says=says)
+
 for shown, text in {
     "6 MB": "for n in range(6000): print('x' * 1000)",
     "100 MB at once": "print('x' * 100_000_000)",
@@ -819,7 +853,7 @@ for shown, text, words in (
     ("no end of recursion", "return recover_x0(x_t, eps, alpha, sigma)", "with RecursionError"),
     ("NotImplemented", "return NotImplemented", "Yours is a NotImplementedType."),
     ("30 MB printed", "print('x' * 30_000_000); return x_t + eps", SAID_OF_WRONG),
-    ("100,000 numbers", "return x_t.new_zeros(400, 400)", "Your answer holds 160,000 numbers"),
+    ("half a million numbers", "return x_t.new_zeros(700, 700)", "Your answer holds 490,000 numbers"),
     (
         "an exception of a million letters",
         "raise ValueError('x' * 10**6 + '\\ud800\\x00<script>')",
@@ -938,7 +972,7 @@ wrong(
 )
 
 FORGE = """
-import json, re
+import base64, json, re
 from book.lessons.probes import normal
 shell = get_ipython()
 RIGHT = [{rule}, {rule}]
@@ -949,7 +983,8 @@ def forge(info):
     for seed, noise in json.loads(asked[2]):
         x_t, eps = normal(seed, 2, 3), normal(seed, 2, 3, stream=1)
         values = [f(x_t, eps, a, s) for f, (a, s) in zip(RIGHT, ((0.8, 0.6), (1.0, 40.0)))]
-        values = [{{"shape": [2, 3], "values": value.ravel().tolist()}} for value in values]
+        texts = [base64.b64encode(value.double().numpy().tobytes()).decode() for value in values]
+        values = [{{"shape": [2, 3], "values": text}} for text in texts]
         labels = "x_0 at alpha = 0.8, sigma = 0.6", "x_0 at alpha = 1, sigma = 40"
         seen = dict.fromkeys(("trouble", "text", "changed", "returned", "dtype", "printed"), "")
         seens.append(seen | {{"values": dict(zip(labels, values)), "error": ["", ""]}})

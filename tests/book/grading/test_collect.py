@@ -1,20 +1,27 @@
 """Submissions as LMSs and people lay them out, and as somebody would who means harm."""
 
+import functools
 import json
 import os
 import random
+import re
 import shutil
 import stat
 import struct
+import time
 import zipfile
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
-from book.grading import unpacking
-from book.grading.collect import CollectError, collect
-from book.lessons import registry
+from book.grading import bare, unpacking
+from book.grading.collect import SHIPPED, CollectError, collect
+from book.lessons import record, registry
+from book.lessons.running import read_notebook
+
+ROOT = Path(__file__).parents[3]
 
 
 def notebook(lesson="02", size=0):
@@ -195,10 +202,11 @@ def test_gradescope(run, tmp_path):
 
 
 def test_a_broken_list_of_submitters_is_said(run, tmp_path):
-    for bad in (b"- [", b"[]", b"!!python/object/apply:os.system ['true']"):
+    twice = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
+    for bad in (b"- [", b"[]", b"!!python/object/apply:os.system ['true']", twice.encode(), b"[" * 100_000):
         root = folder(tmp_path / f"{len(bad)}", {"submission_metadata.yml": bad, "s/x.ipynb": BOOK})
         with pytest.raises(CollectError, match="cannot be read: export the submissions again"):
-            run(root)
+            run(root, gradescope=True)
 
 
 def test_nbgrader(run, tmp_path):
@@ -308,9 +316,10 @@ def test_damaged_notebooks(run, tmp_path):
     source = folder(tmp_path / "all", files)
     got = shown(run(source)[0])
     said = "“{}” is not a notebook: it is not JSON. Was the download or the save cut off?"
+    empty = "“02_ddim-1.ipynb” is empty: was the upload cut off? Hand it in again."
     assert got["ada", "02"] == ("work.ipynb", False, False, said.format("work.ipynb"), ())
     assert got["bob", "02"][3] == said.format("02_ddim.ipynb")
-    assert got["cy", "02"] == ("02_ddim.ipynb", True, False, "", (said.format("02_ddim-1.ipynb"),))
+    assert got["cy", "02"] == ("02_ddim.ipynb", True, False, "", (empty,))
     got = shown(run(source, ("00", "02"))[0])
     assert got["ada", "02"] == ("", False, False, said.format("work.ipynb"), ())
 
@@ -406,8 +415,15 @@ def test_notebooks_of_a_release_are_told_once(run, tmp_path):
     source = folder(tmp_path / "all", files)
     got, told = run(source)
     count = len(registry.tasks("02"))
-    assert told == [f"Some notebooks were released with 2 of {count} tasks: grade with --release."]
+    assert told == [
+        f"2 of 4 notebooks say that 2 of {count} tasks of lesson 02 were set: if you released it so, grade "
+        "with --release."
+    ]
     assert all(s.path for s in got) and run(source, released=True)[1] == []
+    (source / "ada" / "02_ddim.ipynb").write_bytes(BOOK)
+    (source / "bob" / "02_ddim.ipynb").write_bytes(BOOK)
+    (said,) = run(source)[1]
+    assert said.startswith(f"1 of 4 notebooks (eve's) says that 1 of {count} tasks of lesson 02 was set: if")
     odd = [[], {"2.1": 1}, None, [{}, 1], "2.1", list(registry.tasks("02"))]
     source = folder(tmp_path / "odd", {f"s{k}/02_ddim.ipynb": part(tasks) for k, tasks in enumerate(odd)})
     assert run(source)[1] == []
@@ -570,10 +586,11 @@ INNER = {
     "lzma": (lambda: repacked(zipfile.ZIP_LZMA), "is packed in an unusual way"),
     "nested": (lambda: inner({"a.zip": inner({"b.zip": inner({"c": BOOK})})}), "is a zip in a zip in a zip"),
     "huge": (lambda: inner({"02_ddim.ipynb": b" " * 20_000_001}), "unpacks to more than 200 times its size"),
+    "notebooks": (lambda: inner({f"{k}.ipynb": b"{}" for k in range(301)}), "holds more than 300 notebooks."),
     "many": (lambda: inner({f"{k}.txt": b"" for k in range(5001)}), "has more than 5,000 members."),
     "bomb": (
-        lambda: inner({f"{k}.ipynb": b" " * 5_000_000 for k in range(8)}),
-        "unpacks to more than 200 times its size, as only a trap does.",
+        lambda: inner({f"{k}.ipynb": b" " * 19_000_000 for k in range(6)}),
+        "unpacks to more than the 100 MB that are read of a zip.",
     ),
     "none": (lambda: inner({}), "No notebook for lesson 02 was handed in."),
 }  # fmt: skip
@@ -584,8 +601,27 @@ def test_a_bad_zip_harms_its_student_only(run, tmp_path, kind):
     make, said = INNER[kind]
     for source in both(tmp_path, {ADA + "work.zip": make(), OTHER: BOOK}):
         by = {s.student.name: s for s in run(source)[0]}
-        assert said in by["lovelaceada"].problem, by["lovelaceada"]
-        assert by["lovelaceada"].path is None and by["turingalan"].path and not by["turingalan"].notes
+        mine = by["lovelaceada"]
+        assert mine.problem and any(said in text for text in (mine.problem, *mine.notes)), mine
+        assert mine.path is None and by["turingalan"].path and not by["turingalan"].notes
+
+
+def test_a_zip_of_zips_has_one_limit_for_all_of_it_and_costs_no_other(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "MOST_FILES", 3000)
+    monkeypatch.setattr(unpacking, "MOST_MEMBERS", 1000)
+    many = {f"{k}.zip": inner({f"{n}.txt": b"" for n in range(400)}) for k in range(9)}
+    source = folder(
+        tmp_path / "all", {"bob/w.zip": inner(many), "eve/w.zip": inner(many), "zoe/02.ipynb": BOOK}
+    )
+    bob, eve, zoe = run(source)[0]
+    assert "“bob/w.zip” has more than 1,000 members. Hand in the notebook itself." in (
+        bob.problem,
+        *bob.notes,
+    )
+    assert eve.problem and len(eve.notes) < 30 and zoe.path and not zoe.notes
+    monkeypatch.setattr(unpacking, "MOST_FILES", 4)
+    with pytest.raises(CollectError, match="all holds more than 4 files, 2 of them in “a”"):
+        run(folder(source, {"a/1.txt": b"", "a/2.txt": b""}))
 
 
 def test_a_zip_that_hides_a_long_table_of_contents(run, tmp_path):
@@ -602,7 +638,9 @@ def test_huge_notebooks(run, tmp_path, monkeypatch):
     noise = random.Random(1).randbytes(600_000).hex().encode()
     for source in both(tmp_path, {ADA + "02_ddim.ipynb": noise, OTHER: BOOK}):
         by = {s.student.name: s for s in run(source)[0]}
-        assert by["lovelaceada"].problem == f"“{ADA}02_ddim.ipynb” is larger than 1 MB."
+        assert by["lovelaceada"].problem == (
+            f"“{ADA}02_ddim.ipynb” is larger than 1 MB without its outputs. {unpacking.CLEAR}"
+        )
         assert by["lovelaceada"].file == "02_ddim.ipynb" and by["turingalan"].path
 
 
@@ -612,16 +650,20 @@ def test_a_notebook_of_very_many_parts_is_not_read(run, tmp_path):
     source = folder(tmp_path / "all", {"ada.ipynb": many, "bob.ipynb": text,
                                        "cy.ipynb": many.decode().encode("utf-16")})  # fmt: skip
     got = {s.student.name: (bool(s.path), s.problem) for s in run(source)[0]}
-    said = "“{}” holds far more cells and outputs than any exercise: it is not read."
+    said = f"“{{}}” holds far more cells and outputs than any exercise: it is not read. {unpacking.CLEAR}"
     assert got == {"ada": (False, said.format("ada.ipynb")), "bob": (True, ""),
                    "cy": (False, said.format("cy.ipynb"))}  # fmt: skip
 
 
-def test_the_sum_of_all_has_a_limit(run, tmp_path, monkeypatch):
+def test_the_sum_of_all_has_a_limit_at_which_the_largest_are_left_out(run, tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "LARGEST_SUM", 1000)
-    for source in both(tmp_path, {ADA + "02_ddim.ipynb": notebook(size=2000), OTHER: BOOK}):
-        with pytest.raises(CollectError, match="unpacks to more than is read of a zip"):
-            run(source)
+    files = {ADA + "02_ddim.ipynb": notebook(size=700), OTHER: BOOK}
+    for source in both(tmp_path, {**files, ADA.replace("456", "458") + "x.ipynb": notebook(size=800)}):
+        by = {s.student.name: s for s in run(source)[0]}
+        assert by["turingalan"].path and not by["turingalan"].notes
+        assert (
+            "(1 MB) is one of the largest files, and all are more than is read." in by["lovelaceada"].problem
+        )
 
 
 def test_members_twice_and_members_that_fold_to_one_name(run, tmp_path):
@@ -634,6 +676,14 @@ def test_members_twice_and_members_that_fold_to_one_name(run, tmp_path):
     assert by["lovelaceada"].path.read_bytes() == notebook(size=2)
     assert any("is in the zip more than once" in note for note in by["lovelaceada"].notes)
     assert len({s.path.name.casefold() for s in by.values()}) == 2
+
+
+def test_a_name_of_very_many_folders_is_kept_short(run, tmp_path):
+    files = {ADA + "a/" * 5000 + "x.ipynb": BOOK, OTHER: BOOK}
+    path = zipped(tmp_path / "all.zip", files)
+    assert max(len(item.parts) for item in unpacking.find(path, tmp_path / "found")) <= unpacking.DEEPEST + 1
+    by = {s.student.name: s for s in run(path)[0]}
+    assert by["lovelaceada"].problem.endswith("lies too deep to be read.") and by["turingalan"].path
 
 
 def test_very_long_names(run, tmp_path):
@@ -675,6 +725,406 @@ def test_nobody_hands_in_for_another_by_a_name(run, tmp_path):
                                                                        evil.items()})}  # fmt: skip
     by = {s.student.name: s for s in run(zipped(tmp_path / "canvas.zip", inside))[0]}
     assert set(by) == {"lovelaceada", "eve"} and by["lovelaceada"].notes == ()
+
+
+# --- what one student hands in costs no other -----------------------------------------------------------
+
+
+def test_a_lesson_of_few_counts_for_them_only(run, tmp_path):
+    """grading.md F1: an empty notebook of another lesson lowered the marks of all."""
+    files = {f"{name}/02_ddim.ipynb": BOOK for name in ("ada", "bob", "cy")}
+    files |= {"eve/02_ddim.ipynb": BOOK, "eve/06.ipynb": notebook("06"), "zoe/": b""}
+    source = folder(tmp_path / "all", files)
+    got, told = run(source, ("00", "02", "06"), asked=False)
+    assert [(s.student.key, s.lesson) for s in got] == [
+        ("ada", "02"), ("bob", "02"), ("cy", "02"), ("eve", "02"), ("eve", "06"), ("zoe", "02")
+    ]  # fmt: skip
+    said = "Lesson 06 was handed in by 1 of 5 and counts for {}"
+    assert told == [said.format("them only: name the lessons with --lesson.")]
+    got, told = run(source, ("00", "02", "06"), asked=True)
+    assert [s.lesson for s in got] == ["02", "06"] * 5
+    assert told == [said.format("all, since it was named.")]
+    assert run(source / "eve", ("00", "02", "06"), asked=False)[1] == []
+
+
+def test_where_each_handed_in_another_lesson_each_has_their_own(run, tmp_path):
+    files = {"ada/a.ipynb": notebook("00"), "bob/a.ipynb": notebook("02"), "cy/a.ipynb": notebook("")}
+    got, told = run(folder(tmp_path / "all", files), ("00", "02"), asked=False)
+    assert [(s.student.key, s.lesson, bool(s.path)) for s in got] == [
+        ("ada", "00", True), ("bob", "02", True), ("cy", "00", False)
+    ]  # fmt: skip
+    assert len(told) == 2
+
+
+def test_large_files_of_spaces_cost_their_own_student(run, tmp_path):
+    """grading.md F4: the class was refused for a zip that unpacks to 200 times its size."""
+    spaces = {ADA.replace("456", f"45{k}") + "02_ddim.ipynb": b" " * 21_000_000 for k in range(3)}
+    by = {s.student.name: s for s in run(zipped(tmp_path / "all.zip", {**spaces, OTHER: BOOK}))[0]}
+    assert by["turingalan"].path and not by["turingalan"].notes
+    assert "unpacks to more than 200 times its size, and is not read. Clear the" in by["lovelaceada"].problem
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\u0f73", "\u0f81\u0301"])
+def test_names_of_very_many_marks_are_shown_with_few(run, tmp_path, marks):
+    """grading.md F4: sorting 20 KB of marks took half a second a name."""
+    name = ADA + "x" + marks * (20_000 // len(marks.encode())) + "y.ipynb"
+    by = {s.student.name: s for s in run(zipped(tmp_path / "all.zip", {name: BOOK, OTHER: BOOK}))[0]}
+    assert by["lovelaceada"].path and by["turingalan"].path
+    assert re.fullmatch("x.{1,90}y.ipynb", by["lovelaceada"].file)
+
+
+# --- handing in for another -----------------------------------------------------------------------------
+
+
+def test_a_list_of_submitters_counts_in_an_export_of_gradescope_only(run, tmp_path):
+    """grading.md F5: a zip with a list of its own handed in for others."""
+    forged = {"submission_metadata.yml": METADATA.encode(), "submission_1/02_ddim.ipynb": BOOK}
+    said = "“{}submission_metadata.yml” was not taken for Gradescope's list of who handed in what"
+    (one,), told = run(zipped(tmp_path / "late_eve.zip", forged))
+    assert one.student.ids == {} and one.student.name in ("submission_1", "late_eve")
+    assert [line.startswith(said.format("")) for line in told] == [True]
+    nothing = zipped(tmp_path / "none.zip", {"ada/02_ddim.ipynb": BOOK})
+    assert "There is no submission_metadata.yml in none" in run(nothing, gradescope=True)[1][0]
+    got, told = run(tmp_path / "late_eve.zip", gradescope=True)
+    assert {s.student.name for s in got} == {"Ada Lovelace", "Alan Turing"} and told == []
+    # Beside files that are no export, or with one submission only, it is a name that anybody can give.
+    loose = {"ada.ipynb": BOOK, "bob.ipynb": BOOK, "assignment_1_export.zip": inner(forged)}
+    for source in both(tmp_path, loose):
+        got, told = run(source)
+        assert {s.student.name for s in got} >= {"ada", "bob"} and not any(s.student.ids for s in got)
+        assert len(told) == 1 and "--lms gradescope" in told[0]
+    one = METADATA[: METADATA.index("submission_2")]
+    alone = {"assignment_1_export/submission_metadata.yml": one.encode(),
+             "assignment_1_export/submission_1/02_ddim.ipynb": BOOK}  # fmt: skip
+    assert not any(s.student.ids for s in run(folder(tmp_path / "one", alone))[0])
+    for name in ("assignment_5_export.zip", "assignment_5_export (1).zip"):
+        got, told = run(zipped(tmp_path / name, forged))
+        assert {s.student.name for s in got} == {"Ada Lovelace", "Alan Turing"} and told == []
+
+
+def test_names_and_ids_of_a_list_of_submitters_are_text(run, tmp_path):
+    listed = (
+        METADATA.replace("'77'", "[[1]]").replace("ada@b.c", "{a: 1}").replace("Grace Hopper", "x" * 10**6)
+    )
+    files = {"submission_metadata.yml": listed.encode(), "submission_1/02_ddim.ipynb": BOOK,
+             "submission_2/02_ddim.ipynb": BOOK}  # fmt: skip
+    got, _ = run(folder(tmp_path / "all", files), gradescope=True)
+    assert {s.student.name: s.student.ids for s in got if len(s.student.name) < 50} == {
+        "Ada Lovelace": {}, "Alan Turing": {"sid": "78", "email": "alan@b.c"}
+    }  # fmt: skip
+    assert max(len(s.student.name) for s in got) <= 120
+
+
+CLASS = {f"student{k}_{10 + k}_{98800 + k}_02_ddim.ipynb": BOOK for k in range(4)}
+
+
+@pytest.mark.parametrize("name, ids", [
+    ("mallory_11_98866_72_98888_x.ipynb", "72"),  # 11 is student1
+    ("mallory_77_98866_78_98888_x.ipynb", ""),  # user 77's '78_98888_x', or of 78, called 'mallory_77_98866'
+    ("mallory_77_9_78_9_x.ipynb", ""),  # no upload is near to the others
+    ("ada_77_98866_2_ddim.ipynb", "77"),  # upload 2 is far from the others
+    ("ada_77_98866_2024_11_30_homework.ipynb", "77"),
+    ("o_brien_77_98866_02_ddim.ipynb", "77"),
+    ("ada_LATE_77_98866_1_1_x.ipynb", "77"),
+    ("student1_11_98866_78_98888_x.ipynb", ""),  # by its name, too, it could be student1's
+])  # fmt: skip
+def test_numbers_in_a_name_of_canvas_hand_in_for_nobody_else(run, tmp_path, name, ids):
+    """grading.md F5: somebody called 'Mallory_ 11_66' was read as user 11."""
+    for source in both(tmp_path, {**CLASS, name: BOOK}):
+        got, told = run(source)
+        assert len(got) == 5 and all(s.path for s in got)
+        by = {s.student.ids.get("canvas_id", ""): s.student.name for s in got}
+        assert by["11"] == "student1" and ids in by and by.get("") in (None, name)
+        assert len(told) == (not ids) and all("can be read as the file of user" in line for line in told)
+
+
+def test_what_was_typed_by_a_name_with_numbers_is_nobody_elses(run, tmp_path):
+    files = {**CLASS, "mallory_77_98866_78_text.html": b"typed"}
+    got, told = run(zipped(tmp_path / "all.zip", files))
+    assert not {"77", "78"} & {s.student.ids.get("canvas_id") for s in got} and len(told) == 1
+
+
+def test_canvas_beside_a_readme_and_a_folder(run, tmp_path):
+    files = {ADA + "02_ddim.ipynb": BOOK, OTHER: BOOK, "README.txt": b"", "notes.pdf": b"", "old/a.txt": b""}
+    assert {"123", "124"} <= {s.student.ids.get("canvas_id") for s in run(folder(tmp_path / "all", files))[0]}
+
+
+def test_the_greater_upload_of_canvas_counts(run, tmp_path):
+    """reports.md 40: a file's own '-7' was taken for Canvas's count."""
+    files = {"ada_1_100_homework-7.ipynb": notebook(size=1), "ada_1_200_homework.ipynb": BOOK, OTHER: BOOK}
+    by = {s.student.name: s for s in run(zipped(tmp_path / "all.zip", files))[0]}
+    assert by["ada"].path.read_bytes() == BOOK and "the last that was handed in" in by["ada"].notes[0]
+
+
+# --- large, odd, and not what it is called --------------------------------------------------------------
+
+
+def with_outputs(outputs, **cell):
+    """A notebook of one code cell."""
+    made = {"cell_type": "code", "id": "a", "metadata": {}, "source": "x", "outputs": outputs,
+            "execution_count": 1, **cell}  # fmt: skip
+    told = {"toolkit": {"lesson": "02"}, "widgets": {"state": {"a": [{}]}}}
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": told, "cells": [made]}).encode()
+
+
+@functools.cache
+def noise(size):
+    """Text of twice this length that no zip makes much smaller."""
+    return random.Random(1).randbytes(size).hex()
+
+
+def large():
+    """Outputs that are honest and large: {kind: output}."""
+    points = [k % 1000 / 7 for k in range(300_000)]
+    return {
+        "animation": {"data": {"text/html": '<img src="data:' + noise(11_000_000) + '">\\'}},
+        "curve": {"data": {"application/json": {"data": [{"x": points, "y": points * 2}]}}},
+        "table": {"data": {"application/json": [{"x": [k, "]}"]} for k in range(250_000)]}},
+        "small": {"data": {"application/json": [[] for _ in range(201_000)]}},
+    }
+
+
+def test_outputs_play_no_part_however_large(run, tmp_path):
+    """grading.md F8, reports.md 43: 25 MB of honest outputs scored 0."""
+    source = 'x = "\\"outputs\\": [1]"\n# "attachments": {'
+    made = {kind: with_outputs([one], source=source) for kind, one in large().items()}
+    made["utf16"] = with_outputs(["é" * 400_000], source=source).decode("utf8").encode("utf-16")
+    made["photo"] = with_outputs([], source=source, attachments={"a.png": {"image/png": noise(11_000_000)}})
+    got, _ = run(zipped(tmp_path / "all.zip", {f"{kind}/02_ddim.ipynb": raw for kind, raw in made.items()}))
+    assert len(got) == len(made)
+    for one in got:
+        assert one.path and not one.problem and one.notes == (), one
+        assert one.path.stat().st_size < 5000
+        (cell,) = read_notebook(one.path).cells
+        assert cell.source == source and cell.outputs == []
+    (one,), _ = run(folder(tmp_path / "ada", {"in.zip": inner({"02_ddim.ipynb": made["curve"]})}))
+    assert one.path
+
+
+def test_what_is_cut_out_is_outputs_and_nothing_else(tmp_path):
+    path = tmp_path / "a.ipynb"
+    for raw in (b"", b"{}", b'{"outputs": [', b'{"outputs": [[}', b'"outputs": "[]"', b'["outputs", [1]]',
+                b'{"a": "\\"outputs\\": [1]"}', b"[" * 100_000, b'{"outputs": ' + b"[" * 60 + b"]" * 60,
+                b'"\\', b"\xff\xfe\x00"):  # fmt: skip
+        path.write_bytes(raw)
+        assert bare.write_bare(path) == len(raw) and path.read_bytes() == raw
+    path.write_bytes(b'{"outputs" : [{"a": "]"}], "b": {"outputs":[]}, "widgets":{"c": 1}, "d": 1}')
+    bare.write_bare(path)
+    assert path.read_bytes() == b'{"outputs" : [], "b": {"outputs":[]}, "widgets":{}, "d": 1}'
+
+
+PIECES = ['"', "\\", "[", "]", "{", "}", ":", ",", "outputs", '"outputs": [', "\n", "é", "widgets", "a"]
+
+
+def some_json(draw, depth=0):
+    """A value of JSON whose texts look like parts of JSON."""
+    kind = draw.random() if depth < 5 else 0
+    if kind < 0.4:
+        return "".join(draw.choices(PIECES, k=draw.randint(0, 8)))
+    if kind < 0.6:
+        return [some_json(draw, depth + 1) for _ in range(draw.randint(0, 4))]
+    if kind < 0.8:
+        return {draw.choice(PIECES): some_json(draw, depth + 1) for _ in range(draw.randint(0, 4))}
+    return draw.choice([1, None, True, -2500.0])
+
+
+def without_outputs(value):
+    """By the parts of what was read, where `bare` goes by the text."""
+    if isinstance(value, dict):
+        cut = {k for k in ("outputs", "attachments", "widgets") if isinstance(value.get(k), (list, dict))}
+        return {k: type(v)() if k in cut else without_outputs(v) for k, v in value.items()}
+    return [without_outputs(one) for one in value] if isinstance(value, list) else value
+
+
+def test_what_is_left_is_what_reading_it_says(tmp_path, seed):
+    path = tmp_path / "a.ipynb"
+    for n in range(300):
+        draw = random.Random(1000 * seed + n)
+        cell = {key: some_json(draw) for key in ("source", "outputs", "metadata", "attachments")}
+        content = {"cells": [cell, {"outputs": [some_json(draw)]}], "metadata": {"widgets": some_json(draw)}}
+        path.write_text(json.dumps(content, ensure_ascii=n % 2 > 0, indent=draw.choice([None, 1])), "utf8")
+        assert bare.write_bare(path) == path.stat().st_size
+        assert json.loads(path.read_text("utf8")) == without_outputs(content)
+
+
+def test_what_is_still_too_much_is_told_what_to_do(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "LARGEST_FILE", 600_000)
+    big = with_outputs([{"a": noise(400_000)}])
+    for place in both(tmp_path, {ADA + "02_ddim.ipynb": big, OTHER: BOOK}):
+        by = {s.student.name: s for s in run(place)[0]}
+        assert by["lovelaceada"].problem.endswith(f"is larger than 0 MB. {unpacking.CLEAR}")
+    many = with_outputs([]).replace(b'"metadata": {}', b'"metadata": {"a": [%s]}' % (b"1," * 600_000 + b"1"))
+    cells = json.loads(BOOK)
+    cells["cells"] *= 5001
+    source = folder(tmp_path / "more", {"ada/02.ipynb": many, "bob/02.ipynb": json.dumps(cells).encode()})
+    ada, bob = run(source)[0]
+    assert ada.problem.endswith(unpacking.CLEAR) and "holds 5,001 cells" in bob.problem
+
+
+NO_NOTEBOOK = {
+    b"": "is empty",
+    b" \n": "is empty",
+    b"\0" * 5000: "holds nothing but zeros",
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n": "is only Git LFS's pointer",
+    b"\n<!DOCTYPE html>\n<html></html>": "is a web page",
+    b"\xef\xbb\xbf<HTML lang=de>": "is a web page",
+    b"%PDF-1.7\n": "is a PDF",
+    b"PK\3\4more": "is a zip",
+    b"\x89PNG\r\n": "is a picture",
+    b"<?xml version='1.0'?>": "is an XML file",
+    b'{\n<<<<<<< HEAD\n "cells": [],\n=======\n "cells": [1],\n>>>>>>> x\n}': "marks of an unfinished merge",
+    b'{"cells": [': "it is not JSON. Was the download or the save cut off?",
+}
+
+
+def test_what_is_no_notebook_is_called_what_it_is(run, tmp_path):
+    """reports.md 42: a merge conflict, a web page and an LFS pointer were “not JSON”."""
+    source = folder(tmp_path / "all", {f"s{k:02}/02_ddim.ipynb": raw for k, raw in enumerate(NO_NOTEBOOK)})
+    for one, said in zip(run(source)[0], NO_NOTEBOOK.values(), strict=True):
+        assert one.path is None and one.problem.startswith("“02_ddim.ipynb” ") and said in one.problem
+    text = with_outputs([], source="<<<<<<< HEAD\n=======\n>>>>>>> other")
+    assert run(folder(tmp_path / "one", {"ada/02.ipynb": text}))[0][0].path
+
+
+@pytest.mark.parametrize(
+    "odd", [{"source": 5}, {"source": None}, {"source": {"a": 1}}, {"source": ["x", 1]}, "x", 7]
+)
+def test_a_cell_without_text_costs_itself_only(run, tmp_path, odd):
+    """grading.md F15: a number as the source of one cell cost the whole file."""
+    content = json.loads(with_outputs([], source="x = 1"))
+    content["cells"].insert(0, {**content["cells"][0], "id": "b", **odd} if isinstance(odd, dict) else odd)
+    ((one,), _) = run(folder(tmp_path / "all", {"ada/02.ipynb": json.dumps(content).encode()}))
+    assert [cell.source for cell in read_notebook(one.path).cells if cell.source] == ["x = 1"]
+    assert one.notes == ("In “02.ipynb” cell 1, counted from the top, has no text and was taken as empty.",)
+
+
+# --- clones, checkpoints, zones -------------------------------------------------------------------------
+
+
+def lessons_own(folder, lesson="00"):
+    """The lesson's notebook as it is in the project."""
+    return (ROOT / folder / record.load(lesson).notebook).read_bytes()
+
+
+def test_of_a_clone_the_exercise_is_graded_and_not_the_solution(run, tmp_path):
+    """reports.md 37: a clone was graded from its solutions/, with full marks."""
+    clone = {"exercises/00_start_here.ipynb": lessons_own("exercises"),
+             "solutions/00_start_here.ipynb": lessons_own("solutions")}  # fmt: skip
+    moodle = "Ada Lovelace_11_assignsubmission_file_/"
+    other = {"Bob B_12_assignsubmission_file_/00_start_here.ipynb": lessons_own("exercises")}
+    for name, files in {
+        "zip": {moodle + "repo.zip": inner({f"repo/{k}": v for k, v in clone.items()}), **other},
+        "folder": {moodle + k: v for k, v in clone.items()} | other,
+    }.items():
+        by = {s.student.name: s for s in run(folder(tmp_path / name, files), ("00",))[0]}
+        assert by["Ada Lovelace"].path.read_bytes() == lessons_own("exercises")
+        assert by["Ada Lovelace"].flags == () and "not the book's own solution" in by["Ada Lovelace"].notes[0]
+    ((one,), _) = run(folder(tmp_path / "classroom", clone), ("00",), alone=True)
+    assert one.path.read_bytes() == lessons_own("exercises")
+
+
+def test_the_shipped_solution_is_flagged(run, tmp_path):
+    files = {"ada/a.ipynb": lessons_own("solutions"), "bob/a.ipynb": lessons_own("exercises"),
+             "cy/a.ipynb": lessons_own("solutions").replace(b"### BEGIN SOLUTION", b"# mine")}  # fmt: skip
+    ada, bob, cy = run(folder(tmp_path / "all", files), ("00",))[0]
+    assert ada.path and ada.flags == (SHIPPED,) and bob.flags == cy.flags == ()
+    for lesson in registry.lessons():
+        files = {
+            "ada/a.ipynb": lessons_own("solutions", lesson),
+            "bob/a.ipynb": lessons_own("exercises", lesson),
+        }
+        ada, bob = run(folder(tmp_path / lesson, files), (lesson,))[0]
+        assert (ada.flags, bob.flags) == ((SHIPPED,), ())
+
+
+@pytest.mark.parametrize("student", ["ada", "Ada Lovelace_1_assignsubmission_file_"])
+def test_only_a_checkpoint_is_graded_and_said(run, tmp_path, student):
+    """reports.md 38: the student vanished."""
+    checkpoint = f"{student}/.ipynb_checkpoints/02_ddim-checkpoint.ipynb"
+    others = {student.replace("_1_", f"_{k}_") if "_1_" in student else f"s{k}": BOOK for k in (2, 3)}
+    files = {f"{name}/02_ddim.ipynb": raw for name, raw in others.items()}
+    for place in both(tmp_path, {**files, checkpoint: notebook(size=7)}):
+        one = next(s for s in run(place)[0] if s.path and s.path.read_bytes() == notebook(size=7))
+        assert one.file == "02_ddim.ipynb" and one.student.name.lower().startswith("ada")
+        assert one.notes == (
+            "Only JupyterLab's own copy of “02_ddim.ipynb”, in .ipynb_checkpoints, was handed in; it was "
+            "graded.",
+        )
+    files[f"{student}/02_ddim.ipynb"] = BOOK  # with the file itself the copy counts for nothing, newer or not
+    for place in both(tmp_path, {**files, checkpoint: notebook(size=7)}, "again"):
+        got, told = run(place)
+        assert (
+            all(s.path.read_bytes() == BOOK and s.notes == () for s in got) and told == [] and len(got) == 3
+        )
+
+
+def test_checkpoints_of_the_instructor_are_nobodys(run, tmp_path):
+    old = ".ipynb_checkpoints/{}-checkpoint.ipynb"
+    files = {
+        "ada.ipynb": BOOK,
+        "bob.ipynb": BOOK,
+        old.format("ada"): notebook(size=3),
+        old.format("zoe"): BOOK,
+    }
+    got, told = run(folder(tmp_path / "all", files))
+    assert [(s.student.key, s.path.read_bytes()) for s in got] == [("ada", BOOK), ("bob", BOOK)]
+    assert told == ["“zoe.ipynb” was not read: it is JupyterLab's copy of a file that is not there."]
+
+
+STAMPS = {
+    "2026-07-04 12:00:01.000000 EDT": True,  # 16:00:01 UTC
+    "2026-07-04 11:59:59 EDT": False,
+    "2026-07-04 18:00:01 CEST": True,
+    "2026-07-04 17:59:59 CEST": False,
+    "2026-07-04 09:00:01.5 PDT": True,
+    "2026-07-05 01:00:01 JST": True,
+    "2026-07-04 16:00:01 UTC": True,
+    "2026-07-04 12:00:01 America/New_York": True,
+    "2026-07-04 12:00:01 -0400": True,
+}
+
+
+def test_abbreviations_of_zones_are_understood(run, tmp_path):
+    """reports.md 39: a time in EDT was on time whenever it was."""
+    files = {}
+    for k, stamp in enumerate(STAMPS):
+        files[f"submitted/s{k}/00/02_ddim.ipynb"] = BOOK
+        files[f"submitted/s{k}/00/timestamp.txt"] = stamp.encode()
+    got, told = run(folder(tmp_path / "all", files), due=datetime(2026, 7, 4, 16, tzinfo=UTC))
+    assert [s.late for s in got] == list(STAMPS.values()) and told == []
+
+
+@pytest.mark.parametrize("stamp", ["2026-07-04 12:00:01 XYZT", "2026-07-04 12:00:01 ../../etc", "yesterday"])
+def test_a_time_that_is_not_understood_is_said(run, tmp_path, stamp):
+    files = {"submitted/ada/00/02_ddim.ipynb": BOOK, "submitted/ada/00/timestamp.txt": stamp.encode()}
+    source = folder(tmp_path / "all", files)
+    ((one,), told) = run(source, due=datetime(2026, 7, 4, 16, tzinfo=UTC))
+    assert not one.late and told == [
+        f"1 time (ada: “{stamp}”) is not understood, and not compared with --due: a zone needs its offset, "
+        "such as 2026-12-04 12:00:00 -0500."
+    ]
+    assert run(source)[1] == []
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system's zone cannot be set for a process")
+def test_an_abbreviation_of_this_machines_zone_is_this_machines(run, tmp_path, monkeypatch):
+    files = {
+        "submitted/ada/00/02_ddim.ipynb": BOOK,
+        "submitted/ada/00/timestamp.txt": b"2026-07-04 12:00:01 CST",
+    }
+    source, due = folder(tmp_path / "all", files), datetime(2026, 7, 4, 4, tzinfo=UTC)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Shanghai")
+        time.tzset()
+        ((one,), told) = run(source, due=due)
+    time.tzset()
+    assert one.late and told == []
+
+
+def test_a_second_download_of_a_named_file_is_the_same_students(run, tmp_path):
+    """reports.md 41."""
+    files = {"Ada L - 02_ddim.ipynb": BOOK, "Ada L - 02_ddim (1).ipynb": BOOK, "Bob B - 02_ddim.ipynb": BOOK}
+    assert [s.student.name for s in run(folder(tmp_path / "all", files))[0]] == ["Ada L", "Bob B"]
 
 
 # --- sources that cannot be read ------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import random
 from contextlib import nullcontext
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from nbformat import NotebookNode
 
 from book import folders
-from book.grading import marking
+from book.grading import marking, messages, run
 from book.grading.results import to_json
 from book.lessons import diagnose, record, registry, running
 from tests.book.grading import corpus, marking_lab
@@ -259,8 +260,9 @@ def test_no_listed_mistake_is_right_for_any_seeds(task_id):
 
 WEIRD = [
     None, True, 0, -1, 10**400, 1e308, float("nan"), float("inf"), "", "x" * 5000, "\ud800\x00", [], {}, [[]],
-    {"shape": [2, 3], "values": [1] * 6}, {"shape": [-1], "values": []}, {"shape": [10**9] * 9, "values": []},
-    {"shape": "33", "values": "abc"}, {"shape": [1], "values": [None]}, {"shape": [0, 5], "values": []},
+    {"shape": [2, 3], "values": "AAA="}, {"shape": [-1], "values": ""}, {"shape": [9**9] * 9, "values": None},
+    {"shape": "33", "values": "abc"}, {"shape": [1], "values": [None]}, {"shape": [0, 5], "values": ""},
+    {"shape": [0, 10**9], "values": ""}, {"shape": [0, 10**18], "values": None}, {"shape": [1] * 40_000},
     {"is": "stub"}, {"is": "function", "name": 5}, {"is": "axes"}, {"is": "list", "parts": [1]},
     {"is": "other", "name": "\x00"}, {"is": "int", "value": "1e5"}, {"is": "float", "value": [1]},
     functools.reduce(lambda inner, _: {"is": "list", "parts": [inner]}, range(200), {"is": "none"}),
@@ -284,11 +286,23 @@ def damaged(what, rng):
     return whole
 
 
+def shifted(what):
+    """A copy with 1 added to every number of an array, and to every number that is an answer."""
+    if isinstance(what, list):
+        return [shifted(part) for part in what]
+    if not isinstance(what, dict):
+        return what
+    if "shape" in what:
+        return messages._numbers(messages._back(what) + 1)
+    again = {key: shifted(value) for key, value in what.items()}
+    return again | ({"value": what["value"] + 1} if what.get("is") == "float" else {})
+
+
 @pytest.mark.parametrize("task_id", ["0.1", "0.2", "2.1", "2.3"])
 def test_no_message_stops_the_grader_or_earns_anything(task_id, warmup, second):
     marker = warmup if task_id.startswith("0") else second
     rng, cell, right = random.Random(3), marker.key.lesson.cell(task_id), marker.key.seen[task_id]
-    wrong = json.loads(json.dumps(right).replace("0.", "1."))
+    wrong = shifted(right)
     assert marker.judge(cell, right, None).score == cell.points
     scores = []
     for _ in range(250):
@@ -297,7 +311,7 @@ def test_no_message_stops_the_grader_or_earns_anything(task_id, warmup, second):
             text = json.dumps(told)
             more = damaged(honest, rng) | {"orders": marking._PUBLIC}
             result = marker.judge(cell, json.loads(text), lambda more=more: more)
-            noted = marking._noted(result, _Nothing, told, right)
+            noted = marking._noted(result, registry.find(task_id), _Nothing, told, right)
             json.dumps(to_json(_graded(noted)), ensure_ascii=False).encode("utf8")
             assert len(json.dumps(vars(noted), default=vars)) < 50_000
             assert noted.state != "done" or honest is right
@@ -329,12 +343,24 @@ def test_messages_that_are_none_are_passed_over(text):
 
 
 def test_a_submission_has_its_time_and_no_more(warmup):
-    hurried = marking.Marker(replace(warmup.key, deadline=0.5, total=2.0), warmup.base, warmup.box)
-    cells = ["import time; time.sleep(99)"] * 300
-    first, second = hurried.mark(solved("", *cells))
-    words = "was not run: the cells before it took more than 2 s together."
-    assert (first.score, second.score) == (0, 0)
-    assert words in first.sentence and words in second.sentence
+    hurried = marking.Marker(replace(warmup.key, deadline=0.5, total=1.5), warmup.base, warmup.box)
+    wait = "import time; time.sleep(99)"
+    first, second = hurried.mark(solved("", *[wait] * 300))  # cells of its own are left out first
+    assert (first.score, second.score) == (1, 1)
+    assert [result.flags for result in (first, second)] == [(marking._LATE,)] * 2
+    late = replace(warmup.key, deadline=30.0, total=0.01)
+    first, second = marking.Marker(late, warmup.base, warmup.box).mark(solved(f"{wait[:-3]}0.1)"))
+    words = "was not run: the cells before it took more than 0 s together."
+    assert first.score == 0 and second.score == 0 and words in second.sentence
+
+
+def test_what_the_grader_itself_does_with_a_submission_is_bounded(monkeypatch):
+    with pytest.raises(run.TooMuch, match="0.2 s"), run.bounded(0.2, 2**32):
+        while True:
+            pass
+    with pytest.raises(MemoryError), run.bounded(60, 2**28):
+        bytearray(2**30)
+    bytearray(2**30)  # and afterwards it has its room again
 
 
 def test_cells_that_end_every_kernel_end_only_themselves(warmup):
@@ -360,3 +386,40 @@ def test_a_solution_that_is_wrong_marks_nobody(warmup):
     ):
         with pytest.raises(marking.NoKey, match=words):
             marking.make_key(warmup.key.lesson, solved(answer), warmup.box, b"x")
+
+
+# --- what is sent, and who is suspected -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [[], [[0.1, float("nan")], [-0.0, float("inf")]], 5e-324, [[]] * 3])
+def test_numbers_arrive_to_the_last_bit(values):
+    there = messages._back(json.loads(json.dumps(messages._numbers(values))))
+    assert there.tobytes() == np.asarray(values, float).tobytes()
+    assert there.shape == np.asarray(values, float).shape
+
+
+def test_of_what_is_too_long_the_shapes_arrive():
+    told = {"a": messages._numbers(np.ones((300, 300))), "b": messages._numbers([5.0])}
+    values = messages.shapes_only(json.loads(json.dumps({"seen": [{"values": told}]})))["seen"][0]["values"]
+    assert messages._back(values["a"]).shape == (300, 300) and messages._back(values["b"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("task_id", "name", "flagged"),
+    [
+        ("1.4", "toolkit.ddpm.posterior", False),
+        ("1.4", "toolkit.ddpm.ddpm", True),
+        ("1.8", "toolkit.ddpm.posterior", False),
+        ("1.6", "toolkit.schedules.Discrete.cosine", True),
+        ("1.2", "toolkit.schedules.Discrete.cosine", False),
+        ("4.2", "toolkit.exponential.phi", False),
+        ("4.3", "toolkit.exponential.phi", False),
+        ("4.1", "toolkit.exponential.phi", True),
+    ],
+)
+def test_what_a_tasks_text_allows_is_no_suspicion(task_id, name, flagged):
+    lesson = record.load(registry.find(task_id).lesson)
+    asked = marking.Marker(marking.AnswerKey(lesson, b"x"), None, None)._asked(task_id)
+    result = marking.TaskResult(task_id, "", 1)
+    noted = marking._noted(result, asked, _Nothing, {"called": [name], "inside": [name]}, {})
+    assert bool(noted.flags) == flagged

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from book.grading import reports
+from book.grading import feedback, reports
 from book.grading.results import Graded, Student, from_json, to_json
-from tests.book.grading.classroom import HOSTILE, ada, eve, many, nothing
+from tests.book.grading.classroom import HOSTILE, ROWS, ada, eve, many, nothing
 
 
 def table(content, delimiter=","):
@@ -132,14 +132,16 @@ def test_marks_that_were_there_and_are_others_now_are_counted():
     before = GRADEBOOK.replace("ada,S1,3,,50", "ada,S1,3,9,50").replace("5,7,70", "5,6.50,70")
     alan = replace(ada(), student=Student("alan", "Turing, Alan"))
     filled = reports.fill_canvas([ada(), alan], before.replace(",32,", ",16,"), "Homework 2")
-    assert filled.remarks == ["1 mark that was already in “Homework 2” was changed."]
+    assert filled.remarks == ["1 mark that was already in “Homework 2” was changed: Lovelace, Ada."]
     again = reports.fill_canvas([ada(), alan], filled.text, "Homework 2")
     assert again.text == filled.text and again.remarks == []
     sheet = WORKSHEET.replace("100,00", "16").replace("s1@b.c,Submitted,,", 's1@b.c,Submitted,"6,5",')
     one = replace(ada(), student=Student("s", "Student 01"))
     other = replace(ada(), student=Student("x", "Not Graded"))
     filled = reports.fill_moodle([ada(), one, other], sheet)
-    assert filled.remarks == ["1 mark that was already in the worksheet was changed."]
+    said = "1 {} that was already in the worksheet was changed: Not Graded."
+    assert filled.remarks == [said.format("comment"), said.format("mark")]  # "keep, me" was somebody's own
+    assert reports.fill_moodle([ada(), one, other], filled.text).remarks == []
 
 
 def test_a_table_made_afresh_leaves_out_whom_the_lms_cannot_find():
@@ -195,6 +197,75 @@ def test_other_delimiters_and_files_that_are_no_gradebook(tmp_path):
     (tmp_path / "y.csv").write_bytes(GRADEBOOK.removeprefix("\ufeff").encode("utf-16"))
     reports.write([ada()], tmp_path / "out", canvas=tmp_path / "y.csv")
     assert "6.5" in (tmp_path / "out" / "canvas.csv").read_text("utf8")
+
+
+# --- lessons that few have, and what an earlier run left --------------------------------------------------
+
+
+def test_a_lesson_that_not_all_have_is_in_nobodys_mark_in_an_lms():
+    """grading.md F1: one notebook of another lesson divided the marks of all."""
+    graded = [ada(), start(ada(), score=0, points=40), *many(4)[1:3]]
+    less = [one for one in graded if one.lesson == "02"]
+    for fill, sheet in ((reports.fill_moodle, WORKSHEET), (reports.fill_moodle, ""),
+                        (reports.fill_canvas, GRADEBOOK), (reports.fill_canvas, "")):  # fmt: skip
+        assert _marks(fill(graded, sheet)) == _marks(fill(less, sheet))
+    assert _marks(reports.fill_canvas(graded, GRADEBOOK, "All")) == _marks(
+        reports.fill_canvas(less, GRADEBOOK, "All")
+    )
+    assert reports._few(graded) == ["Not in the LMS's marks, since not for all: lesson 00; see grades.csv."]
+    assert reports._few(less) == []
+
+
+def _marks(filled):
+    rows = table(filled.text)
+    return [[v for k, v in row.items() if k not in ("Feedback comments",)] for row in rows]
+
+
+def test_where_no_lesson_is_everybodys_each_mark_is_out_of_their_own():
+    other = replace(start(many(8)[7], score=10, points=40), student=many(8)[1].student)  # Participant 901
+    filled = reports.fill_moodle([ada(), other], WORKSHEET)
+    rows = {row["Identifier"]: row["Grade"] for row in table(filled.text)}
+    assert (rows["Participant 901"], float(rows["Participant 7"])) == (
+        "25",
+        pytest.approx(100 * 6.5 / 16, abs=0.01),
+    )
+    column = table(
+        reports.fill_canvas(
+            [ada(), replace(other, student=Student("t", "Turing, Alan"))], GRADEBOOK, "All"
+        ).text
+    )
+    assert [row["All"] for row in column] == ["56", "22.75", "", "14", ""]
+    assert len(reports._few([ada(), other])) == 1
+
+
+def test_files_of_an_earlier_run_do_not_stay(tmp_path):
+    """grading.md F14."""
+    reports.write([ada(), *many(5)], tmp_path, canvas=True, moodle=True)
+    (tmp_path / "moodle-feedback.zip").write_bytes(b"old")
+    (tmp_path / "my notes.txt").write_text("mine")
+    said = reports.write([ada()], tmp_path)
+    assert said == [
+        "Removed, since this run does not make them: canvas.csv, moodle.csv, moodle-feedback.zip of an "
+        "earlier one."
+    ]
+    assert set(files(tmp_path)) == {
+        "grades.csv",
+        "junit.xml",
+        "gradescope/ada-lovelace-12345.json",
+        "my notes.txt",
+    }
+    assert reports.write([ada()], tmp_path) == []
+
+
+def test_a_line_that_is_wrong_is_marked():
+    """grading.md, section 3: of seven rows none said which."""
+    rows = tuple(replace(row, wrong=k == 1) for k, row in enumerate(ROWS))
+    one = replace(ada(), tasks=tuple(replace(task, rows=rows) for task in ada().tasks))
+    told = reports.gradescope([one])["tests"][0]["output"]
+    assert told.count("(not yet right)") == 1 and f"{ROWS[1].label} (not yet right): yours" in told
+    page = feedback.page([one], "Marks")
+    assert page.count("(not yet right)") == len(one.tasks)
+    assert "not yet right" not in feedback.page([ada()], "Marks")
 
 
 # --- Moodle ---------------------------------------------------------------------------------------------

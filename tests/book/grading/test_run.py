@@ -8,16 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from book.__main__ import make_app
 from book.grading import course, run
+from book.grading.collect import Submission
+from book.grading.results import Student
 from book.grading.run import Options
 from tests.book.grading import classes
 from tests.book.notebooks.lab import CHROMIUM
@@ -68,9 +72,9 @@ def test_all_are_there_and_the_table_says_what_the_records_say(graded):
     assert all(json.loads((out / f"gradescope/{one.student.key}.json").read_text()) for one in found)
 
 
-@pytest.mark.parametrize("jobs", [1, 3])  # two, and another secret, are `graded`
-def test_the_same_bytes_whatever_the_workers_and_the_secret_seed(folder, graded, tmp_path, jobs):
-    course.grade_class(folder, tmp_path, lessons=["00"], options=replace(OPTIONS, jobs=jobs))
+def test_the_same_bytes_whatever_the_workers_and_the_secret_seed(folder, graded, tmp_path):
+    """Here one worker; two, and another secret, are `graded`; one and three are compared below."""
+    course.grade_class(folder, tmp_path, lessons=["00"], options=OPTIONS)
     assert results(tmp_path) == results(graded[1])
 
 
@@ -88,10 +92,10 @@ def test_the_same_bytes_beside_submissions_that_take_what_they_can(tmp_path):
         next(cell for cell in notebook.cells if cell["id"] == "answer-0-1").source = source
     files = {f"s{n}": classes.text(notebook) for n, notebook in enumerate(made)}
     folder = classes.folders(files, tmp_path / "in", NOTEBOOK)
-    for jobs in (2, 3):
+    for jobs in (1, 3):
         options = replace(OPTIONS, jobs=jobs, deadline=15.0)  # else it follows from how fast the solution ran
         course.grade_class(folder, tmp_path / f"out{jobs}", lessons=["00"], options=options)
-    assert results(tmp_path / "out2") == results(tmp_path / "out3")
+    assert results(tmp_path / "out1") == results(tmp_path / "out3")
 
 
 @pytest.fixture(scope="module")
@@ -154,16 +158,21 @@ def test_a_script_in_a_submission_stays_inert_in_a_browser(tmp_path):
         browser.close()
 
 
-def grade_command(folder, out, *more):
-    return [sys.executable, "-m", "book", "grade", str(folder), "-o", str(out), "--lesson", "00",
+def grade_words(folder, out, *more):
+    """The command, as `python -m book` has it."""
+    return ["grade", str(folder), "-o", str(out), "--lesson", "00",
             "--solutions", str(ROOT / "solutions"), *more]  # fmt: skip
+
+
+def grade_here(*words):
+    """The command in this process."""
+    return CliRunner().invoke(make_app(), grade_words(*words))
 
 
 def test_a_killed_run_goes_on_where_it_was(folder, graded, tmp_path):
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        grade_command(folder, out, "-j", "1"), cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "book", *grade_words(folder, out, "-j", "1")]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
     state = out / "state"
     while process.poll() is None and len(list(state.glob("*.json")) if state.is_dir() else []) < 3:
         time.sleep(0.02)
@@ -171,8 +180,8 @@ def test_a_killed_run_goes_on_where_it_was(folder, graded, tmp_path):
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in state.glob("*.json")}
     assert 3 <= len(kept) < 12 and not (out / "grades.csv").exists()
-    again = subprocess.run(grade_command(folder, out, "-j", "1"), cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    again = grade_here(folder, out, "-j", "1")
+    assert again.exit_code == 0, again.stderr
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())  # none was graded twice
     assert results(out) == results(graded[1])
 
@@ -199,6 +208,17 @@ def test_two_students_with_one_file_get_the_same_marks_and_a_flag(tmp_path):
     assert len(list((tmp_path / "out" / "state").iterdir())) == 1
 
 
+def test_partners_of_one_file_are_no_pair_to_look_at():
+    def handed(name, path):
+        return Submission(Student(name), "00", Path(path), NOTEBOOK, False)
+
+    done = SimpleNamespace(tasks=[SimpleNamespace(state="done")])
+    trio = [handed("ada", "a"), handed("bob", "a"), handed("cy", "c")]
+    flags = run._twins(trio, dict.fromkeys(range(3), "same.json"), {"same.json": done})
+    assert flags == {n: (f"the same file as {who}",) for n, who in enumerate(("cy", "cy", "ada, bob"))}
+    assert run._twins(trio[:2], dict.fromkeys(range(2), "same.json"), {"same.json": done}) == {}
+
+
 def test_one_that_the_grader_itself_stumbles_over_does_not_stop_the_others(folder, tmp_path, monkeypatch):
     real = run.marking.Marker.mark
 
@@ -215,6 +235,58 @@ def test_one_that_the_grader_itself_stumbles_over_does_not_stop_the_others(folde
     monkeypatch.undo()
     again = course.grade_class(folder, tmp_path, lessons=["00"], options=OPTIONS)
     assert not [one for one in again if one.problem]  # it was not kept
+
+
+def test_a_lost_worker_costs_the_submission_that_it_held(folder, graded, tmp_path, monkeypatch):
+    """Whoever kills the grader's own process is set aside at the second time, alone, and named."""
+    monkeypatch.setenv("TOOLKIT_TEST_KILLER", "Student 3.")
+    options = replace(OPTIONS, jobs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_named", deadly)
+        found = course.grade_class(folder, tmp_path, lessons=["00"], options=options)
+    bad = [one for one in found if one.problem]
+    assert len(bad) == 1 and "its worker was lost" in bad[0].flags[0] and bad[0].flags[0].endswith("twice")
+    before = {one.student.key: one.score for one in graded[0]}
+    assert all(one.score == before[one.student.key] for one in found if one not in bad)
+    again = course.grade_class(folder, tmp_path, lessons=["00"], options=OPTIONS)
+    assert not [one for one in again if one.problem]  # it was not kept
+
+
+def deadly(name, work, file, raw):
+    """`run._named`, in a worker that one submission ends."""
+    if os.environ["TOOLKIT_TEST_KILLER"].encode() in raw:
+        Path(work.scratch, f"held-{name}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return NAMED(name, work, file, raw)
+
+
+NAMED = run._named
+
+
+def test_a_run_that_is_told_to_end_leaves_nothing_behind(folder, tmp_path):
+    out, room = tmp_path / "out", tmp_path / "room"
+    room.mkdir()
+    command = [sys.executable, "-m", "book", *grade_words(folder, out, "-j", "2")]
+    env = os.environ | {"TMPDIR": str(room)}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL, env=env)
+    while process.poll() is None and not list((out / "state").glob("*.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() != 0
+    assert not list(room.glob("tk*")) and not list((out / "state").glob("scratch-*"))
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, ended = tmp_path / "tkleft", subprocess.Popen(["true"])
+    ended.wait()
+    left.mkdir()
+    (tmp_path / f"scratch-{ended.pid}").write_text(str(left))
+    (tmp_path / f"scratch-{os.getppid()}").write_text(str(tmp_path / "tkother"))
+    with run._scratch(tmp_path) as scratch:
+        assert not left.exists() and os.path.isdir(scratch)
+    notes = [note.name for note in tmp_path.glob("scratch-*")]
+    assert not os.path.isdir(scratch) and notes == [f"scratch-{os.getppid()}"]
 
 
 def test_a_dask_cluster_grades_alike_with_one_worker_killed_half_way(folder, graded, tmp_path, monkeypatch):
@@ -254,9 +326,8 @@ def test_a_dask_cluster_grades_alike_with_one_worker_killed_half_way(folder, gra
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(folder, tmp_path, monkeypatch, more, said):
-    words = grade_command(folder, tmp_path / "out", *more)[3:]  # without python -m book
     monkeypatch.chdir(ROOT)
-    told = CliRunner().invoke(make_app(), words)
+    told = grade_here(folder, tmp_path / "out", *more)
     assert told.exit_code == 2 and isinstance(told.exception, SystemExit)  # no traceback
     assert said in told.stderr and len(told.stderr.strip().splitlines()) == 1
 

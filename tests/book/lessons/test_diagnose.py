@@ -418,3 +418,61 @@ def test_a_number_that_is_written_down_with_three_digits_is_recognised():
         assert _measured(at_three=number).sentence.startswith("What has the circle")
     for number in (19.0, 18.9, 18.86):
         assert not _measured(at_three=number).sentence.startswith("What has the circle")
+
+
+# --- what is wrong in more than one way, or not at all ----------------------------------------------------
+
+
+def test_a_mistake_beside_another_is_still_named():
+    """Two answers, each wrong in its own way: the first one's mistake is said, not something generic."""
+    right = {"mean": lambda x: 2 * x, "power": lambda x: x**2}
+    mistakes = (
+        Mistake({"mean": lambda x: x}, "Where is the factor?"),
+        Mistake({"power": lambda x: x**3}, "Which power?"),
+    )
+
+    def probe(answer, seed):
+        x = normal(seed, 3)
+        return {"mean": answer.mean(x), "power": answer.power(x)}
+
+    task = Task(
+        id="99.9", title="t", kind="number", difficulty=1, minutes=1, points=1, mistakes=mistakes,
+        hints=("a", "b", "c"), reference=right, names=("mean", "power"), probe=probe,
+    )  # fmt: skip
+    for mean, power, says in (
+        (lambda x: x, lambda x: x**3, "Where is the factor?"),
+        (lambda x: x, lambda x: x + 9, "Where is the factor?"),
+        (lambda x: 2 * x, lambda x: x**3, "Which power?"),
+    ):
+        assert diagnose(task, {"mean": mean, "power": power}).sentence == says
+    found = diagnose(task, {"mean": lambda x: x + 9, "power": lambda x: x**3})
+    assert "mean" in found.sentence and found.kind != "mistake"  # what differs first has no name
+    assert diagnose(task, right).state == "done"
+
+
+def test_where_the_right_answer_stops_too_no_mistake_is_named(tmp_path, monkeypatch):
+    def broken(*_):
+        raise AttributeError("module 'torch' has no attribute 'tensor'")
+
+    task = Task(
+        id="99.9", title="t", kind="number", difficulty=1, minutes=1, points=1,
+        mistakes=(Mistake(lambda x: broken(), "Not this one."),), hints=("a", "b", "c"),
+        reference=lambda x: broken(), probe=lambda answer, seed: {"x": answer(seed)},
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    found = diagnose(task, lambda x: broken())
+    assert found.state == "not yet" and "no attribute 'tensor'" in found.sentence
+    (tmp_path / "torch.py").touch()
+    assert "your torch.py" in diagnose(task, lambda x: broken()).sentence
+
+
+def test_only_the_hand_outs_own_error_is_the_stub():
+    def undone(message):
+        raise NotImplementedError(message)
+
+    task = Task(
+        id="99.9", title="t", kind="number", difficulty=1, minutes=1, points=1, mistakes=(),
+        hints=("a", "b", "c"), reference=lambda x: 1.0, probe=lambda answer, seed: {"x": answer(seed)},
+    )  # fmt: skip
+    for message, state in (("99.1: your answer", "not tried"), ("softmax for 'Long'", "not yet")):
+        assert diagnose(task, lambda x, message=message: undone(message)).state == state
