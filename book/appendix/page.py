@@ -4,7 +4,7 @@ import re
 
 import nbformat
 
-from book.appendix import entries, places, rows
+from book.appendix import entries, neighbours, places, rows
 from book.appendix.finder import counts, finder
 from book.appendix.pictures import picture
 from book.chapters import reading_minutes
@@ -108,7 +108,20 @@ def _how():
     lines = [(names[key], sum(row.values()), *row.values()) for key, row in counts().items()]
     table = _table(["", "claims", *VERDICTS.values()], lines)
     note = "A claim that two texts make is counted with both."
-    return "\n\n".join(["## A.1 How to read this", _flow(HOW), table, note])
+    return "\n\n".join(["## A.1 How to read this", _flow(HOW), table, f"{note} {_chance()}"])
+
+
+def _chance():
+    """What became of the verdicts with other random numbers."""
+    record = neighbours.record()
+    draws = [one for one in claims() if {*record.get(one.id, [])} - {neighbours.NOTHING}]
+    turned = [one.id for one in draws if neighbours.turned(one)]
+    said = (
+        f"{len(draws)} of the claims rest on random numbers. Their experiments were run once more with all "
+    )
+    said += "seeds moved: " + (f"{len(turned)} verdicts turned" if turned else "no verdict turned")
+    untried = [one.id for one in claims() if one.id not in record]
+    return f"{said}{'; not tried yet: ' + ', '.join(untried) if untried else ''}."
 
 
 FIND = """## A.2 Find a claim ◦
