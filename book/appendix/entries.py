@@ -51,7 +51,8 @@ def point(row: rows.Row) -> str:
     verdicts = ", ".join(dict.fromkeys(f"**{one.told}**" for one in row.claims))
     decided = f" The claim on it: {verdicts}." if verdicts and not right else ""
     links = ", ".join([*(places.at(one).link for one in row.at), *map(places.task_link, tasks([row]))])
-    said = f"“{row.says}.”" if right else f"{row.says}."
+    words = row.says if row.says.endswith("?") else f"{row.says}."
+    said = f"“{words}”" if right else words
     return f"- {said}{right}{decided}{f' → {links}' if links else ''} ({row.id})"
 
 
@@ -59,8 +60,9 @@ def tested(one: Claim, text: str = "") -> str:
     """A claim with its verdict, what was found, and links; with its source where that is not this text."""
     source = "" if text in rows.said_in(one) else f" ({plain(one.source)})"
     finding, verdict = plain(one.finding), f"**{one.verdict.capitalize()}.**"
-    if one.verdict == "holds if":  # the finding begins with the condition: "If the data are images"
-        verdict, finding = "**Holds if**", finding.removeprefix("If ")
+    if one.verdict == "holds if":  # most findings begin with the condition: "If the data are images"
+        bare = finding.removeprefix("If ")
+        verdict, finding = "**Holds if**" if bare != finding else "**Holds if …**", bare
     carried = set(rows.ids(one))
     practised = [task for task, its in places.tasks().items() if carried & set(its)]
     links = ", ".join([places.of(one).link, *map(places.task_link, practised)])
