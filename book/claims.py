@@ -214,17 +214,17 @@ def claim(
 
 
 def claims(chapter: str | None = None) -> list[Claim]:
-    """The claims of a chapter ("01"), or of all chapters, in the order of their experiments.
+    """The claims of a chapter ("01"), or of all chapters in turn, in the order of their experiments.
 
     Raises ValueError for a chapter without experiments.
     """
     there = folders.chapters("experiments.py")
     if chapter is not None and chapter not in there:
         raise ValueError(f"chapter must be one of {', '.join(there)}, got {chapter!r}")
-    for number in there:
-        if chapter in (None, number):
-            folders.module(number, "experiments")
-    return [one for one in REGISTRY.values() if chapter in (None, one.chapter)]
+    numbers = [number for number in there if chapter in (None, number)]
+    for number in numbers:
+        folders.module(number, "experiments")
+    return [one for number in numbers for one in REGISTRY.values() if one.chapter == number]
 
 
 class Table:

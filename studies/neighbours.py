@@ -14,8 +14,8 @@ import torch
 
 from book.appendix.neighbours import FILE, NOTHING, SHIFTS
 from book.claims import claims
-from toolkit import _normals
 from toolkit.files import write_file
+from toolkit.noise import KeyedNormals
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def moved(shift: int):
     Yields a list that gets an item a drawing.
     """
     drawn = []
-    first = _normals.KeyedNormals.__init__, torch.Generator, torch.manual_seed, np.random.default_rng
+    first = KeyedNormals.__init__, torch.Generator, torch.manual_seed, np.random.default_rng
 
     def normals(self, seed, start, x):
         drawn.append(seed)
@@ -44,12 +44,12 @@ def moved(shift: int):
         drawn.append(seed)
         return first[3](seed + shift if isinstance(seed, int) else seed)
 
-    _normals.KeyedNormals.__init__, torch.Generator = normals, Generator
+    KeyedNormals.__init__, torch.Generator = normals, Generator
     torch.manual_seed, np.random.default_rng = manual_seed, default_rng
     try:
         yield drawn
     finally:
-        _normals.KeyedNormals.__init__, torch.Generator, torch.manual_seed, np.random.default_rng = first
+        KeyedNormals.__init__, torch.Generator, torch.manual_seed, np.random.default_rng = first
 
 
 def forget() -> None:
