@@ -45,7 +45,7 @@ def where_is_the_mean(step) -> Picture:
         left.plot([t, s], [states[0], end], color=COLOURS[i], linestyle=":", linewidth=1.2)
         left.plot(s, end, linestyle="none", label=name, **look)
         right.plot(time, speed, linestyle="none", **look)
-        right.annotate(name, (time, speed), (0, 9), textcoords="offset points", ha="center", fontsize=9)
+        right.annotate(name, (time, speed), (8, 3), textcoords="offset points", fontsize=9)
         told.append(f"{name} {number(speed)}")
     for time in step["where"]:
         right.plot(time, mean, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK)
@@ -132,7 +132,7 @@ def calls(panels) -> Picture:
 def two_jumps(panels) -> Picture:
     """How far two jumps end from one, against the time between: dict title -> dict label -> (times, lists of
     the seeds' distances)."""
-    fig, axes = new_figure(1, len(panels), height=3.6)
+    fig, axes = new_figure(1, len(panels), height=3.8)
     told = []
     for ax, (title, curves) in zip(axes, panels.items()):
         for i, (label, (times, seeds)) in enumerate(curves.items()):
@@ -141,8 +141,9 @@ def two_jumps(panels) -> Picture:
             ax.fill_between(times, y.min(0), y.max(0), color=COLOURS[i], alpha=0.15, linewidth=0)
             told.append(f"{title}, {label} at most {number(y.mean(0).max())}")
         ax.set(title=title, xlabel="time between", ylim=(0, None), xlim=(0, 1))
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2}  # each panel has its own
+        ax.legend(**below, fontsize=8.5)
     axes[0].set(ylabel="RMS, two jumps from one")
-    fig.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8.5)
     return Picture(
         fig,
         f"Root mean square distance between one jump from noise to data and two, against the time between "
@@ -170,7 +171,8 @@ def one_jump(state) -> Picture:
     t, s = state["times"]
     left.plot(*array(state["data"]).T, ".", color="#D5D5D5", markersize=3, zorder=0)
     left.plot(*array(state["path"]).T, color=INK, linewidth=1.6, label="trajectory")
-    left.plot(*array(state["path"][0]), "o", markerfacecolor="white", markeredgecolor=INK, markersize=7)
+    start = {"markerfacecolor": "white", "markeredgecolor": INK, "markersize": 7, "linestyle": "none"}
+    left.plot(*array(state["path"][0]), "o", **start, label="start")
     told = []
     for i, (name, (velocity, end)) in enumerate(state["jumps"].items()):
         look = {"color": COLOURS[i + 1], "arrowstyle": "-|>", "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
@@ -186,7 +188,8 @@ def one_jump(state) -> Picture:
     right.set(title="velocities", xlim=(-2.8, 2.8), ylim=(-2.8, 2.8), aspect="equal")
     right.axhline(0, color=GREY, linewidth=0.6)
     right.axvline(0, color=GREY, linewidth=0.6)
-    fig.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles = [line for ax in (left, right) for line in ax.get_legend_handles_labels()[0]]
+    fig.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8.5)
     return Picture(
         fig,
         f"One point of the triangle's flow at time {t:g}, its trajectory to time {s:g}, and three jumps. "

@@ -675,6 +675,11 @@ DEFECTS = Task(
             "You sum over the entries of a sample; the statement's mean is over all entries.",
         ),
         Mistake(
+            _wrong("defect", (".square().mean().sqrt()", ".norm(dim=1).mean()")),
+            "That is the mean length of a sample's difference. Square, mean over all entries, root: which "
+            "comes last?",
+        ),
+        Mistake(
             _wrong("velocity_defect", ("u(x, t, t)", "u(x, t, 0.0)")),
             "You compare the velocity with the mean down to 0. For which s is u the velocity?",
         ),
