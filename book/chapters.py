@@ -17,6 +17,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +73,22 @@ def read(path) -> nbformat.NotebookNode:
             path, [f"has notebook format {notebook.nbformat}; open it in JupyterLab and save it as format 4"]
         )
     return notebook
+
+
+def number(path) -> str | None:
+    """The chapter that a notebook is part of: "03" of 03_sde_ode and of 03b_solvers; None for an appendix,
+    whose name begins with a letter.
+    """
+    match = re.match(r"(\d\d)", Path(path).stem)
+    return match and match[1]
+
+
+def made(notebook) -> nbformat.NotebookNode:
+    """The notebook itself, or, where its metadata name a module (`made_by`), what that module's `notebook()`
+    makes: an appendix is written by code from the rest of the book.
+    """
+    maker = notebook.metadata.get("made_by")
+    return import_module(maker).notebook() if maker else notebook
 
 
 def sources(notebook) -> list[tuple]:
@@ -271,8 +288,9 @@ def execute(path, notebook=None) -> tuple:
 def normalise(notebook) -> list[str]:
     """Bring an executed notebook into the book's form, in place; the problems found, one sentence each."""
     problems = _widget_errors(notebook)
+    kept = {"made_by": notebook.metadata["made_by"]} if "made_by" in notebook.metadata else {}
     notebook.metadata = nbformat.from_dict(
-        {"kernelspec": dict(KERNELSPEC), "language_info": {"name": "python"}}
+        {"kernelspec": dict(KERNELSPEC), "language_info": {"name": "python"}} | kept
     )
     notebook.nbformat_minor = 5
     count = 0
@@ -394,7 +412,7 @@ class Built:
 def build(path) -> Built:
     """Run and normalise one notebook in memory."""
     try:
-        source = read(path)
+        source = made(read(path))
         notebook, seconds = execute(path, source)
     except BookError as error:
         return Built(Path(path), problems=error.problems)
@@ -460,7 +478,7 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print) -> bool:
     paths = [Path(path) for path in paths] or chapters()
     good = True
     with ThreadPoolExecutor(max(1, min(jobs, len(paths) or 1))) as pool:
-        for one in pool.map(build, paths):
+        for one in _built(pool, paths):
             if check and not one.problems:
                 compare(one, twice)
             elif not one.problems:
@@ -482,6 +500,20 @@ def book(paths=(), check=False, twice=False, jobs=2, report=print) -> bool:
             for problem in one.problems:
                 report(f"  {one.path.name}: {problem}")
     return good
+
+
+def _built(pool, paths):
+    """The notebooks, built; those that are made from others come when the others have been written."""
+    from_others = [path for path in paths if _is_made(path)]
+    yield from pool.map(build, [path for path in paths if path not in from_others])
+    yield from pool.map(build, from_others)
+
+
+def _is_made(path):
+    try:
+        return "made_by" in read(path).metadata
+    except BookError:
+        return False  # `build` says what is wrong with it
 
 
 def command(

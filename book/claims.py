@@ -66,6 +66,8 @@ class Claim:
     elsewhere: the numbers in the finding that the experiment does not return, as they stand there, each with
         what it is ("a width"), or the name of the function beside the experiment that returns it; every other
         one with decimals or a % must be among the experiment's results, rounded (`unmeasured`).
+    figure: where a picture says more than the numbers, the id of the cell of its chapter that draws it; the
+        appendix shows it.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Claim:
     finding: str
     fails: Callable[[dict], bool] | None = None
     elsewhere: dict[str, str] = field(default_factory=dict)
+    figure: str = ""
 
     def __post_init__(self):
         for name in ("id", "source", "says", "finding"):
@@ -110,8 +113,12 @@ class Claim:
 
     def decided(self) -> str:
         """The verdict by the experiment run now."""
-        holds = bool(self.holds(self.run()))
-        fails = not holds if self.fails is None else bool(self.fails(self.run()))
+        return self.verdict_of(self.run())
+
+    def verdict_of(self, numbers: dict) -> str:
+        """The verdict by numbers of the experiment, such as those with another seed."""
+        holds = bool(self.holds(numbers))
+        fails = not holds if self.fails is None else bool(self.fails(numbers))
         return VERDICTS[holds, fails]
 
     def unmeasured(self) -> list[str]:
@@ -181,6 +188,7 @@ def claim(
     finding: str,
     fails: Callable | None = None,
     elsewhere: dict[str, str] | None = None,
+    figure: str = "",
 ) -> Callable:
     """Decorate an experiment with a claim that it decides (see :class:`Claim` for the fields), and keep its
     numbers.
@@ -191,7 +199,7 @@ def claim(
 
     def register(experiment):
         experiment = experiment if hasattr(experiment, "kept") else _kept(experiment)
-        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, elsewhere or {})
+        new = Claim(id, source, says, experiment, holds, verdict, finding, fails, elsewhere or {}, figure)
         old = REGISTRY.get(id)
         if old and old.experiment.__qualname__ != experiment.__qualname__:
             raise ValueError(f"claim {id} is registered twice: give one of them another id")
@@ -206,17 +214,17 @@ def claim(
 
 
 def claims(chapter: str | None = None) -> list[Claim]:
-    """The claims of a chapter ("01"), or of all chapters, in the order of their experiments.
+    """The claims of a chapter ("01"), or of all chapters in turn, in the order of their experiments.
 
     Raises ValueError for a chapter without experiments.
     """
     there = folders.chapters("experiments.py")
     if chapter is not None and chapter not in there:
         raise ValueError(f"chapter must be one of {', '.join(there)}, got {chapter!r}")
-    for number in there:
-        if chapter in (None, number):
-            folders.module(number, "experiments")
-    return [one for one in REGISTRY.values() if chapter in (None, one.chapter)]
+    numbers = [number for number in there if chapter in (None, number)]
+    for number in numbers:
+        folders.module(number, "experiments")
+    return [one for number in numbers for one in REGISTRY.values() if one.chapter == number]
 
 
 class Table:

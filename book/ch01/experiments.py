@@ -235,6 +235,7 @@ def best_gaussian_kl(t, s, schedule=None, mixture=None):
     verdict=False,
     finding="The chain is Markov at every step size, yet the error of a Gaussian step falls from 0.76 nats "
     "to 1e-11 as the step shrinks. What needs small steps is the Gaussian shape of p(x_s | x_t).",
+    figure="one-or-many",
 )
 def step_size_and_shape() -> dict:
     """The same KL for ever smaller steps down from t = 0.5.  The chain is Markov in every case."""
@@ -252,6 +253,7 @@ def step_size_and_shape() -> dict:
     verdict=True,
     finding="N(0, 0.25), 1000 steps: 0.7258 nats with the optimal variances, the entropy itself; 0.7269 "
     "with beta, 1.2957 with beta-tilde.",
+    figure="bound-steps",
 )
 def bound_and_entropy() -> dict:
     """-ELBO of N(0, 0.25) over 1000 steps with three variances, against the entropy, nats."""
@@ -492,6 +494,7 @@ def weights_of_steps(steps=1000):
     finding="The bound's weight, (SNR_s / SNR_t - 1) / 2, is largest where sigma is smallest: sigma^2 over "
     "it spreads over 5.7 decades, sigma over 3.9, and 1 over 2.1. For VP schedules sigma^2 is P2's weight; "
     "score matching with lambda = sigma^2 in front of the score's error has weight 1 here.",
+    figure="weights-figure",
 )
 def sigma_is_no_bound() -> dict:
     """Decades over which a weight of the noise error, divided by the bound's, spreads over the steps of the
@@ -650,6 +653,7 @@ def tweedie() -> dict:
     verdict=False,
     finding="At one x_t the score is 0.20; single draws give values such as -1.21 and 0.67. Only their "
     "mean is the score.",
+    figure="scores",
 )
 def one_draw_is_not_the_score() -> dict:
     """The score of the two peaks at x_t = 0.1, t = 0.3, and the values of -eps / sigma that single draws of
@@ -664,7 +668,7 @@ def one_draw_is_not_the_score() -> dict:
 
 @claim(
     "BP24",
-    source=f"{TUTORIAL}, section 7.1",
+    source=f"{TUTORIAL}, section 6.2",
     says="-eps / sigma is the true score, so that a perfect network has loss 0 against it",
     holds=lambda r: max(r.values()) < 1e-6,
     verdict=False,
@@ -755,6 +759,7 @@ def mean_when_started_from_noise(schedule, mean=1.0, std=0.5):
     finding="0.008 is an offset of the true cosine schedule, not a beta. This table leaves a signal of 0.23 "
     "at T, and samples of N(1, 0.25) started from pure noise have mean 0.881 by the deterministic flow "
     "(0.986 by the ancestral chain, which forgets its start).",
+    figure="schedules-figure",
 )
 def terminal_signal() -> dict:
     """What is left at T by each table, and the mean of the samples of N(1, 0.25), whose true value is 1."""
@@ -871,6 +876,7 @@ def few_steps() -> dict:
     finding="If the data have several narrow peaks, for p(x_s | x_t) is then no Gaussian: at 10 steps the "
     "bound of the two peaks stays 0.34 nats above the entropy, with the best variance. It fails for one "
     "Gaussian, which 10 steps with that variance reproduce.",
+    figure="few",
 )
 def few_steps_on_two_kinds_of_data() -> dict:
     """Ten steps with the optimal variance: exact output variance on N(0, 0.25); the two peaks' bound."""

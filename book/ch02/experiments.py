@@ -220,6 +220,7 @@ KS_1_PERCENT, KS_WORST = (round(float(stats.kstwobign.ppf(1 - 0.01 / n)), 3) for
     verdict=True,
     finding="The test accepts eta = 0, 0.5 and 1, and rejects a sampler that adds the noise without making "
     "room for it. The noise may not exceed sigma_s.",
+    figure="family-figure",
 )
 def marginals_kept() -> dict:
     """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler
@@ -457,6 +458,7 @@ def terminal_signal() -> dict:
     finding="It also hides a sampler that diverges: with the ratio on the predicted x0 nearly all pixels lie "
     "far outside, and after the clamp they are black-and-white digits that a classifier reads. Look at the "
     "range before you clamp.",
+    figure="clamp-figure",
 )
 def clamp_hides() -> dict:
     """100 digits of 8 x 8 in 50 steps, by the right loop and with the ratio on the predicted x0: share of
@@ -571,6 +573,7 @@ def normalised_direction() -> dict:
     verdict="holds if",
     finding="If eta = 0: to the last bit. It fails at eta = 0.2 and 1, unless the noise is fixed too, and "
     "then DDPM is reproducible as well.",
+    figure="bundles",
 )
 def determinism() -> dict:
     """Largest difference of two runs from one x_T on the ring, 50 steps."""
@@ -816,6 +819,7 @@ def gains_by_iterating(name, model, data, batches, calls) -> dict:
     "wrong end of the step) comes back with an error that halves when the steps double. Solving each step by "
     "fixed-point iteration inverts it to rounding where the steps are short enough for the iteration to "
     "converge, on the ring from some 50 steps on; at 20 it does not.",
+    figure="inversion-figure",
 )
 def inversion() -> dict:
     """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
@@ -836,6 +840,7 @@ def inversion() -> dict:
     verdict=False,
     finding="Half-way the straight line is shorter than noise ever is, by a factor near 1/sqrt(2); the "
     "great circle stays on the shell where the model was trained.",
+    figure="interpolation",
 )
 def shell() -> dict:
     """Norm over sqrt(D) half-way between two noises, D = 3072, on the line and on the great circle."""
@@ -942,6 +947,7 @@ def _ellipse(angle, length, width):
     "optimal assignment changes pairs. The cost is near the optimum, though: say near-optimal cost, not "
     "optimal, not straight. For one Gaussian the cost is minimal; of four tried, the paths are straight for "
     "the isotropic ones that are centred or, under VP, have variance 1.",
+    figure="transport-figure",
 )
 def transport(n=400) -> dict:
     """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change and
@@ -1143,6 +1149,7 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
     finding="If the calls are many: on the ring adaptive steps lead all four grids at 38 calls (by 7 % +- 2) "
     "and at 64 (by 19 % +- 3). At 21 they beat equal steps in t and in lambda and lose to the quadratic"
     " grid. What they buy is that nobody has to know which grid suits.",
+    figure="adaptive-figure",
 )
 def adaptive_against_fixed() -> dict:
     """Error on the ring of adaptive runs of three tolerances, and of fixed grids with as many calls, batch by
@@ -1296,6 +1303,7 @@ def knee(rows, metric, slack=0.15):
     finding="All three lose with fewer steps. On digits with the trained network DDIM loses least, and in "
     "the Fréchet distance DDPM with the forward variance loses most, the reverse of what the exact "
     "Gaussian says of it.",
+    figure="speed-figure",
 )
 def fewer_steps_on_digits() -> dict:
     """Fréchet distance of 400 digits at 10, 20 and 100 steps, for three samplers, averaged over `BATCHES`."""

@@ -271,6 +271,7 @@ def variance_preserved() -> dict:
     finding="Exact variances at levels 0, 0.5, 1 and 2 are 0.2500 to 0.2501 at 400 steps, where 0.2501 is "
     "right; the rest is discretisation.",
     elsewhere={"0.5": "a level"},
+    figure="family-figure",
 )
 def level_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
     """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
@@ -292,7 +293,7 @@ def few_step_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=20) -> dict:
 
 @claim(
     "BS44",
-    source="Summary, list of what to read",
+    source="Summary, section 5.1, list of what to know",
     says="The reverse SDE is understood by Girsanov's theorem.",
     holds=lambda r: abs(r["squared increments, level 2"] / r["squared increments, level 0.5"] - 1) < 0.1,
     verdict=False,
@@ -365,6 +366,7 @@ def removed_curves(steps=500):
     verdict=False,
     finding="It leaves twice the score term that the ODE has, and the variance collapses to 2e-6. "
     "The noise and half of the score term balance, and must go together.",
+    figure="removed-figure",
 )
 @claim(
     "BS11",
@@ -427,7 +429,7 @@ def wrong_sign_heun(model, x, times):
 
 @claim(
     "BP11, BP25, BS26",
-    source="PyTorch tutorial, sections 5.2 and 7.2; summary, option 3",
+    source="PyTorch tutorial, sections 5.2 and 7.2; summary, section 4.3",
     says="An eps-network can be handed to a sampler that asks for a score; the sign of dt is a convention.",
     holds=lambda r: (
         abs(r["eps taken for the score"] - r["truth"]) < 0.01
@@ -542,6 +544,7 @@ def rare_shares(counts=(5, 10, 20, 40, 80)):
     finding="The exact flow gives a mode of 0.5 % its 0.5 %. Few steps distort the share, in either "
     "direction: Euler in t makes the mode twice as frequent, DDIM half as frequent, with one and "
     "the same ODE.",
+    figure="modes-figure",
 )
 def rare_mode() -> dict:
     """The rare mode of half a per cent: under the exact flow, from N(0, 1) and from the p_1 that it replaces
@@ -569,6 +572,7 @@ def rare_mode() -> dict:
     finding="Steepest ascent ends on the three peaks, without spread, with weights that the starting "
     "noise decides; the flow keeps weights and spread. Its field changes with t and has a second "
     "part, f x.",
+    figure="modes-figure",
 )
 def steepest() -> dict:
     """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
@@ -882,6 +886,7 @@ def tails() -> dict:
     finding="On an exact model with broad modes, away from both ends of time, in every variable tried, "
     "within 0.1.",
     elsewhere={"0.1": "the margin"},
+    figure="orders-figure",
 )
 def measured_orders() -> dict:
     """The measured order of each of `SOLVERS`."""
@@ -951,6 +956,7 @@ def strong_curves(counts=STRONG_COUNTS, finest=3200, n=100):
     verdict=True,
     finding="On a diffusion model, in the strong sense here and in the weak one (weak_orders). For noise "
     "that is multiplied by the state only the weak order is 1.",
+    figure="stochastic-figure",
 )
 @claim(
     "BS27, P09",
@@ -961,6 +967,7 @@ def strong_curves(counts=STRONG_COUNTS, finest=3200, n=100):
     finding="Its strong order is 1: the noise is additive, and the term that Euler–Maruyama lacks is "
     "zero. On geometric Brownian motion, where the noise is multiplied by the state, 1/2 is what "
     "comes out.",
+    figure="stochastic-figure",
 )
 def strong_orders() -> dict:
     """Measured strong orders."""
@@ -978,6 +985,7 @@ def strong_orders() -> dict:
     "5.5 times, by what is averaged. With the noise in the predictor and the deviation of both ends the "
     "order is 2.",
     elsewhere=dict.fromkeys(("0.4", "5.5"), "gain_on_two_peaks"),
+    figure="stochastic-figure",
 )
 def weak_orders() -> dict:
     """Measured weak orders, and the errors at 100 steps."""
@@ -1072,6 +1080,7 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
     "data of width 0.005 with equal steps in t it is 1.8 between 32 and 128 steps, and near 4 only beyond "
     "1000; equal steps in lambda give back the 4.",
     elsewhere={"0.5": "a width of the data", "0.005": "a width of the data"},
+    figure="thin-figure",
 )
 def thin_orders() -> dict:
     """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest
@@ -1150,6 +1159,7 @@ class TruncatedClock(RoundedClock):
     "and 40 steps, by where its times fall, and by 1e-5 to 7e-5 at 256; its own error there is 2e-11. Euler "
     "does not notice.",
     elsewhere={"2e-11": "in rounded_curves"},
+    figure="rounded-figure",
 )
 def plateau() -> dict:
     """RK4's errors with a rounded or truncated clock: the least and the largest at 28 to 40 steps, and those
@@ -1290,6 +1300,7 @@ def implicit_wins(result):
     "gains, and the variable makes some methods better and others worse; at width 0.5 the grid loses too, "
     "but for Heun.",
     elsewhere=dict.fromkeys(("0.005", "0.5"), "a width of the data"),
+    figure="stability-figure",
 )
 def stiff_or_not() -> dict:
     """Errors of explicit and implicit methods on N(0, 0.005^2) at 120 calls, in four combinations of
@@ -1361,6 +1372,7 @@ def adaptive_log(tol=1e-4, n=100, seed=0):
     "ahead at the smaller ones. What it gives in any case is an error that follows the tolerance without "
     "anyone knowing the grid, roughly: four batches of 100 starts err by 0.07 to 6 times the tolerance.",
     elsewhere={"1e-5": "a tolerance"},
+    figure="adaptive-figure",
 )
 def adaptive_against_fixed(seeds=4) -> dict:
     """rk45 at 17 tolerances against RK4 on the quadratic grid, whose error is read at as many calls on log
@@ -1423,7 +1435,7 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
 
 @claim(
     "BS30, C31, S27",
-    source="Summary, option 1",
+    source="Summary, section 4.4",
     says="One step size serves the Langevin corrector at every noise level.",
     holds=lambda r: r["fixed step 0.01 over its limit, sd 0.01"] < 1,
     verdict=False,
@@ -1431,6 +1443,7 @@ def snr_variance(d, std, snr=0.16, rounds=200, n=300, seed=1):
     "the variance at 0.1 and diverges at 0.01. The SNR rule gives the same relative error at every "
     "width; it needs many dimensions, though, because in two the ratio of norms has a heavy tail.",
     elsewhere={"0.01": "a step, and a width", "0.1": "a width"},
+    figure="langevin-figure",
 )
 def langevin_stability() -> dict:
     """Stationary variance over the true one: one fixed step and the SNR rule, at three widths; in two
@@ -1486,7 +1499,7 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
 
 @claim(
     "T25, BS30",
-    source="Summary, option 1; textbook, exercise 8.2.4c",
+    source="Summary, section 4.4; textbook, exercise 8.2.4c",
     says="A corrector improves the samples at equal cost.",
     holds=lambda r: all(
         abs(r[f"with one correction a step, {n} calls"] - 0.2) < abs(r[f"Euler–Maruyama, {n} calls"] - 0.2)
@@ -2015,6 +2028,7 @@ def _as_orders(measure, by):
     "belongs to solver, grid and measure: by the root mean square most leads are below 1.5, ties; by the "
     "median RK4 leads on three grids from 32 calls on.",
     elsewhere={"1.5": "the margin of a tie"},
+    figure="budget-figure",
 )
 def ring_winners(seeds=4) -> dict:
     """How many times larger the error of the better method of order 1 is than that of the best solver at 64
@@ -2071,6 +2085,7 @@ def grid_table(by="rmse"):
     finding="Measured against the network's own flow DDIM is first at 8 calls on all four grids, by a factor "
     "of 1.1 to 1.5. RK4 leads from 32 calls on three of them, by 1.5 to 4.4; with equal steps in t order 1 "
     "is first at 8 to 96 calls, by less than 1.5, and RK4 at 128.",
+    figure="digits-figure",
 )
 def digits_winners() -> dict:
     """Order of the best solver on digits at each budget, on four grids (0: a tie), and its lead."""
@@ -2199,6 +2214,7 @@ def _nearer(distances, more, fewer):
     finding="If the discretisation is what one sees, up to about 50 calls: from 10 to 50 DDIM's distance "
     "falls from 0.24 to 0.13. With 1000 it follows the network's flow ten times as closely as with 50, and "
     "its digits are as far from the data: what is left is the network's error, and the measure's.",
+    figure="quality-figure",
 )
 def accuracy_and_quality() -> dict:
     """Those distances from the flow, and the recorded Frechet distances and their spread between seeds."""

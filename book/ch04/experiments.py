@@ -184,7 +184,7 @@ def frozen(s=0.8, t=0.3) -> dict:
 
 @claim(
     "BS32, S29",
-    source="Summary, option 3",
+    source="Summary, section 4.4",
     says="The exponential step is e^(-beta h / 2) x plus an integral of g times the score.",
     holds=lambda r: r["printed: slope of the one-step error"] > 1.9,
     verdict=False,
@@ -256,6 +256,7 @@ def lambda_or_t(problem="ring"):
     "modes 0.39 to 0.65 times. On equal steps in t a polynomial in t is ahead: on the ring with 20 calls, on "
     "five modes throughout.",
     elsewhere=dict.fromkeys(("0.39", "0.65"), "in expansion_table"),
+    figure="why-lambda-figure",
 )
 def expansion() -> dict:
     """`lambda_or_t` as labels and numbers, the means of the eight batches."""
@@ -467,6 +468,7 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
     verdict=True,
     finding="Slopes 2, 3 and 4. In DPM-Solver-3 only with r2 = 2/3: with 1/2 a step errs by h^3, and an "
     "order is lost.",
+    figure="one-step-figure",
 )
 def local_orders() -> dict:
     """The slope of each one-step error."""
@@ -486,6 +488,7 @@ def local_orders() -> dict:
     finding="On an exact model, away from both ends of time, within 0.1; 3M and DEIS-3 reach 3 with a "
     "start of matching order, and UniPC-3 with its corrector 4.",
     elsewhere={"0.1": "the margin"},
+    figure="all-figure",
 )
 def measured_orders() -> dict:
     """Slopes over 64 to 256 steps between sigma / alpha = 5 and 0.2 on eight broad modes, uniform in lambda;
@@ -506,7 +509,7 @@ def measured_orders() -> dict:
 
 @claim(
     "BS34",
-    source="Summary, comparison of solvers",
+    source="Summary, section 4.6",
     says="DPM-Solver works for linear noise schedules only.",
     holds=lambda r: any(abs(v - int(k[-1])) > 0.1 for k, v in r.items() if "DPM-Solver-" in k),
     verdict=False,
@@ -616,6 +619,7 @@ def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
     verdict=False,
     finding="It needs the length of the last step too. Without it the order is 1 on a grid whose steps "
     "alternate; smooth grids hide the mistake.",
+    figure="two-m-figure",
 )
 def orders_without_h() -> dict:
     """Slopes of `without_memory_of_h` over its finer half."""
@@ -891,6 +895,7 @@ def grids_table(calls=(10, 20, 40)):
     verdict=False,
     finding="On EDM's range equal steps in sigma cost DDIM with 10 calls a factor of ten, DPM-2 with 20 "
     "hundreds, 2M with 40 ninety and with 8 three.",
+    figure="grids-figure",
 )
 @cache
 def nodes_matter(powers=(1, 2, 3, 5, 7, 10, 20)) -> dict:
@@ -938,6 +943,7 @@ SHORT = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M", "2M, noise": "2M wi
     verdict="holds if",
     finding="If the grid is the quadratic one: there DDIM beats 2S and both 2M. With four and five equal "
     "steps in lambda both 2M beat DDIM on the ring, by factors of 1.3 to 2.5.",
+    figure="few-figure",
 )
 @cache
 def few_by_grid(calls=(4, 5, 6)) -> dict:
@@ -1018,6 +1024,7 @@ def at_four() -> dict:
     verdict=False,
     finding="The more steps, the more a second order gains: for the typical sample each doubling of the "
     "steps doubles the ratio of the errors.",
+    figure="few-figure",
 )
 @cache
 def ratios() -> dict:
@@ -1043,6 +1050,7 @@ def ratios() -> dict:
     verdict=True,
     finding="Single-step methods of order 2 to 4 do, RK4 in lambda by four powers of ten. Order 1 never "
     "leaves the stable range on Gaussian data.",
+    figure="few-figure",
 )
 def blow_up() -> dict:
     """Errors on the ring where high orders fail: six calls of each, RK4 in lambda with four."""
@@ -1150,6 +1158,7 @@ def breaking_step(name, points=200):
     finding="If both have a memory: 3M grows from h = 5.95 on where 2M never does, and above the band of "
     "Gaussian data 2M's room ends before DDIM's and 3M's before 2M's. Across forms the prediction matters "
     "more: DPM-Solver-2 breaks at 3.89, DPM-Solver-3, an order higher, at 4.75, 2S nowhere up to 10.",
+    figure="stability-figure",
 )
 @cache
 def stable_steps() -> dict:
@@ -1282,6 +1291,7 @@ GUIDED = ("DDIM = DPM-1", "DPM-2", "++2S", "++2M", "2M, noise", "++3M", "UniPC-3
     "calls on the lead shrinks, and by root mean square it is gone on the ring at 48. With memory it fails: "
     "there 2M errs by 0.11, with the noise by 0.024; noise prediction is stable too, and ahead on the "
     "quadratic grid with few calls.",
+    figure="data-or-noise",
 )
 @cache
 def guided_ring(scale=6.0, calls=10, n=EIGHT) -> dict:
@@ -1470,6 +1480,7 @@ def one_prediction(t=0.5, scale=8.0, n=200):
     "prediction. Dynamic thresholding takes the limit from a quantile of each sample and divides by it: "
     "one per cent is pinned and the picture keeps its shape, though not its contrast. On data not "
     "bounded by 1, such as latents, both destroy the scale.",
+    figure="threshold-figure",
 )
 def thresholds() -> dict:
     """`one_prediction`; of a whole run, the share of pixels at the limit or beyond (the data's own for
@@ -1626,6 +1637,7 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
     "DPM-Solver-23 is ahead there by root mean square, level by the median. What they buy is that nobody has "
     "to know which grid suits.",
     elsewhere={"0.01": "a tolerance", "0.001": "a tolerance"},
+    figure="adaptive-figure",
 )
 def adaptive_against_fixed() -> dict:
     """The error of DPM-Solver-12 at its tolerance of 0.01, and of fixed grids at the same calls."""
@@ -2192,7 +2204,7 @@ def digits_curves(budgets=(4, 6, 8, 12, 16, 24, 48, 96), n=80, names=DIGIT_SOLVE
 
 @claim(
     "BS24",
-    source="Summary, on DPM-Solver",
+    source="Summary, section 4.3",
     says="With 10 steps DPM-Solver reaches the quality of DDPM's 1000.",
     holds=lambda r: r["++2M, 10 calls"] < r["DDPM, 1000 calls"] + r["++2M, 10 calls: spread"],
     verdict=True,

@@ -133,6 +133,7 @@ def why_hard(n=2000):
     verdict=True,
     finding="It is the flow map: one call, and the deviation .855 of the data. One step of the teacher "
     "itself has .009: it answers with the mean.",
+    figure="task-figure",
 )
 def one_step_answers() -> dict:
     """Mean and deviation of what three one-step models make of the same noise, and the data's own."""
@@ -181,6 +182,7 @@ def steepness_by_deviation(stds=None):
     verdict=False,
     finding="Smooth, yes, but between two modes its slope is one over the density there. For peaks at -1 "
     "and 1 it grows from 4 at deviation .5 to 7e8 at .15.",
+    figure="steep-figure",
 )
 def steepness_of_peaks() -> dict:
     """The largest slope for ever narrower peaks, and that of the data as one Gaussian, for scale."""
@@ -239,6 +241,7 @@ def rounds(start=16, mixture=None):
     verdict=False,
     finding="That loss has the teacher itself as its minimiser, with half the steps: deviation .350 instead "
     "of .419 on N(0, 1/4). Nothing is halved but the budget.",
+    figure="halving-figure",
 )
 def halving() -> dict:
     """Deviation on N(0, 1/4) of the students of both losses after each round, and their distance from the
@@ -381,6 +384,7 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
     verdict=True,
     finding="On N(0, 1/4), on three grids, and exactly a product of cosines (5.12): 1.8 % of the "
     "deviation at 160 levels of EDM's grid. No grid does better than .76 % there.",
+    figure="bias-figure",
 )
 def order_of_the_bias() -> dict:
     """Bias at 160 levels on three grids, its order in the number of levels; by equation (5.12); and by its
@@ -635,6 +639,7 @@ def gradients(counts=COUNTS):
     verdict=False,
     finding="On N(0, 1/4) the deviation ends at .352 instead of .5, however many levels, and at another "
     "number for other weights. In distillation, whose loss is 0 at the flow map, it changes nothing.",
+    figure="gradients-figure",
 )
 def stop_gradient() -> dict:
     """The deviations at 20, 80 and 320 levels, and where the gradient is let through; and the loss of the
@@ -709,6 +714,7 @@ def metrics(counts=(5, 10, 20, 40, 80)):
     finding="With a squared error the average of the targets is learned, with a small c their median, and "
     "targets are skewed near a boundary: 30 % in the left peak become about 15 %. With a teacher the target "
     "is one point, and the metric is free.",
+    figure="metrics-figure",
 )
 def robust_metric() -> dict:
     """The shares of `metrics` at 80 levels, and the means."""
@@ -806,6 +812,7 @@ def refinement(counts=(10, 40)):
     finding="If the long jump is the worse one: the error of the last jump takes the place of the first's. "
     "It helps the students of consistency training (.19 to .11 with 40 levels), and harms one that is better "
     "from noise than from the middle.",
+    figure="steps-figure",
 )
 def one_two_four() -> dict:
     """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
@@ -904,13 +911,14 @@ def path_lengths(n=NOISE, steps=200) -> dict:
 
 @claim(
     "BB14",
-    source="Blog, section on rectified flow",
+    source="Blog, closing section",
     says="Training on straight lines between noise and data makes the sampling paths straight",
     holds=lambda r: max(r["rectified flow: ring"], r["rectified flow: digits"]) < 1.05,
     verdict=False,
     finding="The lines are straight given both ends; the field averages over all lines through a point. "
     "On the ring its paths are 1.7 times as long as their chords in all, on digits 1.05. Against VP's the "
     "order reverses: 1.2 on the ring, 1.11 on digits.",
+    figure="reflow-figure",
 )
 def straightness() -> dict:
     """Length over chord of sampling paths, all lengths over all chords, for three schedules: exact paths of
@@ -1217,6 +1225,7 @@ def guided_curves(scales=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0)):
     finding="In two stages: to one call a step, then by halving the steps to one call a sample. At scale 2 "
     "the one call leaves 2.0 % of the Fréchet distance that guidance covers, as judged by the guided "
     "teacher's own digits; outside the trained range it drifts.",
+    figure="guided-figure",
 )
 def guided_student() -> dict:
     """At scale 2: calls; RMS distance of both stages' digits and of unguided ones from the guided teacher's;
@@ -1616,7 +1625,7 @@ def critic_table():
 
 @claim(
     "BS39",
-    source="Summary, comparison of methods",
+    source="Summary, section 5.2",
     says="A consistency model in one call is worse than fifty steps of DDIM",
     holds=lambda r: r["consistency, one call"] > 1.1 * r["teacher, DDIM 64"],
     verdict=False,
@@ -1646,6 +1655,7 @@ def best_of_the_study() -> dict:
     verdict="holds if",
     finding="If millions of samples are made: it pays from 1.4 to 2.1 million digits on, training counted, "
     "against the teacher's cheapest setting that is no worse, DPM-Solver++ 2M in 4 to 6 calls.",
+    figure="cost-figure",
 )
 def break_even() -> dict:
     """Samples after which each one-step student has cost as little as the teacher's cheapest setting of its

@@ -54,7 +54,7 @@ def starts(mixture, kappa, n, seed=0):
 
 @claim(
     "BB2, B02",
-    source="Blog, on AMED-Solver; its eq. 2",
+    source="Blog, its eq. 2",
     says="EDM's formula gives the whole grid of levels, from n = 0 at level 0 to n = N.",
     holds=lambda r: all(abs(v) < 1e-12 for k, v in r.items() if "n = 0" in k),
     verdict=False,
@@ -129,6 +129,7 @@ def guess_errors(counts=(4, 8, 16, 32, 64), n=32):
     verdict=True,
     finding="So the slopes measure, on an exact model, as the steps become small. Nothing is said about "
     "one large step: there Heun is the worst of the four with two calls or fewer.",
+    figure="guesses-figure",
 )
 def guess_orders() -> dict:
     """The orders that these errors show, over the last three counts."""
@@ -272,6 +273,7 @@ def line_and_plane(n=32) -> dict:
     finding="It holds on every interval of a parabola, which is no line. What must be straight is the "
     "curve that the *velocity* draws, p + q phi(t). Then the trajectory is planar and may bend; planar "
     "alone is not enough, as the quarter circle shows.",
+    figure="theorem-figure",
 )
 def curves(nodes=2001) -> dict:
     """Mean velocity on [0, 1] of the quarter circle and the parabola (t, t^2), and the least distance of it
@@ -357,6 +359,7 @@ def best_times(steps=4, n=64):
     verdict=False,
     finding="No single time is: what the best one leaves falls with the square of the step, as the "
     "midpoint's own residual does. The gain is in the constant, and it is large for large steps.",
+    figure="failure-figure",
 )
 def failure() -> dict:
     """How the median residual of the best level falls with the step from level 1, its slope over the three
@@ -468,6 +471,7 @@ def shapes():
     "path leaves that line by a fifth of the digit's own norm. In VP coordinates one component explains "
     ".976. Two components are near the truth in both: nearly a plane, which the theorem needs but which "
     "is not enough for it.",
+    figure="pca-figure",
 )
 def pca() -> dict:
     """Unexplained shares in per cent, and the largest residual in data norms."""
@@ -722,6 +726,7 @@ def step_errors(**predictors):
     finding="On two clusters of unequal width it takes two fifths off the error of one time for all; each "
     "sample's exact best would take nearly three. But only if the features arrive: a layer norm in front of "
     "two of them leaves one bit, and nothing is gained.",
+    figure="learned-figure",
 )
 def what_is_learned() -> dict:
     """Errors of the one step: untrained, learned in three ways, and with the exact best r of each sample; and
@@ -792,6 +797,7 @@ def stand_ins_by_level(tops=(80, 40, 20, 10, 5, 2, 1)):
     "deviation make it better still. In VP x is close to eps, but the velocity is a small difference of "
     "two long vectors, and x is nowhere near it: 5,000 times too long for data centred at 0, forty times "
     "for the same data moved.",
+    figure="afs-figure",
 )
 def first_step() -> dict:
     """The stand-ins at level 80, in VP too: x for eps, and x for the velocity, on a mixture of three centred
@@ -873,6 +879,7 @@ def crossing():
     "prediction: they lead by ten calls and by fourteen. 2M and iPNDM pay one call a step: at four calls "
     "iPNDM leads and 2M is level, by five both lead. It is the price of a step and the constant that "
     "decide, not the order.",
+    figure="crossing-figure",
 )
 def order_misleads() -> dict:
     """RMSE at 4, 5 and 6 calls, and the fewest calls from which on each second-order solver beats DDIM."""
@@ -1253,6 +1260,7 @@ def grid_moves(key="rmse"):
     finding="The plugin on iPNDM beats every plain one, by a factor of two at three calls; AMED-Solver "
     "does so only at three and four. Give all the analytic first step, which costs no training, and 1.4 "
     "remain; iPNDM with it is better at six and nine calls, the plugin up to five and at seven.",
+    figure="table-figure",
 )
 def gains() -> dict:
     """How many times below in RMSE: the best learned method than the best untrained solver, than the same
@@ -1331,6 +1339,7 @@ def last_step(calls=6, n=200, seed=5):
     finding="2M, plugged or not, ends in digits of more contrast, often not in the one the flow leads to: "
     "its distance is the better, its RMSE the worse. But the flow itself, with RMSE 0, is 2.07 from the "
     "data: a distance below that is luck, an overshoot that mends the model's own lack of contrast.",
+    figure="contrast-figure",
 )
 def two_yardsticks() -> dict:
     """Recorded, with three calls: the best method in RMSE and the one with the best Fréchet distance."""
@@ -1349,6 +1358,7 @@ def two_yardsticks() -> dict:
     verdict=True,
     finding="In RMSE, on digits, with as many calls: never. But against the same solver with an analytic "
     "first step and one more step for the same calls it can be, by up to 1.24, at even counts and at 9.",
+    figure="plugin-figure",
 )
 def plugged() -> dict:
     """The largest ratio, over 3 to 9 calls, of a plugin's RMSE to its base's with as many calls: plain, and
@@ -1447,6 +1457,7 @@ def beside_the_plugin():
     finding="On a mixture built for it they are worth a factor of twenty; on digits six per cent at the "
     "most, guided or not. There one time for each step does it: two numbers at three calls, which a search "
     "without a network finds as well.",
+    figure="sample-figure",
 )
 def looking_pays() -> dict:
     """Recorded: error without features over error with them, where only the time is learned; and the shares r

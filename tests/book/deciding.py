@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-from book.chapters import read
+from book.chapters import number, read
 from book.claims import Claim, claims
 
 COMPARED = ("03", "04")
@@ -40,13 +40,16 @@ def undecided(asked: list[Claim]) -> list[str]:
 
 def claims_of(notebook: Path) -> list[Claim]:
     """The claims that are asked in the kernel of one of a chapter's notebooks: those whose experiment its
-    code names, and no earlier notebook's of the chapter.
+    code names, and no earlier notebook's of the chapter; none of an appendix.
     """
-    there = sorted(notebook.parent.glob(f"{notebook.name[:2]}*.ipynb"))
+    chapter = number(notebook)
+    if chapter is None:
+        return []
+    there = sorted(notebook.parent.glob(f"{chapter}*.ipynb"))
     code = ["\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code") for path in there]
 
     def place(claim):
         name = re.compile(rf"\b{claim.experiment.__name__}\b")
         return next((path for path, text in zip(there, code, strict=True) if name.search(text)), None)
 
-    return [claim for claim in claims(notebook.name[:2]) if place(claim) == notebook]
+    return [claim for claim in claims(chapter) if place(claim) == notebook]

@@ -78,6 +78,13 @@ def test_its_claims_are_found(run):
     assert run("-c", code) == "holds True\n"
 
 
+def test_its_claims_stand_in_the_appendix(run):
+    code = (
+        "from book.appendix import page; print([c.id for c in page.notebook().cells if '(F99)' in c.source])"
+    )
+    assert run("-c", code) == "['papers-libraries-and-folklore']\n"
+
+
 def test_its_claims_are_decided_after_the_cells_of_its_notebook(run, project):
     """As `make test` asks; here of a verdict that is not the experiment's."""
     path = project / "book/ch99/experiments.py"
@@ -94,7 +101,7 @@ def test_its_claims_are_decided_after_the_cells_of_its_notebook(run, project):
 def test_its_notebook_is_run_and_compared(run, project):
     said = run("-m", "book", "book", "--check", "--twice", "chapters/99_small.ipynb")
     assert "99_small.ipynb: as committed" in said
-    code = "from book.chapters import chapters; print(chapters()[-1].name)"
+    code = "from book.chapters import chapters, number; print([p.name for p in chapters() if number(p)][-1])"
     assert run("-c", code) == "99_small.ipynb\n"
     shown = (project / "chapters/99_small.ipynb").read_text("utf8")
     assert "HOLDS: Twice the steps halve" in shown and "image/png" in shown

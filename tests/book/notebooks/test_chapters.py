@@ -8,14 +8,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from book.chapters import SECONDS, TAG, lint, pieces, read, reading_load, reading_minutes, words
+from book.chapters import SECONDS, TAG, lint, number, pieces, read, reading_load, reading_minutes, words
 from book.plots import is_filler
 
 ROOT = Path(__file__).resolve().parents[3]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-TAUGHT = [
-    path for path in CHAPTERS if path.stem[:2] != "00"
-]  # chapter 0 is a welcome, and has no length to keep
+# chapter 0 is a welcome and an appendix is looked up in: neither has a length to keep
+TAUGHT = [path for path in CHAPTERS if number(path) not in ("00", None)]
 FIRST_READING = 45  # minutes, of a main notebook; what is for the day when one needs it has a b: 03b
 chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 taught = pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
@@ -62,11 +61,11 @@ def test_header_says_what_for_and_how_long(path):
     assert re.search(r"\brun(ning)? (under |about )?(a|\d+) (seconds|minute)", text)
 
 
-@pytest.mark.parametrize("number", sorted({path.stem[:2] for path in TAUGHT}))
-def test_sections_are_numbered_without_a_gap(number):
+@pytest.mark.parametrize("part", sorted({number(path) for path in TAUGHT} | {"A"}))
+def test_sections_are_numbered_without_a_gap(part):
     """Through a chapter's notebooks: 3b goes on where 3 ends."""
-    texts = (cell.source for path in CHAPTERS if path.stem[:2] == number for cell in read(path).cells)
-    found = [int(n) for text in texts for n in re.findall(rf"(?m)^## {int(number)}\.(\d+) ", text)]
+    texts = (cell.source for path in CHAPTERS if path.stem.startswith(part) for cell in read(path).cells)
+    found = [int(n) for text in texts for n in re.findall(rf"(?m)^## {part.lstrip('0')}\.(\d+) ", text)]
     assert found == list(range(1, len(found) + 1))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from book.chapters import MARKER, TAG, read
+from book.chapters import MARKER, TAG, number, read
 from tests.book.notebooks.equations import collected
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,10 +34,10 @@ def found(path):
     return pairs
 
 
-@pytest.mark.parametrize("number", sorted({path.stem[:2] for path in CHAPTERS}))
+@pytest.mark.parametrize("number", sorted({number(path) for path in CHAPTERS} - {None}))
 def test_every_tag_has_its_marker_and_number(number):
     """The numbers run on through the notebooks of a chapter: `03_sde_ode`, then `03b_solvers`."""
-    pairs = [pair for path in CHAPTERS if path.stem[:2] == number for pair in found(path)]
+    pairs = [pair for path in CHAPTERS if path.stem.startswith(number) for pair in found(path)]
     for slug, tag, cell in pairs:
         assert slug, f"equation ({tag}) in cell {cell} has no <!-- eq:… --> before it"
         assert tag, f"the marker eq:{slug} in cell {cell} has no \\tag{{…}} after it"
