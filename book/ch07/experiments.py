@@ -747,7 +747,7 @@ def carried_bars():
             label: float(np.mean(rows[name])) / plain
             for label, name in (
                 ("grid", "grid, iPNDM, carried over"),
-                ("weights", "weights and grid, carried over"),
+                ("weights and grid", "weights and grid, carried over"),
             )
         }
     return found

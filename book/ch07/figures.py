@@ -332,16 +332,21 @@ def two_levels(state) -> Picture:
     )
 
 
+@style()
 def carried(rows) -> Picture:
     """RMSE of carried solvers over Karras' grid: problem -> {method: ratio}."""
     told = "; ".join(f"{name} {', '.join(number(v) for v in row.values())}" for name, row in rows.items())
-    return bars(
+    picture = bars(
         {name.replace("digits ", ""): row for name, row in rows.items()},
         "RMSE / iPNDM on Karras' grid",
         reference=(1.0, "Karras' grid"),
         fmt="{:.2f}",
         alt=f"RMSE of carried solvers over iPNDM's on Karras' grid; the grid, then weights and grid: {told}.",
     )
+    ax = picture.axes[0]
+    ax.get_legend().remove()
+    picture.fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return picture
 
 
 @style()
