@@ -128,8 +128,10 @@ class Explorer(ipywidgets.VBox):
 
     @property
     def values(self) -> dict:
-        """The present setting, name -> value."""
-        return {name: holder.value for name, holder in self._holders.items()}
+        """The present setting, name -> value.  A slider counts its steps in floats, 0.9 + 0.02 =
+        0.9200000000000002, and its box says 0.92 a moment later: that is one setting and not two."""
+        values = {name: holder.value for name, holder in self._holders.items()}
+        return {name: round(v, 9) if isinstance(v, float) else v for name, v in values.items()}
 
     def _moved(self, change):
         values = self.values

@@ -69,6 +69,16 @@ def test_each_setting_is_drawn_once():
     assert calls == [2, 3]
 
 
+def test_a_slider_that_counts_in_floats_draws_one_setting_once():
+    """0.9 and a step of 0.02 are 0.92 to a reader, to the box beside the slider, and to the picture."""
+    calls = []
+    explorer = explore(lambda t: calls.append(t) or draw(2), t=Slider(0.1, 0.98, 0.9, step=0.02))
+    holder = holders(explorer)["t"]
+    for value in (0.9 + 0.02, 0.92, 0.92 - 0.02):
+        holder.value = value
+    assert calls == [0.9, 0.92]
+
+
 def test_an_error_is_a_sentence_later_and_raised_at_first():
     explorer = explore(draw, power=Slider(1, 6, 2))
     holders(explorer)["power"].value = 5
