@@ -12,7 +12,7 @@ from toolkit.learned import Solver, Table
 @pytest.mark.parametrize("calls", learned_study.CALLS)
 @pytest.mark.parametrize("kind", learned_study.FITTED)
 def test_a_row_makes_its_calls_or_is_left_out(kind, calls, analytic):
-    base, options, per_step, _ = learned_study.FITTED[kind]
+    base, options, per_step = learned_study.FITTED[kind]
     begun = learned_study.started(calls, per_step, analytic)
     assert (begun is None) == bool((calls + analytic) % per_step)
     if begun:
