@@ -660,6 +660,19 @@ def image_grid(
     return Picture(fig, alt or f"{plain(title) or 'Grid of small grey images'}: {rows}{columns}.")
 
 
+def from_one_noise(rows) -> Picture:
+    """Images of one and the same noise, one noise a column, and how far each row is from the top one: dict
+    label -> (n, 8, 8) or (n, 1, 8, 8)."""
+    first, *others = rows
+    top = array(rows[first])
+    told = [f"{label} {number(np.sqrt(np.mean((array(rows[label]) - top) ** 2)))}" for label in others]
+    return image_grid(
+        rows,
+        alt=f"{len(top)} noises in columns; rows: {listing(rows, 9)}. Root mean square distance from the top "
+        f"row: {listing(told, 9)}.",
+    )
+
+
 @style()
 def journey(
     rows, title="From noise to digits: the same network, fewer and fewer steps", alt=None, width=WIDTH

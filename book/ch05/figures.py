@@ -291,19 +291,6 @@ def reflow_paths(paths, data) -> Picture:
     )
 
 
-def all_students(rows) -> Picture:
-    """Digits of the teacher and of every student in one call, one noise a column: dict label -> (n, 1, 8, 8),
-    the teacher's own first.
-    """
-    first, *others = rows
-    told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]
-    return image_grid(
-        rows,
-        alt=f"{len(rows[first])} noises in columns; rows: {listing(rows, 9)}. Root mean square distance from "
-        f"the top row: {listing(told, 9)}.",
-    )
-
-
 @style()
 def quality_per_second(panels) -> Picture:
     """Fréchet distance without labels against all seconds, training included, for several numbers of digits:

@@ -920,8 +920,8 @@ def midpoints_compared():
         "one midpoint *: 3 calls, 3 rounds": one[3],
         "two midpoints *: 5 calls, 3 rounds": two[5],
         "one midpoint *: 5 calls, 5 rounds": one[5],
-        "weights *: 3 calls, 3 rounds": weights[3],
-        "weights *: 5 calls, 5 rounds": weights[5],
+        "weights and grid *: 3 calls, 3 rounds": weights[3],
+        "weights and grid *: 5 calls, 5 rounds": weights[5],
         "by rounds, three: two midpoints / one": two[5] / one[3],
         "by calls, five: two midpoints / one": two[5] / one[5],
     }

@@ -151,17 +151,6 @@ def two_jumps(panels) -> Picture:
     )
 
 
-def digit_rows(rows) -> Picture:
-    """Digits of one and the same noise, one noise a column: dict label -> (n, 8, 8)."""
-    first, *others = rows
-    told = [f"{label} {number(rms(rows[label] - rows[first]))}" for label in others]
-    return image_grid(
-        rows,
-        alt=f"{len(rows[first])} noises in columns; rows: {listing(rows, 9)}. Root mean square distance from "
-        f"the top row: {listing(told, 9)}.",
-    )
-
-
 @style()
 def one_jump(state) -> Picture:
     """For the widget: the triangle, one start at time t, its exact trajectory to s, and three jumps with the

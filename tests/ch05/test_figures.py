@@ -8,7 +8,7 @@ import torch
 
 from book.ch05 import experiments, figures
 from book.claims import recorded
-from book.plots import Picture
+from book.plots import Picture, from_one_noise
 from book.problems import rms, training_calls
 from studies import student_options
 from toolkit import EDM, distilled, initial_noise
@@ -208,7 +208,7 @@ def test_guidance_and_the_sheet_of_students():
     assert [len(batch) for batch in rows.values()] == [4, 4, 4, 4] and "guidance 3" in figures.guided_digits(
         rows, 3.0
     ).alt
-    far = figures.all_students(experiments.all_students(4)).alt
+    far = from_one_noise(experiments.all_students(4)).alt
     assert "teacher, 36 calls" in far and "CT" in far and "CD" in far
 
 
