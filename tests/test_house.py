@@ -26,6 +26,10 @@ CHAPTERS = {
     "amed": 6,
     "flow_maps": 7,
     "learned": 7,
+    "practice": 8,
+    "conditions": 8,
+    "scales": 8,
+    "masked": 8,
 }
 FOUNDATION = {"schedules", "models", "mixtures", "grids", "noise", "sampling", "convergence"}
 FOUNDATION |= {"networks", "training", "data", "metrics", "files", "citing", "options", "graphs", "_normals"}
@@ -115,7 +119,7 @@ DOORS = {"interop", "draw", "graphs"}  # to other libraries, more processes, a G
 
 def test_the_toolkit_can_be_read_in_a_few_evenings():
     lines = {path.stem: len(path.read_text("utf8").splitlines()) for path in (ROOT / "toolkit").glob("*.py")}
-    assert sum(count for name, count in lines.items() if name not in DOORS) <= 9000
+    assert sum(count for name, count in lines.items() if name not in DOORS) <= 10_000  # chapters 0 to 6: 8,300
     assert sum(lines[name] for name in DOORS) <= 1500
 
 
