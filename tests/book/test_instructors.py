@@ -15,7 +15,7 @@ TEXT = (ROOT / "INSTRUCTORS.md").read_text("utf8")
 
 
 def rows(heading):
-    """The rows of the first table under a heading, each as a list of its cells, without the two of the head."""
+    """The rows of the first table under a heading, each as a list of its cells."""
     section = re.split(r"(?m)^#+ ", TEXT.partition(f" {heading}\n")[2])[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
