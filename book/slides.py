@@ -21,8 +21,8 @@ from book import chapters
 TEMPLATE = Path(__file__).with_name("slides.html")
 SKIPPED = re.compile(r"Claims under test|Sources|References")  # no slides are made of such a section
 AIM = "**After this chapter"
-# What latex2mathml writes out as it stands, in words that it knows.
-UNKNOWN = {"\\|": "‖", r"\arg": r"\operatorname{arg}", "{aligned}": "{split}"}
+# What latex2mathml writes out as it stands or sets badly, in words that it knows.
+UNKNOWN = {"\\|": "‖", r"\arg": r"\operatorname{arg}", "{aligned}": "{split}", "''": r"^{\prime\prime}"}
 WIDE = 80  # characters of TeX in a row of a displayed formula
 SHORT = 60  # characters; a shorter sentence takes the one before it along
 # A sentence ends at a full stop before a capital, a bracket, bold print or what was masked (see `sentences`).
