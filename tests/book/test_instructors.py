@@ -43,6 +43,11 @@ def test_a_plan_adds_up(plan):
     assert [int(total[n]) for n in (2, 4, 5)] == [sum(int(unit[n]) for unit in units) for n in (2, 4, 5)]
 
 
+def test_the_long_plan_has_a_bug_each_week():
+    for *_, set_, _, _ in rows("Six weeks")[:-1]:
+        assert any(find(one).kind == "find-the-bug" for one in listed(set_)), set_
+
+
 def test_all_there_is():
     """Each lesson that the table names is as it says; it may stop short of the last one."""
     table = rows("All there is")
@@ -73,7 +78,7 @@ def test_the_commands_are_as_written():
     group = typer.main.get_command(make_app())
     commands = re.findall(r"(?m)^toolkit (.*)$", "\n".join(re.findall(r"(?s)```sh\n(.*?)```", TEXT)))
     commands += re.findall(r"`toolkit (slides [^`]*)`", TEXT)
-    assert len(commands) == 4
+    assert len(commands) >= 5
     for line in commands:
         name, *given = shlex.split(line)
         command = group.get_command(None, name)
