@@ -118,7 +118,8 @@ class _Section:
         said = [one for one in paragraphs if _is_prose(one) and "**Predict" not in one] if self.near else []
         asked = [slide for slide in self.made[-3:] if "**Predict" in slide.text and not slide.notes]
         if answers or self.near:
-            self.waits.notes = "\n\n".join([*answers, *said])
+            whole = [one for one in said if one[-1] != ":"]  # what leads to an equation is on its slide
+            self.waits.notes = "\n\n".join([*answers, *whole[:2]])
         if self.waits.pictures:
             self.waits.text += "\n\n" + _caption([*answers, *said])
         for slide in asked:  # the answer belongs to the question, too, which stands before the picture
