@@ -126,5 +126,9 @@ def _cut_output() -> None:
 judge = check
 
 
+def hunt(*_, **__) -> None:
+    """What is left of a bug hunt is told at home; here the listing is judged as every answer is."""
+
+
 def progress(*_, **__) -> None:
     """There is no progress to show while a notebook is graded."""
