@@ -20,15 +20,12 @@ def main(lessons):
             started = time.process_time()
             one = bugs.find_combinations(task)
             count = len(bugs.bugs(task))
+            said = "none"
             if one:
                 found[task.id] = vars(one)
-                print(
-                    f"{task.id}: of {count} bugs {len(one.singles)}, of {count * (count - 1) // 2} pairs "
-                    f"{len(one.pairs)}, triples {len(one.triples)}, {time.process_time() - started:.1f} CPU s",
-                    flush=True,
-                )
-            else:
-                print(f"{task.id}: of {count} bugs none, {time.process_time() - started:.1f} CPU s", flush=True)
+                of = count * (count - 1) // 2
+                said = f"{len(one.singles)}, of {of} pairs {len(one.pairs)}, triples {len(one.triples)}"
+            print(f"{task.id}: of {count} bugs {said}; {time.process_time() - started:.1f} CPU s", flush=True)
         path = registry.folder_of(lesson) / "recorded" / "hunts.json"
         path.parent.mkdir(exist_ok=True)
         rows = ",\n".join(f' "{task}": {json.dumps(one)}' for task, one in found.items())

@@ -1,4 +1,4 @@
-"""What differs between the notebooks of a course's students: bug hunts and constants, drawn by the course's key.
+"""What differs between the notebooks of a course's students: bug hunts and constants, drawn by its key.
 
 All of it follows from the key and the student's id, so a grader that has the key makes it again.  A notebook
 says whom it was issued to, with a tag that only the key can make: in its metadata, and in the cell that tells
@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from book.lessons import bugs, drawing, hunting, record, registry, varying
+from book.lessons import bugs, drawing, hunting, reach, record, registry, varying
 from book.lessons.hunting import Hunt
-from book.lessons.running import names_of
+from book.lessons.running import BadNotebook, names_of, read_notebook
 from book.lessons.task import Task
 
 _ISSUED = re.compile(r"Issued to `([^`\s]+)` \(([0-9a-f]{20})\)")
@@ -61,7 +61,7 @@ def read_roll(path: Path) -> list[str]:
     ids = ids[1:] if ids and ids[0].lower() in _HEADERS else ids
     for student in ids:
         if not _ID.fullmatch(student) or student.startswith("."):
-            raise ValueError(f"{student!r} in {path.name} is no id: letters, digits and . @ + - _, at most 64")
+            raise ValueError(f"{student!r} in {path.name} is no id: 1 to 64 letters, digits and . @ + - _")
         if [one.lower() for one in ids].count(student.lower()) > 1:
             raise ValueError(f"{student} stands twice in {path.name}")
     if not ids:
@@ -113,6 +113,10 @@ def put_hunt(notebook, hunt: Hunt, lesson: record.Lesson) -> None:
             cell.source = _with_functions(cell.source, texts, task.lesson)
         if cell.get("id") == f"task-{task.slug}":
             cell.source = _told(cell.source, task, len(hunt.chosen))
+    if lacking := _lacking(notebook, texts, task.lesson):
+        first = next(n for n, cell in enumerate(notebook.cells) if cell.get("id") in lesson.answers[task.id])
+        given = f"# What the listing uses, from other tasks of the lesson.\n{lacking}"
+        notebook.cells.insert(first, new_code_cell(given, id=f"given-{task.slug}"))
     at = next(n for n, cell in enumerate(notebook.cells) if cell.get("id") == f"check-{task.slug}")
     functions = [name for name, one in task.reference.items() if callable(one)] if task.names else []
     answers = _call_of(notebook.cells[at].source)
@@ -130,9 +134,9 @@ def _told(statement: str, task: Task, many: int) -> str:
     more = f" (What is asked for besides, {', '.join(others)}, plays no part in the hunt.)" if others else ""
     return (
         f"{head}\n\n*Difficulty{facts}\n\n"
-        f"**A bug hunt: below stands a right answer with {mistakes} put into it.** Find out by measuring, and "
-        f"mend the listing. The cell `hunt(...)` counts the mistakes that are still there, and names the "
-        f"measurement that shows it. What follows is the statement that the listing should meet.{more}\n{rest}"
+        f"**A bug hunt: below stands a right answer with {mistakes} put into it.** Find out by measuring, "
+        "and mend the listing. The cell `hunt(...)` counts the mistakes that are still there, and names the "
+        f"measurement that shows it. What follows is what the listing should do.{more}\n{rest}"
     )
 
 
@@ -146,6 +150,23 @@ def _with_functions(source: str, texts: Mapping[str, str], lesson: str) -> str:
             if text:
                 lines[statement.lineno - 1 : statement.end_lineno] = text.rstrip("\n").splitlines()
     return "\n".join(lines)
+
+
+def _lacking(notebook, texts: Mapping[str, str], lesson: str) -> str:
+    """The source of what a listing needs of the lesson's solution and no cell of the notebook defines."""
+    path = registry.folder_of(lesson) / "solution.py"
+    whole = path.read_text("utf8")
+    body = ast.parse(whole).body
+    listing = [part for text in texts.values() for part in ast.parse(text).body]
+    there = {name for part in listing for name in reach.binds(part)}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            there |= {name for part in ast.parse(cell.source).body for name in reach.binds(part)}
+    bound = {name: parts for name, parts in reach.bindings(body).items() if name not in there}
+    wanted = set().union(*map(reach.reads, listing))
+    needed = {name for name, parts in reach.reached(wanted, bound) if parts}
+    kept = [part for statement in body for part in reach.kept(statement, needed - there)]
+    return "\n\n\n".join(ast.get_source_segment(whole, part) or ast.unparse(part) for part in kept)
 
 
 def _call_of(source: str) -> dict[str, str]:
@@ -175,6 +196,39 @@ def _claims(notebook) -> Iterator[tuple[str, str]]:
         if cell.cell_type == "markdown" and "release" in names_of(cell):
             for match in _ISSUED.finditer(cell.source[:20_000]):
                 yield match[1], match[2]
+
+
+def whose(submissions: Sequence, key: bytes) -> list[tuple[str, ...]]:
+    """Flags for each of a class's submissions: a notebook that was issued to another of the class, to several
+    who handed it in, or to nobody."""
+    issued = [_issued(one, key) for one in submissions]
+    keys = {one.student.key for one in submissions}
+    flags = []
+    for one, to in zip(submissions, issued, strict=True):
+        others = {
+            two.student.key
+            for two, too in zip(submissions, issued, strict=True)
+            if to and too == to and two.lesson == one.lesson
+        } - {one.student.key}
+        if to is None:
+            flags.append(())
+        elif not to:
+            flags.append(("the notebook does not say whom it was issued to",))
+        elif others or (to in keys and to != one.student.key):
+            flags.append((f"the notebook was issued to {to}",))
+        else:
+            flags.append(())
+    return flags
+
+
+def _issued(submission, key: bytes) -> str | None:
+    """Whom a submission's notebook was issued to, '' for nobody; None where there is none to read."""
+    if submission.problem or not submission.path:
+        return None
+    try:
+        return issued_to(read_notebook(submission.path), key)
+    except BadNotebook:
+        return None
 
 
 def untouched(hunt: Hunt, sources: Sequence[str]) -> bool:
@@ -212,26 +266,13 @@ def _functions(sources) -> dict[str, str]:
             continue
         for statement in body:
             if isinstance(statement, ast.FunctionDef):
-                bare = replace_docstring(statement)
+                bare = _without_docstring(statement)
                 found[statement.name] = ast.dump(bare)
     return found
 
 
-def replace_docstring(function: ast.FunctionDef) -> ast.FunctionDef:
+def _without_docstring(function: ast.FunctionDef) -> ast.FunctionDef:
     """A function's tree without its docstring."""
     if ast.get_docstring(function, clean=False) is not None:
         function.body = function.body[1:] or [ast.Pass()]
     return function
-
-
-def left_of(hunt: Hunt, seen) -> int:
-    """How many of a hunt's mistakes a behaviour shows; 0 where it is that of no part of them."""
-    import itertools
-
-    task = registry.find(hunt.task)
-    for count in range(len(hunt.chosen), 0, -1):
-        for part in itertools.combinations(hunt.chosen, count):
-            other = bugs.behaviour(task, part)
-            if seen.values is not None and other.values is not None and not bugs.apart(task, seen, other):
-                return count
-    return 0

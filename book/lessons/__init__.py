@@ -82,7 +82,7 @@ that ask for a number, a word, a formula or a figure.  An answer that costs some
 from importlib import import_module
 
 _HOME = {
-    **dict.fromkeys(["Made", "Mistake", "Remark", "Task", "KINDS"], "task"),
+    **dict.fromkeys(["Made", "Mistake", "Remark", "Task", "Variation", "KINDS"], "task"),
     **dict.fromkeys(["normal", "uniform", "number_facts", "expression_probe"], "probes"),
     **dict.fromkeys(
         ["named_numbers", "named_expressions", "right_or_number", "right_numbers", "right_words"], "probes"

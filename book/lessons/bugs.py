@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import FunctionType
 
 import numpy as np
@@ -37,7 +37,7 @@ TRIPLES = 12
 
 @dataclass(frozen=True)
 class Bug:
-    """A mistake as edits: its number among the task's, the answer's name ('' for the one answer), the edits."""
+    """A mistake as edits: its number among the task's, the answer's name ('' for the only one), the edits."""
 
     index: int
     name: str
@@ -114,7 +114,8 @@ def apart(task: Task, a: Seen, b: Seen) -> bool:
     """Whether two behaviours differ clearly: by MARGIN tolerances in a value, or in a word or a shape."""
     if a.values.keys() != b.values.keys():
         return True
-    return any(not same_value(a.values[k], b.values[k], MARGIN * task.tolerance_of(k), True) for k in a.values)
+    mine, theirs = a.values, b.values
+    return any(not same_value(mine[k], theirs[k], MARGIN * task.tolerance_of(k), True) for k in mine)
 
 
 def behaviour(task: Task, chosen: Collection[int], seconds: float = 0.0) -> Seen:
@@ -144,7 +145,7 @@ def _stopped_after(seconds: float) -> Iterator[None]:
 
 
 def may_be_drawn(task: Task, chosen: Collection[int], look: Callable[[frozenset], Seen | None]) -> bool:
-    """Whether every part of a combination, the right answer and the whole among them, does what no other does.
+    """Whether every part of a combination, from the right answer to the whole, does what no other does.
 
     look: gives what the answer does with some of the bugs, None where they cannot be put in together.
     """
@@ -156,7 +157,7 @@ def may_be_drawn(task: Task, chosen: Collection[int], look: Callable[[frozenset]
 
 
 def _numbers(seen: Seen) -> bool:
-    """Whether a behaviour has values, and none of them is nan or infinite: that hides what is wrong besides."""
+    """Whether a behaviour has values, and none is nan or infinite: that hides what is wrong besides."""
     return all(isinstance(value, str) or np.isfinite(value).all() for value in seen.values.values())
 
 
@@ -194,7 +195,7 @@ def find_combinations(task: Task, triples: int = TRIPLES) -> Combinations | None
     if not known or limit / 2 > SLOWEST:
         return None
 
-    @lru_cache(maxsize=None)
+    @cache
     def look(part: frozenset) -> Seen | None:
         try:
             return behaviour(task, part, 1.0 + 5 * limit)
@@ -228,8 +229,9 @@ def combinations(lesson: str) -> dict[str, Combinations]:
         raw = json.loads(path.read_text("utf8"))
     except FileNotFoundError:
         raise ValueError(f"lesson {lesson} has no hunts: run python -m studies.hunt_pairs {lesson}") from None
-    made = {
-        task: Combinations(one["print"], *(tuple(map(tuple, one[k])) for k in ("singles", "pairs", "triples")))
+    kinds, tasks = ("singles", "pairs", "triples"), registry.tasks(lesson)
+    return {
+        task: Combinations(one["print"], *(tuple(map(tuple, one[kind])) for kind in kinds))
         for task, one in raw.items()
+        if task in tasks
     }
-    return {task: one for task, one in made.items() if task in registry.tasks(lesson)}

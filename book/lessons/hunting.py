@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from book.lessons import bugs, diagnose, drawing, registry
 from book.lessons.checking import NoSuchTask, NotTried, NotYet
-from book.lessons.diagnose import DONE, NOT_TRIED, SEEDS, Seen, expected, same_value
+from book.lessons.diagnose import SEEDS, Seen, expected, same_value
 from book.lessons.task import Task
 
 LETTERS = "abcdfghjkmpqrsuvwyz"
@@ -60,7 +60,7 @@ class Hunt:
         chosen = tuple(index for index in range(200) if number >> (index + 5) & 1)
         fine = len(raw) > 2 and raw[:2] == _sum(task, raw[2:]) and number % 32 <= len(LETTERS)
         if not fine or not set(chosen) <= set(bugs.bugs(known)):
-            raise ValueError(f"{ticket!r} is no hunt of this version of the book: copy it whole, or make anew")
+            raise ValueError(f"{ticket!r} is no hunt of this version of the book: copy it whole")
         return cls(task, chosen, LETTERS[number % 32 - 1] if number % 32 else "")
 
     def texts(self) -> dict[str, str]:
@@ -88,8 +88,8 @@ def _pad(task: str, size: int) -> bytes:
 def draw(lesson: str, count: int, secret: bytes, task: str = "", letter: bool = False) -> Hunt:
     """A hunt with so many mistakes, drawn from what may be drawn of the lesson, or of one of its tasks.
 
-    secret: see `drawing`.  letter: let the listing's variables end in a drawn letter.  Raises ValueError where
-    there is nothing to draw.
+    secret: see `drawing`.  letter: let the listing's variables end in a drawn letter.  Raises ValueError
+    where there is nothing to draw.
     """
     known = bugs.combinations(lesson)
     if count not in (1, 2, 3):
@@ -100,8 +100,8 @@ def draw(lesson: str, count: int, secret: bytes, task: str = "", letter: bool = 
     if not able:
         have = [name for name, found in known.items() if found.of(count)]
         raise ValueError(
-            f"{'task ' + task if task else 'lesson ' + lesson} has no {count} mistakes that can be told apart; "
-            f"with {count} there are {', '.join(have) or 'none'}"
+            f"{'task ' + task if task else 'lesson ' + lesson} has no {count} mistakes that can be told "
+            f"apart; with {count} there are {', '.join(have) or 'none'}"
         )
     name = drawing.one_of(secret, f"task {lesson} {count}", able)
     chosen = drawing.one_of(secret, f"mistakes {name} {count}", known[name].of(count))
@@ -164,25 +164,40 @@ def look(hunt: Hunt, answer) -> Found:
     task = registry.find(hunt.task)
     if task.names:
         answer = {**task.reference, **answer}
-    verdict = diagnose.diagnose(task, answer)
-    if verdict.state == DONE:
-        return Found(())
-    if verdict.state == NOT_TRIED:
-        return Found(None, sentence=verdict.sentence)
     seen = diagnose.observe(task, answer, SEEDS[0])
     if seen.values is None:
-        return Found(None, sentence=seen.text)
-    shows = tuple(_shows(task, seen))
+        return Found(None, sentence=seen.text or "One of its functions is a stub.")
+    if _is_right(task, seen, answer):
+        return Found(())
+    left, shows = left_of(hunt, seen), tuple(_shows(task, seen))
+    if left is None and not shows:
+        return Found(None, sentence=diagnose.diagnose(task, answer).sentence)
+    return Found(left, shows)
+
+
+def left_of(hunt: Hunt, seen: Seen) -> tuple[int, ...] | None:
+    """The mistakes of a hunt that a behaviour on the public seed shows; None for that of no part of them."""
+    task = registry.find(hunt.task)
     for count in range(len(hunt.chosen), 0, -1):
         for part in itertools.combinations(hunt.chosen, count):
             if _does(task, seen, bugs.behaviour(task, part)):
-                return Found(part, shows)
-    return Found(None, shows, "" if shows else verdict.sentence)
+                return part
+    return None
+
+
+def _is_right(task: Task, seen: Seen, answer) -> bool:
+    """Whether an answer is right by the task's own measure: on all public seeds, and steady."""
+    if not diagnose.right(task, seen, expected(task, SEEDS[0])):
+        return False
+    others = {seed: diagnose.observe(task, answer, seed) for seed in SEEDS[1:]}
+    fine = all(diagnose.right(task, other, expected(task, seed)) for seed, other in others.items())
+    return fine and diagnose.steady(seen, diagnose.observe(task, answer, SEEDS[0], 2))
 
 
 def _does(task: Task, seen: Seen, other: Seen) -> bool:
     """Whether a behaviour is that of another, as closely as the task's values are compared."""
-    return other.values is not None and not seen.changed and not bugs.apart(task, seen, other)
+    known = seen.values is not None and other.values is not None
+    return known and not seen.changed and not bugs.apart(task, seen, other)
 
 
 def _shows(task: Task, seen: Seen):
@@ -217,18 +232,20 @@ def hunt(ticket: str, *answer, **answers) -> None:
         print(f"{task.id}  and {len(found.shows) - SHOWN} more")
     if found.left is None:
         why = found.sentence or "a repair has changed something that was right, or only half of a mistake"
-        raise NotYet(f"{task.id} not yet. What the listing does now is none of its mistakes alone: {why}")
+        raise NotYet(f"{task.id} not yet. What the listing does now none of its mistakes does: {why}")
     if found.left:
         count = len(found.left)
         raise (NotTried if count == many else NotYet)(
-            f"{task.id} not yet. {_counted(count, many)}; the measurement above shows it."
+            f"{task.id} not yet. {counted(count, many)}; the measurement above shows it."
         )
-    print(f"{task.id} hunt done: {'the mistake is' if many == 1 else f'all {many} mistakes are'} gone. What was said of them:")
+    gone = "the mistake is" if many == 1 else f"all {many} mistakes are"
+    print(f"{task.id} hunt done: {gone} gone. What a tutor says of them:")
     for index in this.chosen:
         print(f"- {task.mistakes[index].says}")
 
 
-def _counted(count: int, many: int) -> str:
+def counted(count: int, many: int) -> str:
+    """'1 of 2 mistakes is still there'."""
     if many == 1:
         return "The mistake is still there"
     verb = "is" if count == 1 else "are"
