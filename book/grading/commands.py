@@ -1,4 +1,7 @@
-"""The commands `toolkit release` and `toolkit grade`.  What they need is imported inside them."""
+"""The commands `toolkit release`, `hunt`, `grade` and `statistics`.
+
+What they need is imported inside them.
+"""
 
 from __future__ import annotations
 
@@ -188,6 +191,37 @@ def grade(
     except KeyboardInterrupt:
         raise _fail("Stopped. What was graded is kept: the same command goes on from here.") from None
     raise typer.Exit(_say(graded, out))
+
+
+def statistics(
+    graded: Annotated[Path, typer.Argument(help="The folder that toolkit grade has written.")],
+    compare: Annotated[
+        Path | None, typer.Option(help="That of another run, such as the year before.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where they go. [default: beside the marks]")
+    ] = None,
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "What the class got wrong",
+):
+    """Tell for each task and each mistake the share of the class and the points lost: a page and a CSV.
+
+    They name nobody.  With --compare the difference of two runs, with its 95 % interval.
+    """
+    from book.grading import statistics as counting
+    from toolkit.files import write_file
+
+    folder = out or (graded if graded.is_dir() else graded.parent)
+    try:
+        other = counting.read(compare) if compare else None
+        made = counting.lines(counting.read(graded), other)
+        write_file(folder / "statistics.csv", counting.table(made))
+        write_file(folder / "statistics.html", counting.page(made, title, bool(compare)))
+    except counting.StatisticsError as error:
+        raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or folder} cannot be written ({error.strerror}).") from None
+    for name in ("statistics.html", "statistics.csv"):
+        print(folder / name)
 
 
 def _say(graded, out: Path) -> int:

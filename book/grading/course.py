@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from book.grading import feedback, issuing, reports, sandbox
+from book.grading import feedback, issuing, reports, results, sandbox
 from book.grading.collect import CollectError, collect
 from book.grading.release import Release, ReleaseError, read_release
 from book.grading.results import Graded
@@ -43,8 +43,8 @@ def grade_class(
     """Grade what is in a notebook, folder or zip, and write into `out`:
 
     grades.csv, canvas.csv, moodle.csv with moodle-feedback.zip, and classroom.json (where asked for),
-    junit.xml, gradescope/KEY.json, feedback/KEY.html for each student, summary.html, and state/ (so that a
-    stopped run goes on).
+    junit.xml, gradescope/KEY.json, feedback/KEY.html for each student, summary.html, graded.json (all of it,
+    for `toolkit statistics`), and state/ (so that a stopped run goes on).
 
     lessons: those graded, '02'; all by default.  release: the record of what was set (tasks, points), in
     place of lessons.  key: of the course, where each student has hunts or constants of their own.  due: when
@@ -73,11 +73,12 @@ def grade_class(
             graded = grade(found, kept, out, options, _progress)
             more = issuing.whose(found, key) if chosen.issued else [()] * len(found)
             graded = [
-                replace(one, flags=(*one.flags, *own.flags, *flags))
+                replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
                 for one, own, flags in zip(graded, found, more, strict=True)
             ]
             for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
                 tell(sentence)
+            write_file(out / results.ALL, results.dump(graded))
             pages = _write_pages(graded, out, title or chosen.title)
             if moodle:
                 write_file(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))

@@ -143,11 +143,13 @@ class Marker:
 
     def _hunted(self, result: TaskResult, hunt: issuing.Hunt, runner: Runner, told) -> TaskResult:
         """The result of a bug hunt: not tried as it was handed out, else with the number of mistakes left."""
+        result = replace(result, hunt=hunt.chosen)
         answers = self.key.lesson.answers[hunt.task]
         sources = [step.source for step in runner.steps if step.id in answers]
         own = [step.source for step in runner.steps if not step.check]
         if result.state != DONE and issuing.untouched(hunt, sources):
-            return replace(result, state=NOT_TRIED, sentence=_AS_GIVEN, kind="as given", mistake=None)
+            given = {"sentence": _AS_GIVEN, "kind": "as given", "mistake": None, "left": hunt.chosen}
+            return replace(result, state=NOT_TRIED, **given)
         if foreign := issuing.foreign(hunt, own):
             result = replace(result, flags=(*result.flags, foreign))
         if result.state == DONE or isinstance(told, Ran):
@@ -158,7 +160,7 @@ class Marker:
             return result
         if left := hunting.left_of(hunt, first):
             count = hunting.counted(len(left), len(hunt.chosen))
-            return replace(result, sentence=f"{count}. {result.sentence}", kind="mistake", mistake=left[0])
+            return replace(result, sentence=f"{count}. {result.sentence}", kind="hunt", left=left)
         return result
 
     def mark(self, notebook) -> tuple[TaskResult, ...]:
@@ -264,7 +266,7 @@ class Marker:
             )
         public = same(task, first, theirs.look(SEEDS[0], 1))
         if found.state == DONE or (public and found.kind in ("value", "pattern")):
-            found = diagnose.Verdict(NOT_YET, _ONLY_HERE, kind="only public")
+            found = diagnose.Verdict(NOT_YET, self._only_here(task, told), kind="only public")
         return result(
             state=found.state,
             sentence=found.sentence,
@@ -273,6 +275,16 @@ class Marker:
             rows=_rows(task, first),
             printed=found.printed or first.printed,
         )
+
+    def _only_here(self, task: Task, told: dict) -> str:
+        """What is said of an answer that is right for what its author could see, and for nothing else: why it
+        stops for further inputs, if it does, without a word on these."""
+        first = _Sent(task, told)
+        for seed in self.key.seeds(task.id):
+            seen = first.look(seed, 1)
+            if seen.values is None:
+                return f"{_ELSEWHERE} {_reason(seen)}"
+        return _ONLY_HERE
 
     def _right(self, task: Task) -> dict:
         """What the solution's check sent; with a student's constants, the right data for these in it."""
@@ -292,6 +304,11 @@ class Marker:
         return public and all(same(task, mine.look(s, 1), theirs.look(s, 1)) for s in (first, second))
 
 
+_ELSEWHERE = (
+    "The values for the inputs that you could see are right. The check also used further inputs, which are "
+    "not shown, and for one of these"
+)
+
 _AS_GIVEN = "The listing is as it was handed out: what measurement shows that something is wrong with it?"
 
 _NOBODYS = (
@@ -305,6 +322,14 @@ _ONLY_HERE = (
     "The values for the inputs that you could see are right, and for others they are not: does your answer "
     "hold a number that belongs to those inputs only?"
 )
+
+
+def _reason(seen: Seen) -> str:
+    """Why an answer stops, without the error's message, which may tell the inputs."""
+    kind, message = seen.error
+    if seen.trouble != "raises" or not kind.isidentifier():
+        return "the check cannot use what comes out."
+    return seen.text.replace(f"with {kind}: {message}", f"with {kind}")
 
 
 class _Sent:
