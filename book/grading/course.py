@@ -71,7 +71,7 @@ def grade_class(
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
         with _only_one(out):
             graded = grade(found, kept, out, options, _progress)
-            more = issuing.whose(found, key) if chosen.issued else [()] * len(found)
+            more = issuing.whose(graded)
             graded = [
                 replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
                 for one, own, flags in zip(graded, found, more, strict=True)

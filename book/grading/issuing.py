@@ -8,14 +8,17 @@ the deadline, which survives when cells are copied into another file.
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from book.grading.results import Graded
 from book.lessons import bugs, drawing, hunting, reach, record, registry, varying
 from book.lessons.hunting import Hunt
-from book.lessons.running import BadNotebook, names_of, read_notebook
+from book.lessons.running import names_of
 from book.lessons.task import Task
 
 _ISSUED = re.compile(r"Issued to `([^`\s]+)` \(([0-9a-f]{20})\)")
@@ -182,7 +185,8 @@ def _call_of(source: str) -> dict[str, str]:
 def issued_to(notebook, key: bytes) -> str:
     """Whom a notebook was issued to, by a tag that this key makes; '' where it says nothing, or another's."""
     for student, tag in _claims(notebook):
-        if isinstance(student, str) and tag == drawing.tag(key, student):
+        known = isinstance(student, str) and _ID.fullmatch(student)
+        if known and tag == drawing.tag(key, student):
             return student
     return ""
 
@@ -198,37 +202,24 @@ def _claims(notebook) -> Iterator[tuple[str, str]]:
                 yield match[1], match[2]
 
 
-def whose(submissions: Sequence, key: bytes) -> list[tuple[str, ...]]:
+def whose(graded: Sequence[Graded]) -> list[tuple[str, ...]]:
     """Flags for each of a class's submissions: a notebook that was issued to another of the class, to several
     who handed it in, or to nobody."""
-    issued = [_issued(one, key) for one in submissions]
-    keys = {one.student.key for one in submissions}
+    keys, owners = {one.student.key for one in graded}, defaultdict(set)
+    for one in graded:
+        owners[one.lesson, one.issued].add(one.student.key)
     flags = []
-    for one, to in zip(submissions, issued, strict=True):
-        others = {
-            two.student.key
-            for two, too in zip(submissions, issued, strict=True)
-            if to and too == to and two.lesson == one.lesson
-        } - {one.student.key}
-        if to is None:
+    for one in graded:
+        several = len(owners[one.lesson, one.issued]) > 1
+        if one.issued is None or one.problem:
             flags.append(())
-        elif not to:
+        elif not one.issued:
             flags.append(("the notebook does not say whom it was issued to",))
-        elif others or (to in keys and to != one.student.key):
-            flags.append((f"the notebook was issued to {to}",))
+        elif several or (one.issued in keys and one.issued != one.student.key):
+            flags.append((f"the notebook was issued to {one.issued}",))
         else:
             flags.append(())
     return flags
-
-
-def _issued(submission, key: bytes) -> str | None:
-    """Whom a submission's notebook was issued to, '' for nobody; None where there is none to read."""
-    if submission.problem or not submission.path:
-        return None
-    try:
-        return issued_to(read_notebook(submission.path), key)
-    except BadNotebook:
-        return None
 
 
 def untouched(hunt: Hunt, sources: Sequence[str]) -> bool:
@@ -266,8 +257,8 @@ def _functions(sources) -> dict[str, str]:
             continue
         for statement in body:
             if isinstance(statement, ast.FunctionDef):
-                bare = _without_docstring(statement)
-                found[statement.name] = ast.dump(bare)
+                with contextlib.suppress(RecursionError):
+                    found[statement.name] = ast.dump(_without_docstring(statement))
     return found
 
 

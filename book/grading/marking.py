@@ -126,6 +126,8 @@ class Marker:
     def __init__(self, key: AnswerKey, base, box: Sandbox):
         self.key, self.base, self.box = key, base, box
         self.tasks = registry.tasks(key.lesson.lesson)
+        self.issued: str | None = None
+        """Whom the last notebook was issued to, '' for nobody; None where there is no such thing."""
         self.nobodys: tuple[str, ...] = ()
         """Tasks with constants of each student's own, in a notebook that was issued to nobody."""
 
@@ -134,7 +136,7 @@ class Marker:
         course, mine = self.key.course, {cell.task for cell in self.key.lesson.cells}
         if course is None:
             return {}
-        student = issuing.issued_to(notebook, course.key)
+        student = self.issued = issuing.issued_to(notebook, course.key)
         if not student:
             self.nobodys = tuple(task for task in course.varied if task in mine)
             return {}

@@ -71,7 +71,8 @@ class Graded:
     lesson: '02'.  notebook: the lesson's file name.  file: the name of the file that was graded ('' when
     nothing was handed in).  late: handed in late, as the LMS or the deadline says.  problem: one sentence
     when the file could not be graded (all tasks then score 0).  notes and flags as in TaskResult.
-    tries: how often it was handed in, as far as the LMS tells; 0 where it does not.
+    tries: how often it was handed in, as far as the LMS tells; 0 where it does not.  issued: where
+    each student has a notebook of their own, whose it is by its tag, '' for nobody's.
     """
 
     student: Student
@@ -84,6 +85,7 @@ class Graded:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     tries: int = 0
+    issued: str | None = None
 
     @property
     def score(self) -> float:

@@ -152,8 +152,9 @@ def mark_one(work: Work, name: str, raw: bytes) -> tuple[dict, bool]:
                 raise BadNotebook(str(error).replace(path.name, name)) from None
         place = _place(work)
         with bounded(OWN_SECONDS, OWN_MEMORY):
-            tasks = marking.Marker(work.key, place.base, place.box).mark(notebook)
-        graded = replace(graded, tasks=tasks)
+            marker = marking.Marker(work.key, place.base, place.box)
+            tasks = marker.mark(notebook)
+        graded = replace(graded, tasks=tasks, issued=marker.issued)
     except BadNotebook as error:
         graded = replace(graded, problem=str(error))
     except Exception as error:  # one submission must not stop the others

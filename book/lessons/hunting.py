@@ -207,7 +207,12 @@ def _shows(task: Task, seen: Seen):
         if mine is None:
             yield label, "missing"
         elif not same_value(mine, right, task.tolerance_of(label)):
-            yield label, ", ".join(text for _, text in diagnose.rows(task, {label: mine})[:4])
+            rows = [(name.removeprefix(label).strip(" ,"), text) for name, text in _rows(task, label, mine)]
+            yield label, ", ".join(f"{text} ({name})" if name else text for name, text in rows)
+
+
+def _rows(task: Task, label: str, value) -> list[tuple[str, str]]:
+    return diagnose.rows(task, {label: value})[:4]
 
 
 def hunt(ticket: str, *answer, **answers) -> None:
@@ -236,9 +241,9 @@ def hunt(ticket: str, *answer, **answers) -> None:
     if found.left:
         count = len(found.left)
         raise (NotTried if count == many else NotYet)(
-            f"{task.id} not yet. {counted(count, many)}; the measurement above shows it."
+            f"{task.id} not yet. {counted(count, many)}; what stands above shows it."
         )
-    gone = "the mistake is" if many == 1 else f"all {many} mistakes are"
+    gone = ("the mistake is", "both mistakes are", "all three mistakes are")[min(many, 3) - 1]
     print(f"{task.id} hunt done: {gone} gone. What a tutor says of them:")
     for index in this.chosen:
         print(f"- {task.mistakes[index].says}")
