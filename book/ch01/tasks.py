@@ -944,7 +944,7 @@ FLOOR = Task(
     facts=_floor_facts(LOWEST),
     reference=LOWEST,
     varies=Variation(
-        choices={"n": (60, 80, 120, 140, 160), "variance": (0.16, 0.36, 0.49)},
+        choices={"n": (70, 110, 130, 150, 160), "variance": (0.16, 0.36, 0.49)},
         words=_floor_words,
         fields=_other_floor,
     ),

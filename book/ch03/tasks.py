@@ -1419,7 +1419,7 @@ STIFF = Task(
     probe=_probe_implicit,
     facts=_limit_facts,
     varies=Variation(
-        choices={"std": (0.03, 0.04, 0.06, 0.07), "kappa": (0.08, 0.12, 0.15)},
+        choices={"std": (0.03, 0.04, 0.06, 0.07), "kappa": (0.09, 0.11, 0.15)},
         words=_limit_words,
         fields=_other_limits,
     ),

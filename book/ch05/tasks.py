@@ -1149,7 +1149,7 @@ SCHEDULE = Task(
     probe=_probe_schedule,
     facts=_schedule_facts,
     varies=Variation(
-        choices={"mean": (-1.6, -1.4, -1.3, -0.9, -0.8, -0.6), "std": (1.6, 1.8, 2.2)},
+        choices={"mean": (-1.6, -1.2, -1.0, -0.6), "std": (1.6, 1.8, 2.2)},
         words=_shares_words,
         fields=_other_shares,
     ),
@@ -1805,7 +1805,7 @@ COST = Task(
     facts=_cost_facts(**_cost_numbers()),
     reference={"seconds": solution.seconds, **_cost_numbers(), "claim": solution.claim},
     varies=Variation(
-        choices={"training": (25.0, 30.0, 50.0, 60.0), "pairs": (12_000, 15_000, 25_000, 30_000)},
+        choices={"training": (15.0, 25.0, 30.0), "pairs": (10_000, 12_000, 15_000, 18_000)},
         words=_cost_words,
         fields=_other_costs,
     ),

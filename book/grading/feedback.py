@@ -168,7 +168,7 @@ def _mistakes(graded: Sequence[Graded]) -> list[dict]:
     for one in graded:
         for task in one.tasks:
             if task.state == NOT_YET and task.sentence:
-                bare = re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "0", text.line(task.sentence, 1500))
+                bare = text.without_numbers(text.line(task.sentence, 1500))
                 groups[task.task, task.kind, task.mistake, bare].append(task)
     rows = [
         {

@@ -85,14 +85,18 @@ def read(folder: Path) -> list[Graded]:
     """
     path = Path(folder)
     path = path / results.ALL if path.is_dir() else path
+    found: list[Graded] = []
     try:
-        return results.load(path.read_text("utf8"))
+        found = results.load(path.read_text("utf8"))
     except OSError as error:
         raise StatisticsError(
             f"{path} cannot be read ({error.strerror}): name the folder that toolkit grade has written."
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StatisticsError(f"{path} does not hold the results of toolkit grade: grade again.") from None
+    if not found:
+        raise StatisticsError(f"{path} holds no result: nothing was handed in.")
+    return found
 
 
 def lines(graded: Iterable[Graded], other: Iterable[Graded] | None = None) -> list[Line]:
@@ -167,8 +171,7 @@ def _says(task: str, index: int) -> str:
 
 def _bare(sentence: str) -> str:
     """A sentence without what differs from student to student: numbers, and how many mistakes were left."""
-    said = _HUNTED.sub("", text.line(sentence, 1500))
-    return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "0", said)
+    return text.without_numbers(_HUNTED.sub("", text.line(sentence, 1500)))
 
 
 # --- two runs -------------------------------------------------------------------------------------------

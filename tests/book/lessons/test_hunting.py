@@ -1,5 +1,6 @@
 """Bug hunts and constants of one's own: what may be drawn, what a check says of what is left."""
 
+import itertools
 import random
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from book.__main__ import make_app
-from book.lessons import Mistake, Task, bugs, changed, diagnose, drawing, hunting, registry, varying
+from book.lessons import Mistake, Remark, Task, bugs, changed, diagnose, drawing, hunting, registry, varying
 from book.lessons.checking import NoSuchTask, NotTried, NotYet, check
 
 LESSONS = registry.lessons()
@@ -231,6 +232,31 @@ def test_the_words_of_other_constants_leave_none_of_the_books(task, seed):
     assert not any(old in text for old in words for text in texts)
     for values in task.varies.choices.values():
         assert len(set(values)) == len(values) > 2
+
+
+@pytest.mark.parametrize("task", VARIED, ids=lambda task: task.id)
+def test_no_choice_of_constants_makes_a_wrong_number_right(task):
+    """Of all choices: the book's own numbers, and each listed mistake's, are not right by the facts."""
+    for values in itertools.product(*task.varies.choices.values()):
+        other = varying.varied(task, dict(zip(task.varies.choices, values, strict=True)))
+
+        def facts(answer, other=other):
+            full = {**other.reference, **answer} if other.names else answer
+            return _facts(other, SimpleNamespace(**full) if other.names else full)
+
+        right = facts({} if other.names else other.reference)
+        wrong = [task.reference, *(mistake.answer for mistake in other.mistakes)]
+        for answer in wrong:
+            numbers = answer.values() if isinstance(answer, dict) else [answer]
+            if not any(map(callable, numbers)) or answer is task.reference:
+                assert facts(answer) != right, (values, answer)
+
+
+def _facts(task, answer):
+    try:
+        return task.facts(answer, 0)
+    except Remark as told:
+        return str(told)
 
 
 def test_the_check_at_home_is_told_the_constants(capsys):
