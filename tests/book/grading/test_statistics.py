@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 
 from book.__main__ import make_app
 from book.grading import results, statistics
+from book.grading.collect import collect
 from book.grading.results import DONE, NOT_TRIED, NOT_YET, Graded, Student, TaskResult
 from book.grading.statistics import Share
+from tests.book.grading.test_collect import BOOK, zipped
 
 NASTY = '=cmd|"<script>alert(1)</script>" was 0.25'
 
@@ -102,6 +104,17 @@ def test_the_page_and_the_table_name_nobody_and_run_nothing(tmp_path):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert rows[0]["task"] == "task 0.1" and rows[0]["before of"] == "3"
     assert all(not cell.startswith(("=", "@", "+")) for row in rows for cell in row.values())
+
+
+def test_how_often_a_lesson_was_handed_in(tmp_path):
+    """Canvas's zip holds the last upload, whose name counts those before; of a folder the files count."""
+    canvas = {"turingalan_124_457_02_ddim-2.ipynb": BOOK, "lovelaceada_123_456_02_ddim.ipynb": BOOK}
+    folders = {"ada/02_ddim.ipynb": BOOK, "ada/02_ddim (1).ipynb": BOOK, "bob/02_ddim.ipynb": BOOK}
+    for n, files in enumerate((canvas, folders)):
+        into = tmp_path / f"into{n}"
+        into.mkdir()
+        found = collect(zipped(tmp_path / f"{n}.zip", files), into, ["02"])
+        assert sorted(one.tries for one in found) == [[1, 3], [1, 2]][n]
 
 
 def test_results_go_to_a_file_and_back():
