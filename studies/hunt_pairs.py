@@ -14,6 +14,7 @@ from book.lessons import bugs, registry
 
 
 def main(lessons):
+    """Find the combinations of these lessons, such as "04", and write their records."""
     for lesson in lessons:
         found, began = {}, time.process_time()
         for task in registry.tasks(lesson).values():

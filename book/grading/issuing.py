@@ -135,6 +135,11 @@ def _told(statement: str, task: Task, many: int) -> str:
     facts, _, rest = rest.partition("\n")
     others = [n for n in task.names if not callable(task.reference[n])]
     more = f" (What is asked for besides, {', '.join(others)}, plays no part in the hunt.)" if others else ""
+    if task.kind == "find-the-bug":
+        more += (
+            " Where it, or a hint, speaks of the listing's mistakes, it means those of the exercise in the "
+            "book: this listing has others, or some of them."
+        )
     return (
         f"{head}\n\n*Difficulty{facts}\n\n"
         f"**A bug hunt: below stands a right answer with {mistakes} put into it.** Find out by measuring, "
