@@ -254,10 +254,10 @@ class Reconstructed(Wrapper):
     The answer of the model is differentiated (one call, and one pass backward).
     known, mask: x_0 where it is known, and bools, True there, broadcast against x.
     std: what r is.  None: kappa (Ho et al. 2022, sec. 3.1; their w_r is `scale`); a number, the deviation of
-        the data: kappa std / sqrt(kappa^2 + std^2), the deviation of x_0 given x_t for a pixel by itself
-        (Song et al. 2023, app. A); "model": what the model says of it, r^2 = kappa^2 times the known pixel's
-        row of alpha dx0/dx, summed over known ones (Boys et al. 2023, sec. 3), which is exact for Gaussian
-        data and one known pixel, and costs a second pass backward.
+        the data: kappa std / sqrt(kappa^2 + std^2), the deviation of a pixel by itself given x_t
+        (Song et al. 2023, app. A); "model": what the model says of the sum of the m known pixels, r^2 =
+        kappa^2 alpha 1' dx0/dx 1 / m, one number a sample, exact for Gaussian data and one known pixel; it
+        costs a second pass backward (Boys et al. 2023, sec. 3, who keep a number for each pixel).
     No gradients flow through the added term.  ValueError where alpha is 0."""
 
     def __init__(self, model, known, mask, scale=1.0, std=None):
@@ -271,8 +271,10 @@ class Reconstructed(Wrapper):
         eps, x0, pull = _estimate(self.model, x, t)
         mask, kappa = self.mask.to(x.device), sigma / alpha
         if self.std == "model":
-            spread = sigma**2 / alpha * pull(mask.to(x).expand_as(x))
-            spread = torch.where(mask, spread, 1.0).clamp(min=torch.finfo(x.dtype).tiny)
+            told = mask.to(x).expand_as(x)
+            share = (told * pull(told)).flatten(1).sum(1) / told.flatten(1).sum(1)
+            share = share.clamp(min=1e-6 * alpha).reshape(-1, *[1] * (x.ndim - 1))
+            spread = sigma**2 / alpha * share
         else:
             spread = kappa**2 if self.std is None else kappa**2 / (1 + (kappa / self.std) ** 2)
         slope = self.scale * pull(torch.where(mask, (self.known.to(x) - x0) / spread, 0.0))
