@@ -719,7 +719,8 @@ def found_in(x, names):
     holds=lambda r: r["texts dropped | far south, w = 3"] > 90,
     fails=lambda r: r["texts kept | far south, w = 3"] < 50,
     verdict="holds if",
-    finding="tba",
+    finding="If its training dropped texts: at w = 3 far south is then obeyed by 99 % of the points. With "
+    "texts always there guidance leaves 0 %, for the network never learned what it is told by no text.",
 )
 def words_obeyed() -> dict:
     """Share of points in a place that the text allows, in %, by the text, the scale, and whether the training
