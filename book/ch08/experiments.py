@@ -139,12 +139,21 @@ def mean_of(rows, key):
     return sum(row[key] for row in rows) / len(rows)
 
 
+GUIDE_ORDER = ("no condition", *list(GUIDES)[1:], "knows the noise", "labels in the network")
+FILL_ORDER = ("replacement", "RePaint", "estimate", "DPS", "the digits")
+
+
+def _place(order, name):
+    """The place in `order` of the first entry that `name` begins with."""
+    return next(i for i, head in enumerate(order) if name.startswith(head))
+
+
 def guided_digits() -> dict:
     """Digits guided by three classifiers, and by the network's own labels: what their nearest real digit is,
     in %, and the Fréchet distance; 500 digits, means of three seeds."""
-    result = {}
-    for name, rows in study("guides").items():
-        method, scale = name.split(" | ")
+    result, found = {}, study("guides")
+    for name in sorted(found, key=lambda name: (_place(GUIDE_ORDER, name), float(name.split(" | ")[1]))):
+        (method, scale), rows = name.split(" | "), found[name]
         label = method if scale == "0" else f"{method}, w = {scale}"
         result[f"{label} | label, %"] = round(100 * mean_of(rows, "read"))
         result[f"{label} | FD"] = f"{mean_of(rows, 'FD'):.2g}"
@@ -533,8 +542,9 @@ def half_digits(n=8, steps=20):
 def half_counts() -> dict:
     """Small digits whose upper half is known, 360 of the test split, 30 steps, three seeds: what the whole is
     read as, in %; how far both halves are off; calls."""
-    result = {}
-    for name, rows in study("inpainting").items():
+    result, found = {}, study("inpainting")
+    for name in sorted(found, key=lambda name: (_place(FILL_ORDER, name), mean_of(found[name], "read"))):
+        rows = found[name]
         result[f"{name} | calls"] = rows[0]["calls"]
         result[f"{name} | read right, %"] = (
             _spread(rows, "read", 0, 100) if len(rows) > 1 else f"{rows[0]['read']:.0%}"[:-1]
@@ -588,7 +598,7 @@ def region_noise() -> dict:
         for label, (mean, deviation) in rows.items():
             for pixel, i in (("held, ", 0), ("", 1)):
                 result[f"{label} | {pixel}mean"] = float(mean[i])
-                result[f"{label} | {pixel}deviation"] = float(deviation[i])
+                result[f"{label} | {pixel}deviation"] = round(float(deviation[i]), 4)
     return result
 
 
@@ -725,7 +735,7 @@ def found_in(x, names):
 def words_obeyed() -> dict:
     """Share of points in a place that the text allows, in %, by the text, the scale, and whether the training
     dropped words and texts; means of three trainings."""
-    return {name: 100 * sum(shares) / len(shares) for name, shares in study("words").items()}
+    return {name: round(100 * sum(shares) / len(shares)) for name, shares in study("words").items()}
 
 
 # --- larger pictures, memory, speed, other worlds -------------------------------------------------------
