@@ -83,11 +83,6 @@ def tilted(mixture, label, scale, x):
 # --- guidance ---------------------------------------------------------------------------------------------
 
 
-def _leaf(x):
-    """x as the start of a graph of its own."""
-    return x.detach().clone().requires_grad_()
-
-
 def _check_alpha(alpha, t):
     if isinstance(alpha, float) and alpha == 0:
         raise ValueError(f"at t = {t:g} the state is noise alone, and says nothing of y: start a bit later")
@@ -110,7 +105,7 @@ class ClassifierGuided(Wrapper):
         alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         _check_alpha(alpha, t)
         with torch.inference_mode(False), torch.enable_grad():
-            start = _leaf(x)
+            start = x.detach().clone().requires_grad_()
             (slope,) = torch.autograd.grad(self.log_prob(start, t).sum(), start)
         slope = self.scale * slope
         # a view is linear in (x0, eps), which the slope moves by sigma^2 / alpha and by -sigma
@@ -242,7 +237,7 @@ def _estimate(model, x, t):
     alpha, sigma = alpha_and_sigma(model.schedule, x, t)
     _check_alpha(alpha, t)
     with torch.inference_mode(False), torch.enable_grad():
-        start = _leaf(x)
+        start = x.detach().clone().requires_grad_()
         eps = model.eps(start, t)
         x0 = (start - sigma * eps) / alpha
     pull = lambda v: torch.autograd.grad(x0, start, v, retain_graph=True)[0]
