@@ -28,8 +28,7 @@ from toolkit.sde import langevin_step, level_step
 def break_even(training: float, slow: float, fast: float) -> float:
     """How many samples a training must serve before it has paid: n with training + n fast = n slow.
 
-    training: seconds once.  slow, fast: seconds a sample without and with it.  Infinite where fast is not the
-    faster one.
+    training: seconds once.  slow, fast: seconds a sample without and with it.  Infinite unless fast < slow.
     """
     return training / (slow - fast) if fast < slow else math.inf
 
@@ -132,8 +131,7 @@ def difficulty(model, x, times):
     kappa (1 - (1 + h) e^-h) d eps / d lambda, by which DDIM's step and the second-order one differ, in
     x / alpha (root mean square over a sample's elements).
 
-    x: (B, ...) at times[0], where lambda is finite.  The run itself is of second order, one call a step.
-    Returns float64 (B,) on the host.
+    x: (B, ...) at times[0], where lambda is finite.  A run of second order, one call a step.  Returns (B,).
     """
     schedule, times = model.schedule, np.asarray(times, dtype=float)
     alpha, lam = schedule.alpha(times), schedule.lam(times)
@@ -162,9 +160,13 @@ def allocate(difficulty, mean: float, order: int = 2, least: int = 2):
     least = whole_number("least", least)
     if not real_number("mean", mean) >= least:
         raise ValueError(f"mean must be at least {least}, the least steps of a sample; got {mean}")
-    share = np.asarray(difficulty, dtype=float) ** (2 / (2 * order + 1))
-    share = share / share.mean() if share.any() else np.ones(len(share))
-    return np.floor(least + (mean - least) * share).astype(int)
+    share = np.asarray(difficulty, dtype=float) ** (2 / (2 * order + 1)) + 1e-12
+    low, steps = np.zeros(len(share), dtype=bool), mean * share / share.mean()
+    while (steps < least).any():  # those stay at the least, and the others divide what is left
+        low |= steps < least
+        left = mean * len(share) - least * low.sum()
+        steps = np.where(low, least, left * share / share[~low].sum())
+    return np.floor(steps + 1e-9).astype(int)
 
 
 def most_to_gain(difficulty, order: int = 2) -> float:
