@@ -224,9 +224,8 @@ def when_it_pays() -> dict:
     says="A thousand steps of DDPM give the highest quality.",
     holds=lambda r: r["DDPM, 1000 calls"] < min(r["SDE-2M, 20 calls"], r["Restart, 20 calls"]),
     verdict=False,
-    finding="On the digits with labels it has a Fréchet distance of 0.14, and with the larger variance 0.13; "
-    "SDE-2M has 0.098 and Restart 0.091 at 20 calls, where fresh real digits have 0.086. Fifty calls of DDIM "
-    "are level with it.",
+    finding="On the digits with labels it has a Fréchet distance of 0.13, with either variance, and so have "
+    "fifty calls of DDIM; SDE-2M has 0.098 and Restart 0.091 at 20 calls; fresh real digits have 0.086.",
 )
 def a_thousand_steps() -> dict:
     """Fréchet distance of 1,797 digits with labels, the means of eight or ten seeds (three above 100 calls),
@@ -539,27 +538,35 @@ def difficulty_table() -> dict:
     holds=lambda r: all(value < 1 for name, value in r.items() if "rule" in name),
     fails=lambda r: all(value > 1 for name, value in r.items() if "rule" in name),
     verdict=False,
-    finding="PLACEHOLDER",
+    finding="At equal mean calls, 6 to 15, the samples' own steps have 1.2 to 3.9 times the error of the "
+    "same rule on a fixed grid. On the digits it is where the tolerance puts the steps that costs: over "
+    "the mean of their own grids the factor is 1.00 to 1.17.",
 )
 @claim(
     "P24",
     source="Textbook, listing 8.1",
     says="An adaptive sampler, repaired, needs fewer calls than a fixed grid for one error.",
-    holds=lambda r: all(value < 1 for name, value in r.items() if "2M" in name),
-    fails=lambda r: all(value > 1 for name, value in r.items() if "2M" in name),
+    holds=lambda r: all(value < 1 for name, value in r.items() if "rule" in name),
+    fails=lambda r: all(value > 1 for name, value in r.items() if "rule" in name),
     verdict=False,
-    finding="PLACEHOLDER",
+    finding="On ring, swiss roll, two moons and digits its own rule on a fixed grid has less error at as "
+    "many calls. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on the ring "
+    "(0.65) and is about level with it on the digits (0.91).",
 )
 def own_steps() -> dict:
-    """The error of steps that each sample chooses, over that of a fixed grid at equal mean calls, tolerance
-    0.03: the same rule on a grid equal in lambda (digits: Karras), on the mean of the samples' own grids, and
-    2M; means of eight batches."""
+    """The error of steps that each sample chooses, over that of a fixed grid at equal mean calls: the same
+    rule on a grid equal in lambda (digits: Karras), on the mean of the samples' own grids, and 2M; tolerances
+    0.1, 0.03 and 0.01, means of eight batches."""
     result = {}
     for data, by in study()["adaptive"]["steps"].items():
-        rows = by["0.03"]
-        for key in ("fixed, same rule", "the mean of the own grids", "fixed, 2M"):
-            ratio = _mean(rows, "own steps", "rms") / _mean(rows, key, "rms")
-            result[f"{data}, over {key}"] = ratio
+        for rows in by.values():
+            row = f"{data}, {_mean(rows, 'own steps', 'calls'):.0f} calls"
+            for key, told in (
+                ("fixed, same rule", "same rule"),
+                ("the mean of the own grids", "the mean of their grids"),
+                ("fixed, 2M", "2M"),
+            ):
+                result[f"{row} | {told}"] = _mean(rows, "own steps", "rms") / _mean(rows, key, "rms")
     return result
 
 
@@ -567,10 +574,12 @@ def own_steps() -> dict:
     "T55",
     source="Textbook, closing exercise, part 1",
     says="The disagreement of two orders tells which samples will be wrong.",
-    holds=lambda r: min(r.values()) > 0.3,
-    fails=lambda r: min(r.values()) < 0.1,
+    holds=lambda r: min(value for name, value in r.items() if "moons" in name) > 0.3,
+    fails=lambda r: max(value for name, value in r.items() if "digits" in name) < 0.3,
     verdict="holds if",
-    finding="PLACEHOLDER",
+    finding="If the data are the two moons: rank correlations with the true errors of three samplers are "
+    "0.41 to 0.55. On the digits they are 0.10 to 0.21, on the swiss roll 0.05 to 0.51, and on the ring "
+    "-0.57 for 2M.",
 )
 def how_well_it_tells() -> dict:
     """Rank correlation of the index with the true errors at ten calls, means of eight batches."""
