@@ -39,6 +39,7 @@ KIND = {name: family for family, names in FAMILIES.items() for name in names}
 BUDGETS = (1, 2, 4, 6, 10, 20, 40)
 
 
+@cache
 def study():
     """The recorded parts of `studies.practice_study`."""
     return recorded("practice")

@@ -24,7 +24,7 @@ def _families(ax, families, front):
 
 
 def _numbered(front):
-    return listing([f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1)], 12)
+    return listing([f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1)], 20)
 
 
 def _floor(ax, value):
@@ -44,7 +44,10 @@ def pareto(panels, fronts, floor) -> Picture:
         _families(ax, spread, front)
         _floor(ax, floor)
         ax.set(title={"no label": "without labels", "label": "with labels"}[kind], xlabel="calls a digit")
-        ax.set_ylim(0.06, 40)
+        ax.set(xlim=(0.8, 90), ylim=(0.06, 40))
+        rows = "\n".join(f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1))
+        ax.annotate(rows, (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", fontsize=8.5,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
         told.append(
             f"{'without' if kind == 'no label' else 'with'} labels the frontier is {_numbered(front)}"
         )
@@ -60,16 +63,19 @@ def pareto(panels, fronts, floor) -> Picture:
 
 @style()
 def bill(families, front, floor, n) -> Picture:
-    """Distance against seconds a digit with the training shared by n digits."""
+    """Distance against seconds a digit with the training shared by n digits, laid out by hand: it is redrawn
+    at each move of a slider."""
     fig, ax = new_figure(height=4.2)
+    fig.set_layout_engine("none")
+    ax.set_position((0.1, 0.13, 0.66, 0.79))
     _families(ax, families, front)
+    ax.minorticks_off()
     _floor(ax, floor)
     ax.set(xlabel="seconds a digit, its share of the training included", ylabel="Fréchet distance")
-    ax.set(title=f"{n:,} digits", xlim=(4e-6, 200), ylim=(0.06, 60))
+    ax.set(title=f"{n:,} digits", xlim=(5e-6, 4), ylim=(0.06, 60))
     rows = "\n".join(f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1))
-    ax.annotate(rows, (1.02, 1), xycoords="axes fraction", va="top", fontsize=8)
-    handles, labels = ax.get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=3)
+    ax.annotate(rows, (1.02, 0.97), xycoords="axes fraction", va="top", fontsize=8)
+    ax.legend(loc="lower left", bbox_to_anchor=(1.0, -0.03), fontsize=8, handletextpad=0)
     return Picture(
         fig,
         f"Fréchet distance against seconds a digit when {n:,} are drawn and training is shared among them. "
