@@ -15,6 +15,7 @@ COMMANDS = {
     "release": ("book.grading.commands", "release", "Write the exercises of a course, as students get them."),
     "grade": ("book.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
     "book": ("book.chapters", "command", "Run the chapters and write them back."),
+    "slides": ("book.slides", "command", "Make slides of a chapter."),
     "cite": ("toolkit.citing", "cite", "Print the BibTeX entry of a sampler's paper."),
 }
 
