@@ -1,6 +1,6 @@
 """What the choice of a sampler needs and no earlier study has:
 
-    python -m studies.practice_study [part ...]     all five parts: some ten minutes on one core
+    python -m studies.practice_study [part ...]     all five parts: some ten CPU minutes
 
 digits: samplers of chapters 1 to 4 and learned solvers on chapter 5's teacher, measured as chapter 5 measures
 its students, and the seconds of a call.  relays, adaptive, grids, ends: on mixtures, whose flow is exact.
@@ -202,6 +202,7 @@ def mode_deviations(points, ring):
 
 
 def relay_row(run, ring, fresh):
+    """Mode deviations and sliced distance of `run(seed)`, points (n, 2), to `fresh(seed)`, for each seed."""
     each = []
     for seed in SEEDS:
         x = run(seed)
@@ -269,10 +270,12 @@ def error_of(x, exact):
 
 
 def told(errors):
+    """{rms, median} of errors (B,)."""
     return {"rms": rounded(float(np.sqrt((errors**2).mean()))), "median": rounded(float(np.median(errors)))}
 
 
 def grid_for(name, schedule, steps):
+    """The fixed grid of a data set."""
     return grids.karras(schedule, steps) if name == "digits" else grids.uniform_lambda(schedule, steps)
 
 
