@@ -101,13 +101,13 @@ def ddim_adaptive(model, x, times, tol=0.01, extrapolate=False):
     eps, slope, size, h = model.eps(x, t), torch.zeros_like(x), 1.0, math.inf
     while t > end:
         lam, kappa = schedule.lam(t), math.exp(-schedule.lam(t))
-        h = min(_step_for(tol * math.hypot(1, kappa) / (kappa * max(size, 1e-12))), 1.5 * h)
+        h = min(float(step_for(tol * math.hypot(1, kappa) / (kappa * max(size, 1e-12)))), 1.5 * h)
         s = end if kappa <= tol or lam + h >= schedule.lam(end) else schedule.t_of_lam(lam + h)
         h = schedule.lam(s) - lam
         (a,), (b,), _ = ddim_coefficients(schedule, [t, s])
         x = a * x + b * eps
         if extrapolate:
-            x = x - schedule.alpha(s) * kappa * step_error(h) * slope
+            x = x - schedule.alpha(s) * kappa * float(step_error(h)) * slope
         yield s, x
         if s > end:
             fresh = model.eps(x, s)
@@ -116,20 +116,20 @@ def ddim_adaptive(model, x, times, tol=0.01, extrapolate=False):
         t = s
 
 
-def step_error(h: float):
+def step_error(h):
     """1 - (1 + h) e^-h, about h^2 / 2: what a DDIM step h in lambda misses in x / sigma_t for eps of slope 1
-    in lambda; 1 at h = inf.
+    in lambda; 1 at h = inf.  h: a float or an array.
     """
-    return 1.0 if math.isinf(h) else -math.expm1(-h) - h * math.exp(-h)
+    h = np.minimum(h, 700.0)
+    return -np.expm1(-h) - h * np.exp(-h)
 
 
-def _step_for(error):
-    """The h with `step_error(h)` = error, by Lambert's W; infinite where error >= 1."""
-    if error >= 1:
-        return math.inf
+def step_for(error):
+    """The h with `step_error(h)` = error, by Lambert's W, shaped like error; infinite where error >= 1."""
     from scipy.special import lambertw
 
-    return float(-1 - lambertw((error - 1) / math.e, -1).real) if error > 1e-6 else math.sqrt(2 * error)
+    h = -1 - lambertw((np.clip(error, 1e-6, 1.0) - 1) / math.e, -1).real
+    return np.where(np.asarray(error) > 1e-6, h, np.sqrt(2 * np.abs(error)))
 
 
 @sampler(

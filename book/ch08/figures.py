@@ -1,14 +1,18 @@
 """Figures of chapter 8: practice."""
 
+import statistics
+
 import numpy as np
 
 from book.plots import (
     COLOURS,
     GREY,
     INK,
+    MARKERS,
     Picture,
     array,
     image_grid,
+    lines,
     listing,
     mark,
     new_figure,
@@ -18,6 +22,218 @@ from book.plots import (
 )
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
+
+
+def _families(ax, families, front):
+    """Points of each family, and the stepped frontier, numbered where it turns.
+
+    families: name -> [(sampler, calls, x, y)].  front: [(sampler, calls, x, y)], x rising."""
+    for i, (family, points) in enumerate(families.items()):
+        x, y = ([point[k] for point in points] for k in (2, 3))
+        look = {"color": COLOURS[(i + 1) % 6], "marker": MARKERS[i], "markersize": 5, "alpha": 0.75}
+        ax.plot(x, y, linestyle="none", label=family, markeredgecolor=INK, markeredgewidth=0.4, **look)
+    ax.step([p[2] for p in front], [p[3] for p in front], where="post", color=INK, linewidth=1.1, zorder=1)
+    for i, (_, _, x, y) in enumerate(front, 1):
+        ax.annotate(str(i), (x, y), (-3, -13), textcoords="offset points", fontsize=8.5, weight="bold")
+    ax.set(xscale="log", yscale="log")
+
+
+def _numbered(front):
+    return listing([f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1)], 20)
+
+
+def _floor(ax, value):
+    ax.axhline(value, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+    ax.annotate("fresh real digits", (1, value), (-4, 3), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", fontsize=8, color=GREY)  # fmt: skip
+
+
+@style()
+def pareto(panels, fronts, floor) -> Picture:
+    """Distance against calls, a panel with and one without labels: what `experiments.pareto` returns."""
+    fig, axes = new_figure(1, 2, height=4.6, sharey=True)
+    told = []
+    for ax, (kind, families) in zip(axes, panels.items()):
+        spread = {f: [(name, n, n, y) for name, n, y in points] for f, points in families.items()}
+        front = [(name, n, n, y) for name, n, y in fronts[kind]]
+        _families(ax, spread, front)
+        _floor(ax, floor)
+        ax.set(title={"no label": "without labels", "label": "with labels"}[kind], xlabel="calls a digit")
+        ax.set(xlim=(0.8, 90), ylim=(0.06, 40))
+        rows = "\n".join(f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1))
+        ax.annotate(rows, (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", fontsize=8.5,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        told.append(
+            f"{'without' if kind == 'no label' else 'with'} labels the frontier is {_numbered(front)}"
+        )
+    axes[0].set(ylabel="Fréchet distance")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=3)
+    return Picture(
+        fig,
+        f"Fréchet distance of 2,000 digits against calls, all samplers of the book, calls in brackets; "
+        f"{'; '.join(told)}. Fresh real digits have {number(floor)}.",
+    )
+
+
+@style()
+def bill(families, front, floor, n) -> Picture:
+    """Distance against seconds a digit with the training shared by n digits, laid out by hand: it is redrawn
+    at each move of a slider."""
+    fig, ax = new_figure(height=4.2)
+    fig.set_layout_engine("none")
+    ax.set_position((0.1, 0.13, 0.66, 0.79))
+    _families(ax, families, front)
+    ax.minorticks_off()
+    _floor(ax, floor)
+    ax.set(xlabel="seconds a digit, its share of the training included", ylabel="Fréchet distance")
+    ax.set(title=f"{n:,} digits", xlim=(5e-6, 4), ylim=(0.06, 60))
+    rows = "\n".join(f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1))
+    ax.annotate(rows, (1.02, 0.97), xycoords="axes fraction", va="top", fontsize=8)
+    ax.legend(loc="lower left", bbox_to_anchor=(1.0, -0.03), fontsize=8, handletextpad=0)
+    return Picture(
+        fig,
+        f"Fréchet distance against seconds a digit when {n:,} are drawn and training is shared among them. "
+        f"The frontier, from the cheapest: {_numbered(front)}.",
+    )
+
+
+@style()
+def rho_curves(curves) -> Picture:
+    """RMSE over the best of each curve, by rho, a panel for each data set: what `experiments.rho_curves`
+    returns."""
+    fig, axes = new_figure(1, len(curves), height=3.4, sharey=True)
+    told = []
+    for ax, (data, by) in zip(axes, curves.items()):
+        for i, (name, (rho, excess)) in enumerate(by.items()):
+            ax.plot(rho, excess, label=name, **mark(i))
+        ax.axvline(7, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+        ax.set(title=data, xscale="log", yscale="log", xlabel="rho", ylim=(0.9, 12))
+        ax.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+        ax.set_xticks([1, 3, 7, 20, 50], ["1", "3", "7", "20", "50"])
+        ax.minorticks_off()
+        best = [f"{name} at {rho[int(np.argmin(excess))]:g}" for name, (rho, excess) in by.items()]
+        told.append(f"on {data} the least is that of {listing(best)}")
+    axes[0].set(ylabel="RMSE over the curve's least")
+    axes[0].legend(fontsize=8.5)
+    return Picture(fig, f"Error at ten calls against rho, each curve over its own least: {'; '.join(told)}.")
+
+
+@style()
+def ends(found) -> Picture:
+    """Distance by the SNR at which sampling starts (left) and stops (right), a row for each data set."""
+    fig, axes = new_figure(len(found), 2, height=4.8, sharey="row")
+    told = []
+    for row, (data, by) in zip(axes, found.items()):
+        sides = (
+            ("start from noise", "start with mean and covariance"),
+            ("stop", "stop, then jump"),
+        )
+        for ax, names in zip(row, sides):
+            for i, name in enumerate(names):
+                keys = list(by[name])
+                means = [statistics.mean(v) for v in by[name].values()]
+                half = [(max(v) - min(v)) / 2 for v in by[name].values()]
+                ax.errorbar(range(len(keys)), means, half, label=name, capsize=2, **mark(i))
+                told.append(f"{data}, {name}: {number(means[0])} to {number(means[-1])}")
+            ax.axhline(statistics.mean(by["floor"]), color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+            ax.set_xticks(range(len(keys)), ["all"] + [f"{float(key):g}" for key in keys[1:]])
+            ax.set(title=data, yscale="log")
+            ax.legend(fontsize=8.5)
+        row[0].set(ylabel="sliced Wasserstein")
+    for ax, side in zip(axes[-1], ("starts", "stops")):
+        ax.set(xlabel=f"SNR where sampling {side}")
+    return Picture(
+        fig,
+        "Sliced Wasserstein distance at ten calls against the signal-to-noise ratio at which sampling starts "
+        f"or stops, from the whole way to the shortest: {'; '.join(told)}. The dashed line is fresh data.",
+    )
+
+
+def missed_by_each_step(curves) -> Picture:
+    """By how much each step gets the variance wrong: dict label -> (steps, %)."""
+    return lines(curves, "step of 24, from noise to data", "variance missed, %", height=2.8)
+
+
+@style()
+def relays(points, deviation) -> Picture:
+    """How wide the modes come out, and the sliced distance, of each composition, ten seeds each: what
+    `experiments.relay_points` returns."""
+    fig, (left, right) = new_figure(1, 2, height=4.7, sharey=True)
+    told = []
+    for i, (name, (median, rms, sliced)) in enumerate(points.items()):
+        for ax, values, look in (
+            (left, rms, {"marker": "o", "markerfacecolor": "white", "color": COLOURS[1]}),
+            (left, median, {"marker": "D", "color": COLOURS[2]}),
+            (right, sliced, {"marker": "s", "color": INK}),
+        ):
+            ax.plot(values, [i] * len(values), "|", color=GREY, markersize=8, zorder=1)
+            ax.plot(statistics.mean(values), i, markersize=6, **look)
+        told.append(f"{name} {number(statistics.mean(median))}")
+    left.plot([], [], "D", color=COLOURS[2], label="by the median")
+    left.plot([], [], "o", color=COLOURS[1], markerfacecolor="white", label="root mean square")
+    left.axvline(deviation, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+    left.set_yticks(range(len(points)), ["fresh data" if name == "floor" else name for name in points])
+    left.invert_yaxis()
+    left.set(xlabel="deviation of a mode (dashed: true)")
+    right.set(xlabel="sliced Wasserstein distance")
+    handles, labels = left.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=2)
+    return Picture(
+        fig,
+        f"24 calls on the ring, ten seeds each. Mode deviation by the median, true {number(deviation)}: "
+        f"{listing(told, 20)}. Sliced Wasserstein distances overlap with that of fresh data.",
+    )
+
+
+@style()
+def where_steps_go(found) -> Picture:
+    """Left: the ends on the two moons, darker and larger where a sample took more calls.  Right: its true
+    error at ten calls against its difficulty."""
+    fig, (left, right) = new_figure(1, 2, height=3.4)
+    calls, x = found["calls"], found["ends"]
+    low, high = calls.min(), calls.max()
+    shade = (calls - low) / max(high - low, 1)
+    spots = left.scatter(*x.T, c=calls, cmap="Greys", s=8 + 30 * shade, vmin=low - 1.5, vmax=high,
+                         edgecolors=INK, linewidths=0.3)  # fmt: skip
+    fig.colorbar(spots, ax=left, label="calls", ticks=range(low, high + 1))
+    left.set(title="calls that each sample took", xticks=[], yticks=[], aspect="equal")
+    rank = lambda values: values.argsort().argsort()  # noqa: E731
+    agree = np.corrcoef(rank(found["difficulty"]), rank(found["fixed"]))[0, 1]
+    right.loglog(found["difficulty"], found["fixed"], "o", color=COLOURS[2], markersize=3)
+    right.set(title="does it tell?", xlabel="difficulty, ten calls", ylabel="true error of 2M")
+    return Picture(
+        fig,
+        f"Samples of the two moons take from {low} to {high} calls, {number(calls.mean())} on average. "
+        f"Right: true error against difficulty, a wide cloud with rank correlation {number(agree)} and "
+        f"errors from {number(found['fixed'].min())} to {number(found['fixed'].max())}.",
+    )
+
+
+@style()
+def adaptive(curves) -> Picture:
+    """Error against mean calls, a panel for each data set: what `experiments.adaptive_curves` returns."""
+    fig, axes = new_figure(2, 2, height=5.6)
+    told = []
+    for ax, (data, by) in zip(axes.flat, curves.items()):
+        for i, (name, (calls, errors)) in enumerate(by.items()):
+            ax.plot(calls, errors, label=name, **mark(i))
+        ax.set(title=data, xscale="log", yscale="log")
+        ax.set_xticks([6, 10, 15, 25], ["6", "10", "15", "25"])
+        ax.minorticks_off()
+        low, high = ax.get_ylim()
+        shown = [v for v in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4) if low < v < high]
+        ax.set_yticks(shown, [f"{v:g}" for v in shown])
+        told.append(
+            f"{data}, most calls: " + listing([f"{name} {number(e[-1])}" for name, (_, e) in by.items()], 8)
+        )
+    for ax in axes[1]:
+        ax.set(xlabel="mean calls a sample")
+    for ax in axes[:, 0]:
+        ax.set(ylabel="RMS error")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4)
+    return Picture(fig, f"Error to the exact end against mean calls. {'; '.join(told)}.")
 
 
 # --- conditions -----------------------------------------------------------------------------------------
