@@ -2,7 +2,7 @@
 
     python -m studies.latents_study preview    # trains and ships the preview network: half a minute
     python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
-    python -m studies.latents_study latents    # latents and joint training: four minutes, recorded/latents.json
+    python -m studies.latents_study latents    # latents, joint training: four minutes, recorded/latents.json
 
 Times are those of one core.  Distances are from the digits for training; what real digits of the test split
 have is their floor."""
@@ -151,7 +151,7 @@ def trained_autoencoder(images, k, steps=3000, seed=0):
     return lambda x: (best.encode(x) - mean) / std, lambda z: best.decode(z * std + mean)
 
 
-def prior_samples(latents, labels, wanted, steps=4000, seed=0):
+def prior_samples(latents, labels, wanted, steps=2500, seed=0):
     """Latents (n, k) of a diffusion trained on `latents`, one for each wanted label."""
     torch.manual_seed(seed)
     net = MLP(latents.shape[1:], 10, width=160, blocks=4, condition=96)
@@ -178,47 +178,55 @@ def of_latents(encode, decode, ruler, wanted):
 # --- joint training -------------------------------------------------------------------------------------
 
 
-def jointly(images, care, ruler, wanted, steps=2500, k=16, seed=0):
-    """Autoencoder and diffusion of its latents by one loss, squared error of the image and of eps.
+class Joint(nn.Module):
+    """An autoencoder and a network of its latents' noise, trained by one loss.
 
-    care: "none"; "unit": latents of each batch brought to mean 0 and variance 1 before noise is added; "stop":
-    the second loss has no gradient into the encoder, and sees the latents at unit variance.
+    care: "none"; "unit": latents of each batch are brought to mean 0 and variance 1; "stop": so they are for
+    the noise, which has no gradient into the encoder.
     """
+
+    def __init__(self, care, k=16):
+        super().__init__()
+        self.care, self.code, self.noise = care, Autoencoder(k), MLP((k,), width=96, blocks=3)
+
+    def losses(self, x, schedule, generator):
+        """Squared errors of the image and of eps, and the latents' deviation."""
+        z = self.code.encode(x)
+        white = (z - z.mean(0)) / z.std(0)
+        told = {"none": z, "unit": white, "stop": white.detach()}[self.care]
+        t = 0.001 + 0.999 * torch.rand(len(x), generator=generator)
+        eps = torch.randn(told.shape, generator=generator)
+        alpha, sigma = (level(t).float()[:, None] for level in (schedule.alpha, schedule.sigma))
+        wrong = (self.noise(alpha * told + sigma * eps, t) - eps).square().mean()
+        image = (self.code.decode(white if self.care == "unit" else z) - x).square().mean()
+        return image, wrong, z.std(0).mean()
+
+
+def jointly(images, care, ruler, wanted, steps=2000, seed=0):
+    """One training by the sum of both losses, and what it draws."""
     torch.manual_seed(seed)
-    net = nn.ModuleDict({"code": Autoencoder(k), "noise": MLP((k,), 0, width=96, blocks=3)})
-    schedule, track = VP(), {"deviation": [], "eps": [], "image": []}
+    net, schedule, track = Joint(care), VP(), []
 
     def loss(generator):
         x = images[torch.randint(len(images), (128,), generator=generator)]
-        z = net["code"].encode(x)
-        std, mean = torch.std_mean(z.detach() if care == "stop" else z, 0)
-        told = z if care == "none" else (z - mean) / std
-        told = told.detach() if care == "stop" else told
-        t = 0.001 + 0.999 * torch.rand(len(x), generator=generator)
-        eps = torch.randn(told.shape, generator=generator)
-        alpha, sigma = (f(t).float()[:, None] for f in (schedule.alpha, schedule.sigma))
-        wrong = (net["noise"](alpha * told + sigma * eps, t) - eps).square().mean()
-        image = (net["code"].decode(z if care == "none" else told_back(told, z, care)) - x).square().mean()
-        for name, value in (("deviation", z.std(0).mean()), ("eps", wrong), ("image", image)):
-            track[name].append(float(value.detach()))
+        image, wrong, deviation = net.losses(x, schedule, generator)
+        track.append([float(one.detach()) for one in (deviation, wrong)])
         return image + wrong
 
-    told_back = lambda told, z, care: told if care == "unit" else z  # noqa: E731
     best = fit(net, loss, steps=steps, lr=1e-3, ema=0.99, seed=seed).net.requires_grad_(False)
-    z = best["code"].encode(images)
+    z, track = best.code.encode(images), np.array(track)
     std, mean = torch.std_mean(z, 0)
-    scale, shift = (torch.ones(k), torch.zeros(k)) if care == "none" else (std, mean)
-    model = Network(best["noise"], schedule, "eps")
-    run = sample(edm_heun, model, initial_noise(len(wanted), k, 5), grids.karras(schedule, 18))
-    back = lambda z: best["code"].decode(z if care != "stop" else z * scale + shift)  # noqa: E731
-    test = digits("test", 28)[0]
-    coded = best["code"].encode(test)
-    again = best["code"].decode((coded - shift) / scale if care == "unit" else coded)
+    white = lambda z: (z - mean) / std  # noqa: E731
+    coded, test = best.code.encode(digits("test", 28)[0]), digits("test", 28)[0]
+    lost = (best.code.decode(white(coded) if care == "unit" else coded) - test).square().mean()
+    noise, times = initial_noise(len(wanted), z.shape[1:], 5), grids.karras(schedule, 18)
+    drawn = sample(edm_heun, Network(best.noise, schedule, "eps"), noise, times).x
+    drawn = best.code.decode(drawn * std + mean if care == "stop" else drawn)
     return {
-        "deviation": [round(float(np.mean(track["deviation"][i : i + 50])), 5) for i in range(0, steps, 100)],
-        "eps": round(float(np.mean(track["eps"][-300:])), 4),
-        "lost": round(float((again - test).square().mean()), 5),
-        "samples": ruler(back(run.x), wanted)["distance"],
+        "deviation": [round(float(part.mean()), 5) for part in np.split(track[:, 0], 20)],
+        "eps": round(float(track[-300:, 1].mean()), 4),
+        "lost": round(float(lost), 5),
+        "samples": ruler(drawn, wanted)["distance"],
     }
 
 
@@ -229,10 +237,10 @@ def latents(n: int = 1000, trainings: int = 3):
     ruler, wanted = Ruler(), digit_labels(n, 0, 28)
     images, (test, truth) = digits("train", 28)[0], digits("test", 28)
     found = {"n": n, "floor": ruler(test, truth), "latents": {}, "joint": {}}
-    for k in (4, 8, 16, 32, 64):
+    for k in (4, 16, 64):
         principal = PrincipalLatents(images, k)
         found["latents"][f"principal, {k}"] = of_latents(principal.encode, principal.decode, ruler, wanted)
-    for k in (8, 16):
+    for k in (4, 16):
         found["latents"][f"autoencoder, {k}"] = of_latents(*trained_autoencoder(images, k), ruler, wanted)
     print(json.dumps(found["latents"], indent=1), flush=True)
     for care in ("none", "unit", "stop"):
