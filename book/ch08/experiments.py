@@ -102,9 +102,26 @@ def spectra() -> dict:
 
 
 def hiding_levels() -> dict:
-    """The level of noise whose power is that of the lost detail where it has most."""
-    found = spectra()
-    return {name: math.sqrt(found[name].max()) for name in found if name != "digits"}
+    """The level of noise whose power is that of the lost detail at the frequency where it has most; and the
+    one at which noise hides the whole of it, |lost|^2 / 2 sigma^2 = 1."""
+    images, found = digits("test", 28)[0], {}
+    for side, factor in ((14, 2), (7, 4)):
+        lost = images - enlarge(shrink(images, factor), factor)
+        found[f"{side} x {side} | at each frequency"] = round(math.sqrt(spectrum(lost).max()), 2)
+        whole = math.sqrt(float(lost.square().flatten(1).sum(1).mean()) / 2)
+        found[f"{side} x {side} | all together"] = round(whole, 1)
+    return found
+
+
+@cache
+def kept_of_previews() -> dict:
+    """By the level: root mean square between previews and the refined digits made small again, of twenty
+    digits; between two previews of one class it is the last number."""
+    labels = tuple(range(10)) * 2
+    small, found = drawn_previews(4, labels), {}
+    for level in (0.7, 1.4, 2.8, 5.6, 11.0):
+        found[f"from {level:g}"] = round(rms(shrink(refine(level, 4, 4, labels), 4) - small), 2)
+    return found | {"another of the same class": round(rms(small[:10] - small[10:]), 2)}
 
 
 def _scales(name, what="distance"):
@@ -133,17 +150,41 @@ def refined_distances() -> tuple:
 def direct_and_refined() -> dict:
     """Recorded: the mean distance and its standard error, eight seeds of 200 digits each."""
     found = {}
-    best = lambda calls: min(
-        _levels("network, 7", calls), key=lambda v: _scales(f"network, 7 | {v:g} | {calls}")
-    )  # noqa: E731
     rows = {f"no preview, {n} calls": f"direct | 80 | {n}" for n in (2, 3, 4, 6, 8, 12)}
     rows |= {"preview, enlarged alone": "network, 7 | 0 | 0"}
-    rows |= {f"preview, then {n} calls, from {best(n):g}": f"network, 7 | {best(n):g} | {n}" for n in (2, 4)}
+    rows |= {f"preview, {n} calls from 5.6": f"network, 7 | 5.6 | {n}" for n in (2, 4)}
     for name, key in (rows | {"real digits": "floor"}).items():
         mean, error = _scales(key)
         found |= {f"{name} | distance": round(mean, 2), f"{name} | ±": round(error, 2)}
-        found[f"{name} | read as their label"] = round(_scales(key, "accuracy")[0], 3)
+        found[f"{name} | read as their label"] = round(_scales(key, "accuracy")[0], 2)
     return found
+
+
+def fresh_noise() -> dict:
+    """Recorded: distances at eight calls, one seed of 200 digits."""
+    rows = recorded("scales")["fresh"]
+    return {name: round(row["distance"], 1) for name, row in rows.items() if name != "calls"}
+
+
+@claim(
+    "T57",
+    source="Textbook, closing project, part 3",
+    says="A preview at a low resolution that is refined at a high one saves calls.",
+    holds=lambda r: r["preview"] + 2 * r["preview, error"] < r["no preview"] - 2 * r["no preview, error"],
+    verdict=False,
+    finding="Not with a network that was not trained for it: at four large calls the best level ties with "
+    "no preview, 2.1 each, and from 1.4 the distance is six times as large, with real previews too."
+    " What a preview saves is the large picture that nobody wants.",
+)
+def preview_or_none() -> dict:
+    """Recorded distances at four calls of the large network, means and standard errors of eight seeds."""
+    found = {}
+    for label, key in (("no preview", "direct | 80 | 4"), ("preview", "network, 7 | 5.6 | 4")):
+        found[label], found[f"{label}, error"] = _scales(key)
+    return found | {
+        "from 1.4": _scales("network, 7 | 1.4 | 4")[0],
+        "real, from 1.4": _scales("real, 7 | 1.4 | 4")[0],
+    }
 
 
 # Latents
@@ -177,21 +218,28 @@ def lost_by_latents() -> dict:
 
 
 def latent_bars() -> dict:
-    """Recorded distances of reconstructed real digits, of the diffusion's samples, and of normal latents."""
+    """Recorded distances of reconstructed real digits, of the diffusion's samples, and of normal latents,
+    beside 1,000 real digits."""
     names = {"reconstructed": "reconstructed", "samples": "diffusion", "normal latents": "normal latents"}
     found = recorded("latents")["latents"]
     return {
-        name: {label: row[key]["distance"] for key, label in names.items()} for name, row in found.items()
+        f"{k} latents": {label: row[key]["distance"] for key, label in names.items()}
+        for k, row in found.items()
     }
 
 
-def latents_floor() -> dict:
-    """Recorded: distances of 1,000 real digits and of the large network's."""
-    found = recorded("latents")
+def latent_numbers() -> dict:
+    """The same distances in one table."""
     return {
-        "real digits": found["floor"]["distance"],
-        "28 x 28 network, 12 calls": found["pixels, 12 calls"]["distance"],
+        f"{name} | {label}": round(value, 1)
+        for name, row in latent_bars().items()
+        for label, value in row.items()
     }
+
+
+def latents_floor() -> float:
+    """Recorded: the distance of 1,000 real digits."""
+    return recorded("latents")["floor"]["distance"]
 
 
 def joint_training() -> dict:
@@ -209,8 +257,8 @@ def joint_training() -> dict:
             float(np.mean([r["deviation"][-1] for r in runs])), 3
         )
         found[f"{label} | error of ε"] = round(mean("eps"), 3)
-        found[f"{label} | error of image"] = round(mean("lost"), 3)
-        found[f"{label} | distance of samples"] = round(mean("samples"), 1)
+        found[f"{label} | share of image lost"] = round(mean("lost"), 2)
+        found |= {f"{label} | distance, {i}": round(run["samples"]) for i, run in enumerate(runs, 1)}
     return found
 
 
@@ -229,20 +277,22 @@ def errors_at_scales() -> dict:
     says="Latent diffusion has three defects: detail is lost, what is lost stays lost, and the two parts are "
     "trained apart; training them together would mend it.",
     holds=lambda r: r["16 latents, reconstructed"] > 2 * r["real digits"],
-    fails=lambda r: r["one loss, deviation of latents"] < 0.2 * r["one loss, deviation at first"],
+    fails=lambda r: r["one loss, deviation at the end"] < 0.7 * r["one loss, deviation at most"],
     verdict="holds if",
-    finding="The floor is there, and measured it is a setting. The remedy as it stands is none: one loss "
-    "for both has its least error of ε at latents of size 0.",
+    finding="The floor is there, 13 of a distance of 14 at 16 latents; at 64 it is 0.8 of 11, and the "
+    "prior's is the larger one. One loss for both lets the latents shrink, since the error of ε "
+    "falls with their size, and the samples of two trainings are no better.",
+    elsewhere={"0.8": "latent_numbers"},
 )
 def latents_measured() -> dict:
     """Recorded: the floors of 16 principal latents, and what joint training does to the latents."""
     found, runs = recorded("latents"), recorded("latents")["joint"]["none"]
     return {
         "real digits": found["floor"]["distance"],
-        "16 latents, reconstructed": found["latents"]["principal, 16"]["reconstructed"]["distance"],
-        "16 latents, samples": found["latents"]["principal, 16"]["samples"]["distance"],
-        "one loss, deviation at first": float(np.mean([run["deviation"][0] for run in runs])),
-        "one loss, deviation of latents": float(np.mean([run["deviation"][-1] for run in runs])),
+        "16 latents, reconstructed": found["latents"]["16"]["reconstructed"]["distance"],
+        "16 latents, samples": found["latents"]["16"]["samples"]["distance"],
+        "one loss, deviation at most": float(np.mean([max(run["deviation"]) for run in runs])),
+        "one loss, deviation at the end": float(np.mean([run["deviation"][-1] for run in runs])),
     }
 
 

@@ -49,14 +49,14 @@ def one_level(enlarged, state, digits, distance) -> Picture:
         rows,
         noisy=[False, True, False],
         title=f"made small again, {distance:.2f} from the preview",
-        alt=f"{len(enlarged)} previews enlarged, the same with noise, and what the large network makes of them; "
+        alt=f"{len(enlarged)} previews enlarged, with noise, and what the large network makes of them; "
         f"made small again these are {number(distance)} from the previews.",
     )
 
 
 @style()
-def hidden_detail(spectra, levels=(0.35, 0.7, 1.4)) -> Picture:
-    """The power of digits at each frequency, of what enlarging has not got, and of noise: dict label -> (m,)."""
+def hidden_detail(spectra, levels=(0.35, 1.4, 5.6)) -> Picture:
+    """The power of digits at each frequency, of what enlarging has not got, and of noise: label -> (m,)."""
     fig, ax = new_figure(height=3.4)
     told = []
     for i, (name, power) in enumerate(spectra.items()):
@@ -70,7 +70,7 @@ def hidden_detail(spectra, levels=(0.35, 0.7, 1.4)) -> Picture:
     ax.legend(loc="upper right")
     return Picture(
         fig,
-        f"Power against frequency (log scale), from 1 to {len(power) - 1} waves: {listing(told)}. Noise of level "
+        f"Power against frequency, from 1 to {len(power) - 1} waves: {listing(told)}. Noise of level "
         f"{listing([f'{level:g}' for level in levels])} is flat at "
         f"{listing([number(level**2) for level in levels])}.",
     )
@@ -100,11 +100,9 @@ def refined(curves, others) -> Picture:
     )
 
 
-def floors(values, lines) -> Picture:
-    """Bars of distances of reconstructions and samples by latents; lines: what real digits and the large
-    network have, told in the title."""
-    title = ", ".join(f"{name} {number(value)}" for name, value in lines.items())
-    return bars(values, "distance", title, height=3.4)
+def floors(values, real) -> Picture:
+    """Bars of distances of reconstructions and samples by latents; real: that of real digits, a line."""
+    return bars(values, "distance", fmt="{:.2g}", reference=(real, "real digits"), height=3.4)
 
 
 @style()
@@ -112,7 +110,7 @@ def topics(papers) -> Picture:
     """A timeline of open topics.  papers: dict topic -> list of (year, name)."""
     fig, ax = new_figure(height=0.62 * len(papers) + 0.7)
     years = [year for found in papers.values() for year, _ in found]
-    for i, (topic, found) in enumerate(papers.items()):
+    for i, found in enumerate(papers.values()):
         ax.plot([min(y for y, _ in found), max(y for y, _ in found)], [i, i], color=GREY, linewidth=1)
         for j, (year, name) in enumerate(found):
             ax.plot(year, i, MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)], markeredgecolor=INK)
