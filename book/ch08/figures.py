@@ -36,7 +36,7 @@ def previews_refined(rows) -> Picture:
     ]
     return image_grid(
         rows,
-        alt=f"{len(enlarged)} digits in columns; rows: {listing(rows, 8)}. Root mean square distance from the "
+        alt=f"{len(enlarged)} digits in columns; rows: {listing(rows, 8)}. RMS distance from the "
         f"enlarged preview: {listing(told, 8)}.",
     )
 
@@ -102,7 +102,11 @@ def refined(curves, others) -> Picture:
 
 def floors(values, real) -> Picture:
     """Bars of distances of reconstructions and samples by latents; real: that of real digits, a line."""
-    return bars(values, "distance", fmt="{:.2g}", reference=(real, "real digits"), height=3.4)
+    picture = bars(values, "distance", fmt="{:.2g}", reference=(real, "real digits"), height=3.6)
+    (ax,) = picture.axes
+    ax.set_ylim(0, 1.35 * max(max(row.values()) for row in values.values()))
+    ax.legend(ncols=4, loc="upper center", fontsize=8.5)
+    return picture
 
 
 @style()

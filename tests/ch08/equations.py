@@ -126,3 +126,12 @@ def the_bias_of_the_frechet_distance_for_large_n():
     found = experiments.bias_of_distance()
     for measured, formula in list(zip(found["measured"][1], found["d/n + d(d+1)/4n"][1]))[2:]:
         assert measured == pytest.approx(formula, rel=0.1)
+
+
+@equation("scales.hidden")
+def two_normals_of_one_deviation_differ_by_their_means():
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(2, 10, generator=generator, dtype=torch.float64)
+    normal = lambda mean: torch.distributions.Normal(mean, 1.4)  # noqa: E731
+    found = torch.distributions.kl_divergence(normal(one), normal(two)).sum()
+    torch.testing.assert_close(found, (one - two).square().sum() / (2 * 1.4**2))
