@@ -46,6 +46,7 @@ def runner(net, n, dtype=torch.float32, calls=CALLS):
 
 
 def pretrained_shape(net):
+    """The shape of a sample of a network, compiled or not."""
     return getattr(net, "_orig_mod", net).shape
 
 
