@@ -1,0 +1,243 @@
+"""Digits of 28 x 28 pixels from smaller things: previews of 7 x 7 pixels, and latents.
+
+    python -m studies.latents_study preview    # trains and ships the preview network: half a minute
+    python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
+    python -m studies.latents_study fresh      # the same with fresh noise, one seed, added to scales.json
+    python -m studies.latents_study latents    # latents, joint training: one minute, recorded/latents.json
+
+Times are those of one core.  Distances are from the digits for training; what real digits of the test split
+have is their floor."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from torch import nn
+
+from studies.shipping import WEIGHTS, ship
+from toolkit import EDM, VP, Network, grids, initial_noise, sample
+from toolkit.data import digit_labels, digits
+from toolkit.ddim import ddim
+from toolkit.metrics import class_accuracy, digit_features, frechet_from_features
+from toolkit.multistep import ipndm
+from toolkit.networks import MLP, digits_model
+from toolkit.ode import edm_heun
+from toolkit.scales import PrincipalLatents, enlarge, restart, shrink
+from toolkit.training import fit, train
+
+app = typer.Typer(add_completion=False)
+RECORDED = Path(__file__).resolve().parents[1] / "book" / "ch08" / "recorded"
+MACHINE = "one core of a server's processor, torch 2.13"
+SHARED = dict(
+    predicts="edm",
+    t_sampler=("lognormal", -1.2, 1.2),
+    p_uncond=0.1,
+    lr=2e-3,
+    betas=(0.9, 0.99),
+    warmup=100,
+    ema=0.999,
+    seed=0,
+    batch=256,
+)
+PREVIEW = SHARED | dict(steps=6000, sigma_data=0.46)  # standard deviation of the means over 4 x 4 pixels
+LEVELS = (0.35, 0.7, 1.4, 2.8, 5.6)
+
+
+def record(name, about, found):
+    """Write book/ch08/recorded/NAME.json."""
+    RECORDED.mkdir(exist_ok=True)
+    text = json.dumps({"about": about, "machine": MACHINE} | found, indent=1)
+    (RECORDED / f"{name}.json").write_text(text + "\n")
+
+
+class Ruler:
+    """The distance of images from the digits for training, and how many are read as their labels."""
+
+    def __init__(self):
+        self.features = digit_features(digits("train", 28)[0])
+
+    def __call__(self, images, labels):
+        distance = frechet_from_features(digit_features(images), self.features)
+        return {"distance": round(distance, 4), "accuracy": round(class_accuracy(images, labels), 4)}
+
+
+# --- previews -------------------------------------------------------------------------------------------
+
+
+@app.command()
+def preview(folder: Path = WEIGHTS):
+    """Train the preview network on digits of 7 x 7 pixels and write it to FOLDER."""
+    torch.set_num_threads(1)
+    torch.manual_seed(PREVIEW["seed"])
+    net = MLP((1, 7, 7), 10, width=96, blocks=3, condition=64)
+    images, labels = digits("train", 28)
+    run = train(net, shrink(images, 4), EDM(), labels=labels, **PREVIEW)
+    ship("preview-digits", run.net, folder, settings=PREVIEW, schedule=repr(EDM()), script="latents_study.py")
+    print(f"{run.seconds:.0f} s, loss {run.losses[-1000:].mean():.4f} over the last 1000 steps")
+
+
+def previews(labels, seed):
+    """Preview of each kind: label -> (images, factor).  Perfect ones are real digits for testing, shrunk."""
+    images, classes = digits("test", 28)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    rows = {c: iter(order[classes[order] == c].tolist()) for c in range(10)}
+    real = images[[next(rows[int(c)]) for c in labels]]
+    model, times = digits_model(EDM(), labels, "preview-digits"), grids.karras(EDM(), 10)
+    noise = initial_noise(len(labels), (1, 7, 7), seed + 500) * times[0]
+    drawn = sample(edm_heun, model, noise, times).x
+    return {"network, 7": (drawn, 4), "real, 7": (shrink(real, 4), 4), "real, 14": (shrink(real, 2), 2)}, real
+
+
+def refined(labels, seed, ruler):
+    """Everything that one seed draws: a name "kind | level | calls" -> distance and accuracy."""
+    model, (kinds, real) = digits_model(EDM(), labels, "large-digits"), previews(labels, seed)
+    noise, found = initial_noise(len(labels), (1, 28, 28), seed), {"floor": ruler(real, labels)}
+    for calls in (2, 3, 4, 6, 8, 12):
+        times = grids.karras(EDM(), calls)
+        found[f"direct | 80 | {calls}"] = ruler(sample(ipndm, model, times[0] * noise, times).x, labels)
+    for kind, (small, factor) in kinds.items():
+        found[f"{kind} | 0 | 0"] = ruler(enlarge(small, factor), labels)
+        for level in LEVELS:
+            for calls in (2, 4) if kind == "network, 7" else (4,):
+                times = grids.karras(EDM(), calls, start=level)
+                x = restart(EDM(), small, factor, level, noise)
+                found[f"{kind} | {level} | {calls}"] = ruler(sample(ipndm, model, x, times).x, labels)
+    return found
+
+
+@app.command()
+def fresh(n: int = 200, calls: int = 8):
+    """Previews refined with fresh noise in each step and without, one seed, added to the recorded scales."""
+    torch.set_num_threads(1)
+    ruler, labels, found = Ruler(), digit_labels(n, 0, 28), {}
+    model, (small, factor) = digits_model(EDM(), labels, "large-digits"), previews(labels, 0)[0]["network, 7"]
+    noise = initial_noise(n, (1, 28, 28), 0)
+    for level in (1.4, 2.8):
+        x, times = restart(EDM(), small, factor, level, noise), grids.karras(EDM(), calls, start=level)
+        found[f"from {level}, no fresh noise"] = ruler(sample(ipndm, model, x, times).x, labels)
+        found[f"from {level}, fresh noise"] = ruler(sample(ddim, model, x, times, eta=1.0).x, labels)
+    times = grids.karras(EDM(), calls)
+    found["no preview, fresh noise"] = ruler(sample(ddim, model, times[0] * noise, times, eta=1.0).x, labels)
+    recorded = json.loads((RECORDED / "scales.json").read_text())
+    record("scales", recorded["about"], {**recorded, "fresh": {"calls": calls, **found}})
+
+
+@app.command()
+def scales(n: int = 200, seeds: int = 8):
+    """Previews refined by the large network from several levels, and the large network alone."""
+    torch.set_num_threads(1)
+    ruler, runs = Ruler(), []
+    for seed in range(seeds):
+        runs.append(refined(digit_labels(n, seed, 28), seed, ruler))
+        print(seed, flush=True)
+    table = {name: {what: [run[name][what] for run in runs] for what in runs[0][name]} for name in runs[0]}
+    about = "kind | level at which the large network takes over | its calls: one number a seed"
+    record("scales", about, {"n": n, "seeds": seeds, "runs": table})
+
+
+# --- latents --------------------------------------------------------------------------------------------
+
+
+def prior_samples(latents, labels, wanted, steps=2000, seed=0):
+    """Latents (n, k) of a diffusion trained on `latents`, one for each wanted label."""
+    torch.manual_seed(seed)
+    net = MLP(latents.shape[1:], 10, width=128, blocks=3, condition=64)
+    settings = SHARED | dict(steps=steps, batch=128, sigma_data=1.0, t_sampler=("lognormal", -0.6, 1.2))
+    net = train(net, latents, EDM(), labels=labels, **settings).net.requires_grad_(False)
+    model, times = Network(net, EDM(), "edm", label=wanted, sigma_data=1.0), grids.karras(EDM(), 18)
+    noise = initial_noise(len(wanted), latents.shape[1:], seed + 7) * times[0]
+    return sample(edm_heun, model, noise, times).x
+
+
+def of_latents(latents, ruler, wanted):
+    """The floors and the samples of one kind of latents."""
+    (train_set, labels), (test, truth) = digits("train", 28), digits("test", 28)
+    drawn = prior_samples(latents.encode(train_set), labels, wanted)
+    normal = initial_noise(len(wanted), len(latents.kept), 3)
+    return {
+        "reconstructed": ruler(latents.decode(latents.encode(test)), truth),
+        "samples": ruler(latents.decode(drawn), wanted),
+        "normal latents": ruler(latents.decode(normal), wanted),
+    }
+
+
+# --- joint training -------------------------------------------------------------------------------------
+
+
+class Joint(nn.Module):
+    """An autoencoder of points (n, d) and a network of its latents' noise, trained by one loss.
+
+    care: "none"; "unit": latents of each batch are brought to mean 0 and variance 1; "stop": so they are for
+    the noise, which has no gradient into the encoder.
+    """
+
+    def __init__(self, care, d=64, k=16, width=96):
+        super().__init__()
+        self.care, self.noise = care, MLP((k,), width=width, blocks=2)
+        self.encoder = nn.Sequential(nn.Linear(d, width), nn.SiLU(), nn.Linear(width, k))
+        self.decoder = nn.Sequential(nn.Linear(k, width), nn.SiLU(), nn.Linear(width, d))
+
+    def losses(self, x, schedule, generator):
+        """Squared errors of a point and of eps, and the latents' deviation."""
+        z = self.encoder(x)
+        white = (z - z.mean(0)) / z.std(0)
+        told = {"none": z, "unit": white, "stop": white.detach()}[self.care]
+        t = 0.001 + 0.999 * torch.rand(len(x), generator=generator)
+        eps = torch.randn(told.shape, generator=generator)
+        alpha, sigma = (level(t).float()[:, None] for level in (schedule.alpha, schedule.sigma))
+        wrong = (self.noise(alpha * told + sigma * eps, t) - eps).square().mean()
+        point = (self.decoder(white if self.care == "unit" else z) - x).square().mean()
+        return point, wrong, z.std(0).mean()
+
+
+def jointly(images, care, ruler, wanted, steps=1500, seed=0):
+    """One training by the sum of both losses, on 64 principal components, and what it draws."""
+    torch.manual_seed(seed)
+    net, schedule, track = Joint(care), VP(), []
+    principal = PrincipalLatents(images, 64)
+    scales = principal.kept.sqrt().float()
+    points = principal.encode(images) * scales
+
+    def loss(generator):
+        x = points[torch.randint(len(points), (128,), generator=generator)]
+        point, wrong, deviation = net.losses(x, schedule, generator)
+        track.append([float(one.detach()) for one in (deviation, wrong)])
+        return point + wrong
+
+    best = fit(net, loss, steps=steps, lr=2e-3, ema=0.99, seed=seed).net.requires_grad_(False)
+    z, track = best.encoder(points), np.array(track)
+    std, mean = torch.std_mean(z, 0)
+    again = best.decoder((z - mean) / std if care == "unit" else z)
+    noise, times = initial_noise(len(wanted), z.shape[1:], 5), grids.karras(schedule, 18)
+    drawn = sample(edm_heun, Network(best.noise, schedule, "eps"), noise, times).x
+    drawn = best.decoder(drawn * std + mean if care == "stop" else drawn)
+    return {
+        "deviation": [round(float(part.mean()), 5) for part in np.split(track[:, 0], 30)],
+        "eps": round(float(track[-300:, 1].mean()), 4),
+        "lost": round(float((again - points).square().mean() / points.square().mean()), 4),
+        "samples": ruler(principal.decode(drawn / scales), wanted)["distance"],
+    }
+
+
+@app.command()
+def latents(n: int = 1000, trainings: int = 2):
+    """Latents of several sizes with their floors, and joint training."""
+    torch.set_num_threads(1)
+    ruler, wanted = Ruler(), digit_labels(n, 0, 28)
+    images, found = digits("train", 28)[0], {"n": n, "latents": {}, "joint": {}}
+    found["floor"] = ruler(*digits("test", 28))
+    for k in (4, 16, 64):
+        found["latents"][str(k)] = of_latents(PrincipalLatents(images, k), ruler, wanted)
+        print(k, found["latents"][str(k)], flush=True)
+    for care in ("none", "unit", "stop"):
+        found["joint"][care] = [jointly(images, care, ruler, wanted, seed=s) for s in range(trainings)]
+        print(care, found["joint"][care], flush=True)
+    record(
+        "latents", "Distances from the 4,000 digits for training, at n; floor: the real test digits", found
+    )
+
+
+if __name__ == "__main__":
+    app()
