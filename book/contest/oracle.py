@@ -85,12 +85,12 @@ def _declared(told: dict):
 
 
 def _fill(network, numbers) -> None:
-    state, used = {}, 0
-    for key, value in network.state_dict().items():
-        state[key] = numbers[used : used + value.numel()].float().reshape(value.shape)
-        used += value.numel()
-    if used != numbers.numel():
-        raise Refused(f"its network has {used:,} numbers, and it gave {numbers.numel():,}")
+    state = network.state_dict()
+    sizes = [value.numel() for value in state.values()]
+    if sum(sizes) != numbers.numel():
+        raise Refused(f"its network has {sum(sizes):,} numbers, and it gave {numbers.numel():,}")
+    for (key, value), part in zip(state.items(), numbers.flatten().float().split(sizes)):
+        state[key] = part.reshape(value.shape)
     network.load_state_dict(state)
     network.eval().requires_grad_(False)
 

