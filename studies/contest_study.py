@@ -134,8 +134,9 @@ def copied(n, kept=None, seed=0):
     apart[(label[:, None] != label[None]) | np.eye(len(x), dtype=bool)] = np.inf
     order = np.argsort(apart, 1)[:, :20]
     i = rng.integers(len(x), size=n)
-    near = x[order[i, rng.integers(0, min(20, order.shape[1]), n)]]
-    other = x[order[i, 0]]
+    first = rng.integers(0, order.shape[1], n)
+    second = (first + rng.integers(1, order.shape[1], n)) % order.shape[1]  # another one
+    near, other = x[order[i, first]], x[order[i, second]]
     spacing = apart[i].min(1, keepdims=True)
     unit = lambda v: v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9)  # noqa: E731
     aside = unit(rng.standard_normal((n, 64)))
@@ -172,7 +173,7 @@ def quick():
     floor = fresh_distances(n)
     record = {"n": n, "floor": [floor.mean(), floor.std()], "honest": honest(n)}
     record["gaussians"] = {rank: its | {"numbers": m} for rank, (m, its) in gaussians(n).items()}
-    record["copies"] = {"all of them": copied(n), "250 of them": copied(n, 250)}
+    record["copies"] = {"all of them": copied(n), "550 of them": copied(n, 550)}
     return record | {"shipped": {name: shipped(name, network) for name, network in SHIPPED.items()}}
 
 

@@ -5,6 +5,11 @@ The exact posterior, the exact tilted density and exact flows judge wherever the
 comes from recorded studies in `recorded/`.
 """
 
+import math
+import statistics
+
+from book.claims import recorded
+
 # --- choosing a sampler ---------------------------------------------------------------------------------
 
 
@@ -15,3 +20,92 @@ comes from recorded studies in `recorded/`.
 
 
 # --- the contest ----------------------------------------------------------------------------------------
+
+NAMES = {
+    "gaussians": "a Gaussian a class, no network",
+    "ddpm": "DDPM",
+    "ddim": "DDIM",
+    "heun": "Heun",
+    "dpmpp_2m": "DPM-Solver++ 2M",
+    "ipndm": "iPNDM, analytic start",
+    "consistency": "consistency model",
+    "flow_map": "MeanFlow",
+    "learned": "learned solver",
+}
+
+
+def contest_curves():
+    """{"curves": {baseline: (calls, geometric means)}, "floor"}: the baselines' samplers with the networks
+    that ship; what was refused in a column has no number there."""
+    found = recorded("contest")
+    curves = {}
+    for name, columns in found["shipped"].items():
+        means = [_mean(scores) for scores in columns.values()]
+        curves[NAMES[name]] = (
+            [int(calls) for calls in columns],
+            [math.nan if m is None else m for m in means],
+        )
+    return {"curves": curves, "floor": found["floor"][0]}
+
+
+def _mean(scores):
+    """The geometric mean of a column's distances; None where one was refused."""
+    if any("why" in one for one in scores):
+        return None
+    return math.exp(statistics.fmean(math.log(one["frechet"]) for one in scores))
+
+
+def contest_table():
+    """The same as rows; of eight noises the geometric mean."""
+    curves = contest_curves()["curves"]
+    return {
+        f"{name} | {_calls(calls)}": "refused" if math.isnan(mean) else float(f"{mean:.2g}")
+        for name, (counts, means) in curves.items()
+        for calls, mean in zip(counts, means)
+    }
+
+
+def _calls(calls):
+    return f"{calls} call{'s' if int(calls) > 1 else ''}"
+
+
+def contest_boxed():
+    """Four baselines as the contest runs them, but with half of the seconds: mean and interval of three
+    trainings, or that one of them was refused."""
+    found = recorded("contest")["baselines"]
+    return {
+        f"{NAMES[name]} | {_calls(calls)}": _interval(scores)
+        for name, its in found.items()
+        for calls, scores in its["columns"].items()
+    }
+
+
+def _interval(scores):
+    from book.contest.scoring import column
+
+    one = column(scores)
+    return "refused" if one is None else f"{one.mean:.2g} [{one.low:.2g}, {one.high:.2g}]"
+
+
+def contest_carried():
+    """What a Gaussian for each class scores, by how many of its directions it has."""
+    found = recorded("contest")["gaussians"]
+    shown = {"Fréchet distance": "frechet", "near a digit of the data": "near"}
+    return {
+        f"{one['numbers']:,} numbers | {what}": float(f"{one[key]:.2g}")
+        for one in found.values()
+        for what, key in shown.items()
+    }
+
+
+def contest_copies(stored="all of them"):
+    """Shares nearer than half a spacing, and than 0.7, and the distance, of what is made from stored digits;
+    and of what is honest."""
+    found = recorded("contest")
+    rows = found["honest"] if stored == "honest" else found["copies"][stored]
+    told = {}
+    for name, one in rows.items():
+        told |= {f"{name} | below 0.5": f"{one['copies']:.1%}", f"{name} | below 0.7": f"{one['near']:.0%}"}
+        told[f"{name} | Fréchet distance"] = f"{one['frechet']:.2g}" if "frechet" in one else ""
+        told[f"{name} | gate"] = "passes" if one["copies"] <= 0.02 and one["near"] <= 0.12 else "refused"
+    return told

@@ -1,5 +1,7 @@
 """Figures of chapter 8: practice."""
 
+from book.plots import GREY, INK, Picture, array, listing, mark, new_figure, number, style
+
 # --- choosing a sampler ---------------------------------------------------------------------------------
 
 
@@ -10,3 +12,27 @@
 
 
 # --- the contest ----------------------------------------------------------------------------------------
+
+
+@style()
+def contest_lines(found) -> Picture:
+    """Fréchet distance against calls, a curve for each baseline, and the floor of perfect samples.
+
+    found: what `experiments.contest_curves` returns.
+    """
+    fig, ax = new_figure(height=4.2)
+    told = []
+    for i, (name, (calls, means)) in enumerate(found["curves"].items()):
+        ax.plot(calls, means, label=name, **mark(i))
+        ends = [number(mean) for mean in array(means) if mean == mean]
+        told.append(f"{name} {', '.join(ends)}")
+    ax.axhline(found["floor"], color=GREY, linewidth=1.2)
+    ax.annotate(
+        "perfect samples", (1, found["floor"]), (2, 4), textcoords="offset points", color=INK, fontsize=9
+    )
+    ax.set(xscale="log", yscale="log", xlabel="calls a sample", ylabel="Fréchet distance, n = 2000")
+    ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+    ax.minorticks_off()
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
+    alt = f"Fréchet distance against 1, 2, 4 and 8 calls, both on logarithmic axes: {listing(told, 12)}."
+    return Picture(fig, f"{alt} Perfect samples would have {number(found['floor'])}.")
