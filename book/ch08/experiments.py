@@ -9,6 +9,7 @@ import math
 import statistics
 
 from book.claims import recorded
+from book.contest.scoring import column
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
 
@@ -69,10 +70,10 @@ def _calls(calls):
     return f"{calls} call{'s' if int(calls) > 1 else ''}"
 
 
-def contest_boxed():
-    """Four baselines as the contest runs them, but with half of the seconds: mean and interval of three
-    trainings, or that one of them was refused."""
-    found = recorded("contest")["baselines"]
+def contest_boxed(part="baselines"):
+    """Baselines as the contest runs them.  "baselines": 45 s on a busy machine, mean and interval of three
+    trainings, or that one of them was refused; "full": one training of 90 s on an idle one."""
+    found = recorded("contest")[part]
     return {
         f"{NAMES[name]} | {_calls(calls)}": _interval(scores)
         for name, its in found.items()
@@ -81,10 +82,10 @@ def contest_boxed():
 
 
 def _interval(scores):
-    from book.contest.scoring import column
-
     one = column(scores)
-    return "refused" if one is None else f"{one.mean:.2g} [{one.low:.2g}, {one.high:.2g}]"
+    if one is None:
+        return "refused"
+    return f"{one.mean:.2g}" + (f" [{one.low:.2g}, {one.high:.2g}]" if len(scores) > 1 else "")
 
 
 def contest_carried():

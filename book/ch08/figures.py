@@ -23,7 +23,8 @@ def contest_lines(found) -> Picture:
     fig, ax = new_figure(height=4.2)
     told = []
     for i, (name, (calls, means)) in enumerate(found["curves"].items()):
-        ax.plot(calls, means, label=name, **mark(i))
+        apart = {"color": GREY, "linewidth": 3} if "no network" in name else mark(i)
+        ax.plot(calls, means, label=name, **apart)
         ends = [number(mean) for mean in array(means) if mean == mean]
         told.append(f"{name} {', '.join(ends)}")
     ax.axhline(found["floor"], color=GREY, linewidth=1.2)
