@@ -8,8 +8,17 @@ comes from recorded studies in `recorded/`.
 import math
 import statistics
 
+import numpy as np
+import torch
+
 from book.claims import recorded
+from book.contest.commands import FOLDER
+from book.contest.inside import loaded
 from book.contest.scoring import column
+from toolkit import initial_noise
+from toolkit.data import digits
+from toolkit.metrics import nearest_neighbour_ratio
+from toolkit.networks import pretrained
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
 
@@ -23,7 +32,7 @@ from book.contest.scoring import column
 # --- the contest ----------------------------------------------------------------------------------------
 
 NAMES = {
-    "gaussians": "a Gaussian a class, no network",
+    "gaussians": "Gaussians, no network",
     "ddpm": "DDPM",
     "ddim": "DDIM",
     "heun": "Heun",
@@ -110,3 +119,47 @@ def contest_copies(stored="all of them"):
         told[f"{name} | Fréchet distance"] = f"{one['frechet']:.2g}" if "frechet" in one else ""
         told[f"{name} | gate"] = "passes" if one["copies"] <= 0.02 and one["near"] <= 0.12 else "refused"
     return told
+
+
+def contest_samples(calls=1):
+    """{row: images (10, 1, 8, 8)} of baselines with the shipped networks, from one noise, digits 0 to 9."""
+    noise, labels = initial_noise(10, (1, 8, 8), 3), torch.arange(10)
+    rows = {}
+    shipped = {"ddim": "digits", "dpmpp_2m": "digits", "consistency": "student-consistency"}
+    for name, network in shipped.items():
+        entry = loaded((FOLDER / f"{name}.py").read_text("utf8"))
+        with torch.no_grad():
+            rows[NAMES[name]] = entry["sample"](pretrained(network), noise, labels, calls, None)
+    entry = loaded((FOLDER / "gaussians.py").read_text("utf8"))
+    _, notes = entry["train"](*digits("train"), 0.0, 0)
+    return rows | {NAMES["gaussians"]: entry["sample"](None, noise, labels, calls, notes)}
+
+
+def contest_forgeries():
+    """{row: images (10, 1, 8, 8)}: a stored digit of each class and what is made of it, half a spacing of
+    noise, the way to a near digit, a difference of two others; each row's name tells the median of r."""
+    images, labels = digits("train")
+    chosen = torch.stack([images[labels == digit][0] for digit in range(10)])
+    near, other = [], []
+    for digit, x in enumerate(chosen):
+        mine = images[labels == digit]
+        order = (mine - x).flatten(1).norm(dim=1).argsort()
+        near.append(mine[order[1]]), other.append(mine[order[5]])
+    near, other = torch.stack(near), torch.stack(other)
+    size = lambda x: x.flatten(1).norm(dim=1)[:, None, None, None]  # noqa: E731
+    spacing, step = size(near - chosen), near - other
+    made = {
+        "stored": chosen,
+        "noise added": chosen + 0.5 * spacing * _unit(initial_noise(10, (1, 8, 8), 5), size),
+        "halfway to a near one": (chosen + near) / 2,
+        "a difference added": chosen + spacing * _unit(step, size),
+    }
+    every = digits("all")[0]
+    return {
+        f"{name}, r = {np.median(nearest_neighbour_ratio(x, every)):.1f}": x.clamp(-1, 1)
+        for name, x in made.items()
+    }
+
+
+def _unit(x, size):
+    return x / size(x)

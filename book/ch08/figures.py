@@ -1,6 +1,7 @@
 """Figures of chapter 8: practice."""
 
-from book.plots import GREY, INK, Picture, array, listing, mark, new_figure, number, style
+from book.plots import GREY, INK, Picture, array, image_grid, listing, mark, new_figure, number, style
+from book.problems import rms
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
 
@@ -37,3 +38,20 @@ def contest_lines(found) -> Picture:
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
     alt = f"Fréchet distance against 1, 2, 4 and 8 calls, both on logarithmic axes: {listing(told, 12)}."
     return Picture(fig, f"{alt} Perfect samples would have {number(found['floor'])}.")
+
+
+def contest_samples(rows) -> Picture:
+    """What entries draw at one call, a digit a column: row -> (10, 1, 8, 8)."""
+    told = [f"{name} {number(array(x).std())}" for name, x in rows.items()]
+    alt = (
+        f"The digits 0 to 9 as entries draw them from one noise; deviation of their pixels: {listing(told)}."
+    )
+    return image_grid(rows, alt=alt)
+
+
+def contest_forgeries(rows) -> Picture:
+    """A stored digit of each class and what is made of it: row, with its ratio r, -> (10, 1, 8, 8)."""
+    first, *others = rows
+    far = [f"{name} {number(rms(rows[name] - rows[first]))}" for name in others]
+    alt = f"The digits 0 to 9, {first}, and what is made of them; root mean square change: {listing(far)}."
+    return image_grid(rows, alt=alt)
