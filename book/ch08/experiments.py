@@ -7,6 +7,7 @@ comes from recorded studies in `recorded/`.
 
 import math
 import statistics
+from functools import cache
 
 import numpy as np
 import torch
@@ -138,14 +139,7 @@ def contest_samples(calls=1):
 def contest_forgeries():
     """{row: images (10, 1, 8, 8)}: a stored digit of each class and what is made of it, half a spacing of
     noise, the way to a near digit, a difference of two others; each row's name tells the median of r."""
-    images, labels = digits("train")
-    chosen = torch.stack([images[labels == digit][0] for digit in range(10)])
-    near, other = [], []
-    for digit, x in enumerate(chosen):
-        mine = images[labels == digit]
-        order = (mine - x).flatten(1).norm(dim=1).argsort()
-        near.append(mine[order[1]]), other.append(mine[order[5]])
-    near, other = torch.stack(near), torch.stack(other)
+    chosen, near, other = _stored()
     size = lambda x: x.flatten(1).norm(dim=1)[:, None, None, None]  # noqa: E731
     spacing, step = size(near - chosen), near - other
     made = {
@@ -159,6 +153,31 @@ def contest_forgeries():
         f"{name}, r = {np.median(nearest_neighbour_ratio(x, every)):.1f}": x.clamp(-1, 1)
         for name, x in made.items()
     }
+
+
+@cache
+def _stored():
+    """A training digit of each class, its nearest of the class, and another: each (10, 1, 8, 8)."""
+    images, labels = digits("train")
+    rows = []
+    for digit in range(10):
+        mine = images[labels == digit]
+        order = (mine - mine[0]).flatten(1).norm(dim=1).argsort()
+        rows.append(mine[order[[0, 1, 5]]])
+    return torch.stack(rows, 1).unbind()
+
+
+def contest_forger(way=0.5, noise=0.0):
+    """{"stored", "changed", "nearest digit": images (10, 1, 8, 8), "r": (10,)}: stored digits, moved by the
+    share `way` towards a near one and by `noise` spacings in a random direction."""
+    chosen, near, _ = _stored()
+    size = lambda x: x.flatten(1).norm(dim=1)[:, None, None, None]  # noqa: E731
+    aside = size(near - chosen) * _unit(initial_noise(10, (1, 8, 8), 5), size)
+    changed = (chosen + way * (near - chosen) + noise * aside).clamp(-1, 1)
+    every = digits("all")[0]
+    nearest = every[torch.cdist(changed.flatten(1), every.flatten(1)).argmin(1)]
+    ratio = nearest_neighbour_ratio(changed, every)
+    return {"stored": chosen, "changed": changed, "nearest digit": nearest, "r": ratio}
 
 
 def _unit(x, size):

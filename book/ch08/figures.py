@@ -55,3 +55,12 @@ def contest_forgeries(rows) -> Picture:
     far = [f"{name} {number(rms(rows[name] - rows[first]))}" for name in others]
     alt = f"The digits 0 to 9, {first}, and what is made of them; root mean square change: {listing(far)}."
     return image_grid(rows, alt=alt)
+
+
+def contest_forger(found) -> Picture:
+    """What `experiments.contest_forger` returns: three rows of digits, with r above each column."""
+    rows = {name: found[name] for name in ("stored", "changed", "nearest digit")}
+    ratios = [f"{r:.2f}" for r in found["r"]]
+    told = "Ten digits as they are stored, changed, and the nearest digit of the data"
+    alt = f"{told}; ratios r: {listing(ratios, 10)}."
+    return image_grid(rows, column_labels=ratios, title="r of each changed digit", alt=alt)
