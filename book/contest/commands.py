@@ -128,12 +128,12 @@ def _show(board: dict) -> None:
     table = rows(board)
     calls = list(table[0]["columns"])
     heads = [f"{c} call{'s' if int(c) > 1 else ''}" for c in calls]
-    print(f"{'place':>5}  {'entry':28}{''.join(f'{h:>20}' for h in heads)}{'all':>20}  {'size':>7}  runs")
+    print(f"{'place':>5}  {'entry':28}{''.join(f'{h:>23}' for h in heads)}{'all':>23}  {'size':>7}  runs")
     for row in table:
         cells = [_cell(*row["columns"][c]) for c in calls] + [_cell(row["overall"], None)]
         place = row["place"] or "-"
         name = row["name"][:27]
-        print(f"{place:>5}  {name:28}{''.join(f'{c:>20}' for c in cells)}  {row['size']:7,}  {row['runs']}")
+        print(f"{place:>5}  {name:28}{''.join(f'{c:>23}' for c in cells)}  {row['size']:7,}  {row['runs']}")
         for why in row["why"]:
             print(f"{'':7}not scored: {why}")
 

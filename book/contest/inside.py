@@ -30,6 +30,9 @@ def loaded(source: str) -> dict:
     """The names that an entry's file defines."""
     names = {"__name__": "entry"}
     exec(compile(source, "entry.py", "exec"), names)
+    for function in ("train", "sample"):
+        if not callable(names.get(function)):
+            raise NameError(f"an entry defines train and sample, and there is no {function}")
     return names
 
 

@@ -106,6 +106,11 @@ def test_the_next_entry_is_none_the_worse(judge):
     assert scoring.overall(result.columns).mean < 3
 
 
+def test_an_entry_without_its_functions_is_told_so(judge):
+    (one,) = judge.run(Entry("empty", "x = 1"), seeds=[1]).columns[1]
+    assert "there is no train" in one["why"]
+
+
 def test_what_is_no_entry_is_refused_before_it_runs(tmp_path):
     def why(content):
         path = tmp_path / "one.py"
