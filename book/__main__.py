@@ -11,6 +11,8 @@ from book import threads
 COMMANDS = {
     "check": ("book.lessons.commands", "check", "Tell, per task, done, not yet or not tried."),
     "hint": ("book.lessons.commands", "hint", "Show the next hint for a task."),
+    "hunt": ("book.grading.commands", "hunt", "Make a bug hunt: a listing with mistakes, drawn by a seed."),
+    "statistics": ("book.grading.commands", "statistics", "Tell what a class got wrong; compare two runs."),
     "build": ("book.lessons.commands", "build", "Build exercises from solutions."),
     "release": ("book.grading.commands", "release", "Write the exercises of a course, as students get them."),
     "grade": ("book.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
