@@ -6,29 +6,18 @@ comes from recorded studies in `recorded/`.
 """
 
 import math
-<<<<<<< HEAD
 import statistics
-from functools import cache
-
-import numpy as np
-import torch
-
-from book.claims import recorded
-from book.contest.commands import FOLDER
-from book.contest.inside import loaded
-from book.contest.scoring import column
-from toolkit import initial_noise
-from toolkit.data import digits
-from toolkit.metrics import nearest_neighbour_ratio
-from toolkit.networks import pretrained
-=======
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 
 from book.claims import claim, recorded
+from book.contest.commands import FOLDER
+from book.contest.inside import loaded
+from book.contest.scoring import column
 from book.problems import rms
 from toolkit import EDM, VP, Discrete, Guided, Mixture, Network, grids, initial_noise, sample
 from toolkit.conditions import (
@@ -44,10 +33,10 @@ from toolkit.conditions import (
 from toolkit.data import digits
 from toolkit.ddim import ddim
 from toolkit.dpm_solver import dpmpp_2m
+from toolkit.metrics import nearest_neighbour_ratio
 from toolkit.networks import MLP, Conditioning, digits_model, pretrained
 from toolkit.ode import heun
 from toolkit.training import draw_times, fit, loss
->>>>>>> main
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
 

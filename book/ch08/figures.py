@@ -1,9 +1,5 @@
 """Figures of chapter 8: practice."""
 
-<<<<<<< HEAD
-from book.plots import GREY, INK, Picture, array, image_grid, listing, mark, new_figure, number, style
-from book.problems import rms
-=======
 import numpy as np
 
 from book.plots import (
@@ -20,7 +16,7 @@ from book.plots import (
     scatter_grid,
     style,
 )
->>>>>>> main
+from book.problems import rms
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
 

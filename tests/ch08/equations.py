@@ -2,19 +2,14 @@
 
 import math
 
-<<<<<<< HEAD
 import numpy as np
 import pytest
-from scipy import stats
-
-from book.contest.scoring import Interval
-from tests.book.notebooks.equations import equation
-from toolkit.metrics import nearest_neighbour_ratio
-=======
 import torch
+from scipy import stats
 
 from book.ch08 import experiments
 from book.ch08.experiments import GIVEN, LINE, LINE_MODEL, MASK, PAIR, PEAKS
+from book.contest.scoring import Interval
 from tests.book.notebooks.equations import equation
 from toolkit import VP, Guided, Mixture, initial_noise, sample
 from toolkit.conditions import (
@@ -26,8 +21,8 @@ from toolkit.conditions import (
     tilted,
 )
 from toolkit.ddim import ddim
+from toolkit.metrics import nearest_neighbour_ratio
 from toolkit.noise import Replay
->>>>>>> main
 
 # --- choosing a sampler ---------------------------------------------------------------------------------
 
