@@ -7,9 +7,9 @@ import inspect
 import itertools
 import linecache
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _COUNT = itertools.count(1)
@@ -38,6 +38,13 @@ def changed(function: FunctionType, *edits: tuple[str, str], **names: Any) -> Fu
         if not reads(function, name):
             raise ValueError(f"{function.__name__} reads no name {name!r} of its module")
     return _compiled(text, inspect.unwrap(function), names)
+
+
+def changes(module: ModuleType) -> Callable[..., dict[str, FunctionType]]:
+    """`changed` for the answers of one module, by name: with `_wrong = changes(solution)` there is
+    `_wrong("step", (old, new), …)` = {"step": changed(solution.step, (old, new), …)}, the wrong part of a
+    `Mistake` of several answers."""
+    return lambda name, *edits, **names: {name: changed(getattr(module, name), *edits, **names)}
 
 
 def reads(function: FunctionType, name: str) -> bool:
