@@ -167,7 +167,6 @@ FRONT = Task(
         "pays_from": solution.pays_from,
         "samples": _SAMPLES,
     },
-    gives_away=("toolkit.practice.frontier", "toolkit.practice.break_even"),
     asks={
         "on the front": "Take each name that you keep and look for one that is at least as good in both "
         "numbers and better in one; and each that you leave out. Are all cases right, ties as well?",
@@ -1158,7 +1157,6 @@ POSTERIOR = Task(
         "too_weak": "(s**2 + d**2)/d**2",
         **_MIDDLE,
     },
-    gives_away=("toolkit.conditions.conditioned",),
     asks={
         "mean, two known": "Where a pixel is known exactly, the mean is its value. Is yours?",
         "covariance, two known": "A pixel that is known has no variance left, and no covariance. In yours?",
@@ -1425,7 +1423,6 @@ CHUNKS = Task(
     probe=_probe_chunks,
     facts=_chunk_facts,
     reference={"in_chunks": solution.in_chunks, **_WAYS, "ahead_mib": _MIB},
-    allows=("toolkit.noise.initial_noise",),
     asks={
         "rows and columns": "n samples of dim numbers each are asked for.",
         "levels of a whole run": "With one chunk the model is asked at each level but the last, once. At "
