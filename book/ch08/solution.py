@@ -63,7 +63,7 @@ def bar(t):
 
 
 def step_after(guess, before):
-    '''The length of the next step: 0.02 at first, and shorter where the model changes its mind.'''
+    """The length of the next step: 0.02 at first, and shorter where the model changes its mind."""
     return 0.02 if before is None else 0.02 / (1 + 5 * (guess - before).square().mean().sqrt().item())
 
 
@@ -118,9 +118,8 @@ theirs = 3
 networks = 1
 x, k, m, d, D, w = sympy.symbols("x k m d D w", positive=True)
 guided_score = -(1 - w) * x / (D**2 + k**2) - w * (x - m) / (d**2 + k**2)
-precision = (1 - w) / D**2 + w / d**2
-tilted_mean = w * m / d**2 / precision
-tilted_std = 1 / sympy.sqrt(precision)
+tilted_std = 1 / sympy.sqrt((1 - w) / D**2 + w / d**2)  # the precisions add up
+tilted_mean = w * m / d**2 * tilted_std**2
 guided_std = D ** (1 - w) * d**w
 guided_mean = m * (D**2 + 2 * d**2) / D**2
 narrower = "guided"

@@ -122,6 +122,7 @@ def test_what_the_two_tests_see():
     assert sees == {"": False, "bar": True, "time": False, "noise": True} and RIGHT["unseen"] == "time"
     there = float(VP().alpha(0.05)) * 2
     assert abs(_moments("", 2.0, 0.5)[0] - there) < 0.02 < 0.2 < abs(_moments("time", 2.0, 0.5)[0] - there)
+    assert f"{_moments('time', 2.0, 0.5)[0]:.1f} for {there:.2f}" == "1.5 for 1.97"  # as why-8-2 has it
     for bug in ("", "time"):
         assert abs(_moments(bug, 0.0, 1.0, variance=4.0)[1] - 1) < 0.1
     assert RIGHT["sees_it"] == "mean"
