@@ -10,6 +10,7 @@ _HOME = {
     **dict.fromkeys(["check", "judge"], "lessons.checking"),
     **dict.fromkeys(["attempt", "look"], "lessons.trying"),
     "progress": "lessons.widget",
+    "hunt": "lessons.hunting",
     **dict.fromkeys(["Choice", "Slider", "explore"], "widgets"),
 }
 

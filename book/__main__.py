@@ -11,10 +11,14 @@ from book import threads
 COMMANDS = {
     "check": ("book.lessons.commands", "check", "Tell, per task, done, not yet or not tried."),
     "hint": ("book.lessons.commands", "hint", "Show the next hint for a task."),
+    "hunt": ("book.grading.commands", "hunt", "Make a bug hunt: a listing with mistakes, drawn by a seed."),
+    "statistics": ("book.grading.commands", "statistics", "Tell what a class got wrong; compare two runs."),
     "build": ("book.lessons.commands", "build", "Build exercises from solutions."),
     "release": ("book.grading.commands", "release", "Write the exercises of a course, as students get them."),
     "grade": ("book.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
+    "contest": ("book.contest.commands", "contest", "Digits in few calls: run an entry, see the table."),
     "book": ("book.chapters", "command", "Run the chapters and write them back."),
+    "slides": ("book.slides", "command", "Make slides of a chapter."),
     "cite": ("toolkit.citing", "cite", "Print the BibTeX entry of a sampler's paper."),
 }
 

@@ -2,7 +2,8 @@
 
     python -m studies.latents_study preview    # trains and ships the preview network: half a minute
     python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
-    python -m studies.latents_study latents    # latents and joint training: four minutes, recorded/latents.json
+    python -m studies.latents_study fresh      # the same with fresh noise, one seed, added to scales.json
+    python -m studies.latents_study latents    # latents, joint training: one minute, recorded/latents.json
 
 Times are those of one core.  Distances are from the digits for training; what real digits of the test split
 have is their floor."""
@@ -18,6 +19,7 @@ from torch import nn
 from studies.shipping import WEIGHTS, ship
 from toolkit import EDM, VP, Network, grids, initial_noise, sample
 from toolkit.data import digit_labels, digits
+from toolkit.ddim import ddim
 from toolkit.metrics import class_accuracy, digit_features, frechet_from_features
 from toolkit.multistep import ipndm
 from toolkit.networks import MLP, digits_model
@@ -106,6 +108,23 @@ def refined(labels, seed, ruler):
 
 
 @app.command()
+def fresh(n: int = 200, calls: int = 8):
+    """Previews refined with fresh noise in each step and without, one seed, added to the recorded scales."""
+    torch.set_num_threads(1)
+    ruler, labels, found = Ruler(), digit_labels(n, 0, 28), {}
+    model, (small, factor) = digits_model(EDM(), labels, "large-digits"), previews(labels, 0)[0]["network, 7"]
+    noise = initial_noise(n, (1, 28, 28), 0)
+    for level in (1.4, 2.8):
+        x, times = restart(EDM(), small, factor, level, noise), grids.karras(EDM(), calls, start=level)
+        found[f"from {level}, no fresh noise"] = ruler(sample(ipndm, model, x, times).x, labels)
+        found[f"from {level}, fresh noise"] = ruler(sample(ddim, model, x, times, eta=1.0).x, labels)
+    times = grids.karras(EDM(), calls)
+    found["no preview, fresh noise"] = ruler(sample(ddim, model, times[0] * noise, times, eta=1.0).x, labels)
+    recorded = json.loads((RECORDED / "scales.json").read_text())
+    record("scales", recorded["about"], {**recorded, "fresh": {"calls": calls, **found}})
+
+
+@app.command()
 def scales(n: int = 200, seeds: int = 8):
     """Previews refined by the large network from several levels, and the large network alone."""
     torch.set_num_threads(1)
@@ -121,126 +140,100 @@ def scales(n: int = 200, seeds: int = 8):
 # --- latents --------------------------------------------------------------------------------------------
 
 
-class Autoencoder(nn.Module):
-    """Images (n, 1, 28, 28) to k numbers and back, two layers each way."""
-
-    def __init__(self, k, width=192):
-        super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(784, width), nn.SiLU(), nn.Linear(width, k))
-        self.decoder = nn.Sequential(nn.Linear(k, width), nn.SiLU(), nn.Linear(width, 784))
-
-    def encode(self, images):
-        return self.encoder(images.flatten(1))
-
-    def decode(self, latents):
-        return self.decoder(latents).view(-1, 1, 28, 28)
-
-
-def trained_autoencoder(images, k, steps=3000, seed=0):
-    """An autoencoder of least squares, and the function pair that makes its latents unit variance."""
-    torch.manual_seed(seed)
-
-    def loss(generator):
-        x = images[torch.randint(len(images), (128,), generator=generator)]
-        return (net.decode(net.encode(x)) - x).square().mean()
-
-    net = Autoencoder(k)
-    best = fit(net, loss, steps=steps, lr=2e-3, ema=0.99, seed=seed).net.requires_grad_(False)
-    z = best.encode(images)
-    std, mean = torch.std_mean(z, 0)
-    return lambda x: (best.encode(x) - mean) / std, lambda z: best.decode(z * std + mean)
-
-
-def prior_samples(latents, labels, wanted, steps=4000, seed=0):
+def prior_samples(latents, labels, wanted, steps=2000, seed=0):
     """Latents (n, k) of a diffusion trained on `latents`, one for each wanted label."""
     torch.manual_seed(seed)
-    net = MLP(latents.shape[1:], 10, width=160, blocks=4, condition=96)
-    settings = SHARED | dict(steps=steps, sigma_data=1.0, t_sampler=("lognormal", -0.6, 1.2), seed=seed)
+    net = MLP(latents.shape[1:], 10, width=128, blocks=3, condition=64)
+    settings = SHARED | dict(steps=steps, batch=128, sigma_data=1.0, t_sampler=("lognormal", -0.6, 1.2))
     net = train(net, latents, EDM(), labels=labels, **settings).net.requires_grad_(False)
     model, times = Network(net, EDM(), "edm", label=wanted, sigma_data=1.0), grids.karras(EDM(), 18)
     noise = initial_noise(len(wanted), latents.shape[1:], seed + 7) * times[0]
     return sample(edm_heun, model, noise, times).x
 
 
-def of_latents(encode, decode, ruler, wanted):
-    """The floors and the samples of one pair of encoder and decoder."""
+def of_latents(latents, ruler, wanted):
+    """The floors and the samples of one kind of latents."""
     (train_set, labels), (test, truth) = digits("train", 28), digits("test", 28)
-    again, z = decode(encode(test)), encode(train_set)
-    gaussian = decode(initial_noise(len(wanted), z.shape[1:], 3))
+    drawn = prior_samples(latents.encode(train_set), labels, wanted)
+    normal = initial_noise(len(wanted), len(latents.kept), 3)
     return {
-        "lost": round(float((again - test).square().mean()), 5),
-        "reconstructed": ruler(again, truth),
-        "samples": ruler(decode(prior_samples(z, labels, wanted)), wanted),
-        "normal latents": ruler(gaussian, wanted),
+        "reconstructed": ruler(latents.decode(latents.encode(test)), truth),
+        "samples": ruler(latents.decode(drawn), wanted),
+        "normal latents": ruler(latents.decode(normal), wanted),
     }
 
 
 # --- joint training -------------------------------------------------------------------------------------
 
 
-def jointly(images, care, ruler, wanted, steps=2500, k=16, seed=0):
-    """Autoencoder and diffusion of its latents by one loss, squared error of the image and of eps.
+class Joint(nn.Module):
+    """An autoencoder of points (n, d) and a network of its latents' noise, trained by one loss.
 
-    care: "none"; "unit": latents of each batch brought to mean 0 and variance 1 before noise is added; "stop":
-    the second loss has no gradient into the encoder, and sees the latents at unit variance.
+    care: "none"; "unit": latents of each batch are brought to mean 0 and variance 1; "stop": so they are for
+    the noise, which has no gradient into the encoder.
     """
-    torch.manual_seed(seed)
-    net = nn.ModuleDict({"code": Autoencoder(k), "noise": MLP((k,), 0, width=96, blocks=3)})
-    schedule, track = VP(), {"deviation": [], "eps": [], "image": []}
 
-    def loss(generator):
-        x = images[torch.randint(len(images), (128,), generator=generator)]
-        z = net["code"].encode(x)
-        std, mean = torch.std_mean(z.detach() if care == "stop" else z, 0)
-        told = z if care == "none" else (z - mean) / std
-        told = told.detach() if care == "stop" else told
+    def __init__(self, care, d=64, k=16, width=96):
+        super().__init__()
+        self.care, self.noise = care, MLP((k,), width=width, blocks=2)
+        self.encoder = nn.Sequential(nn.Linear(d, width), nn.SiLU(), nn.Linear(width, k))
+        self.decoder = nn.Sequential(nn.Linear(k, width), nn.SiLU(), nn.Linear(width, d))
+
+    def losses(self, x, schedule, generator):
+        """Squared errors of a point and of eps, and the latents' deviation."""
+        z = self.encoder(x)
+        white = (z - z.mean(0)) / z.std(0)
+        told = {"none": z, "unit": white, "stop": white.detach()}[self.care]
         t = 0.001 + 0.999 * torch.rand(len(x), generator=generator)
         eps = torch.randn(told.shape, generator=generator)
-        alpha, sigma = (f(t).float()[:, None] for f in (schedule.alpha, schedule.sigma))
-        wrong = (net["noise"](alpha * told + sigma * eps, t) - eps).square().mean()
-        image = (net["code"].decode(z if care == "none" else told_back(told, z, care)) - x).square().mean()
-        for name, value in (("deviation", z.std(0).mean()), ("eps", wrong), ("image", image)):
-            track[name].append(float(value.detach()))
-        return image + wrong
+        alpha, sigma = (level(t).float()[:, None] for level in (schedule.alpha, schedule.sigma))
+        wrong = (self.noise(alpha * told + sigma * eps, t) - eps).square().mean()
+        point = (self.decoder(white if self.care == "unit" else z) - x).square().mean()
+        return point, wrong, z.std(0).mean()
 
-    told_back = lambda told, z, care: told if care == "unit" else z  # noqa: E731
-    best = fit(net, loss, steps=steps, lr=1e-3, ema=0.99, seed=seed).net.requires_grad_(False)
-    z = best["code"].encode(images)
+
+def jointly(images, care, ruler, wanted, steps=1500, seed=0):
+    """One training by the sum of both losses, on 64 principal components, and what it draws."""
+    torch.manual_seed(seed)
+    net, schedule, track = Joint(care), VP(), []
+    principal = PrincipalLatents(images, 64)
+    scales = principal.kept.sqrt().float()
+    points = principal.encode(images) * scales
+
+    def loss(generator):
+        x = points[torch.randint(len(points), (128,), generator=generator)]
+        point, wrong, deviation = net.losses(x, schedule, generator)
+        track.append([float(one.detach()) for one in (deviation, wrong)])
+        return point + wrong
+
+    best = fit(net, loss, steps=steps, lr=2e-3, ema=0.99, seed=seed).net.requires_grad_(False)
+    z, track = best.encoder(points), np.array(track)
     std, mean = torch.std_mean(z, 0)
-    scale, shift = (torch.ones(k), torch.zeros(k)) if care == "none" else (std, mean)
-    model = Network(best["noise"], schedule, "eps")
-    run = sample(edm_heun, model, initial_noise(len(wanted), k, 5), grids.karras(schedule, 18))
-    back = lambda z: best["code"].decode(z if care != "stop" else z * scale + shift)  # noqa: E731
-    test = digits("test", 28)[0]
-    coded = best["code"].encode(test)
-    again = best["code"].decode((coded - shift) / scale if care == "unit" else coded)
+    again = best.decoder((z - mean) / std if care == "unit" else z)
+    noise, times = initial_noise(len(wanted), z.shape[1:], 5), grids.karras(schedule, 18)
+    drawn = sample(edm_heun, Network(best.noise, schedule, "eps"), noise, times).x
+    drawn = best.decoder(drawn * std + mean if care == "stop" else drawn)
     return {
-        "deviation": [round(float(np.mean(track["deviation"][i : i + 50])), 5) for i in range(0, steps, 100)],
-        "eps": round(float(np.mean(track["eps"][-300:])), 4),
-        "lost": round(float((again - test).square().mean()), 5),
-        "samples": ruler(back(run.x), wanted)["distance"],
+        "deviation": [round(float(part.mean()), 5) for part in np.split(track[:, 0], 30)],
+        "eps": round(float(track[-300:, 1].mean()), 4),
+        "lost": round(float((again - points).square().mean() / points.square().mean()), 4),
+        "samples": ruler(principal.decode(drawn / scales), wanted)["distance"],
     }
 
 
 @app.command()
-def latents(n: int = 1000, trainings: int = 3):
+def latents(n: int = 1000, trainings: int = 2):
     """Latents of several sizes with their floors, and joint training."""
     torch.set_num_threads(1)
     ruler, wanted = Ruler(), digit_labels(n, 0, 28)
-    images, (test, truth) = digits("train", 28)[0], digits("test", 28)
-    found = {"n": n, "floor": ruler(test, truth), "latents": {}, "joint": {}}
-    for k in (4, 8, 16, 32, 64):
-        principal = PrincipalLatents(images, k)
-        found["latents"][f"principal, {k}"] = of_latents(principal.encode, principal.decode, ruler, wanted)
-    for k in (8, 16):
-        found["latents"][f"autoencoder, {k}"] = of_latents(*trained_autoencoder(images, k), ruler, wanted)
-    print(json.dumps(found["latents"], indent=1), flush=True)
+    images, found = digits("train", 28)[0], {"n": n, "latents": {}, "joint": {}}
+    found["floor"] = ruler(*digits("test", 28))
+    for k in (4, 16, 64):
+        found["latents"][str(k)] = of_latents(PrincipalLatents(images, k), ruler, wanted)
+        print(k, found["latents"][str(k)], flush=True)
     for care in ("none", "unit", "stop"):
         found["joint"][care] = [jointly(images, care, ruler, wanted, seed=s) for s in range(trainings)]
-        print(care, [(run["deviation"][-1], run["eps"], run["samples"]) for run in found["joint"][care]])
-    model, times = digits_model(EDM(), wanted, "large-digits"), grids.karras(EDM(), 12)
-    noise = times[0] * initial_noise(n, (1, 28, 28), 0)
-    found["pixels, 12 calls"] = ruler(sample(ipndm, model, noise, times, batch_size=250).x, wanted)
+        print(care, found["joint"][care], flush=True)
     record(
         "latents", "Distances from the 4,000 digits for training, at n; floor: the real test digits", found
     )

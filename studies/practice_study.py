@@ -1,6 +1,6 @@
 """What the choice of a sampler needs and no earlier study has:
 
-    python -m studies.practice_study [part ...]     all five parts: some ten minutes on one core
+    python -m studies.practice_study [part ...]     all five parts: some ten CPU minutes
 
 digits: samplers of chapters 1 to 4 and learned solvers on chapter 5's teacher, measured as chapter 5 measures
 its students, and the seconds of a call.  relays, adaptive, grids, ends: on mixtures, whose flow is exact.
@@ -29,8 +29,9 @@ from toolkit.files import write_file
 from toolkit.flow_maps import MeanVelocity, flow_map
 from toolkit.learned import Table, learn
 from toolkit.metrics import frechet_distance, fresh_distances, sliced_wasserstein
+from toolkit.models import Network
 from toolkit.multistep import exponential_ab, ipndm, unipc
-from toolkit.networks import pretrained
+from toolkit.networks import DIGITS_SIGMA_DATA, pretrained
 from toolkit.ode import edm_heun
 from toolkit.practice import adaptive_per_sample, allocate, calls_of, correct, difficulty, most_to_gain, relay
 from toolkit.schedules import Flow
@@ -82,18 +83,25 @@ def digits_row(name, calls, seed):
     return of_both(images, seed) | {"calls": used[0]}
 
 
-def learned_row(calls, seed):
-    """Weights and grid, fitted with labels to pairs from level 20, as chapter 7 fits them without."""
-    model = teacher()
+@cache
+def labelled_pairs(seed):
+    """(the teacher from level 20, noises, labels, ends of the flow)."""
     schedule = EDM(sigma_max=20.0)
-    model = type(model)(model.network, schedule, predicts="edm", sigma_data=model.sigma_data)
+    network = teacher().network
+    model = Network(network, schedule, predicts="edm", sigma_data=DIGITS_SIGMA_DATA)
     start, labels = noise(PAIRS, CHOOSING + seed), torch.arange(PAIRS) % 10
     ends = teacher_path(model.with_label(labels), start, grids.karras(schedule, 6), 24)[-1]
-    times, began = grids.karras(schedule, calls), time.process_time()
+    return model, start, labels, ends
+
+
+def learned_row(calls, seed):
+    """Weights and grid, fitted with labels to pairs from level 20, as chapter 7 fits them without."""
+    model, start, labels, ends = labelled_pairs(seed)
+    times, began = grids.karras(model.schedule, calls), time.process_time()
     solver = fit("weights and grid", model, times, start, ends, seed, label=labels).solver()
     spent = time.process_time() - began
-    labels = digit_labels(N, seed)
-    run = solver.run(model.with_label(labels), initial_noise(N, (1, 8, 8), seed) * 20.0)
+    fresh = initial_noise(N, (1, 8, 8), seed) * 20.0
+    run = solver.run(model.with_label(digit_labels(N, seed)), fresh)
     return {"label": round(frechet_distance(run.x), 3), "calls": run.nfe, "seconds": round(spent, 1)}
 
 
@@ -186,17 +194,20 @@ def formula(steps=40):
     }
 
 
-def mode_deviation(points, ring):
-    """The root mean square distance, per coordinate, of points (n, 2) to their nearest mode."""
-    return float((torch.cdist(points.double(), ring.means).amin(1).square().mean() / 2).sqrt())
+def mode_deviations(points, ring):
+    """How wide the modes are, per coordinate, from the distances of points (n, 2) to their nearest mode: by
+    the root mean square, and by the median, which stragglers between modes leave alone."""
+    distance = torch.cdist(points.double(), ring.means).amin(1)
+    return float((distance.square().mean() / 2).sqrt()), float(distance.median()) / (2 * np.log(2)) ** 0.5
 
 
 def relay_row(run, ring, fresh):
-    each = [
-        (mode_deviation(x, ring), sliced_wasserstein(x, fresh(seed), directions=128))
-        for seed, x in ((seed, run(seed)) for seed in SEEDS)
-    ]
-    names = ("mode deviation", "sliced Wasserstein")
+    """Mode deviations and sliced distance of `run(seed)`, points (n, 2), to `fresh(seed)`, for each seed."""
+    each = []
+    for seed in SEEDS:
+        x = run(seed)
+        each.append((*mode_deviations(x, ring), sliced_wasserstein(x, fresh(seed), directions=128)))
+    names = ("mode deviation", "by the median", "sliced Wasserstein")
     return {name: [rounded(v) for v in values] for name, values in zip(names, zip(*each))}
 
 
@@ -259,10 +270,12 @@ def error_of(x, exact):
 
 
 def told(errors):
+    """{rms, median} of errors (B,)."""
     return {"rms": rounded(float(np.sqrt((errors**2).mean()))), "median": rounded(float(np.median(errors)))}
 
 
 def grid_for(name, schedule, steps):
+    """The fixed grid of a data set."""
     return grids.karras(schedule, steps) if name == "digits" else grids.uniform_lambda(schedule, steps)
 
 

@@ -48,9 +48,12 @@ SHARED = {
     "triangle": dict(loss="meanflow", batch=512, steps=1200, lr=2e-3),
     "ring": dict(loss="meanflow", batch=512, steps=1500, lr=2e-3),
 }
+LONG = dict(steps=2900, p_uncond=0.65, tangent="model", power=1.0)
 RECIPES = {  # what differs from SHARED; "meanflow" of the digits is the one that ships
     "digits": {
-        "meanflow": dict(steps=4500),
+        "meanflow": LONG,
+        "meanflow-pairs": LONG | dict(tangent="pair"),
+        "meanflow-unweighed": LONG | dict(power=0.0),
         "meanflow-short": {},
         "lagrangian": dict(loss="lagrangian"),
         "shortcut": dict(loss="shortcut"),

@@ -62,10 +62,11 @@ def conditioned(mixture, y, level):
 def class_log_prob(model, label):
     """log p(label | x_t), exact, of a mixture's model: a function (x, t) -> (B,), which autograd can follow.
 
-    log p_t(x | label) + log p(label) - log p_t(x): a classifier that knows the noise."""
-    share = model.mixture.weights[model.mixture.labels == label].sum().item()
+    log p_t(x | label) + log p(label) - log p_t(x): it knows the noise.  label: one, or (B,)."""
+    mixture, asked = model.mixture, torch.as_tensor(label).reshape(-1, 1)
+    share = (asked == mixture.labels).double() @ mixture.weights
     given, free = model.with_label(label), model.with_label(None)
-    return lambda x, t: given.log_prob(x, t) + math.log(share) - free.log_prob(x, t)
+    return lambda x, t: given.log_prob(x, t) + share.log().to(x) - free.log_prob(x, t)
 
 
 def tilted(mixture, label, scale, x):
@@ -80,11 +81,6 @@ def tilted(mixture, label, scale, x):
 
 
 # --- guidance ---------------------------------------------------------------------------------------------
-
-
-def _leaf(x):
-    """x as the start of a graph of its own."""
-    return x.detach().clone().requires_grad_()
 
 
 def _check_alpha(alpha, t):
@@ -109,7 +105,7 @@ class ClassifierGuided(Wrapper):
         alpha, sigma = alpha_and_sigma(self.schedule, x, t)
         _check_alpha(alpha, t)
         with torch.inference_mode(False), torch.enable_grad():
-            start = _leaf(x)
+            start = x.detach().clone().requires_grad_()
             (slope,) = torch.autograd.grad(self.log_prob(start, t).sum(), start)
         slope = self.scale * slope
         # a view is linear in (x0, eps), which the slope moves by sigma^2 / alpha and by -sigma
@@ -213,8 +209,8 @@ def inpaint(model, x, times, known=None, level=None, repeats=1, jump=1, eta=1.0,
 
     known: x_0 where it is known, broadcast against x.  level: bools, True for known, or levels of noise
     kappa: 0 is known, infinity is free, and what lies between is *region noise*: the pixel is held until the
-    run comes to its level, then free, so that it keeps of `known` what that noise lets through.  Without
-    both, nothing is known.
+    run comes to its level, then free, so that it keeps of `known` what that noise lets through; repeats
+    below its level make it forget.  Without both, nothing is known.
     repeats, jump: see `repaint_moves`.  eta, rng: as in `ddim`.  A run yields every state it visits."""
     places = repaint_moves(last := len(times) - 1, repeats, jump)
     a, b, c = ddim_coefficients(model.schedule, times, eta)
@@ -241,7 +237,7 @@ def _estimate(model, x, t):
     alpha, sigma = alpha_and_sigma(model.schedule, x, t)
     _check_alpha(alpha, t)
     with torch.inference_mode(False), torch.enable_grad():
-        start = _leaf(x)
+        start = x.detach().clone().requires_grad_()
         eps = model.eps(start, t)
         x0 = (start - sigma * eps) / alpha
     pull = lambda v: torch.autograd.grad(x0, start, v, retain_graph=True)[0]

@@ -250,7 +250,9 @@ _IMPROVED = dict(metric="huber", weighting="1/gap", levels=(10, 640), log_level=
 OPTIONS = {
     "digits": {
         "regression": dict(pairs=40_000, steps=7000, lr=2e-3),
-        "progressive": dict(rounds=(8, 4, 2, 1), steps=(800, 1000, 1500, 1700), first_heun=4, lr=2e-3),
+        "progressive": dict(
+            rounds=(8, 4, 2, 1), steps=(500, 800, 1400, 1800), batch=192, first_heun=4, lr=2e-3
+        ),
         "consistency": dict(steps=8000, lr=1e-3, **_IMPROVED),
         "consistency-distilled": dict(steps=4000, lr=2e-3, levels=(8, 8), log_level=(0.0, 2.0)),
         "adversarial": dict(pairs=40_000, steps=4000, lr=1e-3, adversarial=0.3),

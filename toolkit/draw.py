@@ -372,7 +372,7 @@ class _Work:
 # --- the command ----------------------------------------------------------------------------------------
 
 SHIPPED = dict.fromkeys(("digits", "digits-unet", "digits-teacher"), (1, 8, 8))
-SHIPPED |= {"large-digits": (1, 28, 28)}
+SHIPPED |= {"large-digits": (1, 28, 28), "preview-digits": (1, 7, 7)}
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -227,8 +227,8 @@ def train(
     tangent: for "meanflow", the velocity along which the derivative goes: "pair", the same as the target's,
         or "model", the network's own.
     labels, p_uncond, batch: as in `training.train`.
-    power: weighs each sample's squared error by 1 / (error + 0.001)^power, sg (Geng et al. 2025, eq. 22);
-        0 is the plain one.
+    power: weighs each sample's squared error by 1 / (error + 0.001)^power, sg (Geng et al. 2025, adaptive
+        loss weighting); 0 is the plain one, whose minimiser is a mean, and other powers favour what is met.
     loop: arguments of `training.fit`.  Returns its `Training`; `MeanVelocity(run.net)` samples, by
     `flow_map`.  ValueError for an unknown loss, a share outside [0, 1], a teacher on another schedule."""
     if loss not in LOSSES:

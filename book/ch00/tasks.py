@@ -3,7 +3,7 @@
 import math
 
 from book.ch00 import solution
-from book.lessons import Mistake, Task, changed, normal, number_facts
+from book.lessons import Mistake, Task, Variation, changed, normal, number_facts
 
 LABEL = "DDPM's alpha-bar at lambda = -1"
 X_0 = "(x_t - sigma * eps) / alpha"
@@ -59,10 +59,51 @@ RECOVER = Task(
 )
 
 
-def _half_facts(answer, seed):
+def _bar_facts(right):
     """In words when it is right: the record holds what a right answer prints, and tells no answer."""
-    value = number_facts(LABEL)(answer, seed)[LABEL]
-    return {LABEL: "right" if abs(value - solution.alpha_bar) <= 5e-4 else f"{value:.4f}"}
+
+    def facts(answer, seed):
+        value = number_facts(LABEL)(answer, seed)[LABEL]
+        return {LABEL: "right" if abs(value - right) <= 5e-4 else f"{value:.4f}"}
+
+    return facts
+
+
+def _bar_mistakes(lam):
+    return (
+        Mistake(
+            (1 + math.exp(-2 * lam)) ** -0.5,
+            "That is alpha_t. DDPM's alpha-bar is not the factor in front of x_0 but …?",
+        ),
+        Mistake(
+            1 / (1 + math.exp(-lam)),
+            "λ is half the log of the signal-to-noise ratio. What is then log(α² / σ²) at λ = −1?",
+        ),
+        Mistake(
+            1 / (1 + math.exp(2 * lam)),
+            "That is more signal than noise. At λ = −1, which of the two is larger?",
+        ),
+        Mistake(
+            math.exp(2 * lam),
+            "That is the ratio α² / σ². To get α² alone, what else is known of α² + σ²?",
+        ),
+    )
+
+
+def _other_level(task, lam):
+    bar = 1 / (1 + math.exp(-2 * lam))
+    return {"reference": bar, "facts": _bar_facts(bar), "mistakes": _bar_mistakes(lam)}
+
+
+def _called(lam):
+    """The level as the statement, the label and the sentences call it; log of the ratio as a hint does."""
+    shown = f"{-lam:g}"
+    return {
+        r"\lambda=-1$": rf"\lambda=-{shown}$",
+        "lambda = -1": f"lambda = -{shown}",
+        "λ = −1": f"λ = −{shown}",
+        "power −2": f"power −{-2 * lam:g}",
+    }
 
 
 HALF = Task(
@@ -73,25 +114,11 @@ HALF = Task(
     minutes=5,
     points=1,
     ids=("BS8",),
-    facts=_half_facts,
+    facts=_bar_facts(solution.alpha_bar),
     reference=solution.alpha_bar,
-    mistakes=(
-        Mistake(
-            solution.alpha_bar**0.5,
-            "That is alpha_t. DDPM's alpha-bar is not the factor in front of x_0 but …?",
-        ),
-        Mistake(
-            1 / (1 + math.exp(1)),
-            "λ is half the log of the signal-to-noise ratio. What is then log(α² / σ²) at λ = −1?",
-        ),
-        Mistake(
-            1 / (1 + math.exp(-2)),
-            "That is more signal than noise. At λ = −1, which of the two is larger?",
-        ),
-        Mistake(
-            math.exp(-2),
-            "That is the ratio α² / σ². To get α² alone, what else is known of α² + σ²?",
-        ),
+    mistakes=_bar_mistakes(-1.0),
+    varies=Variation(
+        choices={"lam": (-1.6, -1.4, -1.3, -1.2, -0.9, -0.8, -0.7, -0.6)}, words=_called, fields=_other_level
     ),
     hints=(
         "Chapter 0 has a converter, and a table of who calls what alpha-bar.",

@@ -12,6 +12,7 @@ from book.lessons import (
     Mistake,
     Remark,
     Task,
+    Variation,
     changed,
     error_lines,
     expression_probe,
@@ -825,15 +826,14 @@ COSINE = Task(
 
 # --- 1.7: the floor under the loss --------------------------------------------------------------------------
 
-BAR = float(LINEAR.alpha_bar[100])
 
-
-def _lowest(signal):
+def _lowest(signal, bar):
     """Var(eps | x_n): the share of the signal, of this variance, in the variance of x_n."""
-    return 1 / (1 + (1 - BAR) / signal)
+    return 1 / (1 + (1 - bar) / signal)
 
 
-LOWEST = _lowest(0.25 * BAR)
+BAR = float(LINEAR.alpha_bar[100])
+LOWEST = _lowest(0.25 * BAR, BAR)
 
 
 def _echo(number):
@@ -841,28 +841,24 @@ def _echo(number):
     return f"{number:.{3 if abs(number) < 1 else 2}f}"
 
 
-def _floor_facts(answer, seed):
+def _floor_facts(lowest):
     """In words when it is right: the record holds what a right answer prints, and tells no answer."""
-    ((label, number),) = number_facts("the lowest loss at n = 100")(answer, seed).items()
-    if 2e-3 < abs(number - LOWEST) < 8e-3:
-        raise Remark(
-            f"Close: yours is {number:.4f}, and it is to be right to 0.002. A measurement needs some "
-            "millions of draws for that; the variance of ε given x_n can be had without any."
-        )
-    return {label: "right" if abs(number - LOWEST) <= 2e-3 else _echo(number)}
+
+    def facts(answer, seed):
+        ((label, number),) = number_facts("the lowest loss at n = 100")(answer, seed).items()
+        if 2e-3 < abs(number - lowest) < 8e-3:
+            raise Remark(
+                f"Close: yours is {number:.4f}, and it is to be right to 0.002. A measurement needs some "
+                "millions of draws for that; the variance of ε given x_n can be had without any."
+            )
+        return {label: "right" if abs(number - lowest) <= 2e-3 else _echo(number)}
+
+    return facts
 
 
-FLOOR = Task(
-    id="1.7",
-    title="How low can the loss go?",
-    kind="number",
-    difficulty=2,
-    minutes=12,
-    points=2,
-    ids=("P10", "P21", "S05", "S13", "C06", "C07", "BP24", "BS7", "BS13"),
-    facts=_floor_facts,
-    reference=LOWEST,
-    mistakes=(
+def _floor_mistakes(bar, variance):
+    lowest = _lowest(variance * bar, bar)
+    return (
         Mistake(
             0.0,
             "Zero would mean that x_n tells exactly which noise was drawn. Many pairs (x_0, ε) give the "
@@ -873,44 +869,86 @@ FLOOR = Task(
             "That is the loss of a network that always answers 0. Does x_n tell nothing about ε?",
         ),
         Mistake(
-            1 - LOWEST,
+            1 - lowest,
             "This is the share of x_n's variance that is noise, E[ε*²], the size of the best prediction. By "
             "how much does ε, of variance 1, miss it? (What it misses by is uncorrelated with it.)",
         ),
         Mistake(
-            1 - BAR,
+            1 - bar,
             "This is σ², the variance of the noise in x_n. The loss is about ε itself, of variance 1: how "
             "much of that can x_n not tell?",
         ),
         Mistake(
-            math.sqrt(LOWEST), "This is the root of the mean square. The loss is the mean square itself."
+            math.sqrt(lowest), "This is the root of the mean square. The loss is the mean square itself."
         ),
         Mistake(
-            LOWEST * (1 - BAR) / BAR,
+            lowest * (1 - bar) / bar,
             "This is the variance of x_0 given x_n, the lowest loss of a network that predicts x_0. By "
             "how much does ε move when x_0 moves by 1 and x_n stays?",
         ),
         Mistake(
-            LOWEST / (1 - BAR),
+            lowest / (1 - bar),
             "This is the lowest loss for the score, the listing's measure. ε is -σ times the score: "
             "which power of σ does that put between the two losses?",
         ),
         Mistake(
-            _lowest(0.25 * BAR**2),
+            _lowest(variance * bar**2, bar),
             "Here the signal's variance is ᾱ² times 0.25. x_n is √ᾱ x_0 plus noise: what is the variance "
             "of its first part?",
         ),
         Mistake(
-            _lowest(0.5 * BAR),
+            _lowest(variance**0.5 * bar, bar),
             "It seems that 0.5 went in as the variance of the data. The data are N(0, 0.25): is 0.25 the "
             "variance or the standard deviation?",
         ),
         Mistake(
-            BAR,
+            bar,
             "This is ᾱ_100, the floor for data of variance 1. How does the variance 0.25 change the "
             "share of x_n that is signal?",
         ),
+    )
+
+
+def _other_floor(task, n, variance):
+    bar = float(LINEAR.alpha_bar[n])
+    lowest = _lowest(variance * bar, bar)
+    return {
+        "reference": lowest,
+        "facts": _floor_facts(lowest),
+        "mistakes": _floor_mistakes(bar, variance),
+    }
+
+
+def _floor_words(n, variance):
+    """Step and variance wherever they are named, and what the listing of P would read there."""
+    bar = float(LINEAR.alpha_bar[n])
+    return {
+        "n = 100": f"n = {n}",
+        "alpha_bar[100]": f"alpha_bar[{n}]",
+        r"\alpha_{100}": rf"\alpha_{{{n}}}",
+        "ᾱ_100": f"ᾱ_{n}",
+        "0.25": f"{variance:g}",
+        "0.5 went in": f"{variance**0.5:g} went in",
+        "read 6.65 for": f"read {_lowest(variance * bar, bar) / (1 - bar):.2f} for",
+    }
+
+
+FLOOR = Task(
+    id="1.7",
+    title="How low can the loss go?",
+    kind="number",
+    difficulty=2,
+    minutes=12,
+    points=2,
+    ids=("P10", "P21", "S05", "S13", "C06", "C07", "BP24", "BS7", "BS13"),
+    facts=_floor_facts(LOWEST),
+    reference=LOWEST,
+    varies=Variation(
+        choices={"n": (70, 110, 130, 150, 160), "variance": (0.16, 0.36, 0.49)},
+        words=_floor_words,
+        fields=_other_floor,
     ),
+    mistakes=_floor_mistakes(BAR, 0.25),
     hints=(
         "The best answer to a squared loss is the conditional mean E[ε | x_n]; what remains is the "
         "conditional variance.",

@@ -16,6 +16,7 @@ from book.lessons import (
     Mistake,
     Remark,
     Task,
+    Variation,
     changed,
     error_lines,
     named_expressions,
@@ -1299,6 +1300,11 @@ def _thin_rate(lam, std):
 _LIMITS = {"largest": solution.largest, "fewest": 5}
 
 
+def _longest(std, kappa):
+    """The largest stable step of Euler in lambda."""
+    return 2 * (1 + (std / kappa) ** 2)
+
+
 def _probe_implicit(answer, seed):
     y, std = normal(seed, 3, 1), 0.02
 
@@ -1329,6 +1335,65 @@ def _limit_facts(answer, seed):
     return right_numbers(answer, 1e-3, **_LIMITS)
 
 
+def _limit_mistakes(largest):
+    return (
+        Mistake(
+            {"largest": 2.0},
+            "That is the limit for a single point. With std = 0.05 and kappa = 0.1 the rate is smaller than "
+            "1 in size: how large is it?",
+        ),
+        Mistake(
+            {"largest": largest / 2},
+            "With this step y lands exactly on 0. It may overshoot: how far, before it is further away than "
+            "it was?",
+        ),
+        Mistake(
+            {"largest": largest / 2, "fewest": 10},
+            "Both numbers ask that y should not change its sign: a factor of 0 taken for the limit. Stable "
+            "means at most 1 in *size*: which is the factor furthest to the other side?",
+        ),
+        Mistake(
+            {"largest": -largest},
+            "The size is right. Which way does lambda go while we sample, and what sign has h then?",
+        ),
+        Mistake(
+            {"largest": 1 / largest},
+            "You divided by kappa too much, or multiplied by the rate: the slower the decay, the longer the "
+            "step may be. Solve |1 + h rate| = 1 for h.",
+        ),
+        Mistake(
+            {"fewest": 10},
+            "That many steps are needed if y may not change its sign. Stable means that it does not grow.",
+        ),
+        Mistake(
+            {"fewest": (VP1.lam(1e-3) - VP1.lam(1.0)) / 2},
+            "That is the whole way divided by the longest step. Can a sampler make a part of a step?",
+        ),
+        Mistake(
+            {"fewest": 4},
+            "With 4 steps each is 2.40 long, and y is multiplied by −1.4 in every one. Which way must the "
+            "number be rounded?",
+        ),
+    )
+
+def _other_limits(task, std, kappa):
+    limits = {"largest": _longest(std, kappa), "fewest": _LIMITS["fewest"]}
+    of_step = [one for one in task.mistakes if callable(one.answer) or "implicit_step" in one.answer]
+    return {
+        "reference": {**task.reference, **limits},
+        "facts": lambda answer, seed: right_numbers(answer, 1e-3, **limits),
+        "mistakes": (*of_step, *_limit_mistakes(limits["largest"])),
+    }
+
+
+def _limit_words(std, kappa):
+    return {
+        "std = 0.05": f"std = {std:g}",
+        r"\kappa = 0.1$": rf"\kappa = {kappa:g}$",
+        "kappa = 0.1": f"kappa = {kappa:g}",
+    }
+
+
 _SLOPE = "slope(new, u + h)"
 _OLD_TIME = (_SLOPE, "slope(new, u)")
 _TRAPEZOID = (_SLOPE, "(slope(y, u) + slope(new, u + h)) / 2")
@@ -1353,6 +1418,11 @@ STIFF = Task(
     names=("implicit_step", "largest", "fewest"),
     probe=_probe_implicit,
     facts=_limit_facts,
+    varies=Variation(
+        choices={"std": (0.03, 0.04, 0.06, 0.07), "kappa": (0.09, 0.11, 0.15)},
+        words=_limit_words,
+        fields=_other_limits,
+    ),
     reference={"implicit_step": solution.implicit_step, **_LIMITS},
     tolerance=1e-3,
     decimals=4,
@@ -1440,43 +1510,7 @@ STIFF = Task(
             "You keep the derivative of the first round. That often works, and slowly; Newton's method, as "
             "the task has it, asks for it anew in each round.",
         ),
-        Mistake(
-            {"largest": 2.0},
-            "That is the limit for a single point. With std = 0.05 and kappa = 0.1 the rate is smaller than "
-            "1 in size: how large is it?",
-        ),
-        Mistake(
-            {"largest": 1.25},
-            "With this step y lands exactly on 0. It may overshoot: how far, before it is further away than "
-            "it was?",
-        ),
-        Mistake(
-            {"largest": 1.25, "fewest": 10},
-            "Both numbers ask that y should not change its sign: a factor of 0 taken for the limit. Stable "
-            "means at most 1 in *size*: which is the factor furthest to the other side?",
-        ),
-        Mistake(
-            {"largest": -2.5},
-            "The size is right. Which way does lambda go while we sample, and what sign has h then?",
-        ),
-        Mistake(
-            {"largest": 0.4},
-            "You divided by kappa too much, or multiplied by the rate: the slower the decay, the longer the "
-            "step may be. Solve |1 + h rate| = 1 for h.",
-        ),
-        Mistake(
-            {"fewest": 10},
-            "That many steps are needed if y may not change its sign. Stable means that it does not grow.",
-        ),
-        Mistake(
-            {"fewest": (VP1.lam(1e-3) - VP1.lam(1.0)) / 2},
-            "That is the whole way divided by the longest step. Can a sampler make a part of a step?",
-        ),
-        Mistake(
-            {"fewest": 4},
-            "With 4 steps each is 2.40 long, and y is multiplied by −1.4 in every one. Which way must the "
-            "number be rounded?",
-        ),
+        *_limit_mistakes(solution.largest),
     ),
     hints=(
         "One step of Euler multiplies y by 1 + h · rate. Draw this as a function of h for rate = −1 and "

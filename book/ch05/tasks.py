@@ -19,6 +19,7 @@ from book.lessons import (
     Mistake,
     Remark,
     Task,
+    Variation,
     changed,
     changes,
     error_lines,
@@ -1069,6 +1070,72 @@ def _schedule_facts(answer, seed):
     return right_numbers(answer, 1e-3, middle=MIDDLE, below=BELOW)
 
 
+def _below_mistakes(shares):
+    return (
+        Mistake(
+            {"middle": math.sqrt(END * 80)},
+            "That is the middle of the logarithmic axis. Karras's grid is uniform in another power.",
+        ),
+        Mistake(
+            {"middle": (END + 80) / 2},
+            "That is the middle of the axis itself. Of 161 levels, which is the 81st?",
+        ),
+        Mistake(
+            {"middle": _LEVELS[79]},
+            "One too low: 79 of the 160 intervals lie below it.",
+        ),
+        Mistake(
+            {"middle": _LEVELS[81]},
+            "One too high: 81 of the 160 intervals lie below it.",
+        ),
+        Mistake(
+            {"middle": _LEVELS[79], "below": float(shares[:79].sum())},
+            "Both numbers stop one interval too early: which of 161 levels, counted from 0, has 80 intervals "
+            "below it?",
+        ),
+        Mistake(
+            {"middle": _LEVELS[81], "below": float(shares[:81].sum())},
+            "Both numbers go one interval too far: which of 161 levels, counted from 0, has 80 intervals "
+            "below it?",
+        ),
+        Mistake(
+            {"below": float(shares[:79].sum())},
+            "You have added 79 shares, one too few: a slice [:n] takes n of them.",
+        ),
+        Mistake(
+            {"below": float(shares[:81].sum())},
+            "You have added 81 shares, one too many: a slice [:n] takes n of them.",
+        ),
+        Mistake(
+            {"below": 0.5},
+            "Half of the *intervals* lie below. How often are they drawn?",
+        ),
+        Mistake(
+            {"below": 1 - float(shares[:80].sum())},
+            "That is what lies above the middle.",
+        ),
+    )
+
+
+def _other_shares(task, mean, std):
+    shares = solution.shares(solution.karras_levels(160), mean, std)
+    below = float(shares[:80].sum())
+    of_functions = [one for one in task.mistakes if any(map(callable, one.answer.values()))]
+    return {
+        "reference": {**task.reference, "below": below},
+        "facts": lambda answer, seed: right_numbers(answer, 1e-3, middle=MIDDLE, below=below),
+        "mistakes": (*of_functions, *_below_mistakes(shares)),
+    }
+
+
+def _shares_words(mean, std):
+    """Only where the task's number is meant: the check of the function has constants of its own."""
+    return {
+        "$m = -1.1$ and $w = 2$": f"$m = {mean:g}$ and $w = {std:g}$",
+        "mean −1.1 and std 2:": f"mean −{-mean:g} and std {std:g}:",
+    }
+
+
 SCHEDULE = Task(
     id="5.6",
     title="How many levels, and which of them?",
@@ -1080,6 +1147,11 @@ SCHEDULE = Task(
     names=("levels_at", "shares", "middle", "below"),
     probe=_probe_schedule,
     facts=_schedule_facts,
+    varies=Variation(
+        choices={"mean": (-1.6, -1.2, -1.0, -0.6), "std": (1.6, 1.8, 2.2)},
+        words=_shares_words,
+        fields=_other_shares,
+    ),
     reference={
         "levels_at": solution.levels_at,
         "shares": solution.shares,
@@ -1174,48 +1246,7 @@ SCHEDULE = Task(
             _wrong("shares", (_OF_ALL, "mass.cumsum(0) / mass.sum()")),
             "You give the mass up to each level. A share belongs to one interval.",
         ),
-        Mistake(
-            {"middle": math.sqrt(END * 80)},
-            "That is the middle of the logarithmic axis. Karras's grid is uniform in another power.",
-        ),
-        Mistake(
-            {"middle": (END + 80) / 2},
-            "That is the middle of the axis itself. Of 161 levels, which is the 81st?",
-        ),
-        Mistake(
-            {"middle": _LEVELS[79]},
-            "One too low: 79 of the 160 intervals lie below it.",
-        ),
-        Mistake(
-            {"middle": _LEVELS[81]},
-            "One too high: 81 of the 160 intervals lie below it.",
-        ),
-        Mistake(
-            {"middle": _LEVELS[79], "below": float(_SHARES[:79].sum())},
-            "Both numbers stop one interval too early: which of 161 levels, counted from 0, has 80 intervals "
-            "below it?",
-        ),
-        Mistake(
-            {"middle": _LEVELS[81], "below": float(_SHARES[:81].sum())},
-            "Both numbers go one interval too far: which of 161 levels, counted from 0, has 80 intervals "
-            "below it?",
-        ),
-        Mistake(
-            {"below": float(_SHARES[:79].sum())},
-            "You have added 79 shares, one too few: a slice [:n] takes n of them.",
-        ),
-        Mistake(
-            {"below": float(_SHARES[:81].sum())},
-            "You have added 81 shares, one too many: a slice [:n] takes n of them.",
-        ),
-        Mistake(
-            {"below": 0.5},
-            "Half of the *intervals* lie below. How often are they drawn?",
-        ),
-        Mistake(
-            {"below": 1 - BELOW},
-            "That is what lies above the middle.",
-        ),
+        *_below_mistakes(_SHARES),
     ),
     hints=(
         "A doubling from 10 to 160: list the numbers of levels that occur. How many are there, and how many "
@@ -1604,10 +1635,8 @@ REFINE = Task(
 
 # --- 5.9: an honest comparison ------------------------------------------------------------------------------
 
-PER_CALL, SPENT = 40e-6, dict(training=40.0, pairs=20_000, pair_calls=36)  # the task's table
-FIXED = solution.seconds(0, 1, PER_CALL, **SPENT)
+PER_CALL = 40e-6  # seconds, as in the task's table
 TEACHER = solution.seconds(10_000, 36, PER_CALL)
-RATIO = TEACHER / solution.seconds(10_000, 1, PER_CALL, **SPENT)
 
 
 def _from(fixed, gap):
@@ -1615,7 +1644,15 @@ def _from(fixed, gap):
     return math.floor(fixed / (gap * PER_CALL)) + 1
 
 
-PAYS, PAYS_EQUAL = _from(FIXED, 35), _from(FIXED, 9)
+def _cost_numbers(training=40.0, pairs=20_000):
+    """The right numbers, for a student with such a training."""
+    spent = {"training": training, "pairs": pairs, "pair_calls": 36}
+    fixed = solution.seconds(0, 1, PER_CALL, **spent)
+    return {
+        "ratio": TEACHER / solution.seconds(10_000, 1, PER_CALL, **spent),
+        "pays_from": _from(fixed, 35),
+        "pays_from_equal": _from(fixed, 9),
+    }
 
 
 def _probe_cost(answer, seed):
@@ -1629,11 +1666,129 @@ def _probe_cost(answer, seed):
     }
 
 
-def _cost_facts(answer, seed):
-    values = right_numbers(answer, 1e-6, pays_from=PAYS, pays_from_equal=PAYS_EQUAL)
-    values |= {k: "no whole number" for k, n in values.items() if n != "right" and n % 1 != 0}
-    values |= right_numbers(answer, 1e-3, ratio=RATIO)
-    return values | right_words(answer, ("holds", "fails"), claim=solution.claim)
+def _cost_facts(ratio, **whole):
+    def facts(answer, seed):
+        values = right_numbers(answer, 1e-6, **whole)
+        values |= {k: "no whole number" for k, n in values.items() if n != "right" and n % 1 != 0}
+        values |= right_numbers(answer, 1e-3, ratio=ratio)
+        return values | right_words(answer, ("holds", "fails"), claim=solution.claim)
+
+    return facts
+
+
+def _cost_mistakes(training=40.0, pairs=20_000):
+    fixed = solution.seconds(0, 1, PER_CALL, training=training, pairs=pairs, pair_calls=36)
+    ratio, pays, equal = _cost_numbers(training, pairs).values()
+    return (
+        Mistake(
+            {"ratio": 36},
+            "36 is the quotient of the calls. Ten thousand samples must carry the training as well.",
+        ),
+        Mistake(
+            {"ratio": 1 / ratio},
+            "Your quotient stands on its head: the teacher's seconds go above the line.",
+        ),
+        Mistake(
+            {"ratio": TEACHER / solution.seconds(10_000, 1, PER_CALL, training=training)},
+            "The 40 seconds are the optimiser's. The teacher also ran to make the pairs.",
+        ),
+        Mistake(
+            {"ratio": TEACHER / fixed},
+            "The student's own calls are missing in your quotient.",
+        ),
+        Mistake(
+            {"pays_from": 1},
+            "From the first sample on? At one sample the teacher takes 36 calls and the student's training "
+            "has to be paid.",
+        ),
+        Mistake(
+            {"pays_from": _from(training, 35)},
+            "You count the optimiser's seconds only: the pairs were made by the teacher, and cost its calls.",
+        ),
+        Mistake(
+            {"pays_from": _from(fixed, 36)},
+            "You divide by 36 calls a sample. How many does the student save?",
+        ),
+        Mistake(
+            {"pays_from": pays - 1},
+            "One too few: at that number the student still takes a little longer.",
+        ),
+        Mistake(
+            {"pays_from": pays - 0.5, "pays_from_equal": equal - 0.5},
+            "Nobody makes a part of a sample: both numbers are whole ones. Which is the first whole number "
+            "at which the student takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from": pays - 0.5},
+            "pays_from is a number of samples, and so a whole one: which is the first at which the student "
+            "takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from_equal": equal - 0.5},
+            "pays_from_equal is a number of samples, and so a whole one: which is the first at which the "
+            "student takes fewer seconds?",
+        ),
+        Mistake(
+            {"pays_from": pays - 1, "pays_from_equal": equal - 1},
+            "Both are one too few: at these numbers the student still takes a little longer. In which "
+            "direction do you round?",
+        ),
+        Mistake(
+            {"pays_from": pays + 1},
+            "One too many: put the number before it into `seconds` for both.",
+        ),
+        Mistake(
+            {"pays_from_equal": equal - 1},
+            "One too few against the cheaper teacher: at that number the student still takes a little "
+            "longer.",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(training, 9)},
+            "Against the cheaper teacher, too, the pairs have to be paid: the optimiser's seconds are not "
+            "all.",
+        ),
+        Mistake(
+            {"pays_from_equal": pays},
+            "That is against 36 calls, which buy better samples than the student's. How many calls does the "
+            "teacher need to be no worse than the student?",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(fixed, 7)},
+            "With 8 calls the teacher is still worse than the student: 4.8 against 4.1.",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(fixed, 17)},
+            "18 calls are better than the student by far. Is there a cheaper setting that is no worse?",
+        ),
+        Mistake(
+            {"pays_from_equal": _from(fixed, 10)},
+            "You divide by the teacher's 10 calls. How many does the student save?",
+        ),
+        Mistake(
+            {"claim": "holds"},
+            "Look at your ratio for ten thousand samples: who is cheaper, and by how much?",
+        ),
+    )
+
+def _other_costs(task, training, pairs):
+    numbers = _cost_numbers(training, pairs)
+    of_function = [one for one in task.mistakes if "seconds" in one.answer]
+    return {
+        "reference": {**task.reference, **numbers},
+        "facts": _cost_facts(**numbers),
+        "mistakes": (*of_function, *_cost_mistakes(training, pairs)),
+    }
+
+
+def _cost_words(training, pairs):
+    shown = f"{pairs:_}"
+    return {
+        "trained for 40 s": f"trained for {training:g} s",
+        "in the 40 s": f"in the {training:g} s",
+        "20 000 pairs": f"{shown.replace('_', ' ')} pairs",
+        "training=40.0, pairs=20_000": f"training={training!r}, pairs={shown}",
+        "The 40 seconds": f"The {training:g} seconds",
+    }
 
 
 COST = Task(
@@ -1646,14 +1801,13 @@ COST = Task(
     ids=("B18", "T48", "P23", "BS39"),
     names=("seconds", "ratio", "pays_from", "pays_from_equal", "claim"),
     probe=_probe_cost,
-    facts=_cost_facts,
-    reference={
-        "seconds": solution.seconds,
-        "ratio": RATIO,
-        "pays_from": PAYS,
-        "pays_from_equal": PAYS_EQUAL,
-        "claim": solution.claim,
-    },
+    facts=_cost_facts(**_cost_numbers()),
+    reference={"seconds": solution.seconds, **_cost_numbers(), "claim": solution.claim},
+    varies=Variation(
+        choices={"training": (15.0, 25.0, 30.0), "pairs": (10_000, 12_000, 15_000, 17_000)},
+        words=_cost_words,
+        fields=_other_costs,
+    ),
     decimals=4,
     asks={
         "ratio": "Write down the student's seconds for 10,000 samples: training, pairs, calls. Which of them "
@@ -1680,94 +1834,7 @@ COST = Task(
             _wrong("seconds", ("training +", "n * training +")),
             "Training is paid once, not for every sample.",
         ),
-        Mistake(
-            {"ratio": 36},
-            "36 is the quotient of the calls. Ten thousand samples must carry the training as well.",
-        ),
-        Mistake(
-            {"ratio": 1 / RATIO},
-            "Your quotient stands on its head: the teacher's seconds go above the line.",
-        ),
-        Mistake(
-            {"ratio": TEACHER / solution.seconds(10_000, 1, PER_CALL, training=40.0)},
-            "The 40 seconds are the optimiser's. The teacher also ran to make the pairs.",
-        ),
-        Mistake(
-            {"ratio": TEACHER / FIXED},
-            "The student's own calls are missing in your quotient.",
-        ),
-        Mistake(
-            {"pays_from": 1},
-            "From the first sample on? At one sample the teacher takes 36 calls and the student's training "
-            "has to be paid.",
-        ),
-        Mistake(
-            {"pays_from": _from(40.0, 35)},
-            "You count the optimiser's seconds only: the pairs were made by the teacher, and cost its calls.",
-        ),
-        Mistake(
-            {"pays_from": _from(FIXED, 36)},
-            "You divide by 36 calls a sample. How many does the student save?",
-        ),
-        Mistake(
-            {"pays_from": PAYS - 1},
-            "One too few: at that number the student still takes a little longer.",
-        ),
-        Mistake(
-            {"pays_from": PAYS - 0.5, "pays_from_equal": PAYS_EQUAL - 0.5},
-            "Nobody makes a part of a sample: both numbers are whole ones. Which is the first whole number "
-            "at which the student takes fewer seconds?",
-        ),
-        Mistake(
-            {"pays_from": PAYS - 0.5},
-            "pays_from is a number of samples, and so a whole one: which is the first at which the student "
-            "takes fewer seconds?",
-        ),
-        Mistake(
-            {"pays_from_equal": PAYS_EQUAL - 0.5},
-            "pays_from_equal is a number of samples, and so a whole one: which is the first at which the "
-            "student takes fewer seconds?",
-        ),
-        Mistake(
-            {"pays_from": PAYS - 1, "pays_from_equal": PAYS_EQUAL - 1},
-            "Both are one too few: at these numbers the student still takes a little longer. In which "
-            "direction do you round?",
-        ),
-        Mistake(
-            {"pays_from": PAYS + 1},
-            "One too many: put the number before it into `seconds` for both.",
-        ),
-        Mistake(
-            {"pays_from_equal": PAYS_EQUAL - 1},
-            "One too few against the cheaper teacher: at that number the student still takes a little "
-            "longer.",
-        ),
-        Mistake(
-            {"pays_from_equal": _from(40.0, 9)},
-            "Against the cheaper teacher, too, the pairs have to be paid: the optimiser's seconds are not "
-            "all.",
-        ),
-        Mistake(
-            {"pays_from_equal": PAYS},
-            "That is against 36 calls, which buy better samples than the student's. How many calls does the "
-            "teacher need to be no worse than the student?",
-        ),
-        Mistake(
-            {"pays_from_equal": _from(FIXED, 7)},
-            "With 8 calls the teacher is still worse than the student: 4.8 against 4.1.",
-        ),
-        Mistake(
-            {"pays_from_equal": _from(FIXED, 17)},
-            "18 calls are better than the student by far. Is there a cheaper setting that is no worse?",
-        ),
-        Mistake(
-            {"pays_from_equal": _from(FIXED, 10)},
-            "You divide by the teacher's 10 calls. How many does the student save?",
-        ),
-        Mistake(
-            {"claim": "holds"},
-            "Look at your ratio for ten thousand samples: who is cheaper, and by how much?",
-        ),
+        *_cost_mistakes(),
     ),
     hints=(
         "Two kinds of cost: what is paid once, and what is paid for each sample. Which of them does NFE "

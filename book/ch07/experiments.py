@@ -43,7 +43,7 @@ CALLS = (1, 2, 4, 16)
 STD = 0.5  # of the one Gaussian on which everything is known
 METHODS = {"meanflow": "MeanFlow", "lagrangian": "Lagrangian", "shortcut": "shortcut"}
 SHORT = {name: f"{label}, short" for name, label in METHODS.items()}  # 1,000 steps
-LABELS = {  # what the flow maps of a setting are called; of the digits' one had 4,500 steps
+LABELS = {  # what the flow maps of a setting are called; of the digits' one had 2,900 steps
     "triangle": METHODS,
     "ring": {"meanflow": METHODS["meanflow"]},
     "digits": SHORT | {"meanflow": METHODS["meanflow"], "meanflow-short": SHORT["meanflow"]},
@@ -341,6 +341,22 @@ def cost_table() -> dict:
         result[f"{label} | copies, %"] = spread(rows, 1, "copies", scale=100)
         result[f"{label} | read right, %"] = spread(rows, 1, "read right", 1, 100)
     return result
+
+
+def ingredients() -> dict:
+    """Fréchet distance in one call and in four, without labels and with: what ships, and two trainings that
+    differ from it in one thing each."""
+    names = {
+        "as it ships": "meanflow",
+        "derivative along the pair": "meanflow-pairs",
+        "errors not weighed": "meanflow-unweighed",
+    }
+    return {
+        f"{label} | {key}, {calls}": spread(study("digits")[name], calls, key)
+        for label, name in names.items()
+        for key in ("no label", "label")
+        for calls in (1, 4)
+    }
 
 
 def plane_table(on="triangle") -> dict:

@@ -12,6 +12,9 @@ What runs where::
       the solution gave in a kernel of its own, name the mistake
     reports.py, feedback.py: marks, reasons, pages
 
+Hunts and constants of each student's own are put in by issuing.py and drawn again by the course's key when
+they are marked; the key never leaves the left-hand side.  statistics.py reads what course.py has written.
+
 Nothing from the right-hand side is believed: it earns points only by giving right values for inputs that
 nobody knew before.
 """

@@ -33,7 +33,7 @@ class Submission:
 
     path: the copy to be graded, or None when there is none; `problem` then says why in one sentence.  file:
     its original name.  late: as the LMS says it, or by the deadline.  notes: remarks for the student.  flags:
-    for the instructor.
+    for the instructor.  tries: how often it was handed in, where that is known, else 0.
     """
 
     student: Student
@@ -44,6 +44,7 @@ class Submission:
     problem: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    tries: int = 0
 
 
 def collect(
@@ -302,8 +303,19 @@ def _submissions(person: _Person, key: str, asked: list[str], due: datetime | No
             path = file.item.path if not file.problem else None
             told = (*_choice_notes(file, files, lesson), *file.notes, *notes)
             flags = (SHIPPED,) if file.shipped and path else ()
-            yield Submission(student, lesson, path, _shown(file, owner), late, file.problem, told, flags)
+            tries = _tries(real)
+            yield Submission(
+                student, lesson, path, _shown(file, owner), late, file.problem, told, flags, tries
+            )
         notes = []
+
+
+def _tries(files: list[tuple[File, Owner]]) -> int:
+    """How often a lesson was handed in: the notebooks that there are, or more where the LMS counts them (a
+    zip of Canvas holds the last one, and its name the number)."""
+    own = [(file, owner) for file, owner in files if not file.shipped]
+    counted = [1 + owner.turn[1] for _, owner in own if owner.who[0] == "canvas" and len(owner.turn) == 2]
+    return max([len(own), *counted])
 
 
 SHIPPED = "its answer cells hold the marks of the book's own solution"

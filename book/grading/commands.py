@@ -1,4 +1,7 @@
-"""The commands `toolkit release` and `toolkit grade`.  What they need is imported inside them."""
+"""The commands `toolkit release`, `hunt`, `grade` and `statistics`.
+
+What they need is imported inside them.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,30 @@ def release(
     title: Annotated[str, typer.Option(help="A line above the deadline, such as the course's name.")] = "",
     exercises: Annotated[Path, typer.Option(help="The project's exercise notebooks.")] = Path("exercises"),
     force: Annotated[bool, typer.Option(help="Write into a folder that holds other files.")] = False,
+    hunt: Annotated[
+        list[str] | None, typer.Option(help="A task as a listing with so many mistakes, 4.2=2.")
+    ] = None,
+    vary: Annotated[bool, typer.Option(help="Give each student constants of their own.")] = False,
+    key: Annotated[
+        Path | None, typer.Option(help="The course's secret key, for --hunt and --vary; made if not there.")
+    ] = None,
+    roll: Annotated[Path | None, typer.Option(help="The class, for both: an id a line, or a CSV.")] = None,
 ):
-    """Write the exercises of a course as students get them, and release.json for `toolkit grade`."""
+    """Write the exercises of a course as students get them, and release.json for `toolkit grade`.
+
+    With --hunt or --vary each student gets a folder of their own; keep the key, and where no student sees it.
+    """
+    from book.grading.issuing import read_roll
     from book.grading.release import ReleaseError
     from book.grading.release import release as write
 
     try:
-        written = write(folder, lesson or (), due, _points(points or ()), task, title, exercises, force)
+        hunts = {name: int(count) for name, count in _points(hunt or (), "--hunt 4.2=2").items()}
+        students = read_roll(roll) if roll else ()
+        more = {"hunts": hunts, "vary": vary, "students": students, "key": _key(key, folder)}
+        written = write(
+            folder, lesson or (), due, _points(points or ()), task, title, exercises, force, **more
+        )
     except (ReleaseError, ValueError) as error:
         raise _fail(error) from None
     except OSError as error:
@@ -40,7 +60,59 @@ def release(
         print(path)
 
 
-def _points(texts) -> dict[str, float]:
+def hunt(
+    lesson: Annotated[str, typer.Argument(help="The lesson, 04.")],
+    count: Annotated[int, typer.Option("--bugs", help="How many mistakes: 1, 2 or 3.")] = 2,
+    seed: Annotated[int, typer.Option(help="Another seed gives another hunt.")] = 0,
+    task: Annotated[str, typer.Option(help="Only from this task, 4.2. [default: any]")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the notebook.")] = Path("hunts"),
+    exercises: Annotated[Path, typer.Option(help="The project's exercise notebooks.")] = Path("exercises"),
+    key: Annotated[
+        Path | None, typer.Option(help="For instructors: a course's key, with --student and --task.")
+    ] = None,
+    student: Annotated[str, typer.Option(help="The id of a student, whose hunt is drawn by the key.")] = "",
+    answers: Annotated[bool, typer.Option(help="Say which mistakes they are, and write nothing.")] = False,
+):
+    """Make a bug hunt: a notebook with a right answer that has mistakes in it, to be opened in JupyterLab.
+
+    Its cell `hunt(...)` says how many are still there and which measurement shows it.  The same seed gives
+    the same hunt; `toolkit release --hunt` draws one for each student by the course's key.
+    """
+    from book.grading.release import ReleaseError, hunt_notebook
+    from book.lessons import drawing, hunting, registry
+    from toolkit.files import write_file
+
+    try:
+        if bool(key) != bool(student) or (key and not task):
+            raise ValueError("A student's hunt needs all of --key, --student and --task")
+        secret = drawing.of_student(drawing.read_key(key), student) if key else drawing.public(seed)
+        made = hunting.draw(registry.lesson_name(lesson), count, secret, task, letter=bool(key))
+        if answers:
+            for index in made.chosen:
+                print(f"{made.task}, mistake {index + 1}: {registry.find(made.task).mistakes[index].says}")
+            return
+        path = out / f"{made.task.replace('.', '-')}_{student or f'seed_{seed}_bugs_{count}'}.ipynb"
+        write_file(path, hunt_notebook(made, exercises))
+    except (ReleaseError, ValueError) as error:
+        raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or out} cannot be written ({error.strerror}).") from None
+    print("\n\n".join(text.rstrip() for text in made.texts().values()))
+    print(f"\n{path}: open it in JupyterLab, and mend the listing")
+
+
+def _key(path: Path | None, folder: Path) -> bytes:
+    """The key in a file, which is made where there is none; b'' without a file."""
+    from book.lessons import drawing
+
+    if path is None:
+        return b""
+    if folder.resolve() in path.resolve().parents:
+        raise ValueError(f"{path} lies in what students get: keep the key elsewhere")
+    return drawing.read_key(path) if path.exists() else drawing.new_key(path)
+
+
+def _points(texts, example="--points 2.3=6") -> dict[str, float]:
     """{'2.3': 6.0} of ['2.3=6'].  Raises ValueError for what has not this form."""
     found = {}
     for text in texts:
@@ -48,7 +120,8 @@ def _points(texts) -> dict[str, float]:
         try:
             found[task] = float(number)
         except ValueError:
-            raise ValueError(f"--points {text!r} is not understood; write --points 2.3=6") from None
+            name = example.split()[0]
+            raise ValueError(f"{name} {text!r} is not understood; write {example}") from None
     return found
 
 
@@ -62,6 +135,9 @@ def grade(
     ] = None,
     released: Annotated[
         Path | None, typer.Option("--release", help="The release.json of the course.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The course's key, where --hunt or --vary was used.")
     ] = None,
     solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
     due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
@@ -87,6 +163,7 @@ def grade(
     """
     from book.grading import course
     from book.grading.run import Options
+    from book.lessons import drawing
 
     options = Options(solutions, jobs, backend, scheduler, isolation, deadline)
     try:
@@ -96,6 +173,7 @@ def grade(
             out,
             lessons=lesson or (),
             release=released,
+            key=drawing.read_key(key) if key else b"",
             due=due,
             canvas=canvas or "canvas" in (lms or ()),
             column=canvas_column,
@@ -113,6 +191,37 @@ def grade(
     except KeyboardInterrupt:
         raise _fail("Stopped. What was graded is kept: the same command goes on from here.") from None
     raise typer.Exit(_say(graded, out))
+
+
+def statistics(
+    graded: Annotated[Path, typer.Argument(help="The folder that toolkit grade has written.")],
+    compare: Annotated[
+        Path | None, typer.Option(help="That of another run, such as the year before.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where they go. [default: beside the marks]")
+    ] = None,
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "What the class got wrong",
+):
+    """Tell for each task and each mistake the share of the class and the points lost: a page and a CSV.
+
+    They name nobody.  With --compare the difference of two runs, with its 95 % interval.
+    """
+    from book.grading import statistics as counting
+    from toolkit.files import write_file
+
+    folder = out or (graded if graded.is_dir() else graded.parent)
+    try:
+        other = counting.read(compare) if compare else None
+        made = counting.lines(counting.read(graded), other)
+        write_file(folder / "statistics.csv", counting.table(made))
+        write_file(folder / "statistics.html", counting.page(made, title, bool(compare)))
+    except counting.StatisticsError as error:
+        raise _fail(error) from None
+    except OSError as error:
+        raise _fail(f"{error.filename or folder} cannot be written ({error.strerror}).") from None
+    for name in ("statistics.html", "statistics.csv"):
+        print(folder / name)
 
 
 def _say(graded, out: Path) -> int:

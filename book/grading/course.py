@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from book.grading import feedback, reports, sandbox
+from book.grading import feedback, issuing, reports, results, sandbox
 from book.grading.collect import CollectError, collect
 from book.grading.release import Release, ReleaseError, read_release
 from book.grading.results import Graded
@@ -29,6 +29,7 @@ def grade_class(
     *,
     lessons: Sequence[str] = (),
     release: Path | None = None,
+    key: bytes = b"",
     due: datetime | None = None,
     canvas: Path | bool = False,
     column: str = "",
@@ -42,17 +43,22 @@ def grade_class(
     """Grade what is in a notebook, folder or zip, and write into `out`:
 
     grades.csv, canvas.csv, moodle.csv with moodle-feedback.zip, and classroom.json (where asked for),
-    junit.xml, gradescope/KEY.json, feedback/KEY.html for each student, summary.html, and state/ (so that a
-    stopped run goes on).
+    junit.xml, gradescope/KEY.json, feedback/KEY.html for each student, summary.html, graded.json (all of it,
+    for `toolkit statistics`), and state/ (so that a stopped run goes on).
 
     lessons: those graded, '02'; all by default.  release: the record of what was set (tasks, points), in
-    place of lessons.  due: when files count as late.  canvas, moodle: see `reports.write`.  column: Canvas's,
-    if all lessons go into one.  classroom: everything is one student's.  gradescope: the source is
-    Gradescope's export, whatever its name.  title: the pages' heading.  tell: is given sentences for the
-    instructor.  Raises one of REFUSED with one sentence.
+    place of lessons.  key: of the course, where each student has hunts or constants of their own.  due: when
+    files count as late.  canvas, moodle: see `reports.write`.  column: Canvas's, if all lessons go into one.
+    classroom: everything is one student's.  gradescope: the source is Gradescope's export, whatever its
+    name.  title: the pages' heading.  tell: is given sentences for the instructor.  Raises one of REFUSED
+    with one sentence.
     """
     options, submissions, out = options or Options(), Path(submissions), Path(out)
     chosen = _chosen(lessons, release)
+    if chosen.issued and not key:
+        raise ReleaseError("Each student has hunts or constants of their own: give the course's --key.")
+    if chosen.issued:
+        options = replace(options, course=issuing.Course(key, chosen.hunts, chosen.varied))
     _check_out(submissions, out)
     _check_sheets(canvas, moodle)
     if sandbox.found(options.isolation) == "limits":
@@ -65,11 +71,14 @@ def grade_class(
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
         with _only_one(out):
             graded = grade(found, kept, out, options, _progress)
+            more = issuing.whose(graded)
             graded = [
-                replace(one, flags=(*one.flags, *own.flags)) for one, own in zip(graded, found, strict=True)
+                replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
+                for one, own, flags in zip(graded, found, more, strict=True)
             ]
             for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
                 tell(sentence)
+            write_file(out / results.ALL, results.dump(graded))
             pages = _write_pages(graded, out, title or chosen.title)
             if moodle:
                 write_file(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))

@@ -26,7 +26,7 @@ MISTAKES = 30
 
 
 @lru_cache(maxsize=1)
-def _templates():
+def templates():
     """The environment of the templates: escapes everything, and fails for a name that it is not given."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -59,7 +59,7 @@ def page(graded: Sequence[Graded], title: str) -> str:
     if len(students) != 1:
         raise ValueError(f"a page is for one student; these are submissions of {len(students)}")
     ((student, lessons),) = students
-    return _templates().get_template("page.html").render(
+    return templates().get_template("page.html").render(
         title=title,
         student=student,
         lessons=lessons,
@@ -84,7 +84,7 @@ def summary(graded: Iterable[Graded], title: str = "Summary", link: str = "") ->
             lessons[one.lesson].append(one)
     names = sorted(lessons)
     every = [one for name in names for one in lessons[name]]
-    return _templates().get_template("summary.html").render(
+    return templates().get_template("summary.html").render(
         title=title,
         link=link,
         lessons=[_lesson(name, lessons[name]) for name in names],
@@ -168,7 +168,7 @@ def _mistakes(graded: Sequence[Graded]) -> list[dict]:
     for one in graded:
         for task in one.tasks:
             if task.state == NOT_YET and task.sentence:
-                bare = re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "0", text.line(task.sentence, 1500))
+                bare = text.without_numbers(text.line(task.sentence, 1500))
                 groups[task.task, task.kind, task.mistake, bare].append(task)
     rows = [
         {

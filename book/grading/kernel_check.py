@@ -43,8 +43,11 @@ class NotTried(CheckFailed):
     """Never raised here; see `CheckFailed`."""
 
 
-def check(task_id: str, *answer, **answers) -> None:
-    """Observe an answer on the seeds ordered and send what was seen."""
+def check(task_id: str, *answer, given=None, **answers) -> None:
+    """Observe an answer on the seeds ordered and send what was seen.
+
+    given: what a student's own call says of the constants; the grader knows them by the course's key.
+    """
     seeds = _order.pop("seeds", None)
     if seeds is None:
         return  # a student's own call, between two checks
@@ -124,6 +127,10 @@ def _cut_output() -> None:
 
 
 judge = check
+
+
+def hunt(*_, **__) -> None:
+    """What is left of a bug hunt is told at home; here the listing is judged as every answer is."""
 
 
 def progress(*_, **__) -> None:

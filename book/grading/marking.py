@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
-from book.grading import call_log, messages
+from book.grading import call_log, issuing, messages
 from book.grading.assemble import assemble
-from book.grading.results import DONE, NOT_YET, Row, TaskResult
+from book.grading.results import DONE, NOT_TRIED, NOT_YET, Row, TaskResult
 from book.grading.sandbox import Sandbox
 from book.grading.staging import BOOK, TOOLKIT
 from book.grading.text import line, plain
-from book.lessons import diagnose, record, registry
+from book.lessons import diagnose, hunting, record, registry
 from book.lessons.diagnose import SEEDS, Seen
 from book.lessons.running import BUDGET, DEADLINE, BadNotebook, Ran, Runner, Step, error_of
 from book.lessons.task import Made, Task
@@ -42,7 +42,7 @@ class AnswerKey:
 
     secret: from which the seeds of each task follow.  seen: {task: what the solution's check sent}.
     deadline: seconds a cell may take.  total: seconds after which a submission's spare cells are not run, and
-    after as many again no others.
+    after as many again no others.  course: what differs between students.
     """
 
     lesson: record.Lesson
@@ -50,6 +50,7 @@ class AnswerKey:
     seen: dict[str, dict] = field(default_factory=dict)
     deadline: float = 60.0
     total: float = 600.0
+    course: issuing.Course | None = None
 
     def seeds(self, task_id: str) -> list[int]:
         """The two secret seeds of a task, below 2**48."""
@@ -67,7 +68,12 @@ class NoKey(Exception):
 
 
 def make_key(
-    lesson: record.Lesson, base, box: Sandbox, secret: bytes, deadline: float | None = None
+    lesson: record.Lesson,
+    base,
+    box: Sandbox,
+    secret: bytes,
+    deadline: float | None = None,
+    course: issuing.Course | None = None,
 ) -> AnswerKey:
     """Run the solution in a kernel of its own.  Raises NoKey when it does not pass.
 
@@ -103,7 +109,7 @@ def make_key(
         if result.state != DONE or not diagnose.right(task, public, diagnose.expected(task, SEEDS[0])):
             why = result.sentence or "its values are not those that the package expects."
             raise NoKey(f"The solution of task {task_id} does not pass: {why}")
-    return key
+    return replace(key, course=course)
 
 
 def _rounded(seconds: float, least: float) -> float:
@@ -120,10 +126,48 @@ class Marker:
     def __init__(self, key: AnswerKey, base, box: Sandbox):
         self.key, self.base, self.box = key, base, box
         self.tasks = registry.tasks(key.lesson.lesson)
+        self.issued: str | None = None
+        """Whom the last notebook was issued to, '' for nobody; None where there is no such thing."""
+        self.nobodys: tuple[str, ...] = ()
+        """Tasks with constants of each student's own, in a notebook that was issued to nobody."""
+
+    def _of_student(self, notebook) -> dict[str, issuing.Hunt]:
+        """The hunts of the student whom a notebook was issued to; from here on the tasks are theirs."""
+        course, mine = self.key.course, {cell.task for cell in self.key.lesson.cells}
+        if course is None:
+            return {}
+        student = self.issued = issuing.issued_to(notebook, course.key)
+        if not student:
+            self.nobodys = tuple(task for task in course.varied if task in mine)
+            return {}
+        self.tasks = course.tasks(student, self.key.lesson.lesson)
+        return {task: course.hunt(student, task) for task in course.hunts if task in mine}
+
+    def _hunted(self, result: TaskResult, hunt: issuing.Hunt, runner: Runner, told) -> TaskResult:
+        """The result of a bug hunt: not tried as it was handed out, else with the number of mistakes left."""
+        result = replace(result, hunt=hunt.chosen)
+        answers = self.key.lesson.answers[hunt.task]
+        sources = [step.source for step in runner.steps if step.id in answers]
+        own = [step.source for step in runner.steps if not step.check]
+        if result.state != DONE and issuing.untouched(hunt, sources):
+            given = {"sentence": _AS_GIVEN, "kind": "as given", "mistake": None, "left": hunt.chosen}
+            return replace(result, state=NOT_TRIED, **given)
+        if foreign := issuing.foreign(hunt, own):
+            result = replace(result, flags=(*result.flags, foreign))
+        if result.state == DONE or isinstance(told, Ran):
+            return result
+        try:
+            first = _Sent(self.tasks[hunt.task], told).look(SEEDS[0], 1)
+        except (messages.BadMessage, KeyError):
+            return result
+        if left := hunting.left_of(hunt, first):
+            count = hunting.counted(len(left), len(hunt.chosen))
+            return replace(result, sentence=f"{count}. {result.sentence}", kind="hunt", left=left)
+        return result
 
     def mark(self, notebook) -> tuple[TaskResult, ...]:
         """The marks of a submission, a notebook of nbformat 4, in the order of the tasks."""
-        found = {}
+        found, hunts = {}, self._of_student(notebook)
         with self.runner(notebook) as (runner, assembled):
             for step in (s for s in runner.steps if s.check):
                 told = self.ask(runner, step)
@@ -133,6 +177,11 @@ class Marker:
                     result = self.judge(step.check, told, lambda s=step: self._more(runner, s))
                 task = step.check.task
                 result = _noted(result, self._asked(task), assembled, told, self.key.seen.get(task, {}))
+                if task in hunts:
+                    result = self._hunted(result, hunts[task], runner, told)
+                if task in self.nobodys:
+                    nobodys = {"sentence": _NOBODYS, "kind": "not issued", "mistake": None}
+                    result = replace(result, score=0.0, state=NOT_YET, **nobodys)
                 found[task] = replace(result, flags=(*result.flags, _LATE)) if runner.late else result
         return tuple(found[cell.task] for cell in self.key.lesson.cells)
 
@@ -203,7 +252,7 @@ class Marker:
         try:
             if told.get("error"):
                 return result(state=NOT_YET, sentence=f"{told['error']}"[:1000] + ".", kind="call")
-            mine, theirs = _Sent(task, told), _Sent(task, self.key.seen[cell.task])
+            mine, theirs = _Sent(task, told), _Sent(task, self._right(task))
             first = mine.look(SEEDS[0], 1)
             if self._done(task, mine, theirs):
                 return result(score=cell.points, state=DONE, rows=_rows(task, first), printed=first.printed)
@@ -219,7 +268,7 @@ class Marker:
             )
         public = same(task, first, theirs.look(SEEDS[0], 1))
         if found.state == DONE or (public and found.kind in ("value", "pattern")):
-            found = diagnose.Verdict(NOT_YET, _ONLY_HERE, kind="only public")
+            found = diagnose.Verdict(NOT_YET, self._only_here(task, told), kind="only public")
         return result(
             state=found.state,
             sentence=found.sentence,
@@ -228,6 +277,25 @@ class Marker:
             rows=_rows(task, first),
             printed=found.printed or first.printed,
         )
+
+    def _only_here(self, task: Task, told: dict) -> str:
+        """What is said of an answer that is right for what its author could see, and for nothing else: why it
+        stops for further inputs, if it does, without a word on these."""
+        first = _Sent(task, told)
+        for seed in self.key.seeds(task.id):
+            seen = first.look(seed, 1)
+            if seen.values is None:
+                return f"{_ELSEWHERE} {_reason(seen)}"
+        return _ONLY_HERE
+
+    def _right(self, task: Task) -> dict:
+        """What the solution's check sent; with a student's constants, the right data for these in it."""
+        sent = self.key.seen[task.id]
+        if task is registry.find(task.id):
+            return sent
+        right = task.reference if task.names else {"": task.reference}
+        data = {name: messages.pack(one) for name, one in right.items() if not callable(one)}
+        return {**sent, "answers": {**sent["answers"], **data}}
 
     def _done(self, task: Task, mine: _Sent, theirs: _Sent) -> bool:
         """Whether the answer is right: on the public seed and the secret ones, and steady."""
@@ -238,12 +306,32 @@ class Marker:
         return public and all(same(task, mine.look(s, 1), theirs.look(s, 1)) for s in (first, second))
 
 
+_ELSEWHERE = (
+    "The values for the inputs that you could see are right. The check also used further inputs, which are "
+    "not shown, and for one of these"
+)
+
+_AS_GIVEN = "The listing is as it was handed out: what measurement shows that something is wrong with it?"
+
+_NOBODYS = (
+    "The notebook does not say whom it was issued to, and this task has constants of each student's own: "
+    "hand in the file that was made for you, or copy the cell back that tells the deadline."
+)
+
 _LATE = "ran out of time: some cells were not run"
 
 _ONLY_HERE = (
     "The values for the inputs that you could see are right, and for others they are not: does your answer "
     "hold a number that belongs to those inputs only?"
 )
+
+
+def _reason(seen: Seen) -> str:
+    """Why an answer stops, without the error's message, which may tell the inputs."""
+    kind, message = seen.error
+    if seen.trouble != "raises" or not kind.isidentifier():
+        return "the check cannot use what comes out."
+    return seen.text.replace(f"with {kind}: {message}", f"with {kind}")
 
 
 class _Sent:

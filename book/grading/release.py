@@ -11,11 +11,11 @@ import math
 import re
 import symtable
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from book.grading import text
-from book.lessons import building, record, registry
+from book.grading import issuing, text
+from book.lessons import building, hunting, record, registry
 from book.lessons.running import BadNotebook, read_notebook
 from toolkit.files import write_file
 
@@ -30,13 +30,21 @@ class ReleaseError(Exception):
 
 @dataclass(frozen=True)
 class Release:
-    """What was set: lessons such as ('02',), tasks such as ('2.1', '2.3') in order, the points of each."""
+    """What was set: lessons such as ('02',), tasks such as ('2.1', '2.3') in order, the points of each; the
+    tasks that are bug hunts, with the number of mistakes, and those with constants of each student's own."""
 
     lessons: tuple[str, ...]
     tasks: tuple[str, ...]
     points: dict[str, float] = field(default_factory=dict)
     due: str = ""
     title: str = ""
+    hunts: dict[str, int] = field(default_factory=dict)
+    varied: tuple[str, ...] = ()
+
+    @property
+    def issued(self) -> bool:
+        """Whether each student has a notebook of their own, by the course's key."""
+        return bool(self.hunts or self.varied)
 
     @classmethod
     def whole(cls, lessons: Sequence[str]) -> Release:
@@ -65,7 +73,8 @@ def read_release(path: Path) -> Release:
     try:
         if not (raw["lessons"] and raw["tasks"]):
             raise TypeError("it names no lesson or no task")
-        return _choose(raw["lessons"], raw["tasks"], raw["points"], raw["due"], raw["title"])
+        chosen = _choose(raw["lessons"], raw["tasks"], raw["points"], raw["due"], raw["title"])
+        return _issued(chosen, raw.get("hunts", {}), bool(raw.get("varied")))
     except (KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{path.name} is damaged ({error}): make the release again.") from None
 
@@ -79,26 +88,57 @@ def release(
     title: str = "",
     exercises: Path = Path("exercises"),
     force: bool = False,
+    hunts: Mapping[str, int] | None = None,
+    vary: bool = False,
+    key: bytes = b"",
+    students: Sequence[str] = (),
 ) -> list[Path]:
     """Write the exercises of these lessons as students get them, and `release.json`; returns the files.
 
     due: the deadline as students read it.  points: {'2.3': 6} for tasks that are worth something else than
     in the book.  tasks: only these, such as ['2.1', '2.3'].  lessons: where none is named, those of the
-    tasks, or all.  force: write even where other files lie, or another release.
+    tasks, or all.  force: write even where other files lie, or another release.  hunts: {'4.2': 2} for tasks
+    that are given as listings with so many mistakes.  vary: give the tasks that have them constants of each
+    student's own.  For either: the course's key, and the ids of the students, who get a folder each.
 
     Raises ReleaseError, with one sentence, and writes nothing, for what does not fit.
     """
     folder, exercises = Path(folder), Path(exercises)
-    chosen = _choose(lessons, tasks, points or {}, due, title)
+    chosen = _issued(_choose(lessons, tasks, points or {}, due, title), hunts or {}, vary)
+    if chosen.issued and not (key and students):
+        raise ReleaseError("Hunts and constants are drawn for each student: give --key and --roll.")
+    course = issuing.Course(key, chosen.hunts, chosen.varied)
     files = {}
     for lesson in chosen.lessons:
         path = exercises / record.load(lesson).notebook
-        files[folder / path.name] = _notebook(path, chosen, lesson)
+        for student in students if chosen.issued else ("",):
+            files[folder / student / path.name] = _notebook(path, chosen, lesson, course, student)
     files[folder / RECORD] = _dump(chosen)
     _check_folder(folder, files, exercises, force)
     for path, content in files.items():
         write_file(path, content)
     return list(files)
+
+
+def hunt_notebook(hunt: hunting.Hunt, exercises: Path = Path("exercises")) -> str:
+    """The notebook of a bug hunt on its own, as text: its task's cells of the exercise, with the listing.
+
+    Raises ReleaseError where there is no such exercise.
+    """
+    import nbformat
+
+    lesson = record.load(_lesson(hunt.task))
+    path = Path(exercises) / lesson.notebook
+    alone = _choose([], [hunt.task], {}, "", "")
+    notebook = nbformat.reads(_notebook(path, alone, lesson.lesson), as_version=4)
+    issuing.put_hunt(notebook, hunt, lesson)
+    told = next(cell for cell in notebook.cells if cell["id"] == CELL)
+    told.source = (
+        f"**Bug hunt {hunt.ticket}.** One task of this lesson, {hunt.task}, its right answer spoilt. The "
+        "introduction above speaks of the whole lesson. Below the listing, `hunt(...)` counts the mistakes "
+        "that are still there, and the check after it is the exercise's own."
+    )
+    return building._text(notebook)
 
 
 # --- the choice -----------------------------------------------------------------------------------------
@@ -138,6 +178,22 @@ def _choose(lessons, tasks, points: Mapping[str, float], due: str, title: str) -
     return Release(tuple(names), kept, worth, f"{due}", f"{title}")
 
 
+def _issued(chosen: Release, hunts: Mapping[str, int], vary: bool) -> Release:
+    """The release with these hunts, and with constants where there are any.  Raises ReleaseError."""
+    for task, count in hunts.items():
+        if task not in chosen.tasks:
+            raise ReleaseError(f"Task {task} is to be a hunt but is not among the tasks chosen.")
+        try:
+            hunting.draw(_lesson(task), count, b"", task)
+        except (ValueError, TypeError) as error:
+            said = f"{error}"
+            raise ReleaseError(said[0].upper() + said[1:] + ".") from None
+    able = tuple(task for task in chosen.tasks if registry.find(task).varies) if vary else ()
+    if vary and not able:
+        raise ReleaseError("None of the tasks chosen can be given with other constants.")
+    return replace(chosen, hunts=dict(hunts), varied=able)
+
+
 def _lessons(tasks: Sequence[str] | None) -> list[str]:
     """The lessons of these tasks, or all where there are none.  Raises ReleaseError for what is no task."""
     for task in tasks or ():
@@ -152,7 +208,10 @@ def _whole(value: float) -> float:
 
 
 def _dump(chosen: Release) -> str:
-    return json.dumps({**vars(chosen), "format": FORMAT}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    raw = {**vars(chosen), "format": FORMAT}
+    if not chosen.issued:
+        del raw["hunts"], raw["varied"]
+    return json.dumps(raw, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _check_folder(folder: Path, files: Mapping[Path, str], exercises: Path, force: bool) -> None:
@@ -167,7 +226,8 @@ def _check_folder(folder: Path, files: Mapping[Path, str], exercises: Path, forc
             f"{folder} holds another release (its {RECORD} differs): name another folder, or replace that "
             "one with --force."
         )
-    other = [name for name in there if folder / name not in files]
+    ours = {path.relative_to(folder).parts[0] for path in files}
+    other = [name for name in there if name not in ours]
     if there and not force and (other or RECORD not in there):
         raise ReleaseError(
             f"{folder} holds other files ({(other or there)[0]}): name an empty folder, or write into this "
@@ -178,8 +238,11 @@ def _check_folder(folder: Path, files: Mapping[Path, str], exercises: Path, forc
 # --- the notebooks --------------------------------------------------------------------------------------
 
 
-def _notebook(path: Path, chosen: Release, lesson: str) -> str:
-    """The exercise of a lesson with what was chosen, as text.  Raises ReleaseError."""
+def _notebook(path: Path, chosen: Release, lesson: str, course=None, student: str = "") -> str:
+    """The exercise of a lesson with what was chosen, as text.  Raises ReleaseError.
+
+    course, student: whose hunts and constants are put into it.
+    """
     try:
         notebook = read_notebook(path)
     except BadNotebook as error:
@@ -198,6 +261,8 @@ def _notebook(path: Path, chosen: Release, lesson: str) -> str:
     notebook.cells = [*([first] if first else []), _told(chosen, tasks, bool(dropped)), *kept]
     if dropped:
         notebook.metadata["toolkit"]["tasks"] = list(tasks)
+    if student:
+        issuing.put(notebook, course, student, record.load(lesson), tasks)
     try:
         return building._text(notebook)
     except building.BuildError as error:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 DONE, NOT_YET, NOT_TRIED = "done", "not yet", "not tried"
+
+ALL = "graded.json"
+"""The file of a run's results, all of them."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class TaskResult:
     points: the task's.  score: what was earned.  sentence: the diagnosis, '' when done.  mistake: the number
     of the recognised mistake among the task's, or None; kind: what the diagnosis rests on ('mistake',
     'shape', 'raises', …).  notes: remarks for the student.  flags: remarks for the instructor only.
-    printed: what the answer itself printed while it was checked.
+    printed: what the answer itself printed while it was checked.  hunt: the numbers of the mistakes that a
+    bug hunt's listing was given with; left: those that are known to be still there.
     """
 
     task: str
@@ -54,6 +60,8 @@ class TaskResult:
     printed: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    hunt: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class Graded:
     lesson: '02'.  notebook: the lesson's file name.  file: the name of the file that was graded ('' when
     nothing was handed in).  late: handed in late, as the LMS or the deadline says.  problem: one sentence
     when the file could not be graded (all tasks then score 0).  notes and flags as in TaskResult.
+    tries: how often it was handed in, as far as the LMS tells; 0 where it does not.  issued: where
+    each student has a notebook of their own, whose it is by its tag, '' for nobody's.
     """
 
     student: Student
@@ -74,6 +84,8 @@ class Graded:
     problem: str = ""
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    tries: int = 0
+    issued: str | None = None
 
     @property
     def score(self) -> float:
@@ -109,6 +121,7 @@ def from_json(raw: dict) -> Graded:
                 "rows": tuple(Row(**row) for row in task["rows"]),
                 "notes": tuple(task["notes"]),
                 "flags": tuple(task["flags"]),
+                **{name: tuple(task.get(name, ())) for name in ("hunt", "left")},
             }
         )
         for task in raw["tasks"]
@@ -122,3 +135,13 @@ def from_json(raw: dict) -> Graded:
             "flags": tuple(raw["flags"]),
         }
     )
+
+
+def dump(graded: Sequence[Graded]) -> str:
+    """All results of a run as text; the same bytes for the same results."""
+    return json.dumps([to_json(one) for one in graded], ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def load(text: str) -> list[Graded]:
+    """What `dump` gave.  Raises ValueError, KeyError or TypeError for anything else."""
+    return [from_json(one) for one in json.loads(text)]

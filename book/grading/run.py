@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from book.grading import marking
+from book.grading import issuing, marking
 from book.grading.collect import Submission
 from book.grading.results import Graded, Student, TaskResult, from_json, to_json
 from book.grading.sandbox import Limits, NoSandbox, Sandbox
@@ -152,8 +152,9 @@ def mark_one(work: Work, name: str, raw: bytes) -> tuple[dict, bool]:
                 raise BadNotebook(str(error).replace(path.name, name)) from None
         place = _place(work)
         with bounded(OWN_SECONDS, OWN_MEMORY):
-            tasks = marking.Marker(work.key, place.base, place.box).mark(notebook)
-        graded = replace(graded, tasks=tasks)
+            marker = marking.Marker(work.key, place.base, place.box)
+            tasks = marker.mark(notebook)
+        graded = replace(graded, tasks=tasks, issued=marker.issued)
     except BadNotebook as error:
         graded = replace(graded, problem=str(error))
     except Exception as error:  # one submission must not stop the others
@@ -217,7 +218,8 @@ class Options:
 
     solutions: the folder of the solution notebooks.  jobs: how many at a time (-1: as many as cores).
     backend: 'loky' (this machine) or 'dask', with the scheduler's address.  isolation: see sandbox.KINDS.
-    deadline: seconds a cell, or None for ten times what the solution takes.
+    deadline: seconds a cell, or None for ten times what the solution takes.  course: what differs between
+    students, by the course's key.
     """
 
     solutions: Path = Path("solutions")
@@ -227,6 +229,7 @@ class Options:
     isolation: str = "auto"
     deadline: float | None = None
     limits: Limits = Limits()
+    course: issuing.Course | None = None
 
 
 def grade(
@@ -301,7 +304,7 @@ def _work(lesson: record.Lesson, options: Options, out: Path, scratch: str) -> W
     except BadNotebook as error:
         raise CannotGrade(f"The solution of lesson {lesson.lesson} is needed: {error}") from None
     hidden = tuple(folder.resolve() for folder in (options.solutions, out, *marking.PACKAGES))
-    key = marking.AnswerKey(lesson, secrets.token_bytes(16))
+    key = marking.AnswerKey(lesson, secrets.token_bytes(16), course=options.course)
     return Work(key, source, options.limits, options.isolation, hidden, scratch)
 
 
@@ -310,7 +313,7 @@ def _with_key(work: Work, deadline: float | None) -> Work:
     key = work.key
     try:
         place = _place(work)
-        made = marking.make_key(key.lesson, place.base, place.box, key.secret, deadline)
+        made = marking.make_key(key.lesson, place.base, place.box, key.secret, deadline, key.course)
     except (marking.NoKey, BadNotebook, ValueError) as error:
         raise CannotGrade(f"Lesson {key.lesson.lesson} cannot be graded: {error}") from None
     return replace(work, key=made)
@@ -472,6 +475,9 @@ def _backend(options: Options):
 def _fingerprint(lesson: record.Lesson, options: Options) -> bytes:
     """What marks depend on besides the submission: tasks and points, the solution, limits, and the code."""
     parts = [record.dump(lesson), repr((FORMAT, options.limits, options.deadline)), _code()]
+    if options.course:
+        own = options.course
+        parts.append(repr((hashlib.blake2b(own.key).hexdigest(), sorted(own.hunts.items()), own.varied)))
     with contextlib.suppress(OSError):
         parts.append((options.solutions / lesson.notebook).read_text("utf8"))
     with contextlib.suppress(ValueError, OSError):

@@ -125,8 +125,15 @@ _PRIVATE = ("/tmp", "/home/s", "/dev/shm")
 _INSIDE_PRIVATE = tuple(f"{folder}/" for folder in _PRIVATE)
 
 
-def _covers(folders: list[str], secret: Path) -> bool:
-    return any(str(secret).startswith(folder.rstrip("/") + "/") for folder in [*folders, "/usr"])
+def _seen_as(folders: list[str], secret: Path) -> set[str]:
+    """All paths by which a folder would be seen: one folder may be bound under several names, since an
+    environment can be reached by a link."""
+    real, found = os.path.realpath(secret), set()
+    for folder in [*folders, "/usr"]:
+        base = os.path.realpath(folder).rstrip("/") + "/"
+        if real.startswith(base):
+            found.add(os.path.join(folder, real.removeprefix(base)))
+    return found
 
 
 def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: bool) -> list[str]:
@@ -160,8 +167,8 @@ def bubblewrap(stage: Path, sockets: Path, hidden: tuple[Path, ...], nested: boo
         if not link.startswith("/usr/"):
             line += ["--symlink", where, link]
     for secret in hidden:
-        if _covers(folders, secret):
-            line += ["--tmpfs", str(secret)]
+        for path in sorted(_seen_as(folders, secret)):
+            line += ["--tmpfs", path]
     line += ["--dir", "/home/s/work", "--ro-bind", str(stage / PACKAGES), f"/{PACKAGES}"]
     line += ["--bind", str(sockets), "/run/k"]
     return [*line, "--chdir", "/home/s/work", "--remount-ro", "/", "--"]

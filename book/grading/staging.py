@@ -27,7 +27,8 @@ ANSWERS = ("tasks", "tasks.py", "solution.py", "reference.json")
 """What in a chapter's folder knows what is right."""
 
 _ENTRIES = ("book.grading.zygote", "book.grading.kernel_check", "book.lessons", "book.lessons.trying")
-_KERNEL = {"checking": "*", "widget": "progress"}  # modules of the lessons that the kernel's check stands for
+# Modules of the lessons that the kernel's check stands for.
+_KERNEL = {"checking": "*", "widget": "progress", "hunting": "hunt"}
 
 
 def stage(folder: Path, lessons: list[str]) -> Path:

@@ -60,6 +60,11 @@ def line(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def without_numbers(text: str) -> str:
+    """The text with 0 in the place of each number: what differs only in numbers becomes one."""
+    return re.sub(r"[-+]?\d(?:[\d.,]*\d)?(?:e[-+]?\d+)?", "0", text)
+
+
 def points(value: float) -> str:
     """Points as people write them: '2', '2.5', '1.33'."""
     return f"{round(value + 0.0, 2):.2f}".rstrip("0").rstrip(".")

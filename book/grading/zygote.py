@@ -219,11 +219,12 @@ def _drop_rights() -> None:
 
 
 _DENIED = {
-    "x86_64": (0xC000003E, (29, 68, 319, 425, 447)),
-    "aarch64": (0xC00000B7, (194, 186, 279, 425, 447)),
+    "x86_64": (0xC000003E, (29, 68, 319, 425, 447, 203)),
+    "aarch64": (0xC00000B7, (194, 186, 279, 425, 447, 122)),
 }
 """Of each machine: what filters of system calls know it by, and its numbers of shmget, msgget, memfd_create,
-io_uring_setup and memfd_secret: calls that hold memory which no limit and no watchdog counts."""
+io_uring_setup and memfd_secret, calls that hold memory which no limit and no watchdog counts; and of
+sched_setaffinity: a box that was given two cores keeps to them."""
 
 
 def _deny_calls() -> None:

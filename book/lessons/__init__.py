@@ -75,6 +75,11 @@ and one module `book/chNN/tasks.py`, which holds what is said of wrong ones:
     tested apart from it: `tests/chNN/test_solution.py` holds them against the toolkit, a closed form or a
     formula written down a second time.
 
+Mistakes that are edits of one function also make bug hunts: after a change of them run
+`python -m studies.hunt_pairs NN`, which finds out which can stand in a listing together (`bugs`).  A task
+whose number depends on constants can be given with others, `varies=Variation(...)` (`varying`): choose values
+by which no listed wrong number becomes right; `tests/book/lessons/test_hunting.py` tries all.
+
 See `Task` for every field, and `right_numbers`, `right_words`, `expression_probe`, `axes_values` for tasks
 that ask for a number, a word, a formula or a figure.  An answer that costs something to make is wrapped:
 `Made(function)`.
@@ -83,7 +88,7 @@ that ask for a number, a word, a formula or a figure.  An answer that costs some
 from importlib import import_module
 
 _HOME = {
-    **dict.fromkeys(["Made", "Mistake", "Remark", "Task", "KINDS"], "task"),
+    **dict.fromkeys(["Made", "Mistake", "Remark", "Task", "Variation", "KINDS"], "task"),
     **dict.fromkeys(["normal", "uniform", "number_facts", "expression_probe"], "probes"),
     **dict.fromkeys(
         ["named_numbers", "named_expressions", "right_or_number", "right_numbers", "right_words"], "probes"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from book.lessons import registry
+from collections.abc import Mapping
+
+from book.lessons import registry, varying
 from book.lessons.diagnose import DONE, NOT_TRIED, Verdict, diagnose, lines
 
 
@@ -25,17 +27,18 @@ class NoSuchTask(CheckFailed):
     """The check names a task that is not there, or names its answers wrongly."""
 
 
-def check(task_id: str, *answer, **answers) -> None:
+def check(task_id: str, *answer, given: Mapping[str, float] | None = None, **answers) -> None:
     """Check the answer to a task: print values computed from it, then "2.3 done", or say what is wrong.
 
     A right answer in another form than the statement's gets a remark before its "done".
 
     task_id: "2.3".  answer: the answer itself, a function, a number, a formula or an Axes; for a task with
     several answers, name them: `check("2.3", step=my_step, grid=my_grid)`.
+    given: the constants of a task that a course has given with others than the book's.
 
     Raises NotTried, NotYet or NoSuchTask with one sentence, which a notebook shows without a traceback.
     """
-    verdict = judge(task_id, *answer, **answers)
+    verdict = judge(task_id, *answer, given=given, **answers)
     if verdict.printed:
         print(verdict.printed.rstrip("\n"))
     task = registry.find(task_id)
@@ -50,10 +53,11 @@ def check(task_id: str, *answer, **answers) -> None:
         raise error(f"{task_id} {verdict.state}. {verdict.sentence}") from None
 
 
-def judge(task_id: str, *answer, **answers) -> Verdict:
+def judge(task_id: str, *answer, given: Mapping[str, float] | None = None, **answers) -> Verdict:
     """The verdict on an answer, without printing.  Raises NoSuchTask when the call itself does not fit."""
     try:
         task = registry.find(task_id)
+        task = varying.varied(task, given) if given else task
         if not task.names and (len(answer) != 1 or answers):
             raise ValueError(f'check {task_id} takes one answer: check("{task_id}", your_answer)')
         if task.names and answer:

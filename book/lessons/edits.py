@@ -8,11 +8,21 @@ import itertools
 import linecache
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _COUNT = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """How `changed` made a function: from which one, by which edits, with which names replaced."""
+
+    function: FunctionType
+    edits: tuple[tuple[str, str], ...]
+    names: tuple[str, ...]
 
 
 def changed(function: FunctionType, *edits: tuple[str, str], **names: Any) -> FunctionType:
@@ -27,17 +37,32 @@ def changed(function: FunctionType, *edits: tuple[str, str], **names: Any) -> Fu
     The function's own module stays as it is.  Raises ValueError, with the fragment or the name, for an edit
     that fits no place or several, a name that the function does not read, and a call without either.
     """
-    text = _text(function)
     if not edits and not names:
         raise ValueError(f"changed({function.__name__}) has nothing to change: give an edit or a name")
+    text = edited(function, *edits)
+    for name in names:
+        if not reads(function, name):
+            raise ValueError(f"{function.__name__} reads no name {name!r} of its module")
+    made = _compiled(text, inspect.unwrap(function), names)
+    made.change = Change(function, edits, tuple(names))
+    return made
+
+
+def edited(function: FunctionType, *edits: tuple[str, str], docstring: bool = False) -> str:
+    """The text of a function with these fragments replaced, one after the other.
+
+    docstring: with the function's docstring, which no edit reaches.  Raises ValueError as `changed` does.
+    """
+    text = _text(function)
     for old, new in edits:
         if (times := text.count(old)) != 1:
             raise ValueError(f"{old!r} must occur once in {function.__name__}, and occurs {times} times")
         text = text.replace(old, new)
-    for name in names:
-        if not reads(function, name):
-            raise ValueError(f"{function.__name__} reads no name {name!r} of its module")
-    return _compiled(text, inspect.unwrap(function), names)
+    if not docstring or not (said := _docstring(function)):
+        return text
+    lines = text.splitlines(keepends=True)
+    first = ast.parse(text).body[0].body[0].lineno - 1
+    return "".join([*lines[:first], said, *lines[first:]])
 
 
 def changes(module: ModuleType) -> Callable[..., dict[str, FunctionType]]:
@@ -61,6 +86,15 @@ def _text(function: FunctionType) -> str:
         return text
     lines = text.splitlines(keepends=True)
     return "".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
+
+
+def _docstring(function: FunctionType) -> str:
+    """The lines of a function's docstring as they stand in its source, or ''."""
+    text = textwrap.dedent(inspect.getsource(function))
+    first = ast.parse(text).body[0].body[0]
+    if not isinstance(getattr(getattr(first, "value", None), "value", None), str):
+        return ""
+    return "".join(text.splitlines(keepends=True)[first.lineno - 1 : first.end_lineno])
 
 
 def _compiled(text: str, function: FunctionType, names: dict[str, Any]) -> FunctionType:

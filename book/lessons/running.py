@@ -562,7 +562,21 @@ def _released(lesson: record.Lesson, notebook) -> record.Lesson:
             points |= dict.fromkeys(names_of(cell), grade["points"])
     cells = (cell for cell in lesson.cells if not isinstance(tasks, list) or cell.task in tasks)
     cells = tuple(replace(cell, points=points.get(cell.id, cell.points)) for cell in cells)
+    if isinstance(told, dict) and told.get("varied"):
+        cells = tuple(_with_constants(cell, notebook) for cell in cells)
     return replace(lesson, cells=cells or lesson.cells)
+
+
+def _with_constants(cell: record.Cell, notebook) -> record.Cell:
+    """A check cell with the constants that the notebook tells for its task."""
+    from book.lessons import varying
+
+    task = registry.find(cell.task)
+    constants = varying.told(task, notebook)
+    if constants is None:
+        return cell
+    output = varying.reworded(task, constants, cell.output)
+    return replace(cell, source=varying.call_with(cell.source, constants), output=output)
 
 
 def trouble(step: Step, ran: Ran) -> str:

@@ -60,6 +60,22 @@ class Mistake:
             raise ValueError("a mistake has an empty sentence: write what a tutor would say")
 
 
+@dataclass(frozen=True)
+class Variation:
+    """How a task can be given with other constants; see `varying`.
+
+    choices: {name: values}; every combination is possible, and the book's own is none of the values.
+    words: `words(**constants)` gives {as the book says it: as it is said then}, for statement, answer cell,
+        hints, questions, sentences and labels.
+    fields: `fields(task, **constants)` gives those of the task's fields that change: reference, facts,
+        mistakes (their sentences are put into other words by `words`).
+    """
+
+    choices: Mapping[str, tuple[float, ...]]
+    words: Callable[..., Mapping[str, str]]
+    fields: Callable[..., Mapping[str, Any]]
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """One task of a lesson: what is asked, how an answer is probed, and the mistakes that are recognised.
@@ -97,6 +113,7 @@ class Task:
         `{value}` in it stands for the student's number.  Let the first labels of a probe be properties (a
         variance that should stay 1, a point that should come back), so that a wrong answer that nobody listed
         is told something true.
+    varies: how the task can be given with other constants, or None.
 
     Raises ValueError, with the task's id, for a field that does not fit.
     """
@@ -120,6 +137,7 @@ class Task:
     decimals: int = 6
     asks: Mapping[str, str] = field(default_factory=dict)
     loose: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    varies: Variation | None = None
 
     def __post_init__(self):
         def need(fine, text):

@@ -28,9 +28,8 @@ def jumped(x, times, label=None, name="meanflow"):
 
 
 @pytest.mark.slow
-def test_more_calls_of_meanflow_depend_on_the_label():
-    """Of the network that ships, on other noises than the record's: four calls beat one; sixteen are behind
-    four with labels, and ahead of it without."""
+def test_four_calls_of_meanflow_are_ahead_of_one_and_sixteen_change_little():
+    """Of the network that ships, on other noises than the record's, with labels and without."""
     even = lambda calls: [1 - i / calls for i in range(calls + 1)]
     for seed in (100, 103):
         noise, label = initial_noise(N, (1, 8, 8), seed), digit_labels(N, seed)
@@ -38,16 +37,17 @@ def test_more_calls_of_meanflow_depend_on_the_label():
             [frechet_distance(jumped(noise, even(calls), told)) for calls in (1, 4, 16)]
             for told in (None, label)
         )
-        assert free[2] < free[1] < free[0] / 2
-        assert classed[1] < classed[2] < classed[0]
+        assert free[1] < free[0] / 2 and classed[1] < classed[0]
+        for _, four, sixteen in (free, classed):
+            assert abs(math.log(sixteen / four)) < math.log(1.4)
 
 
 @pytest.mark.slow
 def test_where_a_flow_map_stops_counts():
-    """Two calls without labels: by way of .9 they are no better than one."""
+    """Two calls without labels: by way of .9 they gain half of what they gain by way of .5, or less."""
     noise = initial_noise(N, (1, 8, 8), 100)
     early, half, one = (frechet_distance(jumped(noise, t)) for t in ([1, 0.9, 0], [1, 0.5, 0], [1, 0]))
-    assert early > 0.95 * one and half < one / 2
+    assert half < one / 2 and 1.5 * half < early < one
 
 
 def test_the_shortcut_agrees_with_itself_on_its_own_halves_alone():

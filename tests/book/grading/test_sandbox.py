@@ -595,3 +595,14 @@ def test_the_package_is_covered_where_it_lies_in_a_folder_that_is_needed(stage):
             assert alone(box, look) is True
         with made(sandbox.found(), stage, hidden=(Path(folder),)) as box:
             assert alone(box, look) is False
+
+
+def test_a_hidden_folder_is_hidden_under_each_of_its_names(tmp_path):
+    """An environment that is reached by a link is bound twice: what is hidden in it lies at two places."""
+    (tmp_path / "real" / "lib" / "secret").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    folders = [str(tmp_path / name / "lib") for name in ("real", "link")]
+    wanted = {f"{folder}/secret" for folder in folders}
+    for name in ("real", "link"):
+        assert sandbox._seen_as(folders, tmp_path / name / "lib" / "secret") == wanted
+    assert sandbox._seen_as(folders, tmp_path / "real" / "library") == set()
