@@ -21,6 +21,7 @@ from book.lessons import (
     Task,
     Variation,
     changed,
+    changes,
     error_lines,
     named_expressions,
     named_numbers,
@@ -39,9 +40,7 @@ END, STD = 0.002, 0.5
 _LEARN_BOTH = ("torch.no_grad()", "torch.enable_grad()")  # the target is learned, too
 
 
-def _wrong(name, *edits, **helpers):
-    """The answer of this name with these edits, or among these helpers; the others are right."""
-    return {name: changed(getattr(solution, name), *edits, **helpers)}
+_wrong = changes(solution)
 
 
 _FOLLOWS = "What you made of it will follow."  # said of a mistake that has been carried on

@@ -18,7 +18,7 @@ from book.lessons import (
     Mistake,
     Remark,
     Task,
-    changed,
+    changes,
     error_lines,
     named_expressions,
     normal,
@@ -30,10 +30,7 @@ from book.lessons import (
 from toolkit import EDM, grids
 from toolkit.dpm_solver import dpm_solver_2
 
-
-def _wrong(name, *edits):
-    """The answer of this name with these edits; the others are right."""
-    return {name: changed(getattr(solution, name), *edits)}
+_wrong = changes(solution)
 
 
 # --- 6.1: the mean value of a scalar ------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from book.lessons import (
     Remark,
     Task,
     changed,
+    changes,
     error_lines,
     named_expressions,
     normal,
@@ -24,10 +25,7 @@ from book.lessons import (
     uniform,
 )
 
-
-def _wrong(name, *edits):
-    """The answer of this name with these edits; the others are right."""
-    return {name: changed(getattr(solution, name), *edits)}
+_wrong = changes(solution)
 
 
 # --- 7.1: three laws of a flow map --------------------------------------------------------------------------

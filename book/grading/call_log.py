@@ -17,7 +17,7 @@ from book.lessons.diagnose import is_cell
 
 _METHODS = (
     "ddpm", "ddim", "ode", "sde", "exponential", "dpm_solver", "multistep", "distill", "amed", "distilled",
-    "flow_maps", "learned",
+    "flow_maps", "learned", "practice", "conditions", "masked",
 )  # fmt: skip
 """The toolkit's modules that hold what the exercises ask for; the others are tools that an answer may use,
 but for what a task says gives it away."""

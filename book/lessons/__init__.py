@@ -50,7 +50,8 @@ and one module `book/chNN/tasks.py`, which holds what is said of wrong ones:
 
     For several answers, `check("1.2", step=step, walk=walk)`, the task has `names=("step", "walk")` and
     `reference={"step": solution.step, "walk": solution.walk}`; a mistake is the one function that is wrong,
-    `Mistake(changed(solution.step, …), "…")`, or a dict of the wrong ones.  The others are the right ones,
+    `Mistake(changed(solution.step, …), "…")`, or a dict of the wrong ones (`changes` writes short ones).  The
+    others are the right ones,
     and where one of them calls `step` by its name it calls the wrong one, as in a student's notebook.  A
     helper that is no answer is changed by its name: `changed(solution.walk, helper=changed(solution.helper,
     …))`.
@@ -95,7 +96,7 @@ _HOME = {
     **dict.fromkeys(["read_axes", "axes_values", "error_lines"], "probes"),
     **dict.fromkeys(["check", "judge", "CheckFailed", "NotTried", "NotYet"], "checking"),
     **dict.fromkeys(["attempt", "look"], "trying"),
-    "changed": "edits",
+    **dict.fromkeys(["changed", "changes"], "edits"),
     "progress": "widget",
 }
 

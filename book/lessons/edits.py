@@ -7,10 +7,10 @@ import inspect
 import itertools
 import linecache
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _COUNT = itertools.count(1)
@@ -63,6 +63,13 @@ def edited(function: FunctionType, *edits: tuple[str, str], docstring: bool = Fa
     lines = text.splitlines(keepends=True)
     first = ast.parse(text).body[0].body[0].lineno - 1
     return "".join([*lines[:first], said, *lines[first:]])
+
+
+def changes(module: ModuleType) -> Callable[..., dict[str, FunctionType]]:
+    """`changed` for the answers of one module, by name: with `_wrong = changes(solution)` there is
+    `_wrong("step", (old, new), …)` = {"step": changed(solution.step, (old, new), …)}, the wrong part of a
+    `Mistake` of several answers."""
+    return lambda name, *edits, **names: {name: changed(getattr(module, name), *edits, **names)}
 
 
 def reads(function: FunctionType, name: str) -> bool:
