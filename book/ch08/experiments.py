@@ -2070,7 +2070,7 @@ def contest_curves():
     found = recorded("contest")
     curves = {}
     for name, columns in found["shipped"].items():
-        means = [_mean(scores) for scores in columns.values()]
+        means = [_geometric_mean(scores) for scores in columns.values()]
         curves[NAMES[name]] = (
             [int(calls) for calls in columns],
             [math.nan if m is None else m for m in means],
@@ -2078,7 +2078,7 @@ def contest_curves():
     return {"curves": curves, "floor": found["floor"][0]}
 
 
-def _mean(scores):
+def _geometric_mean(scores):
     """The geometric mean of a column's distances; None where one was refused."""
     if any("why" in one for one in scores):
         return None
