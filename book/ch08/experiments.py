@@ -1860,8 +1860,8 @@ def calls_and_distance() -> dict:
     pairs = lambda runs: [law(strings(), run) for run in runs]  # noqa: E731
     curves = {
         "diffusion, steps 1 to 64": pairs(even(n) for n in steps),
-        "so many at random": pairs([some(k) for k in ks] for ks in fixed),
-        "so many, the surest": pairs([surest(k) for k in ks] for ks in fixed),
+        "fixed numbers, at random": pairs([some(k) for k in ks] for ks in fixed),
+        "fixed numbers, the surest": pairs([surest(k) for k in ks] for ks in fixed),
     }
     distance = lambda end: total_variation(strings(), end)  # noqa: E731
     return {

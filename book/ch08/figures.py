@@ -492,7 +492,7 @@ def hidden_detail(spectra, levels=(0.35, 1.4, 5.6)) -> Picture:
         ax.annotate(f"noise of level {level:g}", (len(power) - 1, level**2), (0, 3), fontsize=8.5,
                     textcoords="offset points", ha="right", color=INK)  # fmt: skip
     ax.set(yscale="log", xlabel="frequency, waves across the picture", ylabel="power")
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.94))
     return Picture(
         fig,
         f"Power against frequency, from 1 to {len(power) - 1} waves: {listing(told)}. Noise of level "
@@ -531,6 +531,18 @@ def floors(values, real) -> Picture:
     (ax,) = picture.axes
     ax.set_ylim(0, 1.35 * max(max(row.values()) for row in values.values()))
     ax.legend(ncols=4, loc="upper center", fontsize=8.5)
+    return picture
+
+
+def bits(errors) -> Picture:
+    """Errors of half precision against the number of steps: label -> (steps, errors)."""
+    picture = lines(errors, "steps", "RMSE to the exact arithmetic", logx=True, logy=True, height=4.0)
+    (ax,) = picture.axes
+    steps = next(iter(errors.values()))[0]
+    ax.set_xticks(steps, [str(n) for n in steps])
+    ax.minorticks_off()
+    ax.set_ylim(top=2)
+    ax.legend(ncols=3, loc="upper center", fontsize=8.5)
     return picture
 
 

@@ -1681,6 +1681,10 @@ MASKED = Task(
             "letters depend on the step.",
         ),
         Mistake(
+            _wrong("unmask_step", ("<= v[...", "<= u[..."), ("(u < (", "(v < (")),
+            "u and v have changed places: u decides whether a mask is revealed, v which letter it is.",
+        ),
+        Mistake(
             _wrong("unmask_step", ("(u < (", "(u > (")),
             "You reveal the others: with probability 1 less the right one.",
         ),
