@@ -598,8 +598,8 @@ def difficulty_table() -> dict:
     fails=lambda r: all(value > 1 for name, value in r.items() if "rule" in name),
     verdict=False,
     finding="On ring, swiss roll, two moons and digits its own rule on a fixed grid has less error at as "
-    "many calls, 6 to 15. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on the ring "
-    "(0.65) and is about level with it on the digits (0.91).",
+    "many calls, 6 to 15. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on "
+    "the ring (0.65) and is about level with it on the digits (0.91).",
 )
 def own_steps() -> dict:
     """The error of steps that each sample chooses, over that of a fixed grid at equal mean calls: the same

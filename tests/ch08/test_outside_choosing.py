@@ -44,10 +44,8 @@ def test_at_eight_calls_sliced_distances_see_the_width(seed):
     """The same noises and the same fresh points for both, four batches."""
     found, times = {}, grids.uniform_lambda(VP(), 8)
     for name, one in {"alone": dpmpp_2m, "ended": relay((dpmpp_2m, 6), (ddpm, 2))}.items():
-        runs = [
-            sample(one, RING.model(VP()), initial_noise(4000, 2, 4 * seed + i, torch.float64), times, draws=i).x
-            for i in range(4)
-        ]
+        start = lambda i: initial_noise(4000, 2, 4 * seed + i, torch.float64)  # noqa: E731
+        runs = [sample(one, RING.model(VP()), start(i), times, draws=i).x for i in range(4)]
         each = [sliced_wasserstein(x, RING.sample(4000, 9000 + i), 64) for i, x in enumerate(runs)]
         found[name] = statistics.mean(each)
     assert found["ended"] < found["alone"]
@@ -63,7 +61,7 @@ def test_there_is_a_place_where_a_corrector_pays(seed):
 
 
 def test_a_late_start_costs_what_the_mean_is_worth(seed):
-    """Data of mean 3: from noise it misses about alpha 3, from the right mean and covariance next to nothing."""
+    """Data of mean 3: from noise it misses about 3 alpha, from the right mean and covariance little."""
     data, schedule = Mixture(np.ones(8), RING.means.numpy() + [3.0, 0.0], np.full(8, 0.08)), VP()
     model, z = data.model(schedule), initial_noise(4000, 2, seed, torch.float64)
     times = grids.truncated(schedule, 9, snr_start=0.1, snr_end=1e9)

@@ -1,5 +1,5 @@
-"""Chapter 8b's conclusions about two pixels outside of its tables.  For Gaussian data every step of replacement,
-RePaint and region noise is affine, so the laws of their samples are computed here without a sample."""
+"""Chapter 8b's conclusions about two pixels outside of its tables.  For Gaussian data every step of
+replacement, RePaint and region noise is affine, so the laws of samples are computed without any."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_repeats_help_at_a_low_level_and_harm_at_a_high_one():
 
 
 def test_which_variance_is_nearest_on_two_peaks_depends_on_the_case(seed):
-    """One pixel's where the peaks weigh the same, the model's where they weigh 0.3 and 0.7, the pixel at -0.1."""
+    """One pixel's where the peaks weigh the same, the model's where they weigh 0.3 and 0.7."""
     for weights, pixel, nearest in (([0.5, 0.5], 0.3, 0.3), ([0.3, 0.7], -0.1, "model")):
         data, known = Mixture(weights, [[-0.4, -1.0], [0.4, 1.0]], [0.3, 0.3]), torch.tensor([pixel, 0.0])
         right, off = float(conditioned(data, known, MASK).weights[1]), {}
