@@ -19,7 +19,7 @@ from book.claims import claim, recorded
 from book.contest.commands import FOLDER
 from book.contest.inside import loaded
 from book.contest.scoring import column
-from book.problems import rms
+from book.problems import RING, rms
 from toolkit import EDM, VP, Discrete, Flow, Guided, Mixture, Network, grids, initial_noise, sample
 from toolkit.conditions import (
     ClassifierGuided,
@@ -328,7 +328,7 @@ def learned_grids() -> dict:
     holds=lambda r: r["SNR where sampling starts"] > r["SNR where it ends"],
     verdict=False,
     finding="They have the lowest: 4.3e-05 where sampling starts and 9,095 where it ends. For that very "
-    "reason a start at an SNR of 0.001 costs nothing that could be measured.",
+    "reason a start at an SNR of 0.001 costs nothing that could be measured, if the data are centred.",
     elsewhere={"0.001": "a ratio"},
 )
 def where_the_signal_is() -> dict:
@@ -424,20 +424,33 @@ def one_mode() -> dict:
     "BT29",
     source="Textbook, section 8.5.3",
     says="A few last steps of DDPM refine the sample.",
-    holds=lambda r: r["2M, then DDPM | median"] < r["2M | median"],
-    verdict=False,
-    finding="At 24 calls on the ring 2M misses the width of a mode by 0.0002 by the median and 0.0021 by the "
-    "root mean square; 18 steps of it and 6 of DDPM by 0.0102 and 0.0083, too narrow. In sliced Wasserstein "
-    "distance they tie.",
+    holds=lambda r: r["2M, then DDPM, 8 calls | median"] < r["2M, 8 calls | median"] / 4,
+    fails=lambda r: r["2M, then DDPM | median"] > r["2M | median"],
+    verdict="holds if",
+    finding="If the modes come out too wide without them, as at 8 calls: by the median 2M alone misses their "
+    "width by 0.019, with DDPM in its last two steps by 0.001. At 24 calls 2M misses by 0.0002 and 18 "
+    "steps of it with 6 of DDPM by 0.0102, too narrow (root mean square 0.0021 and 0.0083).",
 )
 def last_steps_of_ddpm() -> dict:
-    """By how much the modes' mean deviation misses the true one, at 24 calls, ten seeds."""
+    """By how much the modes' mean deviation misses the true one: at 24 calls, ten seeds, recorded; at 8, by
+    the median, eight seeds."""
     rows, keys = study()["relays"]["24 calls"], {"median": "by the median", "rms": "mode deviation"}
-    return {
+    missed = {
         f"{name} | {told}": abs(statistics.mean(rows[name][key]) - true_deviation())
         for name in ("2M", "DDPM", "2M, then DDPM", "DDPM, then 2M")
         for told, key in keys.items()
     }
+    for name, one in {"2M": dpmpp_2m, "2M, then DDPM": relay((dpmpp_2m, 6), (ddpm, 2))}.items():
+        width = statistics.mean(width_on_the_ring(one, 8, seed) for seed in range(8))
+        missed[f"{name}, 8 calls | median"] = abs(width - true_deviation())
+    return missed
+
+
+def width_on_the_ring(one, steps, seed, n=4000, grid=grids.uniform_lambda) -> float:
+    """The deviation of the ring's modes, by the median distance of n samples to the nearest, as recorded."""
+    noise = initial_noise(n, 2, seed, torch.float64)
+    x = sample(one, RING.model(VP()), noise, grid(VP(), steps), draws=seed).x
+    return float(torch.cdist(x, RING.means).amin(1).median()) / math.sqrt(2 * math.log(2))
 
 
 @claim(
@@ -585,8 +598,8 @@ def difficulty_table() -> dict:
     fails=lambda r: all(value > 1 for name, value in r.items() if "rule" in name),
     verdict=False,
     finding="On ring, swiss roll, two moons and digits its own rule on a fixed grid has less error at as "
-    "many calls. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on the ring "
-    "(0.65) and is about level with it on the digits (0.91).",
+    "many calls, 6 to 15. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on "
+    "the ring (0.65) and is about level with it on the digits (0.91).",
 )
 def own_steps() -> dict:
     """The error of steps that each sample chooses, over that of a fixed grid at equal mean calls: the same
@@ -1184,23 +1197,24 @@ def half_counts() -> dict:
     fails=lambda r: (
         abs(r["level 0.1 | mean"] - r["level 0.1, exact | mean"]) > 0.08
         and abs(r["level 0.3, 5 times | held, mean"] - r["level 0.3, exact | held, mean"]) > 0.15
+        and abs(r["level 0.03, 5 times | mean"] - r["level 0.03, exact | mean"]) < 0.05
     ),
     verdict="holds if",
-    finding="If it is the held pixel that counts, and steps are not repeated. Held down to level 0.1, 0.3 or "
-    "1 it keeps 0.41, 0.22 and 0.04 of its 0.5; an observation with that noise would leave 0.45, 0.25 and "
-    "0.04. Its neighbour hears too little at a low level, 0.29 for 0.41 at 0.1, and steps made five times "
-    "below the level forget it: 0.05 for 0.25.",
-    elsewhere={"0.1": "a level", "0.3": "a level", "0.5": "what is known"},
+    finding="If it is the held pixel that counts, or the level is low and steps are repeated. Held down to "
+    "level 0.1, 0.3 or 1 it keeps 0.41, 0.22 and 0.04 of its 0.5; an observation with that noise would leave "
+    "0.45, 0.25 and 0.04. Its neighbour hears too little at a low level, 0.29 for 0.41 at 0.1. Steps made "
+    "five times mend that at 0.03, 0.42 for 0.45, and at 0.3 make both forget, 0.05 for 0.25.",
+    elsewhere={"0.03": "a level", "0.1": "a level", "0.3": "a level", "0.5": "what is known"},
 )
 def region_noise() -> dict:
     """Two pixels of deviation 0.3 and correlation 0.9, the first held to 0.5 down to a level and then free,
     in 100 steps: means and deviations of both, and the exact ones of a pixel observed as 0.5 with that noise.
-    At one level also with the steps made five times.
+    At two levels also with the steps made five times.
     """
     result = {}
     model, times = PAIR.model(VPS), grids.uniform_lambda(VPS, FILLED)
     noise = initial_noise(4000, 2, 0, **DOUBLE)
-    for level, repeats in ((0.0, 1), (0.1, 1), (0.3, 1), (1.0, 1), (0.3, 5)):
+    for level, repeats in ((0.0, 1), (0.03, 1), (0.1, 1), (0.3, 1), (1.0, 1), (0.03, 5), (0.3, 5)):
         limits = torch.tensor([level, math.inf])
         held = {"known": GIVEN["pair"], "level": limits, "repeats": repeats}
         run = sample(inpaint, model, noise, times, draws=1, **held)
