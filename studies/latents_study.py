@@ -4,11 +4,14 @@
     python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
     python -m studies.latents_study fresh      # the same with fresh noise, one seed, added to scales.json
     python -m studies.latents_study latents    # latents, joint training: one minute, recorded/latents.json
+    python -m studies.latents_study learned    # latents of autoencoders: three minutes, added to latents.json
 
 Times are those of one core.  Distances are from the digits for training; what real digits of the test split
 have is their floor."""
 
+import base64
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +23,11 @@ from studies.shipping import WEIGHTS, ship
 from toolkit import EDM, VP, Network, grids, initial_noise, sample
 from toolkit.data import digit_labels, digits
 from toolkit.ddim import ddim
-from toolkit.metrics import class_accuracy, digit_features, frechet_from_features
+from toolkit.metrics import class_accuracy, digit_features, frechet_from_features, sliced_wasserstein
 from toolkit.multistep import ipndm
 from toolkit.networks import MLP, digits_model
 from toolkit.ode import edm_heun
-from toolkit.scales import PrincipalLatents, enlarge, restart, shrink
+from toolkit.scales import LearnedLatents, PrincipalLatents, enlarge, restart, shrink
 from toolkit.training import fit, train
 
 app = typer.Typer(add_completion=False)
@@ -144,23 +147,87 @@ def prior_samples(latents, labels, wanted, steps=2000, seed=0):
     """Latents (n, k) of a diffusion trained on `latents`, one for each wanted label."""
     torch.manual_seed(seed)
     net = MLP(latents.shape[1:], 10, width=128, blocks=3, condition=64)
-    settings = SHARED | dict(steps=steps, batch=128, sigma_data=1.0, t_sampler=("lognormal", -0.6, 1.2))
+    settings = SHARED | dict(
+        steps=steps, batch=128, sigma_data=1.0, t_sampler=("lognormal", -0.6, 1.2), seed=seed
+    )
     net = train(net, latents, EDM(), labels=labels, **settings).net.requires_grad_(False)
     model, times = Network(net, EDM(), "edm", label=wanted, sigma_data=1.0), grids.karras(EDM(), 18)
     noise = initial_noise(len(wanted), latents.shape[1:], seed + 7) * times[0]
     return sample(edm_heun, model, noise, times).x
 
 
-def of_latents(latents, ruler, wanted):
-    """The floors and the samples of one kind of latents."""
+def of_latents(latents, ruler, wanted, seed=0):
+    """The floors and the samples of one kind of latents, and the images that were drawn."""
     (train_set, labels), (test, truth) = digits("train", 28), digits("test", 28)
-    drawn = prior_samples(latents.encode(train_set), labels, wanted)
-    normal = initial_noise(len(wanted), len(latents.kept), 3)
+    drawn = latents.decode(prior_samples(latents.encode(train_set), labels, wanted, seed=seed))
+    normal = initial_noise(len(wanted), len(latents.kept), seed + 3)
     return {
         "reconstructed": ruler(latents.decode(latents.encode(test)), truth),
-        "samples": ruler(latents.decode(drawn), wanted),
+        "samples": ruler(drawn, wanted),
         "normal latents": ruler(latents.decode(normal), wanted),
-    }
+    }, drawn
+
+
+# --- autoencoders ---------------------------------------------------------------------------------------
+
+
+def from_normal(codes):
+    """The sliced distance of codes (n, k) from as many normal numbers."""
+    return round(sliced_wasserstein(codes, initial_noise(len(codes), codes.shape[1:], 9)), 3)
+
+
+def of_learned(latents, ruler, wanted, seed):
+    """What `of_latents` finds, the codes' deviation before it was made 1, their distance from normal ones on
+    digits for testing, and the images that were drawn."""
+    found, drawn = of_latents(latents, ruler, wanted, seed)
+    codes = latents.encode(digits("test", 28)[0])
+    more = {"deviation": round(float(latents.kept.mean().sqrt()), 2), "from normal": from_normal(codes)}
+    return found | more, drawn
+
+
+def at_scale(latents, factor, ruler, wanted):
+    """Samples of the same diffusion where the latents have another deviation than its levels are made for."""
+    images, labels = digits("train", 28)
+    drawn = prior_samples(factor * latents.encode(images), labels, wanted)
+    return ruler(latents.decode(drawn / factor), wanted)
+
+
+def packed(latents, drawn, wanted):
+    """A reconstructed and a drawn digit of each class, as bytes in text: {"reconstructed", "drawn"}."""
+    test, truth = digits("test", 28)
+    rows = test[[int((truth == c).nonzero()[3]) for c in range(10)]]
+    first = drawn[[int((wanted == c).nonzero()[0]) for c in range(10)]]
+    kinds = {"reconstructed": latents.decode(latents.encode(rows)), "drawn": first}
+    grey = {kind: ((x.clamp(-1, 1) + 1) * 127.5).round().byte().numpy() for kind, x in kinds.items()}
+    return {kind: base64.b64encode(zlib.compress(x.tobytes(), 9)).decode() for kind, x in grey.items()}
+
+
+KINDS = {  # name: (seeds, what makes the latents of a seed)
+    "16, principal": (2, lambda images, seed: PrincipalLatents(images, 16)),
+    "16, autoencoder": (2, lambda images, seed: LearnedLatents(images, 16, seed=seed)),
+    "16, autoencoder with KL": (1, lambda images, seed: LearnedLatents(images, 16, kl=0.3, seed=seed)),
+}
+
+
+@app.command()
+def learned(n: int = 1000):
+    """Latents of autoencoders beside principal ones, added to the recorded latents; pictures of seed 1."""
+    torch.set_num_threads(1)
+    ruler, wanted, images = Ruler(), digit_labels(n, 0, 28), digits("train", 28)[0]
+    found = {"normal": from_normal(initial_noise(1000, 16, 10)), "kinds": {}, "pictures": {}, "scale": {}}
+    for kind, (seeds, make) in KINDS.items():
+        found["kinds"][kind] = []
+        for seed in range(seeds):
+            latents = make(images, seed)
+            row, drawn = of_learned(latents, ruler, wanted, seed)
+            found["kinds"][kind].append(row)
+            if seed == 1:
+                found["pictures"][kind] = packed(latents, drawn, wanted)
+            print(kind, row, flush=True)
+    latents = LearnedLatents(images, 16)
+    found["scale"] = {str(factor): at_scale(latents, factor, ruler, wanted) for factor in (0.1, 4.2)}
+    recorded = json.loads((RECORDED / "latents.json").read_text())
+    record("latents", recorded["about"], {**recorded, "learned": found})
 
 
 # --- joint training -------------------------------------------------------------------------------------
@@ -227,16 +294,16 @@ def latents(n: int = 1000, trainings: int = 2):
     torch.set_num_threads(1)
     ruler, wanted = Ruler(), digit_labels(n, 0, 28)
     images, found = digits("train", 28)[0], {"n": n, "latents": {}, "joint": {}}
+    kept = json.loads((RECORDED / "latents.json").read_text()).get("learned", {})
     found["floor"] = ruler(*digits("test", 28))
     for k in (4, 16, 64):
-        found["latents"][str(k)] = of_latents(PrincipalLatents(images, k), ruler, wanted)
+        found["latents"][str(k)] = of_latents(PrincipalLatents(images, k), ruler, wanted)[0]
         print(k, found["latents"][str(k)], flush=True)
     for care in ("none", "unit", "stop"):
         found["joint"][care] = [jointly(images, care, ruler, wanted, seed=s) for s in range(trainings)]
         print(care, found["joint"][care], flush=True)
-    record(
-        "latents", "Distances from the 4,000 digits for training, at n; floor: the real test digits", found
-    )
+    about = "Distances from the 4,000 digits for training, at n; floor: the real test digits"
+    record("latents", about, found | {"learned": kept})
 
 
 if __name__ == "__main__":

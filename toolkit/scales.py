@@ -2,8 +2,9 @@
 
 Preview and refine: a picture of a small side costs little; enlarged, with noise of a level that hides what
 the enlarging has not got, it is a state from which a large network goes on.  Latents: diffusion of a few
-numbers for each picture.  Memory: its peak, counted from the tensors that live, and the part that gradients
-need.  Few bits: weights rounded as an eight-bit network has them.
+numbers for each picture, principal components or what an autoencoder learns.  Memory: its peak, counted from
+the tensors that live, and the part that gradients need.  Few bits: weights rounded as an eight-bit network
+has them.
 """
 
 import copy
@@ -17,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
-from toolkit.options import whole_number
+from toolkit.options import real_number, whole_number
+from toolkit.training import fit
 
 # --- small and large ------------------------------------------------------------------------------------
 
@@ -104,6 +106,70 @@ class PrincipalLatents:
         """Images (n, ...) of latents (n, k), in their dtype."""
         points = (latents.double() * self.kept.sqrt()) @ self.axes.T + self.mean
         return points.unflatten(1, self.shape).to(latents.dtype)
+
+
+class Autoencoder(nn.Module):
+    """Two networks of two hidden layers: images (n, *shape) in [-1, 1] -> k numbers, `encoder`, and back,
+    `decoder`.
+
+    kl: 0, or the weight in `loss` of the codes' divergence from N(0, 1), as a small one is used by Rombach et
+    al. (2022, sec. 3.1); the encoder then tells a mean and the log of a deviation for each number."""
+
+    def __init__(self, shape, k, kl=0.0, width=256):
+        super().__init__()
+        if real_number("kl", kl) < 0:
+            raise ValueError(f"kl must be at least 0, got {kl}")
+        self.k, self.kl, pixels = whole_number("k", k), kl, math.prod(shape)
+        inner = (nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.encoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(pixels, width), *inner, nn.Linear(width, 2 * k if kl else k)
+        )
+        inner = (nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.decoder = nn.Sequential(
+            nn.Linear(k, width), *inner, nn.Linear(width, pixels), nn.Tanh(), nn.Unflatten(1, tuple(shape))
+        )
+
+    def codes(self, x):
+        """The codes (n, k) of images: with a KL term, their means."""
+        return self.encoder(x)[:, : self.k]
+
+    def loss(self, x, generator):
+        """The mean squared error a pixel; with kl, of noisy codes, and kl times their divergence from N(0, 1)
+        a pixel (Kingma & Welling 2014, app. B)."""
+        if not self.kl:
+            return (self.decoder(self.encoder(x)) - x).square().mean()
+        mean, log = self.encoder(x).split(self.k, 1)
+        z = mean + log.exp() * torch.randn(mean.shape, generator=generator, dtype=x.dtype)
+        divergence = 0.5 * (mean.square() + (2 * log).exp() - 1 - 2 * log).sum() / x.numel()
+        return (self.decoder(z) - x).square().mean() + self.kl * divergence
+
+
+class LearnedLatents:
+    """Latents that an `Autoencoder` learns from images (n, *shape) in [-1, 1]: `encode`, `decode` and `kept`
+    as `PrincipalLatents` has them.
+
+    Nothing in the loss of an autoencoder holds the scale of its codes: they are brought to mean 0, variance 1
+    and no correlation on the images at hand, and back before they are decoded.  `kept`: the variances (k,) of
+    the codes before that, along their principal axes.  kl: see `Autoencoder`.  steps: of 128 images each."""
+
+    def __init__(self, images, k, *, kl=0.0, steps=2000, seed=0):
+        torch.manual_seed(seed)
+        net = Autoencoder(images.shape[1:], k, kl).to(images)
+
+        def loss(generator):
+            return net.loss(images[torch.randint(len(images), (128,), generator=generator)], generator)
+
+        self.net = fit(net, loss, steps=steps, lr=2e-3, ema=0.99, seed=seed).net.requires_grad_(False)
+        self.white = PrincipalLatents(self.net.codes(images), k)
+        self.kept = self.white.kept
+
+    def encode(self, images):
+        """Latents (n, k) of images (n, *shape), in their dtype."""
+        return self.white.encode(self.net.codes(images))
+
+    def decode(self, latents):
+        """Images (n, *shape) of latents (n, k), in their dtype."""
+        return self.net.decoder(self.white.decode(latents))
 
 
 def noise_error_at_scale(scale, alpha, sigma):

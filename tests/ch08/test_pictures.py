@@ -76,6 +76,29 @@ def test_recorded_runs_have_all_their_seeds():
         assert row["range"][0] <= row["ratio"] <= row["range"][1]
 
 
+def test_the_autoencoder_in_the_page_is_the_toolkit_s():
+    space = page("autoencoder-by-hand")
+    codes = space["latents"].encode(space["images"])
+    torch.testing.assert_close(space["white"].flip(1).abs().float(), codes.abs(), atol=1e-4, rtol=1e-3)
+
+
+def test_recorded_latents_keep_the_order_of_their_floors():
+    """Each kind's samples are further than its reconstructions, and these further than real digits; at 16 the
+    learned code is nearer in both, by more than its trainings differ."""
+    found = recorded("latents")
+    kinds = found["learned"]["kinds"]
+    of = lambda kind, key: [run[key]["distance"] for run in kinds[kind]]  # noqa: E731
+    for kind, runs in kinds.items():
+        for run in runs:
+            order = [run[key]["distance"] for key in ("reconstructed", "samples", "normal latents")]
+            assert found["floor"]["distance"] < order[0] < order[1] < order[2], kind
+    for key in ("reconstructed", "samples"):
+        learned = of("16, autoencoder", key)
+        assert max(learned) + 3 * (max(learned) - min(learned)) < min(of("16, principal", key))
+    assert found["learned"]["kinds"]["16, principal"][0]["samples"] == found["latents"]["16"]["samples"]
+    assert experiments.drawn_from_latents()["learned"].shape == (10, 1, 28, 28)
+
+
 def test_joint_losses_are_what_their_names_say():
     x, generator = initial_noise(32, 64), torch.Generator().manual_seed(0)
     for care, reached in (("none", True), ("unit", True), ("stop", False)):

@@ -8,7 +8,9 @@ from toolkit import EDM, VP, Network, grids, initial_noise, sample
 from toolkit.networks import MLP
 from toolkit.ode import euler
 from toolkit.scales import (
+    Autoencoder,
     Checkpointed,
+    LearnedLatents,
     PeakMemory,
     PrincipalLatents,
     bytes_of_weights,
@@ -90,6 +92,36 @@ def test_latents_are_white_and_lose_what_is_left_out(seed):
         torch.testing.assert_close(latents.kept, singular[:k])
     with pytest.raises(ValueError, match="k must be at most 16"):
         PrincipalLatents(images, 17)
+
+
+def test_codes_are_white_and_lose_less_of_a_curve_than_a_line_does(seed):
+    """One number is enough for an arc, for a straight axis it is not; scaling the codes changes no image."""
+    angle = 4.5 * torch.rand(400, 1, generator=torch.Generator().manual_seed(seed))
+    plane = torch.linalg.qr(normals(16, 2, seed=seed, dtype=torch.float32))[0]
+    images = (torch.cat([angle.cos(), angle.sin()], 1) @ plane.T).view(-1, 1, 4, 4)
+    learned = LearnedLatents(images, 1, steps=200, seed=seed)
+    z = learned.encode(images)
+    assert float(z.mean()) == pytest.approx(0, abs=1e-4) and float(z.square().mean()) == pytest.approx(
+        1, rel=1e-4
+    )
+    again = learned.decode(z)
+    torch.testing.assert_close(again, learned.net.decoder(learned.net.codes(images)), atol=1e-4, rtol=1e-3)
+    straight = PrincipalLatents(images, 1).lost.sum()
+    assert float((again - images).square().flatten(1).sum(1).mean()) < 0.5 * float(straight)
+
+
+def test_the_codes_divergence_is_that_of_normal_laws(seed):
+    torch.manual_seed(seed)
+    net, x = Autoencoder((1, 4, 4), 3, kl=0.3), normals(20, 1, 4, 4, seed=seed, dtype=torch.float32)
+    mean, log = net.encoder(x).split(3, 1)
+    z = mean + log.exp() * torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
+    laws = torch.distributions.Normal(mean, log.exp()), torch.distributions.Normal(0.0, 1.0)
+    divergence = torch.distributions.kl_divergence(*laws).sum() / x.numel()
+    wanted = (net.decoder(z) - x).square().mean() + 0.3 * divergence
+    torch.testing.assert_close(net.loss(x, torch.Generator().manual_seed(seed)), wanted)
+    torch.testing.assert_close(net.codes(x), mean)
+    with pytest.raises(ValueError, match="kl must be at least 0"):
+        Autoencoder((1, 4, 4), 3, kl=-1)
 
 
 def test_noise_error_at_scale_is_least_squares(seed):
