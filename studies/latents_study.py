@@ -3,7 +3,6 @@
     python -m studies.latents_study preview    # trains and ships the preview network: half a minute
     python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
     python -m studies.latents_study fresh      # the same with fresh noise: two minutes, added to scales.json
-    python -m studies.latents_study above      # from higher levels: a minute, added to it
     python -m studies.latents_study latents    # latents, joint training: one minute, recorded/latents.json
 
 Times are those of one core.  Distances are from the digits for training; what real digits of the test split
@@ -138,28 +137,6 @@ def fresh(n: int = 200, calls: int = 8, seeds: int = 8):
     runs = [with_noise(digit_labels(n, seed, 28), seed, ruler, calls) for seed in range(seeds)]
     recorded = json.loads((RECORDED / "scales.json").read_text())
     record("scales", recorded["about"], recorded | {"fresh": {"calls": calls, "runs": by_seed(runs)}})
-
-
-def later(labels, seed, ruler, calls=4):
-    """Restarts above the levels of `scales`, from previews and from noise alone: name -> numbers."""
-    model, (kinds, _) = digits_model(EDM(), labels, "large-digits"), previews(labels, seed)
-    noise, found = initial_noise(len(labels), (1, 28, 28), seed), {}
-    for level in (11.0, 22.0):
-        times = grids.karras(EDM(), calls, start=level)
-        starts = {"preview": restart(EDM(), *kinds["network, 7"], level, noise), "noise alone": level * noise}
-        for name, x in starts.items():
-            found[f"{name} | {level:g}"] = ruler(sample(ipndm, model, x, times).x, labels)
-    return found
-
-
-@app.command()
-def above(n: int = 200, seeds: int = 8):
-    """Four calls from levels above those of `scales`, with previews and without, added to the record."""
-    torch.set_num_threads(1)
-    ruler = Ruler()
-    runs = [later(digit_labels(n, seed, 28), seed, ruler) for seed in range(seeds)]
-    recorded = json.loads((RECORDED / "scales.json").read_text())
-    record("scales", recorded["about"], recorded | {"above": by_seed(runs)})
 
 
 @app.command()

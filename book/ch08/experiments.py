@@ -1486,9 +1486,13 @@ def direct_and_refined() -> dict:
 
 
 def fresh_noise() -> dict:
-    """Recorded: distances at eight calls, one seed of 200 digits."""
-    rows = recorded("scales")["fresh"]
-    return {name: round(row["distance"], 1) for name, row in rows.items() if name != "calls"}
+    """Recorded: mean distances at eight calls and their standard errors, seeds of 200 digits."""
+    found = {}
+    for name, run in recorded("scales")["fresh"]["runs"].items():
+        values = np.array(run["distance"])
+        error = values.std(ddof=1) / math.sqrt(len(values))
+        found |= {f"{name} | distance": round(float(values.mean()), 2), f"{name} | ±": round(float(error), 2)}
+    return found
 
 
 @claim(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from book.ch08 import experiments
+from book.claims import recorded
 from toolkit.masked import Strings, law, some, surest, total_variation
 from toolkit.metrics import gaussian_w2_squared
 
@@ -52,3 +53,10 @@ def test_the_bias_of_a_distance_needs_the_eigenvalues_and_light_tails():
     assert experiments.bias_of_moments(unequal, 1) < 0.8 * experiments.bias_of_moments(
         unit * unequal.mean(), 1
     )
+
+
+def test_fresh_noise_is_compared_with_the_same_solver_without():
+    runs = recorded("scales")["fresh"]["runs"]
+    distance = {name: np.array(run["distance"]) for name, run in runs.items()}
+    for level in ("from 1.4", "from 2.8"):
+        assert (distance[f"{level} | DDIM, fresh noise"] < distance[f"{level} | DDIM"]).all()
