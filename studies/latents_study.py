@@ -2,7 +2,7 @@
 
     python -m studies.latents_study preview    # trains and ships the preview network: half a minute
     python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
-    python -m studies.latents_study fresh      # the same with fresh noise, one seed, added to scales.json
+    python -m studies.latents_study fresh      # the same with fresh noise: two minutes, added to scales.json
     python -m studies.latents_study latents    # latents, joint training: one minute, recorded/latents.json
     python -m studies.latents_study learned    # latents of autoencoders: three minutes, added to latents.json
 
@@ -110,21 +110,36 @@ def refined(labels, seed, ruler):
     return found
 
 
+def with_noise(labels, seed, ruler, calls):
+    """Previews refined, and none, with fresh noise in each step and without: a name -> distance, accuracy.
+
+    DDIM has both, so that the noise is all that differs; iPNDM is what the other tables have."""
+    model, (kinds, _) = digits_model(EDM(), labels, "large-digits"), previews(labels, seed)
+    small, factor = kinds["network, 7"]
+    noise, found = initial_noise(len(labels), (1, 28, 28), seed), {}
+    ways = {"iPNDM": (ipndm, {}), "DDIM": (ddim, {})}
+    ways["DDIM, fresh noise"] = (ddim, {"eta": 1.0, "draws": seed})
+    for name, level in (("from 1.4", 1.4), ("from 2.8", 2.8), ("no preview", None)):
+        times = grids.karras(EDM(), calls, start=level)
+        x = restart(EDM(), small, factor, level, noise) if level else times[0] * noise
+        for way, (solver, options) in ways.items():
+            found[f"{name} | {way}"] = ruler(sample(solver, model, x, times, **options).x, labels)
+    return found
+
+
+def by_seed(runs):
+    """{name: {what: [each run's]}} of runs {name: {what: number}}."""
+    return {name: {what: [run[name][what] for run in runs] for what in runs[0][name]} for name in runs[0]}
+
+
 @app.command()
-def fresh(n: int = 200, calls: int = 8):
-    """Previews refined with fresh noise in each step and without, one seed, added to the recorded scales."""
+def fresh(n: int = 200, calls: int = 8, seeds: int = 8):
+    """Previews refined with fresh noise in each step and without, added to the recorded scales."""
     torch.set_num_threads(1)
-    ruler, labels, found = Ruler(), digit_labels(n, 0, 28), {}
-    model, (small, factor) = digits_model(EDM(), labels, "large-digits"), previews(labels, 0)[0]["network, 7"]
-    noise = initial_noise(n, (1, 28, 28), 0)
-    for level in (1.4, 2.8):
-        x, times = restart(EDM(), small, factor, level, noise), grids.karras(EDM(), calls, start=level)
-        found[f"from {level}, no fresh noise"] = ruler(sample(ipndm, model, x, times).x, labels)
-        found[f"from {level}, fresh noise"] = ruler(sample(ddim, model, x, times, eta=1.0).x, labels)
-    times = grids.karras(EDM(), calls)
-    found["no preview, fresh noise"] = ruler(sample(ddim, model, times[0] * noise, times, eta=1.0).x, labels)
+    ruler = Ruler()
+    runs = [with_noise(digit_labels(n, seed, 28), seed, ruler, calls) for seed in range(seeds)]
     recorded = json.loads((RECORDED / "scales.json").read_text())
-    record("scales", recorded["about"], {**recorded, "fresh": {"calls": calls, **found}})
+    record("scales", recorded["about"], recorded | {"fresh": {"calls": calls, "runs": by_seed(runs)}})
 
 
 @app.command()
@@ -135,9 +150,8 @@ def scales(n: int = 200, seeds: int = 8):
     for seed in range(seeds):
         runs.append(refined(digit_labels(n, seed, 28), seed, ruler))
         print(seed, flush=True)
-    table = {name: {what: [run[name][what] for run in runs] for what in runs[0][name]} for name in runs[0]}
     about = "kind | level at which the large network takes over | its calls: one number a seed"
-    record("scales", about, {"n": n, "seeds": seeds, "runs": table})
+    record("scales", about, {"n": n, "seeds": seeds, "runs": by_seed(runs)})
 
 
 # --- latents --------------------------------------------------------------------------------------------

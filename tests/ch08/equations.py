@@ -377,6 +377,13 @@ def the_bias_of_the_frechet_distance_for_large_n():
     found = experiments.bias_of_distance()
     for measured, formula in list(zip(found["measured"][1], found["d/n + d(d+1)/4n"][1]))[2:]:
         assert measured == pytest.approx(formula, rel=0.1)
+    d = 64
+    assert experiments.bias_of_moments(np.ones(d), 7) == pytest.approx((d + d * (d + 1) / 4) / 7)
+    values, n, rng = np.geomspace(5, 0.1, 8), 500, np.random.default_rng(1)
+    sets = rng.standard_normal((200, n, 8)) * np.sqrt(values)
+    moments = ((x.mean(0), np.cov(x, rowvar=False)) for x in sets)
+    found = [gaussian_w2_squared(*one, np.zeros(8), np.diag(values)) for one in moments]
+    assert np.mean(found) == pytest.approx(experiments.bias_of_moments(values, n), rel=0.2)
 
 
 @equation("scales.hidden")
