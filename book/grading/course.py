@@ -57,6 +57,8 @@ def grade_class(
     chosen = _chosen(lessons, release)
     if chosen.issued and not key:
         raise ReleaseError("Each student has hunts or constants of their own: give the course's --key.")
+    if key and not chosen.issued:
+        raise ReleaseError("A key is given, and no hunts or constants to draw by it: give the course's --release.")
     if chosen.issued:
         options = replace(options, course=issuing.Course(key, chosen.hunts, chosen.varied))
     _check_out(submissions, out)
