@@ -68,7 +68,8 @@ def read_roll(path: Path) -> list[str]:
     for student in ids:
         if not is_id(student):
             raise ValueError(f"{student!r:.90} in {path.name} is no id: {AN_ID}")
-        folder = unicodedata.normalize("NFKC", student).casefold()  # one folder, where names' case is not kept
+        # Some systems take names of another case, or spelling of a letter, for one folder.
+        folder = unicodedata.normalize("NFKC", student).casefold()
         if folder in known:
             raise ValueError(f"{student} stands twice in {path.name}")
         known.add(folder)
@@ -88,7 +89,9 @@ AN_ID = "1 to 64 letters, digits and . @ + - _, no dot at its ends, and no name 
 
 def is_id(student: str) -> bool:
     """Whether a text can be a student's id, which becomes a folder's name."""
-    return bool(_ID.fullmatch(student)) and student.strip(".") == student and student.lower() != "release.json"
+    return (
+        bool(_ID.fullmatch(student)) and student.strip(".") == student and student.lower() != "release.json"
+    )
 
 
 # --- into a notebook ------------------------------------------------------------------------------------
@@ -215,6 +218,11 @@ def issued_to(notebook, key: bytes) -> str:
     return ""
 
 
+def claimed(notebook) -> bool:
+    """Whether a notebook says that it was issued to somebody, true or not."""
+    return any(isinstance(student, str) and student for student, _ in _claims(notebook))
+
+
 def _claims(notebook) -> Iterator[tuple[str, str]]:
     told = notebook.metadata.get("toolkit")
     told = told.get("issued") if isinstance(told, dict) else None
@@ -244,6 +252,29 @@ def whose(graded: Sequence[Graded]) -> list[tuple[str, ...]]:
         else:
             flags.append(())
     return flags
+
+
+def odd(graded: Sequence[Graded]) -> list[str]:
+    """Sentences for the instructor where most notebooks do not fit how they are graded: without the key with
+    which they were issued, or with another."""
+    good = [one for one in graded if not one.problem]
+    lone = sum(any(flag == UNREAD for flag in one.flags) for one in good)
+    nobodys = sum(one.issued == "" for one in good)
+    said = []
+    if 2 * lone > len(good):
+        said.append(
+            f"{lone} of {len(good)} notebooks were issued to one student each: grade with the course's --release "
+            "and --key, or their own constants count as mistakes."
+        )
+    if 2 * nobodys > len(good):
+        said.append(
+            f"{nobodys} of {len(good)} notebooks were not issued by this key: is it the key of this course?"
+        )
+    return said
+
+
+UNREAD = "the notebook was issued to one student by a course's key, and no key was given"
+"""The flag of a notebook that is graded as if it were everybody's."""
 
 
 def untouched(hunt: Hunt, sources: Sequence[str]) -> bool:
