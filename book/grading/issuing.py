@@ -263,8 +263,8 @@ def odd(graded: Sequence[Graded]) -> list[str]:
     said = []
     if 2 * lone > len(good):
         said.append(
-            f"{lone} of {len(good)} notebooks were issued to one student each: grade with the course's --release "
-            "and --key, or their own constants count as mistakes."
+            f"{lone} of {len(good)} notebooks were issued to one student each: grade with the course's "
+            "--release and --key, or their own constants count as mistakes."
         )
     if 2 * nobodys > len(good):
         said.append(
