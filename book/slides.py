@@ -157,8 +157,7 @@ class _Section:
 
 def _paragraphs(text):
     """The paragraphs of Markdown, without comments, links' targets and what is folded."""
-    text = re.sub(r"(?s)<details>.*?</details>|<!--.*?-->", "", text)
-    text = re.sub(r"(?<!!)\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = _bare(re.sub(r"(?s)<details>.*?</details>|<!--.*?-->", "", text))
     text = re.sub(r"(?s)\n*(\$\$.*?\$\$)\n*", r"\n\n\1\n\n", text)
     found = [re.sub(r"^\([^()]*\.\)\s*", "", one.strip()) for one in re.split(r"\n\s*\n", text)]
     return [one for one in found if one]  # a source in brackets, below its equation, is left to the chapter
@@ -166,7 +165,12 @@ def _paragraphs(text):
 
 def _answers(text):
     """What the folded answers of a text say."""
-    return [one.strip() for one in re.findall(r"(?s)<summary>Answer</summary>(.*?)</details>", text)]
+    return [_bare(one.strip()) for one in re.findall(r"(?s)<summary>Answer</summary>(.*?)</details>", text)]
+
+
+def _bare(text):
+    """Markdown with links as their words, and without tags inside a line."""
+    return re.sub(r"</?(?:i|b|em)>", "", re.sub(r"(?<!!)\[([^\]]*)\]\([^)]*\)", r"\1", text))
 
 
 def _caption(paragraphs):

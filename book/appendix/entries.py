@@ -26,10 +26,10 @@ def tasks(of_rows) -> list[str]:
 
 
 def section(of: rows.Section) -> str:
-    """All entries of a section, under its heading; what waits for chapter 8 and what is prose come last."""
+    """All entries of a section, under its heading; what is prose comes last."""
     lines, told = [f"### {of.heading}", ""], []
     for row in of.rows:
-        if row.says and not row.later and row.kind not in rows.PROSE:
+        if row.says and row.kind not in rows.PROSE:
             lines.append(point(row))
         new = [one for one in row.claims if one not in told]
         told += new
@@ -39,8 +39,6 @@ def section(of: rows.Section) -> str:
     prose = [row.id for row in of.rows if row.kind in rows.PROSE and row.says]
     if prose:
         lines.append(f"- In the errata of prose, below: {', '.join(prose)}.")
-    if later := [f"{row.says} ({row.id})" for row in of.rows if row.later]:
-        lines.append(f"- *Not done yet, with practice (chapter 8):* {'; '.join(later)}.")
     return "\n".join(lines)
 
 

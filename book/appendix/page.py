@@ -144,7 +144,6 @@ def _map():
             found = entries.without_tables(one for row in section.rows for one in entries.answers(row))
             spots = {one.section: one for one in found}
             here = [_short(spots[key]) for key in sorted(spots, key=places.order)]
-            here += ["chapter 8, not written yet"] * any(row.later for row in section.rows)
             tasks = _links(entries.tasks(section.rows))
             lines.append((section.name, section.title, ", ".join(here) or "–", tasks))
         parts += [f"### {text.letter}: {text.name}", _table(["section", "about", "here", "tasks"], lines)]
@@ -167,8 +166,7 @@ def _exercises():
             here = ", ".join(_short(places.at(spot)) for spot in spots.split())
             lines.append((row.section.removeprefix("Exercise "), asked, _links(tasks.split()), here))
         if row.section == "Closing exercise":
-            here = "chapter 8, not written yet" if row.later else _spots(row)
-            lines.append(("closing", row.says, _links(entries.tasks([row])), here))
+            lines.append(("closing", row.says, _links(entries.tasks([row])), _spots(row)))
     said = (
         "Which of our tasks is which part of the textbook's exercises 8.1 to 8.3 and of its closing one. "
         "A dash: shown in the chapter, and no task of its own."
@@ -255,10 +253,8 @@ def _spots(row):
 
 
 def _open():
-    later = [row.id for row in rows.rows() if row.later]
-    said = f"{len(later)} of {len(rows.rows())} points belong to practice, chapter 8, which is not written: "
     rest = "\n".join(f"- {row.id}: {row.rest}." for row in rows.rows() if row.rest)
-    return f"{said}{', '.join(later)}.\n\nOf others a part is not done:\n\n{rest}"
+    return f"Of these a part is not done:\n\n{rest}"
 
 
 AUTHORS = """

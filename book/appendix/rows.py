@@ -30,7 +30,6 @@ class Row:
     parts: tuple[tuple[str, str, str], ...] = ()
     rest: str = ""
     figure: str = ""
-    later: bool = False
 
     def __post_init__(self):
         if self.kind not in KINDS:

@@ -241,7 +241,7 @@ def when_it_pays() -> dict:
             (n, one) for one in plain for n, v in chart()[kind].get(one, {}).items()
             if statistics.mean(v) <= reached
         ]  # fmt: skip
-        row = f"{name}, {calls} calls, {kind}"
+        row = f"{name}, {calls} call{'s' if calls > 1 else ''}, {kind}"
         result[f"{row} | distance"] = round(reached, 2)
         if not rivals:
             result[f"{row} | as good without training"] = result[f"{row} | pays from"] = "none"
@@ -249,7 +249,7 @@ def when_it_pays() -> dict:
         n, one = min(rivals)
         paid = break_even(training_seconds()[name], seconds_each(one, n), seconds_each(name, calls))
         result[f"{row} | as good without training"] = f"{one} ({n})"
-        result[f"{row} | pays from"] = f"{paid:.1g} digits"
+        result[f"{row} | pays from"] = f"{float(f'{paid:.1g}'):,.0f} digits"
     return result
 
 

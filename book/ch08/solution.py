@@ -30,6 +30,7 @@ def draw(points):
     for name, at in points.items():
         ax.annotate(name, at, xytext=(4, 4), textcoords="offset points", fontsize=8)
     ax.set(xscale="log", yscale="log", xlabel="calls of the network", ylabel="error")
+    ax.margins(x=0.1)
     ax.legend(frameon=False)
     return ax
 

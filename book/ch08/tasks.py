@@ -156,7 +156,7 @@ FRONT = Task(
     title="The front, its ties, and the bill",
     kind="figure",
     difficulty=1,
-    minutes=30,
+    minutes=35,
     points=5,
     ids=("T49", "T59"),
     names=("front", "draw", "leaders", "pays_from", "samples"),
@@ -250,7 +250,7 @@ FRONT = Task(
         ),
         Mistake(
             _wrong("pays_from", (" if fast < slow else math.inf", " if fast != slow else math.inf")),
-            "Where a sample costs more after the training, your number is negative. When has it paid then?",
+            "Where a sample costs no less after the training, yours is a number. When has it paid then?",
         ),
         Mistake(
             _wrong("draw", ('xscale="log", ', "")),
@@ -551,6 +551,14 @@ ETA = Task(
         Mistake(
             _wrong("eta_walk", (_C, "eta * e / s * (s - e)")),
             "Levels add up as variances: what stands under the root?",
+        ),
+        Mistake(
+            _wrong("eta_walk", ("math.sqrt(e**2 - c**2)", "(e - c)")),
+            "You take c off the level e. Which level is left where the variance c² is taken off e²?",
+        ),
+        Mistake(
+            _wrong("eta_walk", (_C, "eta**2 * e / s * math.sqrt(s**2 - e**2)")),
+            "You square η. In c, a deviation, it stands as it is.",
         ),
         Mistake(
             _wrong("eta_walk", (_C, "math.sqrt(eta) * e / s * math.sqrt(s**2 - e**2)")),
@@ -1153,7 +1161,7 @@ POSTERIOR = Task(
     title="The exact posterior, a judge",
     kind="number",
     difficulty=2,
-    minutes=30,
+    minutes=35,
     points=5,
     ids=("C35", "S37", "P26"),
     names=("posterior", "given_score", "spread", "too_weak", "middle_mean", "middle_std"),
@@ -1280,7 +1288,6 @@ POSTERIOR = Task(
 # --- 8.8: samples in chunks ---------------------------------------------------------------------------------
 
 _LEVELS = [6.0, 3.0, 1.2, 0.4]
-_POINT = 1.5
 
 
 def _recorded(eps):
@@ -1343,6 +1350,10 @@ def _probe_chunks(answer, seed):
         torch.allclose(other[:9], whole[1:]) or torch.allclose(other[1:], whole[:9])
     )
     values["the next seed, no sample in common"] = "no" if shared else "yes"
+    point = 1 + normal(seed, 2, stream=8)
+    to_point = lambda x, s: (x - point) / s  # noqa: E731
+    ends = answer.in_chunks(to_point, 3, 2, [5.0, uniform(seed, 0.5, 2.0), 1e-9], 2, number)
+    values["all data at one point, level 1e-9"] = ends
     return values | _what_the_noises_do(answer, number, seed)
 
 
@@ -1350,7 +1361,6 @@ _OF_NOISES = (
     "the noises are standard normal",
     "each step and each number has its own",
     "each sample has its own",
-    "data at one point, where the samples end",
 )
 
 
@@ -1370,7 +1380,6 @@ def _what_the_noises_do(answer, number, seed):
         _normal_enough(z),
         "yes" if alike.abs().max() < 0.2 else "no",
         "yes" if abs(next_to) < 0.1 else "no",
-        "there" if abs(end.mean() - point) < 0.1 else "elsewhere",
     )
     return dict(zip(_OF_NOISES, found))
 
@@ -1467,7 +1476,8 @@ CHUNKS = Task(
         "each sample has its own": "Samples next to each other have noises in common.",
         "the noises are standard normal": "Read off from your states with the statement's step, the noises "
         "are not standard normal: is the step right, and how are they drawn?",
-        "data at one point, where the samples end": "All data are one point; your samples end elsewhere.",
+        "all data at one point, level 1e-9": "All data are one point, and every sample ends there. In yours, "
+        "which part of x_s − x_0 is left after a step?",
     },
     mistakes=(
         Mistake(

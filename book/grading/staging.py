@@ -26,6 +26,9 @@ PACKAGES = "packages"
 ANSWERS = ("tasks", "tasks.py", "solution.py", "reference.json")
 """What in a chapter's folder knows what is right."""
 
+ORGANISERS = ("judge.py", "board.py")
+"""What of the contest starts sandboxes, and has no business in one."""
+
 _ENTRIES = ("book.grading.zygote", "book.grading.kernel_check", "book.lessons", "book.lessons.trying")
 # Modules of the lessons that the kernel's check stands for.
 _KERNEL = {"checking": "*", "widget": "progress", "hunting": "hunt"}
@@ -74,6 +77,8 @@ def _logged(lessons: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _left_out(folder: str, names: list[str]) -> set[str]:
     """What of `book` is not copied as it is."""
     out = {"__pycache__", *(("lessons", "grading") if Path(folder) == BOOK else ())}
+    if Path(folder) == BOOK / "contest":
+        return out | set(ORGANISERS)
     return out | (set(ANSWERS) if Path(folder).parent == BOOK else set())
 
 

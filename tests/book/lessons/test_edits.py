@@ -1,8 +1,10 @@
 """A mistake as an edit: the same function but for a few fragments, each of which is found exactly once."""
 
+import sys
+
 import pytest
 
-from book.lessons import Mistake, Task, changed
+from book.lessons import Mistake, Task, changed, changes
 from book.lessons.diagnose import full_answer
 
 RATE = 2.0
@@ -39,6 +41,11 @@ def test_several_lines_are_one_fragment_and_a_later_edit_sees_the_earlier():
         walk, ("    for h in steps:\n        x", "    for h in steps[1:]:\n        x"), ("[1:]", "[2:]")
     )
     assert other(1.0, [0.1, 0.2, 0.3]) == step(1.0, 0.3)
+
+
+def test_an_answer_of_a_module_is_changed_by_its_name():
+    wrong = changes(sys.modules[__name__])("step", ("x + h", "x - h"), half=lambda x: x)
+    assert list(wrong) == ["step"] and wrong["step"](3.0, 0.5) == 3.0 - 0.5**0.5 * 6.0
 
 
 def test_another_function_takes_the_place_of_a_helper():
