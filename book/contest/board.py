@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from book.contest import scoring
 from book.contest.judge import Result
 from book.contest.rules import Rules
+from book.grading.text import line
 from toolkit.files import write_file
 
 BASELINE = "baseline: "
@@ -32,11 +34,35 @@ def read(path: Path) -> dict:
         board = json.loads(path.read_text("utf8"))
     except FileNotFoundError:
         return {"rules": None, "entries": {}}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a leaderboard ({error})") from None
     if not isinstance(board, dict) or not isinstance(board.get("entries"), dict):
         raise ValueError(f"{path} is not a leaderboard (it has no entries)")
+    if not isinstance(board.setdefault("rules", None), dict | None):
+        raise ValueError(f"{path} is not a leaderboard (its rules are none)")
+    for name, entry in board["entries"].items():
+        if line(name, 60) != name or not _fits(entry):
+            raise ValueError(f"{path} is not a leaderboard (its entry {name!r:.60} cannot be read)")
     return board
+
+
+def _fits(entry) -> bool:
+    """Whether an entry is one as `enter` writes them."""
+    try:
+        whole = all(type(entry[key]) is int and entry[key] >= 0 for key in ("size", "runs"))
+        columns = entry["columns"]
+        return (
+            whole
+            and all(calls.isdecimal() and isinstance(found, list) for calls, found in columns.items())
+            and all(_is_score(one) for found in columns.values() for one in found)
+        )
+    except (TypeError, KeyError, AttributeError):
+        return False
+
+
+def _is_score(one: dict) -> bool:
+    value = one.get("frechet")
+    return isinstance(one.get("why"), str) if value is None else math.isfinite(value) and value >= 0
 
 
 def check(path: Path, rules: Rules) -> None:

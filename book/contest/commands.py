@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,8 @@ def _files(given: Path | None, baselines: bool) -> dict[str, Path]:
         raise ValueError(f"{folder} is no entry, and no folder of entries (*.py)")
     named = {}
     for path in found:
-        name = re.sub(r"[^\w -]", "_", path.stem, flags=re.ASCII).lstrip("-")[:40] or "unnamed"
+        stem = unicodedata.normalize("NFKC", path.stem)
+        name = re.sub(r"[^\w -]", "_", stem).strip(" -")[:40] or "unnamed"
         if name in named:
             raise ValueError(f"{path.name} and {named[name].name} would have one name on the board: {name}")
         named[name] = path

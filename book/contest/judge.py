@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -49,9 +50,11 @@ class Entry:
 def read_source(path: Path, rules: Rules) -> str:
     """The source of an entry, which is not run.  Raises Refused."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # a link could lead anywhere, a pipe has no end
+            raise Refused("it is a link, a folder or a device, and no file")
         if path.stat().st_size > rules.source:
             raise Refused(f"its source has {path.stat().st_size:,} bytes, and {rules.source:,} are allowed")
-        source = path.read_text("utf8")
+        source = path.read_text("utf-8-sig")
         compile(source, path.name, "exec")
         return source
     except Refused:
@@ -198,8 +201,9 @@ class Judge:
         n = self.rules.n
         labels, noise = digit_labels(n, seed), initial_noise(n, (1, 8, 8), seed)
         oracle, left = Oracle(network, n, calls), self.rules.sampling
-        told = [packed(noise), packed(labels, torch.int64), calls, notes]
-        source = f"import book.contest.inside as i; i.begin({entry.source!r}, *{told!r})"
+        told = [packed(noise), packed(labels, torch.int64), calls]
+        noted = f"json.loads({json.dumps(notes)!r})"  # what JSON has and Python's literals have not: Infinity
+        source = f"import json, book.contest.inside as i; i.begin({entry.source!r}, *{told!r}, {noted})"
         with self._kernel() as kernel:
             while True:
                 began = time.monotonic()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from book.contest.rules import Refused, Rules
+from book.grading.text import line
 from toolkit.networks import MLP, DigitsMLP, ScaledMLP, TwoTimeMLP, UNet, is_one_number
 
 KINDS = {kind.__name__: kind for kind in (MLP, DigitsMLP, ScaledMLP, TwoTimeMLP, UNet)}
@@ -80,7 +81,7 @@ def _declared(told: dict):
         with torch.device("meta"):
             KINDS[name](**config)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise Refused(f"its network cannot be built ({str(error).splitlines()[0][:100]})") from None
+        raise Refused(f"its network cannot be built ({line(str(error), 100)})") from None
     return KINDS[name], config
 
 
@@ -129,7 +130,7 @@ class Oracle:
         try:
             return self.network(x, c, label, **more)
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
-            raise Refused(f"its question has no answer ({str(error).splitlines()[0][:100]})") from None
+            raise Refused(f"its question has no answer ({line(str(error), 100)})") from None
 
 
 def _column(told, x):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+DAY = 86_400.0
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -35,8 +37,10 @@ class Rules:
     def __post_init__(self):
         if not self.calls or min(self.calls) < 1 or min(self.seeds, self.cores) < 1 or self.n < 10:
             raise ValueError("calls, seeds and cores must be at least 1, and n at least 10")
-        if not (self.seconds > 0 and self.sampling > 0):
-            raise ValueError(f"seconds must be above 0, got {self.seconds:g} and {self.sampling:g}")
+        if not (0 < self.seconds <= DAY and 0 < self.sampling <= DAY):
+            raise ValueError(
+                f"seconds must be above 0 and at most a day, got {self.seconds:g} and {self.sampling:g}"
+            )
 
     def told(self) -> dict:
         """The rules as JSON has them."""

@@ -9,11 +9,12 @@ and tags that ask to skip a cell change nothing.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from book.lessons import record
+from book.lessons import reach, record
 from book.lessons.running import CALL, LONGEST, Step, names_of
 
 
@@ -52,6 +53,7 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
     own = [cell for cell in base.cells if cell.cell_type == "code"]
     graded = {cell.task for cell in lesson.cells}
     mine = _sort(submission, [cell["id"] for cell in own], lesson)
+    _unswap(mine.known, {cell["id"]: _defined(cell.source) for cell in own if cell["id"] in answers})
     steps: list[Step] = []
 
     def add(cell_id: str, source: str, check=None, place="a cell of your own") -> None:
@@ -103,6 +105,27 @@ def _sort(submission, base_ids: list[str], lesson: record.Lesson) -> _Sorted:
             waiting, sooner = [], place + 1
     found.others.setdefault(sooner, []).extend(waiting)
     return found
+
+
+def _unswap(known: dict[str, str], asked: dict[str, set[str]]) -> None:
+    """Give two answer cells back to each other where each defines what only the other is asked for.
+
+    known: {id: the student's source}, changed.  asked: {id: the names that the answer cell is to define}.
+    """
+    have = {name: _defined(known[name]) for name in asked if name in known}
+    for a, b in itertools.combinations(have, 2):
+        crossed = asked[a] and asked[b] and asked[a] <= have[b] and asked[b] <= have[a]
+        if crossed and not asked[a] & have[a] and not asked[b] & have[b]:
+            known[a], known[b], have[a], have[b] = known[b], known[a], have[b], have[a]
+
+
+def _defined(source: str) -> set[str]:
+    """The names that a cell's statements define."""
+    tree = _tree(source)
+    try:
+        return {name for part in (tree.body if tree else ()) for name in reach.binds(part)}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
 
 
 def _check_id(names: list, source: str, unknown: bool) -> str:

@@ -46,7 +46,7 @@ def release(
     from book.grading.release import release as write
 
     try:
-        hunts = {name: int(count) for name, count in _points(hunt or (), "--hunt 4.2=2").items()}
+        hunts = {name: _count(name, many) for name, many in _points(hunt or (), "--hunt 4.2=2").items()}
         students = read_roll(roll) if roll else ()
         more = {"hunts": hunts, "vary": vary, "students": students, "key": _key(key, folder)}
         written = write(
@@ -78,6 +78,7 @@ def hunt(
     Its cell `hunt(...)` says how many are still there and which measurement shows it.  The same seed gives
     the same hunt; `toolkit release --hunt` draws one for each student by the course's key.
     """
+    from book.grading.issuing import AN_ID, is_id
     from book.grading.release import ReleaseError, hunt_notebook
     from book.lessons import drawing, hunting, registry
     from toolkit.files import write_file
@@ -85,6 +86,8 @@ def hunt(
     try:
         if bool(key) != bool(student) or (key and not task):
             raise ValueError("A student's hunt needs all of --key, --student and --task")
+        if student and not is_id(student):
+            raise ValueError(f"{student!r:.90} is no id: {AN_ID}")
         secret = drawing.of_student(drawing.read_key(key), student) if key else drawing.public(seed)
         made = hunting.draw(registry.lesson_name(lesson), count, secret, task, letter=bool(key))
         if answers:
@@ -123,6 +126,13 @@ def _points(texts, example="--points 2.3=6") -> dict[str, float]:
             name = example.split()[0]
             raise ValueError(f"{name} {text!r} is not understood; write {example}") from None
     return found
+
+
+def _count(task: str, number: float) -> int:
+    """A number of mistakes.  Raises ValueError for what is no whole number."""
+    if not number.is_integer():
+        raise ValueError(f"--hunt {task}={number:g}: a hunt has 1, 2 or 3 mistakes")
+    return int(number)
 
 
 def grade(

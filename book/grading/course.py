@@ -57,6 +57,8 @@ def grade_class(
     chosen = _chosen(lessons, release)
     if chosen.issued and not key:
         raise ReleaseError("Each student has hunts or constants of their own: give the course's --key.")
+    if key and not chosen.issued:
+        raise ReleaseError("A --key is given and nothing to draw by it: give the course's --release, too.")
     if chosen.issued:
         options = replace(options, course=issuing.Course(key, chosen.hunts, chosen.varied))
     _check_out(submissions, out)
@@ -76,6 +78,8 @@ def grade_class(
                 replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
                 for one, own, flags in zip(graded, found, more, strict=True)
             ]
+            for sentence in issuing.odd(graded):
+                tell(sentence)
             for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
                 tell(sentence)
             write_file(out / results.ALL, results.dump(graded))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from book.lessons.task import Task
 
 _ISSUED = re.compile(r"Issued to `([^`\s]+)` \(([0-9a-f]{20})\)")
 _ID = re.compile(r"[\w.@+-]{1,64}")
-_HEADERS = {"id", "student", "login", "email", "user", "sis user id", "sid"}
+_HEADERS = {"id", "student", "student id", "login", "login id", "email", "user", "username", "user name"}
+_HEADERS |= {"sis user id", "sis login id", "sid", "netid", "student_id", "user_id"}
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,42 @@ class Course:
 def read_roll(path: Path) -> list[str]:
     """The ids of a class: the first column of a file, one student a line, with or without a header.
 
-    Raises ValueError, with a sentence, for an id that cannot be a folder's name or stands there twice.
+    Raises ValueError, with a sentence, for an id that cannot be a folder's name, or is that of another.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a class list ({error})") from None
-    ids = [re.split(r"[,;\t]", line)[0].strip().strip('"') for line in lines if line.strip()]
+    ids = [_first(line) for line in lines if line.strip()]
     ids = ids[1:] if ids and ids[0].lower() in _HEADERS else ids
+    known = set()
     for student in ids:
-        if not _ID.fullmatch(student) or student.startswith("."):
-            raise ValueError(f"{student!r} in {path.name} is no id: 1 to 64 letters, digits and . @ + - _")
-        if [one.lower() for one in ids].count(student.lower()) > 1:
+        if not is_id(student):
+            raise ValueError(f"{student!r:.90} in {path.name} is no id: {AN_ID}")
+        # Some systems take names of another case, or spelling of a letter, for one folder.
+        folder = unicodedata.normalize("NFKC", student).casefold()
+        if folder in known:
             raise ValueError(f"{student} stands twice in {path.name}")
+        known.add(folder)
     if not ids:
         raise ValueError(f"{path.name} names nobody: write one id a line")
     return ids
+
+
+def _first(line: str) -> str:
+    """The first column of a line, which may be quoted."""
+    quoted = re.match(r'\s*"([^"]*)"', line)
+    return (quoted[1] if quoted else re.split(r"[,;\t]", line)[0]).strip()
+
+
+AN_ID = "1 to 64 letters, digits and . @ + - _, no dot at its ends, and no name of a release's own file"
+
+
+def is_id(student: str) -> bool:
+    """Whether a text can be a student's id, which becomes a folder's name."""
+    return (
+        bool(_ID.fullmatch(student)) and student.strip(".") == student and student.lower() != "release.json"
+    )
 
 
 # --- into a notebook ------------------------------------------------------------------------------------
@@ -196,6 +218,11 @@ def issued_to(notebook, key: bytes) -> str:
     return ""
 
 
+def claimed(notebook) -> bool:
+    """Whether a notebook says that it was issued to somebody, true or not."""
+    return any(isinstance(student, str) and student for student, _ in _claims(notebook))
+
+
 def _claims(notebook) -> Iterator[tuple[str, str]]:
     told = notebook.metadata.get("toolkit")
     told = told.get("issued") if isinstance(told, dict) else None
@@ -225,6 +252,29 @@ def whose(graded: Sequence[Graded]) -> list[tuple[str, ...]]:
         else:
             flags.append(())
     return flags
+
+
+def odd(graded: Sequence[Graded]) -> list[str]:
+    """Sentences for the instructor where most notebooks do not fit how they are graded: without the key with
+    which they were issued, or with another."""
+    good = [one for one in graded if not one.problem]
+    lone = sum(any(flag == UNREAD for flag in one.flags) for one in good)
+    nobodys = sum(one.issued == "" for one in good)
+    said = []
+    if 2 * lone > len(good):
+        said.append(
+            f"{lone} of {len(good)} notebooks were issued to one student each: grade with the course's "
+            "--release and --key, or their own constants count as mistakes."
+        )
+    if 2 * nobodys > len(good):
+        said.append(
+            f"{nobodys} of {len(good)} notebooks were not issued by this key: is it the key of this course?"
+        )
+    return said
+
+
+UNREAD = "the notebook was issued to one student by a course's key, and no key was given"
+"""The flag of a notebook that is graded as if it were everybody's."""
 
 
 def untouched(hunt: Hunt, sources: Sequence[str]) -> bool:

@@ -144,4 +144,25 @@ def dump(graded: Sequence[Graded]) -> str:
 
 def load(text: str) -> list[Graded]:
     """What `dump` gave.  Raises ValueError, KeyError or TypeError for anything else."""
-    return [from_json(one) for one in json.loads(text)]
+    found = [from_json(one) for one in json.loads(text)]
+    for one in found:
+        _check(one)
+    return found
+
+
+def _check(graded: Graded) -> None:
+    """Raise TypeError for a record in which something is not of its kind: the file may have been edited."""
+    texts = [graded.student.key, graded.student.name, graded.lesson, graded.notebook, graded.file]
+    texts += [graded.problem, *graded.notes, *graded.flags]
+    counts, numbers = [graded.tries], []
+    for task in graded.tasks:
+        texts += [task.task, task.title, task.state, task.sentence, task.kind, task.printed]
+        numbers += [task.points, task.score]
+        counts += [*task.hunt, *task.left]
+    fine = (
+        all(isinstance(one, str) for one in texts)
+        and all(type(one) is int and 0 <= one < 2**31 for one in counts)
+        and all(type(one) in (int, float) and 0 <= one < 1e12 for one in numbers)
+    )
+    if not fine:
+        raise TypeError("a text, a number or a count is none")

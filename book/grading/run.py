@@ -155,6 +155,8 @@ def mark_one(work: Work, name: str, raw: bytes) -> tuple[dict, bool]:
             marker = marking.Marker(work.key, place.base, place.box)
             tasks = marker.mark(notebook)
         graded = replace(graded, tasks=tasks, issued=marker.issued)
+        if work.key.course is None and issuing.claimed(notebook):
+            graded = replace(graded, flags=(issuing.UNREAD,))
     except BadNotebook as error:
         graded = replace(graded, problem=str(error))
     except Exception as error:  # one submission must not stop the others

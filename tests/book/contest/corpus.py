@@ -42,6 +42,11 @@ HOSTILE = {
         "network(noise.repeat(8, 1, 1, 1), torch.zeros(8 * len(noise)))\nreturn noise",
         "more than 1 calls|at most",
     ),
+    "asks with a name that no screen can show": (
+        None,
+        "return network(noise, torch.zeros(len(noise)), **{'\\ud800\\x1b[2J\\u202e': 1.0})",
+        r"^its question has no answer \([ -~]*\)$",
+    ),
     "folds eight inputs into one row": (
         None,
         "network(noise.repeat(1, 8, 1, 1), torch.zeros(len(noise)))\nreturn noise",

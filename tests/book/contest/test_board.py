@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,8 @@ from typer.testing import CliRunner
 
 from book.contest import board as boards
 from book.contest import commands
-from book.contest.judge import Result
-from book.contest.rules import Rules
+from book.contest.judge import Result, read_source
+from book.contest.rules import Refused, Rules
 
 RULES = Rules(calls=(1, 2), seeds=2)
 
@@ -110,3 +111,51 @@ def test_baselines_are_listed_and_copied_once(tmp_path):
     assert done.exit_code == 0 and all(name in done.output for name in names)
     assert sorted(p.stem for p in (tmp_path / "mine").glob("*.py")) == names
     assert CliRunner().invoke(commands.contest, ["baselines", str(tmp_path / "mine")]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"entries": {"a": 5}}',
+        '{"rules": [1], "entries": {}}',
+        '{"entries": {"a": {"size": 1, "runs": 1, "columns": {"1": [{"frechet": "1"}]}}}}',
+        '{"entries": {"a": {"size": 1, "runs": 1, "columns": {"1": [{"frechet": NaN}]}}}}',
+        '{"entries": {"a": {"size": 1, "runs": 1, "columns": {"x": [{"frechet": 1}]}}}}',
+        '{"entries": {"a": {"size": "<b>", "runs": 1, "columns": {}}}}',
+        '{"entries": {"\\u001b[31m": {"size": 1, "runs": 1, "columns": {}}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_board_is_refused_and_kept(text, tmp_path):
+    path = tmp_path / "contest.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="not a leaderboard"):
+        boards.enter(path, result("a", 1.0), RULES)
+    done = CliRunner().invoke(commands.contest, ["table", "--board", str(path)])
+    assert done.exit_code == 2 and "not a leaderboard" in done.output and path.read_text() == text
+
+
+def test_entries_of_other_alphabets_are_told_apart(tmp_path):
+    for name in ("Änne", "Özge", "李四", "張三", "\uff1dcmd"):  # a wide "=" would be one for a spreadsheet
+        (tmp_path / f"{name}.py").write_text("")
+    assert sorted(commands._files(tmp_path, False)) == sorted(["Änne", "Özge", "李四", "張三", "_cmd"])
+
+
+def test_a_link_or_a_pipe_is_no_entry_and_is_not_opened(tmp_path):
+    """One leads out of the folder, or to what has no end; of the other nobody holds the far side."""
+    (tmp_path / "zero.py").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "bom.py").write_bytes(b"\xef\xbb\xbfx = 1\n")
+    for name in ("zero", "pipe"):
+        with pytest.raises(Refused, match="no file"):
+            read_source(tmp_path / f"{name}.py", RULES)
+    assert read_source(tmp_path / "bom.py", RULES) == "x = 1\n"
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e300", "-1"])
+def test_seconds_are_some(seconds, tmp_path):
+    board = str(tmp_path / "contest.json")
+    done = CliRunner().invoke(
+        commands.contest, ["run", "--baselines", "--seconds", seconds, "--board", board]
+    )
+    assert done.exit_code == 2 and "at most a day" in done.output

@@ -258,6 +258,20 @@ def _(nb):
     nb["cells"] = nb["cells"][:first] + nb["cells"][second:] + nb["cells"][first:second]
 
 
+@case(ODD, "the ids of two answer cells exchanged")
+def _(nb):
+    first, second = find(nb, "answer-0-1"), find(nb, "answer-0-2")
+    first["id"], second["id"] = second["id"], first["id"]
+    for cell in (first, second):
+        cell["metadata"] = {}
+
+
+@case(ODD, "the answers of two tasks in each other's cells")
+def _(nb):
+    first, second = find(nb, "answer-0-1"), find(nb, "answer-0-2")
+    first["source"], second["source"] = second["source"], first["source"]
+
+
 @case(ODD, "a copied cell, the newer version below")
 def _(nb):
     copy = deepcopy(find(nb, "answer-0-1")) | {"id": "a1b2c3"}

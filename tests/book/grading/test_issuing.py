@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import nbformat
 import pytest
+from typer.testing import CliRunner
 
+from book.__main__ import make_app
 from book.grading import course as courses
 from book.grading import issuing
 from book.grading.collect import CollectError
@@ -100,6 +102,33 @@ def test_a_class_list(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"no id|twice|names nobody"):
             issuing.read_roll(path)
+    for text, says in {
+        '"Doe, Jane",jd1\n': "'Doe, Jane'",
+        "Release.JSON\n": "no id",
+        "ada.\n": "no id",
+        "stra\u00dfe\nSTRASSE\n": "twice",
+        "\uac00\n\u1100\u1161\n": "twice",  # one syllable, whole and in parts: one folder on some systems
+    }.items():
+        path.write_text(text, "utf8")
+        with pytest.raises(ValueError, match=says):
+            issuing.read_roll(path)
+    path.write_text('Username,Name\n"ada","L, Ada"\n', "utf8")
+    assert issuing.read_roll(path) == ["ada"]
+
+
+@pytest.mark.parametrize("student", ["../../x", "a/b", ".", "a\nb", "<b>", "x" * 65])
+def test_a_hunt_is_made_for_an_id_only(student, tmp_path):
+    key, out = tmp_path / "key", tmp_path / "out" / "er"
+    drawing.new_key(key)
+    words = ["hunt", "04", "--task", "4.2", "--key", str(key), "--student", student, "-o", str(out)]
+    run = CliRunner().invoke(make_app(), words)
+    assert run.exit_code == 2 and "is no id" in run.output and not list(tmp_path.rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("count", ["inf", "nan", "1e400", "2.5"])
+def test_a_number_of_mistakes_is_whole(count, tmp_path):
+    run = CliRunner().invoke(make_app(), ["release", str(tmp_path / "out"), "--hunt", f"4.2={count}"])
+    assert run.exit_code == 2 and "1, 2 or 3 mistakes" in run.output and not (tmp_path / "out").exists()
 
 
 def test_a_key_is_made_once_and_read_again(tmp_path):
@@ -149,6 +178,18 @@ def test_who_hands_in_anothers_notebook_is_flagged():
     )
     assert [bool(flags) for flags in found] == [False, True, True, True, False, False, False]
     assert found[2] == ("the notebook was issued to bob",)
+
+
+def test_a_class_that_is_graded_without_its_key_or_with_another_is_told(handout, tmp_path):
+    assert issuing.claimed(handout["ada", "00"]) and not issuing.claimed(marking_lab.exercise("00"))
+    one = Graded(Student("ada"), "00", "00.ipynb", (), "f", issued="ada")
+    lone, nobodys = replace(one, issued=None, flags=(issuing.UNREAD,)), replace(one, issued="")
+    assert issuing.odd([]) == issuing.odd([one, lone]) == issuing.odd([one, nobodys]) == []
+    assert (
+        "--key" in issuing.odd([lone])[0] and "the key of this course" in issuing.odd([nobodys, nobodys])[0]
+    )
+    with pytest.raises(ReleaseError, match="--release"):
+        courses.grade_class(handout["folder"], tmp_path / "marks", lessons=["00"], key=KEY)
 
 
 def test_a_listing_that_is_not_ones_own_is_noticed():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from dataclasses import replace
 
@@ -129,3 +130,16 @@ def test_what_holds_no_results_is_refused_in_one_sentence(text, tmp_path):
         (tmp_path / results.ALL).write_text(text)
     with pytest.raises(statistics.StatisticsError, match=r"toolkit grade|grade again|no result"):
         list(statistics.lines(statistics.read(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("points", "x"), ("points", math.nan), ("score", None), ("sentence", 5), ("task", None)]
+    + [("hunt", ["a"]), ("hunt", [-1]), ("left", [None]), ("title", {})],
+)
+def test_an_edited_result_is_refused_in_one_sentence(key, value, tmp_path):
+    raw = [results.to_json(one("ada", task(NOT_YET, "Off.")))]
+    raw[0]["tasks"][0][key] = value
+    (tmp_path / results.ALL).write_text(json.dumps(raw))
+    with pytest.raises(statistics.StatisticsError, match="grade again"):
+        statistics.read(tmp_path)
