@@ -1505,6 +1505,7 @@ def fresh_noise() -> dict:
     """Recorded: mean distances at eight calls and their standard errors, seeds of 200 digits."""
     found = {}
     for name, run in recorded("scales")["fresh"]["runs"].items():
+        name = name.replace(" | ", ", ")
         values = np.array(run["distance"])
         error = values.std(ddof=1) / math.sqrt(len(values))
         found |= {f"{name} | distance": round(float(values.mean()), 2), f"{name} | ±": round(float(error), 2)}
