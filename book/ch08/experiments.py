@@ -1977,7 +1977,7 @@ def steps_and_distance() -> dict:
     verdict="holds if",
     finding="One letter a call is exact, in whichever order. What is drawn at once is drawn as if "
     "independent: two calls for four letters miss by 0.29 in total variation, with the two surest "
-    "first by 0.23; with other words or weights that order turns round as often as not, or more.",
+    "first by 0.23; with other words or weights either order can be the better one.",
 )
 def parallel_letters() -> dict:
     """Exact, on the twelve words."""
