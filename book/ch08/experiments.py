@@ -243,7 +243,7 @@ def when_it_pays() -> dict:
             (n, one) for one in plain for n, v in chart()[kind].get(one, {}).items()
             if statistics.mean(v) <= reached
         ]  # fmt: skip
-        row = f"{name}, {calls} calls, {kind}"
+        row = f"{name}, {calls} call{'s' if calls > 1 else ''}, {kind}"
         result[f"{row} | distance"] = round(reached, 2)
         if not rivals:
             result[f"{row} | as good without training"] = result[f"{row} | pays from"] = "none"
@@ -251,7 +251,7 @@ def when_it_pays() -> dict:
         n, one = min(rivals)
         paid = break_even(training_seconds()[name], seconds_each(one, n), seconds_each(name, calls))
         result[f"{row} | as good without training"] = f"{one} ({n})"
-        result[f"{row} | pays from"] = f"{paid:.1g} digits"
+        result[f"{row} | pays from"] = f"{float(f'{paid:.1g}'):,.0f} digits"
     return result
 
 
@@ -1916,8 +1916,8 @@ def calls_and_distance() -> dict:
     pairs = lambda runs: [law(strings(), run) for run in runs]  # noqa: E731
     curves = {
         "diffusion, steps 1 to 64": pairs(even(n) for n in steps),
-        "so many at random": pairs([some(k) for k in ks] for ks in fixed),
-        "so many, the surest": pairs([surest(k) for k in ks] for ks in fixed),
+        "fixed numbers, at random": pairs([some(k) for k in ks] for ks in fixed),
+        "fixed numbers, the surest": pairs([surest(k) for k in ks] for ks in fixed),
     }
     distance = lambda end: total_variation(strings(), end)  # noqa: E731
     return {

@@ -27,7 +27,7 @@ from book.problems import rms
 
 
 def _families(ax, families, front):
-    """Points of each family, and the stepped frontier, numbered where it turns.
+    """Points of each family, and the stepped frontier, numbered where it turns; the limits of ax are set.
 
     families: name -> [(sampler, calls, x, y)].  front: [(sampler, calls, x, y)], x rising."""
     for i, (family, points) in enumerate(families.items()):
@@ -35,9 +35,21 @@ def _families(ax, families, front):
         look = {"color": COLOURS[(i + 1) % 6], "marker": MARKERS[i], "markersize": 5, "alpha": 0.75}
         ax.plot(x, y, linestyle="none", label=family, markeredgecolor=INK, markeredgewidth=0.4, **look)
     ax.step([p[2] for p in front], [p[3] for p in front], where="post", color=INK, linewidth=1.1, zorder=1)
+    for first, last, x, y in _close_together(ax, front):
+        text = str(first) if first == last else f"{first}–{last}"
+        ax.annotate(text, (x, y), (-3, -13), textcoords="offset points", fontsize=8.5, weight="bold")
+
+
+def _close_together(ax, front, points=10):
+    """The numbers of the front with one label for those whose labels would overlap: [(first, last, x, y)]."""
+    found, scale = [], 72 / ax.figure.dpi
     for i, (_, _, x, y) in enumerate(front, 1):
-        ax.annotate(str(i), (x, y), (-3, -13), textcoords="offset points", fontsize=8.5, weight="bold")
-    ax.set(xscale="log", yscale="log")
+        here = scale * ax.transData.transform((x, y))
+        if found and np.abs(here - found[-1][1]).max() < points:
+            found[-1][0][1:] = [i, x, y]
+        else:
+            found.append(([i, i, x, y], here))
+    return [group for group, _ in found]
 
 
 def _numbered(front):
@@ -58,10 +70,10 @@ def pareto(panels, fronts, floor) -> Picture:
     for ax, (kind, families) in zip(axes, panels.items()):
         spread = {f: [(name, n, n, y) for name, n, y in points] for f, points in families.items()}
         front = [(name, n, n, y) for name, n, y in fronts[kind]]
+        ax.set(xscale="log", yscale="log", xlim=(0.8, 90), ylim=(0.06, 40), xlabel="calls a digit")
+        ax.set(title={"no label": "without labels", "label": "with labels"}[kind])
         _families(ax, spread, front)
         _floor(ax, floor)
-        ax.set(title={"no label": "without labels", "label": "with labels"}[kind], xlabel="calls a digit")
-        ax.set(xlim=(0.8, 90), ylim=(0.06, 40))
         rows = "\n".join(f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1))
         ax.annotate(rows, (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", fontsize=8.5,
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
@@ -85,11 +97,11 @@ def bill(families, front, floor, n) -> Picture:
     fig, ax = new_figure(height=4.2)
     fig.set_layout_engine("none")
     ax.set_position((0.1, 0.13, 0.66, 0.79))
+    ax.set(xscale="log", yscale="log", xlim=(5e-6, 4), ylim=(0.06, 60), title=f"{n:,} digits")
+    ax.set(xlabel="seconds a digit, its share of the training included", ylabel="Fréchet distance")
     _families(ax, families, front)
     ax.minorticks_off()
     _floor(ax, floor)
-    ax.set(xlabel="seconds a digit, its share of the training included", ylabel="Fréchet distance")
-    ax.set(title=f"{n:,} digits", xlim=(5e-6, 4), ylim=(0.06, 60))
     rows = "\n".join(f"{i} {name} ({calls})" for i, (name, calls, *_) in enumerate(front, 1))
     ax.annotate(rows, (1.02, 0.97), xycoords="axes fraction", va="top", fontsize=8)
     ax.legend(loc="lower left", bbox_to_anchor=(1.0, -0.03), fontsize=8, handletextpad=0)
@@ -136,19 +148,23 @@ def ends(found) -> Picture:
                 keys = list(by[name])
                 means = [statistics.mean(v) for v in by[name].values()]
                 half = [(max(v) - min(v)) / 2 for v in by[name].values()]
-                ax.errorbar(range(len(keys)), means, half, label=name, capsize=2, **mark(i))
+                ax.errorbar(np.arange(len(keys)) + 0.1 * i, means, half, label=name, capsize=2, **mark(i))
                 told.append(f"{data}, {name}: {number(means[0])} to {number(means[-1])}")
-            ax.axhline(statistics.mean(by["floor"]), color=GREY, linewidth=1, linestyle=(0, (2, 2)))
+            look = {"color": GREY, "linewidth": 1, "linestyle": (0, (2, 2)), "label": "fresh data"}
+            ax.axhline(statistics.mean(by["floor"]), **look)
             ax.set_xticks(range(len(keys)), ["all"] + [f"{float(key):g}" for key in keys[1:]])
-            ax.set(title=data, yscale="log")
-            ax.legend(fontsize=8.5)
+            ax.set(title=data, yscale="log", ylim=(0.011, 0.25))
+            ax.set_yticks([0.02, 0.05, 0.1], ["0.02", "0.05", "0.1"])
+            ax.minorticks_off()
+            ax.legend(fontsize=8.5, loc="upper left")
         row[0].set(ylabel="sliced Wasserstein")
     for ax, side in zip(axes[-1], ("starts", "stops")):
         ax.set(xlabel=f"SNR where sampling {side}")
     return Picture(
         fig,
         "Sliced Wasserstein distance at ten calls against the signal-to-noise ratio at which sampling starts "
-        f"or stops, from the whole way to the shortest: {'; '.join(told)}. The dashed line is fresh data.",
+        f"or stops, from the whole way to the shortest: {'; '.join(told)}. The dashed line is fresh data; "
+        "bars have half the range of eight seeds on each side.",
     )
 
 
@@ -263,7 +279,7 @@ def two_terms() -> Picture:
         y = 0.9 - 0.265 * i
         ax.text(0.64, y, source, va="center", fontsize=9.5)
         look = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.2}
-        ax.annotate("", (0.52, 0.5 + 0.05 * (1.5 - i)), (0.63, y), arrowprops=look)
+        ax.annotate("", (0.495, 0.5 + 0.05 * (1.5 - i)), (0.63, y), arrowprops=look)
     ax.set(xlim=(0.04, 1.1), ylim=(0, 1), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     ax.grid(False)
@@ -424,8 +440,9 @@ def text_clouds(clouds, shares) -> Picture:
     """Points that a network makes of texts: text -> [all places, points]; shares: text -> the share in a
     place that the text allows."""
     told = [f"{text} {share:.0%}" for text, share in shares.items()]
+    titled = {f"{text}: {shares[text]:.0%}" if text in shares else text: x for text, x in clouds.items()}
     return scatter_grid(
-        clouds,
+        titled,
         cols=3,
         limit=2.2,
         alt=f"Points made of texts, over all sixteen places in grey. Share in a place that the text allows: "
@@ -475,7 +492,7 @@ def hidden_detail(spectra, levels=(0.35, 1.4, 5.6)) -> Picture:
         ax.annotate(f"noise of level {level:g}", (len(power) - 1, level**2), (0, 3), fontsize=8.5,
                     textcoords="offset points", ha="right", color=INK)  # fmt: skip
     ax.set(yscale="log", xlabel="frequency, waves across the picture", ylabel="power")
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.94))
     return Picture(
         fig,
         f"Power against frequency, from 1 to {len(power) - 1} waves: {listing(told)}. Noise of level "
@@ -514,6 +531,18 @@ def floors(values, real) -> Picture:
     (ax,) = picture.axes
     ax.set_ylim(0, 1.35 * max(max(row.values()) for row in values.values()))
     ax.legend(ncols=4, loc="upper center", fontsize=8.5)
+    return picture
+
+
+def bits(errors) -> Picture:
+    """Errors of half precision against the number of steps: label -> (steps, errors)."""
+    picture = lines(errors, "steps", "RMSE to the exact arithmetic", logx=True, logy=True, height=4.0)
+    (ax,) = picture.axes
+    steps = next(iter(errors.values()))[0]
+    ax.set_xticks(steps, [str(n) for n in steps])
+    ax.minorticks_off()
+    ax.set_ylim(top=2)
+    ax.legend(ncols=3, loc="upper center", fontsize=8.5)
     return picture
 
 

@@ -250,7 +250,7 @@ FRONT = Task(
         ),
         Mistake(
             _wrong("pays_from", (" if fast < slow else math.inf", " if fast != slow else math.inf")),
-            "Where a sample costs more after the training, your number is negative. When has it paid then?",
+            "Where a sample costs no less after the training, yours is a number. When has it paid then?",
         ),
         Mistake(
             _wrong("draw", ('xscale="log", ', "")),
@@ -551,6 +551,14 @@ ETA = Task(
         Mistake(
             _wrong("eta_walk", (_C, "eta * e / s * (s - e)")),
             "Levels add up as variances: what stands under the root?",
+        ),
+        Mistake(
+            _wrong("eta_walk", ("math.sqrt(e**2 - c**2)", "(e - c)")),
+            "You take c off the level e. Which level is left where the variance c² is taken off e²?",
+        ),
+        Mistake(
+            _wrong("eta_walk", (_C, "eta**2 * e / s * math.sqrt(s**2 - e**2)")),
+            "You square η. In c, a deviation, it stands as it is.",
         ),
         Mistake(
             _wrong("eta_walk", (_C, "math.sqrt(eta) * e / s * math.sqrt(s**2 - e**2)")),
@@ -1671,6 +1679,10 @@ MASKED = Task(
             _wrong("unmask_step", ("<= v[...", "<= u[...")),
             "The letter is drawn with v; u decides whether it is revealed. With one number for both, the "
             "letters depend on the step.",
+        ),
+        Mistake(
+            _wrong("unmask_step", ("<= v[...", "<= u[..."), ("(u < (", "(v < (")),
+            "u and v have changed places: u decides whether a mask is revealed, v which letter it is.",
         ),
         Mistake(
             _wrong("unmask_step", ("(u < (", "(u > (")),

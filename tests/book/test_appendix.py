@@ -30,6 +30,12 @@ def text():
     return "\n".join(cell.source for cell in chapters.read(PAGE).cells if cell.cell_type == "markdown")
 
 
+@pytest.fixture(scope="module")
+def made():
+    """The appendix as the code makes it now."""
+    return page.notebook()
+
+
 def codes(shown):
     """What stands in brackets at the end of lines and of entries: ids of rows and of claims."""
     return {code for inside in re.findall(r"\(([^()]+)\)", shown) for code in re.split(r", ?", inside)}
@@ -82,8 +88,8 @@ def test_a_point_of_prose_says_what_is_right_and_why():
     assert all(row.right for row in prose)
 
 
-def test_points_of_which_a_part_is_not_done_are_listed():
-    (cell,) = [cell for cell in page.notebook().cells if cell.id == "what-is-not-done"]
+def test_points_of_which_a_part_is_not_done_are_listed(made):
+    (cell,) = [cell for cell in made.cells if cell.id == "what-is-not-done"]
     assert {row.id for row in ROWS if row.rest} <= set(re.findall(r"\w+", cell.source))
 
 
@@ -106,8 +112,8 @@ def test_every_point_and_every_claim_has_a_line():
     assert not [one.id for one in claims() if not set(rows.ids(one)) <= there]
 
 
-def test_the_page_is_what_the_code_makes():
-    committed, made = chapters.read(PAGE), page.notebook()
+def test_the_page_is_what_the_code_makes(made):
+    committed = chapters.read(PAGE)
     assert [(c.id, c.source) for c in committed.cells] == [(c.id, c.source) for c in made.cells]
     assert committed.metadata["made_by"] == made.metadata["made_by"] == "book.appendix.page"
 

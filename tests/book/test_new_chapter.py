@@ -1,5 +1,6 @@
 """A new folder is all that a new chapter needs: chapter 99 is put into a copy of the project, and found."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -73,16 +74,55 @@ def run(project):
     return python
 
 
-def test_its_claims_are_found(run):
-    code = "from book.claims import claims; print(claims('99')[0].decided(), 'F99' in str(claims()))"
-    assert run("-c", code) == "holds True\n"
+# Most of what a process of the copy costs is its imports: one is asked all that leaves the copy as it is.
+ASKED = """
+import json, sys
+from pathlib import Path
+from typer.testing import CliRunner
+from book.__main__ import make_app
+from book.appendix import page
+from book.chapters import chapters, number
+from book.claims import claims
+from book.grading.staging import stage
+
+commands, staged = json.loads(sys.argv[1]), Path(sys.argv[2])
+said = {
+    "claims": [claims("99")[0].decided(), "F99" in str(claims())],
+    "appendix": [cell.id for cell in page.notebook().cells if "(F99)" in cell.source],
+    "last chapter": [path.name for path in chapters() if number(path)][-1],
+}
+staged.mkdir()
+stage(staged, ["99"])
+for name, words in commands.items():
+    told = CliRunner().invoke(make_app(), words)
+    said[name] = [told.exit_code, told.stdout]
+print(json.dumps(said))
+"""
 
 
-def test_its_claims_stand_in_the_appendix(run):
-    code = (
-        "from book.appendix import page; print([c.id for c in page.notebook().cells if '(F99)' in c.source])"
-    )
-    assert run("-c", code) == "['papers-libraries-and-folklore']\n"
+@pytest.fixture(scope="module")
+def asked(run, tmp_path_factory):
+    """What one process of the copy says: {question: answer}, and {command: [exit code, what it prints]}.
+
+    "released" and "staged" are folders."""
+    room = tmp_path_factory.mktemp("asked")
+    commands = {
+        "compared": ["book", "--check", "--twice", "chapters/99_small.ipynb"],
+        "built": ["build", "--check", "solutions/99_small.ipynb"],
+        "unsolved": ["check", "exercises/99_small.ipynb", "--task", "3"],
+        "solved": ["check", "solutions/99_small.ipynb", "--task", "3"],
+        "release": ["release", str(room / "released"), "--lesson", "99"],
+    }
+    said = run("-c", ASKED, json.dumps(commands), str(room / "staged"))
+    return json.loads(said.splitlines()[-1]) | {"released": room / "released", "staged": room / "staged"}
+
+
+def test_its_claims_are_found(asked):
+    assert asked["claims"] == ["holds", True]
+
+
+def test_its_claims_stand_in_the_appendix(asked):
+    assert asked["appendix"] == ["papers-libraries-and-folklore"]
 
 
 def test_its_claims_are_decided_after_the_cells_of_its_notebook(run, project):
@@ -98,22 +138,21 @@ def test_its_claims_are_decided_after_the_cells_of_its_notebook(run, project):
     assert "99_small.ipynb: F99: AssertionError: " in said and "1 failed, 4 passed" in said
 
 
-def test_its_notebook_is_run_and_compared(run, project):
-    said = run("-m", "book", "book", "--check", "--twice", "chapters/99_small.ipynb")
-    assert "99_small.ipynb: as committed" in said
-    code = "from book.chapters import chapters, number; print([p.name for p in chapters() if number(p)][-1])"
-    assert run("-c", code) == "99_small.ipynb\n"
+def test_its_notebook_is_run_and_compared(asked, project):
+    code, said = asked["compared"]
+    assert code == 0 and "99_small.ipynb: as committed" in said
+    assert asked["last chapter"] == "99_small.ipynb"
     shown = (project / "chapters/99_small.ipynb").read_text("utf8")
     assert "HOLDS: Twice the steps halve" in shown and "image/png" in shown
 
 
-def test_its_exercise_is_built_and_checked(run, project):
+def test_its_exercise_is_built_and_checked(asked, project):
     assert (project / "book/ch99/reference.json").is_file()
-    assert run("-m", "book", "build", "--check", "solutions/99_small.ipynb") == ""
-    said = run("-m", "book", "check", "exercises/99_small.ipynb", "--task", "3", code=1)
-    assert "99.3  not tried" in said
-    said = run("-m", "book", "check", "solutions/99_small.ipynb", "--task", "3")
-    assert "1 of 1 tasks done" in said
+    assert asked["built"] == [0, ""]
+    code, said = asked["unsolved"]
+    assert code == 1 and "99.3  not tried" in said
+    code, said = asked["solved"]
+    assert code == 0 and "1 of 1 tasks done" in said
 
 
 def test_its_equation_needs_its_check_and_has_it(run):
@@ -122,14 +161,11 @@ def test_its_equation_needs_its_check_and_has_it(run):
     assert "3 passed" in said
 
 
-def test_its_lesson_is_staged_for_students(run, tmp_path):
-    code = "from pathlib import Path; import sys; from book.grading.staging import stage\n"
-    run("-c", code + "stage(Path(sys.argv[1]), ['99'])", str(tmp_path))
-    there = tmp_path / "packages/book"
+def test_its_lesson_is_staged_for_students(asked):
+    there = asked["staged"] / "packages/book"
     assert (there / "lessons/_probes_99.py").is_file() and (there / "ch99/figures.py").is_file()
     assert not (there / "ch99/tasks.py").exists()
 
 
-def test_its_lesson_is_among_those_that_can_be_given_out(run, tmp_path):
-    run("-m", "book", "release", str(tmp_path / "out"), "--lesson", "99")
-    assert (tmp_path / "out/99_small.ipynb").is_file()
+def test_its_lesson_is_among_those_that_can_be_given_out(asked):
+    assert asked["release"][0] == 0 and (asked["released"] / "99_small.ipynb").is_file()

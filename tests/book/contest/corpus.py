@@ -181,9 +181,9 @@ HOSTILE = {
     ),
     "answers with what is no number": (None, "return noise * float('nan')", "NaN or infinite"),
     "answers with numbers beyond all measure": (None, "return noise * 1e30", "read as the digit"),
-    "gives a million images": (
+    "gives a thousand times as many images": (
         None,
-        "return torch.zeros(1_000_000, 1, 8, 8)",
+        "return torch.zeros(1000 * len(noise), 1, 8, 8)",
         "nothing that can be read|at most|output without end|still running",
     ),
     "prints without end": (
