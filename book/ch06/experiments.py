@@ -1484,7 +1484,7 @@ def looking_pays() -> dict:
     says="AMED trains far faster than a one-step student.",
     holds=lambda r: 10 * r["AMED, 3 calls"] < r["student by regression"],
     verdict=True,
-    finding="15.4 times fewer calls than the cheapest student of chapter 5, and a few thousand "
+    finding="12.2 times fewer calls than the cheapest student of chapter 5, and a few thousand "
     "parameters at most; without features it says six numbers. It buys less: three calls, not one.",
 )
 def cost(calls=3, iterations=250, batch=64, substeps=4) -> dict:

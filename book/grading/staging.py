@@ -26,8 +26,8 @@ PACKAGES = "packages"
 ANSWERS = ("tasks", "tasks.py", "solution.py", "reference.json")
 """What in a chapter's folder knows what is right."""
 
-ORGANISERS = ("judge.py", "board.py")
-"""What of the contest starts sandboxes, and has no business in one."""
+ORGANISERS = ("judge.py", "board.py", "oracle.py")
+"""What of the contest runs on the organiser's side, and has no business in a sandbox."""
 
 _ENTRIES = ("book.grading.zygote", "book.grading.kernel_check", "book.lessons", "book.lessons.trying")
 # Modules of the lessons that the kernel's check stands for.
