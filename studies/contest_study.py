@@ -165,7 +165,7 @@ def honest(n, seed=0):
 def main():
     """All parts, or those that are named, beside what is there."""
     wanted = sys.argv[1:] or ["quick", "baselines", "full"]
-    record = {} if "quick" in wanted else json.loads(RECORD.read_text())
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if "quick" in wanted:
         record |= quick()
     if "baselines" in wanted:

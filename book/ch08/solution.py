@@ -56,10 +56,12 @@ samples = 90 / (19 * 0.0004)
 
 
 def beta(t):
+    """The rate of the listing's schedule at time t."""
     return 0.1 + 19.9 * t
 
 
 def bar(t):
+    """The squared signal at time t: exp of minus the rate's integral."""
     return math.exp(-(0.1 * t + 9.95 * t**2))
 
 

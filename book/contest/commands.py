@@ -61,8 +61,8 @@ def run(
     2 when nothing was run.
     """
     from book.contest import board as boards
-    from book.contest.judge import Entry, Judge, Result, read_source
-    from book.contest.rules import Refused, Rules
+    from book.contest.judge import Judge
+    from book.contest.rules import Rules
     from book.grading.sandbox import NoSandbox
 
     if isolation not in ("bubblewrap", "limits"):
@@ -73,12 +73,7 @@ def run(
         boards.check(board, rules)
         with Judge(rules, isolation) as judge:
             for name, path in files.items():
-                try:
-                    one = Entry(name, read_source(path, rules))
-                    result = judge.run(one, lambda line: typer.echo(line, err=True))
-                except Refused as why:
-                    columns = {calls: [{"why": str(why)}] for calls in rules.calls}
-                    result = Result(name, columns=columns)
+                result = _judged(judge, name, path)
                 scored &= all("frechet" in s for found in result.columns.values() for s in found)
                 if isolation == "limits":
                     _show({"entries": {result.name: _alone(result)}})
@@ -94,6 +89,18 @@ def run(
     except OSError as error:
         raise _fail(f"{error.filename or board} cannot be read or written ({error.strerror})") from None
     raise typer.Exit(0 if scored else 1)
+
+
+def _judged(judge, name: str, path: Path):
+    """The result of an entry; one that cannot be read has the reason in each column."""
+    from book.contest.judge import Entry, Result, read_source
+    from book.contest.rules import Refused
+
+    try:
+        one = Entry(name, read_source(path, judge.rules))
+        return judge.run(one, lambda line: typer.echo(line, err=True))
+    except Refused as why:
+        return Result(name, columns={calls: [{"why": str(why)}] for calls in judge.rules.calls})
 
 
 def _alone(result) -> dict:

@@ -53,14 +53,8 @@ def grade_class(
     name.  title: the pages' heading.  tell: is given sentences for the instructor.  Raises one of REFUSED
     with one sentence.
     """
-    options, submissions, out = options or Options(), Path(submissions), Path(out)
-    chosen = _chosen(lessons, release)
-    if chosen.issued and not key:
-        raise ReleaseError("Each student has hunts or constants of their own: give the course's --key.")
-    if key and not chosen.issued:
-        raise ReleaseError("A --key is given and nothing to draw by it: give the course's --release, too.")
-    if chosen.issued:
-        options = replace(options, course=issuing.Course(key, chosen.hunts, chosen.varied))
+    submissions, out, chosen = Path(submissions), Path(out), _chosen(lessons, release)
+    options = _of_course(options or Options(), chosen, key)
     _check_out(submissions, out)
     _check_sheets(canvas, moodle)
     if sandbox.found(options.isolation) == "limits":
@@ -73,11 +67,7 @@ def grade_class(
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
         with _only_one(out):
             graded = grade(found, kept, out, options, _progress)
-            more = issuing.whose(graded)
-            graded = [
-                replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
-                for one, own, flags in zip(graded, found, more, strict=True)
-            ]
+            graded = _with_flags(graded, found)
             for sentence in issuing.odd(graded):
                 tell(sentence)
             for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
@@ -87,6 +77,26 @@ def grade_class(
             if moodle:
                 write_file(out / "moodle-feedback.zip", reports.moodle_feedback(graded, pages))
     return graded
+
+
+def _of_course(options: Options, chosen, key: bytes) -> Options:
+    """The options with what each student was issued.  Raises ReleaseError for a key that is missing, or one
+    that draws nothing."""
+    if chosen.issued and not key:
+        raise ReleaseError("Each student has hunts or constants of their own: give the course's --key.")
+    if key and not chosen.issued:
+        raise ReleaseError("A --key is given and nothing to draw by it: give the course's --release, too.")
+    if not chosen.issued:
+        return options
+    return replace(options, course=issuing.Course(key, chosen.hunts, chosen.varied))
+
+
+def _with_flags(graded: list[Graded], found) -> list[Graded]:
+    """What was graded with the flags and tries of what was handed in, and whose the hunts were."""
+    return [
+        replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
+        for one, own, flags in zip(graded, found, issuing.whose(graded), strict=True)
+    ]
 
 
 @contextlib.contextmanager

@@ -3,14 +3,13 @@ their functions held against the core's.
 """
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from book import chapters
 from book.ch05 import experiments
+from tests.book.notebooks.pages import left_by
 from toolkit import EDM, VP, Flow, Mixture, distill, distilled, initial_noise, sample
 from toolkit.data import digit_labels
 from toolkit.models import Network
@@ -19,19 +18,7 @@ from toolkit.noise import Replay
 from toolkit.ode import edm_heun
 from toolkit.training import batches, fit
 
-CHAPTERS = Path(__file__).parents[2] / "chapters"
 DOUBLE = {"dtype": torch.float64}
-
-
-def page(name, *ids):
-    """The names that cells of a chapter leave behind, its imports run before them; what they print is not
-    looked at.
-    """
-    cells = {cell.id: cell.source for cell in chapters.read(CHAPTERS / f"{name}.ipynb").cells}
-    space = {}
-    for one in ("imports", *ids):
-        exec(cells[one], space)
-    return space
 
 
 def every(n, t):
@@ -39,7 +26,7 @@ def every(n, t):
 
 
 def test_the_two_step_target():
-    by_hand, x = page("05_distillation", "two-step-by-hand"), initial_noise(50, 2, 3, **DOUBLE)
+    by_hand, x = left_by("05_distillation", "two-step-by-hand"), initial_noise(50, 2, 3, **DOUBLE)
     ring = Mixture.ring(8).model(VP())
     for t, m, s in ((0.8, 0.6, 0.35), (0.9, 0.5, 0.1)):
         target, end = by_hand["target_by_hand"](ring, x, t, m, s)
@@ -50,7 +37,7 @@ def test_the_two_step_target():
 
 @pytest.mark.parametrize("taught", [False, True])
 def test_the_consistency_loss(taught):
-    by_hand = page("05_distillation", "train-loss")
+    by_hand = left_by("05_distillation", "train-loss")
     peaks, schedule = by_hand["peaks"], EDM()
     torch.manual_seed(5)
     model = distill.ConsistencyModel(ToyMLP(shape=(1,), width=24), schedule, sigma_data=by_hand["d"])
@@ -66,14 +53,14 @@ def test_the_consistency_loss(taught):
 
 
 def test_the_recursion():
-    by_hand = page("05_distillation", "recursion-by-hand")
+    by_hand = left_by("05_distillation", "recursion-by-hand")
     x = experiments.quantiles(300)
     for levels in (1, 7):
         assert np.allclose(by_hand["minimiser_by_hand"](levels)(x), experiments.minimiser(levels)[-1](x))
 
 
 def test_jump_noise_jump():
-    by_hand = page("05_distillation", "multistep-by-hand")
+    by_hand = left_by("05_distillation", "multistep-by-hand")
     torch.manual_seed(2)
     model = distill.ConsistencyModel(ToyMLP(shape=(1,), width=24), EDM(), sigma_data=0.9)
     levels = [80.0, 1.0, 0.3, EDM().end]
@@ -84,7 +71,7 @@ def test_jump_noise_jump():
 
 
 def test_the_guided_targets_of_both_stages():
-    by_hand = page("05b_students", "guided-by-hand", "second-stage-by-hand")
+    by_hand = left_by("05b_students", "guided-by-hand", "second-stage-by-hand")
     teacher, first = distilled.teacher(), distilled.student("guided")
     label, scale, x = digit_labels(16, 4), torch.linspace(1, 4, 16), 4.0 * initial_noise(16, (1, 8, 8), 7)
     ours = by_hand["guided_target"](teacher, x, 4.0, label, scale[:, None, None, None])
@@ -98,7 +85,7 @@ def test_the_guided_targets_of_both_stages():
 
 @pytest.mark.slow
 def test_the_critics_and_the_students_update():
-    by_hand, shared, answers = page("05b_students", "critic-by-hand"), distilled.setting("ring"), []
+    by_hand, shared, answers = left_by("05b_students", "critic-by-hand"), distilled.setting("ring"), []
     x, y = (v.float() for v in experiments.ring_ends())
     for own in (True, False):
         model = shared.fresh(0)
@@ -119,7 +106,7 @@ def test_the_critics_and_the_students_update():
 
 
 def test_reflow():
-    by_hand, answers = page("05b_students", "reflow-by-hand"), []
+    by_hand, answers = left_by("05b_students", "reflow-by-hand"), []
     z, x0 = by_hand["z"], by_hand["x0"]
     for own in (True, False):
         torch.manual_seed(0)

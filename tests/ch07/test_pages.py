@@ -1,15 +1,14 @@
 """What chapter 7 writes out in its cells is what `toolkit.flow_maps` does: the cells are run, and their
 functions held against the core's."""
 
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 
 import pytest
 import torch
 
-from book import chapters
 from book.ch07 import experiments
 from book.ch07.experiments import GaussianMap
+from tests.book.notebooks.pages import left_by
 from toolkit import Flow, grids, initial_noise, sample
 from toolkit.flow_maps import (
     MeanVelocity,
@@ -20,16 +19,7 @@ from toolkit.flow_maps import (
 )
 from toolkit.networks import TwoTimeMLP
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "07_flow_maps.ipynb"
-
-
-@cache
-def page(*ids):
-    """The names that cells of the chapter leave behind, its imports run before them."""
-    cells, space = {cell.id: cell.source for cell in chapters.read(CHAPTER).cells}, {}
-    for one in ("imports", *ids):
-        exec(compile(cells[one], one, "exec"), space)
-    return space
+page = cache(partial(left_by, "07_flow_maps"))
 
 
 def drawn(n=32):

@@ -1,31 +1,21 @@
 """Conclusions on choosing a sampler, just outside what the page's tables show, and the page's own loops."""
 
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
 
-from book import chapters
 from book.ch08 import experiments, figures
 from book.ch08.experiments import KIND, chart, deviation_of, standing, start_gap, true_deviation
+from tests.book.notebooks.pages import left_by
 from toolkit import VP, grids, initial_noise, sample
 from toolkit.ddim import ddim
 from toolkit.ddpm import ddpm
 from toolkit.dpm_solver import dpmpp_2m
 from toolkit.practice import adaptive_per_sample, frontier, relay
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "08_practice.ipynb"
-
-
-@cache
-def page(*ids):
-    """The names that cells of the chapter leave behind, its imports run before them."""
-    cells, space = {cell.id: cell.source for cell in chapters.read(CHAPTER).cells}, {}
-    for one in ("imports", *ids):
-        exec(compile(cells[one], one, "exec"), space)
-    return space
+page = cache(partial(left_by, "08_practice"))
 
 
 # --- the page's loops -------------------------------------------------------------------------------------

@@ -1,33 +1,23 @@
 """What chapter 8b writes out in its cells is what `toolkit.conditions` does, its figures draw and say what
 they show, and the numbers that its prose quotes come out."""
 
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 
 import pytest
 import torch
 
-from book import chapters
 from book.ch08 import experiments, figures
 from book.ch08.experiments import GIVEN, LINE_MODEL, MASK, PAIR, PLACES, WORDS
 from book.plots import Picture
+from tests.book.notebooks.pages import left_by
 from toolkit import VP, Guided, Network, grids, initial_noise, sample
 from toolkit.conditions import Reconstructed, inpaint
 from toolkit.noise import Replay
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "08b_conditions.ipynb"
 DOUBLE = {"dtype": torch.float64}
 
 
-@cache
-def page(*ids):
-    """The names that cells of the chapter leave behind, its imports run before them; of each cell the part
-    before its first empty line, which defines."""
-    cells, space = {cell.id: cell.source for cell in chapters.read(CHAPTER).cells}, {}
-    for one in ("imports", *ids):
-        source = cells[one] if one == "imports" else cells[one].split("\n\n")[0]
-        exec(compile(source, one, "exec"), space)
-    return space
+page = cache(partial(left_by, "08b_conditions", defining=True))
 
 
 # --- the page's code ------------------------------------------------------------------------------------

@@ -1,31 +1,21 @@
 """What chapter 8c writes out in its cells is what the toolkit does; its experiments measure what they say."""
 
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 
 import numpy as np
 import pytest
 import torch
 
-from book import chapters
 from book.ch08 import experiments, figures
 from book.claims import recorded
 from studies import latents_study
+from tests.book.notebooks.pages import left_by, sources
 from toolkit import initial_noise
 from toolkit.masked import even, law, unmask
 from toolkit.networks import WEIGHTS, pretrained
 from toolkit.scales import enlarge
 
-CHAPTER = Path(__file__).parents[2] / "chapters" / "08c_larger_pictures.ipynb"
-
-
-@cache
-def page(*ids):
-    """The names that cells of the chapter leave behind, its imports run before them."""
-    cells, space = {cell.id: cell.source for cell in chapters.read(CHAPTER).cells}, {}
-    for one in ("imports", *ids):
-        exec(compile(cells[one], one, "exec"), space)
-    return space
+page = cache(partial(left_by, "08c_larger_pictures"))
 
 
 def test_the_restart_in_the_page_is_the_experiment():
@@ -41,7 +31,7 @@ def test_the_root_in_the_page_is_the_experiment():
 
 def test_the_loop_of_strings_in_the_page_has_the_core_s_law():
     """The page's four steps, on many rows, come at each word as often as `law` says."""
-    source = {cell.id: cell.source for cell in chapters.read(CHAPTER).cells}["strings-by-hand"]
+    source = sources("08c_larger_pictures")["strings-by-hand"]
     space, n = {"experiments": experiments, "torch": torch, "print": lambda *words: None}, 4000
     exec(source.replace('["____"] * 6', f'["____"] * {n}'), space)
     words = experiments.strings()

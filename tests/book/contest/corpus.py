@@ -162,7 +162,7 @@ HOSTILE = {
     ),
     "keeps what another column found out": (
         None,
-        "found = []\nfor place in ('/tmp/kept', '/dev/shm/kept', '/home/s/work/kept'):\n"
+        "found = []\nfor place in ('/tmp/kept', '/dev/shm/kept', os.path.abspath('kept')):\n"
         "    found.append(os.path.exists(place)); open(place, 'w').write('x')\n"
         "found.append(hasattr(torch, 'kept')); torch.kept = True\n"
         "raise RuntimeError(f'kept: {any(found)}')",
