@@ -9,6 +9,7 @@ same in every run and what a check says at home.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -23,8 +24,8 @@ from book.grading.assemble import assemble
 from book.grading.results import DONE, NOT_TRIED, NOT_YET, Row, TaskResult
 from book.grading.sandbox import Sandbox
 from book.grading.staging import BOOK, TOOLKIT
-from book.grading.text import line, plain
-from book.lessons import diagnose, hunting, record, registry
+from book.grading.text import counted, line, plain, points
+from book.lessons import bugs, diagnose, hunting, record, registry
 from book.lessons.diagnose import SEEDS, Seen
 from book.lessons.running import BUDGET, DEADLINE, BadNotebook, Ran, Runner, Step, error_of
 from book.lessons.task import Made, Task
@@ -149,21 +150,42 @@ class Marker:
         answers = self.key.lesson.answers[hunt.task]
         sources = [step.source for step in runner.steps if step.id in answers]
         own = [step.source for step in runner.steps if not step.check]
-        if result.state != DONE and issuing.untouched(hunt, sources):
+        sent, left = None, None
+        if result.state != DONE and not isinstance(told, Ran):
+            with contextlib.suppress(messages.BadMessage, KeyError):
+                sent = _Sent(self.tasks[hunt.task], told)
+                left = hunting.left_of(hunt, sent.look(SEEDS[0], 1))
+        # A listing that stands there as it was may be mended in a cell of the student's own.
+        if result.state != DONE and left in (None, hunt.chosen) and issuing.untouched(hunt, sources):
             given = {"sentence": _AS_GIVEN, "kind": "as given", "mistake": None, "left": hunt.chosen}
             return replace(result, state=NOT_TRIED, **given)
         if foreign := issuing.foreign(hunt, own):
             result = replace(result, flags=(*result.flags, foreign))
-        if result.state == DONE or isinstance(told, Ran):
+        if not left:
             return result
-        try:
-            first = _Sent(self.tasks[hunt.task], told).look(SEEDS[0], 1)
-        except (messages.BadMessage, KeyError):
+        count = hunting.counted(len(left), len(hunt.chosen))
+        result = replace(result, sentence=f"{count}. {result.sentence}", kind="hunt", left=left)
+        return self._in_part(result, hunt, sent)
+
+    def _in_part(self, result: TaskResult, hunt: issuing.Hunt, mine: _Sent) -> TaskResult:
+        """The result with points for the mistakes of a hunt that are mended, where the course gives them.
+
+        What a listing does on the public inputs anybody can work out, so on the secret ones, too, it must do
+        what the mistakes do that are left.
+        """
+        mended = len(hunt.chosen) - len(result.left)
+        if not (self.key.course.partial and mended):
             return result
-        if left := hunting.left_of(hunt, first):
-            count = hunting.counted(len(left), len(hunt.chosen))
-            return replace(result, sentence=f"{count}. {result.sentence}", kind="hunt", left=left)
-        return result
+        task, (first, second) = self.tasks[hunt.task], self.key.seeds(hunt.task)
+        known = diagnose.steady(mine.look(first, 1), mine.look(first, 2)) and all(
+            same(task, mine.look(seed, 1), bugs.behaviour(task, result.left, seed=seed))
+            for seed in (first, second)
+        )
+        if not known:
+            return result
+        score = round(result.points * mended / len(hunt.chosen), 2)
+        said = f"{counted(score, 'point')} of {points(result.points)} for what is mended."
+        return replace(result, score=score, sentence=f"{result.sentence} {said}")
 
     def mark(self, notebook) -> tuple[TaskResult, ...]:
         """The marks of a submission, a notebook of nbformat 4, in the order of the tasks."""
