@@ -176,12 +176,11 @@ def _call_of(source: str) -> dict[str, str]:
 
 
 def issued_to(notebook, key: bytes) -> str:
-    """Whom a notebook was issued to, by a tag that this key makes; '' where it says nothing, or another's."""
-    for student, tag in _claims(notebook):
-        known = isinstance(student, str) and ID.fullmatch(student)
-        if known and tag == drawing.tag(key, student):
-            return student
-    return ""
+    """Whom a notebook was issued to, by a tag that this key makes; '' where it says nothing, or another's, or
+    names several."""
+    known = ((s, tag) for s, tag in _claims(notebook) if isinstance(s, str) and ID.fullmatch(s))
+    found = {student for student, tag in known if tag == drawing.tag(key, student)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def claimed(notebook) -> bool:

@@ -135,6 +135,7 @@ class Marker:
     def _of_student(self, notebook) -> dict[str, issuing.Hunt]:
         """The hunts of the student whom a notebook was issued to; from here on the tasks are theirs."""
         course, mine = self.key.course, {cell.task for cell in self.key.lesson.cells}
+        self.tasks, self.issued, self.nobodys = registry.tasks(self.key.lesson.lesson), None, ()
         if course is None:
             return {}
         student = self.issued = issuing.issued_to(notebook, course.key)
