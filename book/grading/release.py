@@ -202,7 +202,9 @@ def _issued(chosen: Release, hunts: Mapping[str, int], vary: bool, partial: bool
             raise ReleaseError(said[0].upper() + said[1:] + ".") from None
     able = tuple(task for task in chosen.tasks if registry.find(task).varies) if vary else ()
     if vary and not able:
-        raise ReleaseError("None of the tasks chosen can be given with other constants.")
+        every = (task for lesson in registry.lessons() for task in registry.tasks(lesson).values())
+        able = ", ".join(task.id for task in every if task.varies)
+        raise ReleaseError(f"None of the tasks chosen can be given with other constants, as {able} can.")
     return replace(chosen, hunts=dict(hunts), varied=able, partial=partial)
 
 
