@@ -266,9 +266,9 @@ def _say(graded, out: Path) -> int:
         (flagged, "to look at"),
         ([one for one in graded if one.late], "late"),
     ):
-        if found:
-            names = ", ".join(one.student.name or one.student.key for one in found[:5])
-            print(f"{what}: {len(found)} ({names}{', …' if len(found) > 5 else ''})")
+        names = list({one.student.key: one.student.name or one.student.key for one in found}.values())
+        if names:
+            print(f"{what}: {len(names)} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})")
     return 2 if len(bad) == len(graded) else 1 if bad else 0
 
 

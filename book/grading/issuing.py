@@ -45,6 +45,14 @@ class Course:
         """The constants of a student in a task."""
         return varying.draw(registry.find(task), drawing.of_student(self.key, student))
 
+    def checks(self, student: str, lesson: record.Lesson) -> dict[str, str]:
+        """{task: its check cell as this student is given it} of the tasks with constants."""
+        return {
+            cell.task: varying.call_with(cell.source, self.constants(student, cell.task))
+            for cell in lesson.cells
+            if cell.task in self.varied
+        }
+
     def tasks(self, student: str, lesson: str) -> dict[str, Task]:
         """The tasks of a lesson as this student has them."""
         return {
@@ -212,12 +220,14 @@ def whose(graded: Sequence[Graded], roll: Roll | None = None) -> list[tuple[str,
     flags = []
     for one in graded:
         mine = ids[one.student.key]
-        several = len(owners[one.lesson, one.issued]) > 1
+        others = sorted(owners[one.lesson, one.issued] - {one.student.key})
         if one.issued is None or one.problem:
             flags.append(())
         elif not one.issued:
             flags.append(("the notebook does not say whom it was issued to",))
-        elif several or (one.issued not in mine and (one.issued in everybody or (roll and mine))):
+        elif others and one.issued in mine:
+            flags.append((f"the notebook of this student came from {', '.join(others[:5])}, too",))
+        elif others or (one.issued not in mine and (one.issued in everybody or (roll and mine))):
             flags.append((f"the notebook was issued to {one.issued}",))
         else:
             flags.append(())

@@ -32,7 +32,8 @@ BOBS = COURSE.hunt(BOB, "2.2")
 @dataclass(frozen=True)
 class Attack:
     """make: changes Ada's notebook, a dict; it may look at Bob's.  points: of each task.  issued: whose the
-    notebook is found to be.  says, flags: {task: part of the sentence, of the remarks for the instructor}."""
+    notebook is found to be.  says, flags: {task: part of the sentence, of the remarks for the instructor}.
+    changed: tasks whose check cell is not as it was handed out."""
 
     make: object
     points: dict[str, float]
@@ -40,6 +41,7 @@ class Attack:
     issued: str = ADA
     says: dict[str, str] = field(default_factory=dict)
     flags: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -78,6 +80,7 @@ def told_of(nb):
 
 
 NOBODYS = {"points": {"0.1": 1, "0.2": 0}, "lesson": "00", "issued": "", "says": {"0.2": "not say whom"}}
+NOBODYS["changed"] = ("0.2",)  # it has constants, which are nobody's
 
 
 def solved(nb, student):
@@ -137,16 +140,17 @@ def _(nb, bobs):
 
 
 NOT_MINE = {"points": {"0.1": 1, "0.2": 0}, "lesson": "00"}
+CHANGED = NOT_MINE | {"changed": ("0.2",)}
 
 
-@attack("the book's constants in the check's call and in the metadata", **NOT_MINE, says={"0.2": "lambda"})
+@attack("the book's constants in the check's call and in the metadata", **CHANGED, says={"0.2": "lambda"})
 def _(nb, bobs):
     answer(solved(nb, ADA), f"alpha_bar = {registry.find('0.2').reference}", "answer-0-2")
     nb["metadata"]["toolkit"].pop("varied")
     find(nb, "check-0-2")["source"] = 'from book import check\ncheck("0.2", alpha_bar)'
 
 
-@attack("another's constants in the check's call and in the metadata", **NOT_MINE, says={"0.2": "lambda"})
+@attack("another's constants in the check's call and in the metadata", **CHANGED, says={"0.2": "lambda"})
 def _(nb, bobs):
     solved(nb, BOB)["metadata"]["toolkit"]["varied"] = bobs["metadata"]["toolkit"]["varied"]
     find(nb, "check-0-2")["source"] = find(bobs, "check-0-2")["source"]
@@ -309,6 +313,7 @@ def test_nothing_is_earned_that_was_not(marked):
         fine = issued == one.issued and {task: r.score for task, r in results.items()} == one.points
         for task, result in results.items():
             fine &= one.says.get(task, "") in result.sentence
+            fine &= ("check cell was changed" in " ".join(result.notes)) == (task in one.changed)
             flags = " ".join(result.flags)
             fine &= one.flags[task] in flags if task in one.flags else not flags
         if not fine:

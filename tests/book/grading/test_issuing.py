@@ -157,6 +157,7 @@ def test_who_hands_in_anothers_notebook_is_flagged():
     )
     assert [bool(flags) for flags in found] == [False, True, True, True, False, False, False]
     assert found[2] == ("the notebook was issued to bob",)
+    assert found[1] == ("the notebook of this student came from cy, too",)
 
 
 def test_the_roll_says_who_handed_in_anothers_notebook():
