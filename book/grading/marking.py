@@ -270,7 +270,7 @@ class Marker:
     def judge(self, cell: record.Cell, told: dict, ask_more) -> TaskResult:
         """The result of a task from what its check sent.
 
-        ask_more: called with (seed, noise) that are to be observed besides; it gives all that was sent, or a
+        ask_more: called with (seed, noise) that are to be observed; it gives what was sent for them, or a
         result.  An answer that is wrong on the public seed is not tried on the secret ones.
         """
         task = self.tasks[cell.task]
@@ -339,23 +339,20 @@ class Marker:
 
 class _Heard:
     """What one check of a submission sends: `told`, a dict, or what it did where nothing comes.  `more` asks
-    for further observations, none of them twice, and adds them."""
+    again, for other observations; what the answer called meanwhile is added to `told`."""
 
     def __init__(self, marker: Marker, runner: Runner, step: Step):
         self.marker, self.runner, self.step = marker, runner, step
         self.told = marker.ask(runner, step, [_FIRST])
 
     def more(self, orders: list[list[int]]) -> dict | TaskResult:
-        """All that was sent, with these (seed, noise); or the result where nothing comes any more."""
-        lacking = [order for order in orders if order not in self.told["orders"]]
-        if lacking:
-            told = self.marker.ask(self.runner, self.step, lacking, again=True)
-            if isinstance(told, Ran):
-                return self.marker.failed(self.step.check, self.runner, self.step, told)
-            both = ("orders", "seen", "called", "inside")
-            joined = {name: [*_a_list(self.told.get(name)), *_a_list(told.get(name))] for name in both}
-            self.told = {**self.told, **joined}
-        return self.told
+        """What is sent for these (seed, noise); or the result where nothing comes any more."""
+        told = self.marker.ask(self.runner, self.step, orders, again=True)
+        if isinstance(told, Ran):
+            return self.marker.failed(self.step.check, self.runner, self.step, told)
+        for name in ("called", "inside"):
+            self.told[name] = [*_a_list(self.told.get(name)), *_a_list(told.get(name))]
+        return told
 
 
 def _a_list(what) -> list:
