@@ -1,10 +1,9 @@
 """`python -m benchmarks.grading`: seconds a submission beside nbgrader's, and large classes.
 
 Both grade the same made-up class of each lesson on the same machine: nbgrader's autograde and
-generate_feedback, and `toolkit grade`, each as whole commands in fresh processes.  nbgrader takes one
-notebook after another, so it is timed on the first and on the first six, and its time for the class is what
-follows from these two (`--ours` does the same for ours); the marks of those are compared.  On a machine with
-other work the seconds of the processors tell more than those of the clock: both are written, and the load.
+generate_feedback, and `toolkit grade`, each as whole commands in fresh processes.  On a machine with other
+work the seconds of the processors tell more than those of the clock: both are written, and the load.  Notebooks
+of a class differ by more than ten times in what they take, so both are timed on the same ones.
 
 Then 300 submissions to lesson 00, ten of them hostile, and the same with ten honest ones in their places: do
 the marks of the others move?  A class of 60 with one worker and two: are all pages the same?  A class of
@@ -45,36 +44,18 @@ HOSTILE = {
 }
 
 
-def beside_nbgrader(command: str, lesson: str, students: int, theirs: int, ours: int) -> dict:
-    """Seconds a submission of both for a class, and whether they give the same marks.
-
-    theirs, ours: notebooks that each is timed on, beside one or two alone; a class takes in proportion.
-    """
+def beside_nbgrader(command: str, lesson: str, students: int) -> dict:
+    """Seconds a submission of both for the same notebooks, and whether they give the same marks."""
     files = {f"s{n:03d}": classes.text(one) for n, one in enumerate(classes.notebooks(lesson, students))}
-    began, marks, took = load(), {}, {"nbgrader": {}, "toolkit": {}}
-    for count in (1, theirs):
-        took["nbgrader"][count], marks["nbgrader"] = nbgraders(command, lesson, _first(files, count))
-    for count in (2, ours) if ours < students else (students,):
-        took["toolkit"][count], marks["toolkit"] = toolkits(lesson, _first(files, count))
+    began = load()
+    (theirs, others), (ours, mine) = nbgraders(command, lesson, files), toolkits(lesson, files)
     written = {"submissions": students, "load": [began, load()]}
-    written |= {f"{name}_timed_on": list(times) for name, times in took.items()}
     for what, unit in (("seconds", ""), ("cpu", "cpu_")):
-        each = {name: _each(times, students, what) for name, times in took.items()}
-        written |= {f"{name}_{unit}s_each": round(seconds, 2) for name, seconds in each.items()}
-        written[f"{unit}ratio"] = round(each["nbgrader"] / each["toolkit"], 2)
-    mine, others = marks["toolkit"], marks["nbgrader"]
-    return written | {"same_marks": all(mine[one] == others[one] for one in mine.keys() & others.keys())}
-
-
-def _first(files: dict[str, bytes], count: int) -> dict[str, bytes]:
-    return dict(list(files.items())[:count])
-
-
-def _each(times: dict[int, Watched], students: int, what: str) -> float:
-    """Seconds a submission for a class, from those of some counts, between which they grow in proportion."""
-    (few, first), (many, several) = (*times.items(),) if len(times) == 2 else ((0, None), *times.items())
-    low, high = getattr(first, what, 0.0), getattr(several, what)
-    return (low + (students - few) * (high - low) / (many - few)) / students
+        both = getattr(theirs, what), getattr(ours, what)
+        written |= {f"nbgrader_{unit}s_each": round(both[0] / students, 2)}
+        written |= {f"toolkit_{unit}s_each": round(both[1] / students, 2)}
+        written[f"{unit}ratio"] = round(both[0] / both[1], 2)
+    return written | {"same_marks": mine == others}
 
 
 def toolkits(lesson: str, files: dict[str, bytes]) -> tuple[Watched, dict[str, float]]:
@@ -186,21 +167,18 @@ def main():
     beside = Path(sys.prefix, "nbgrader/bin/nbgrader")
     parser.add_argument("--nbgrader", default=str(beside), help="nbgrader's command [%(default)s]")
     parser.add_argument("--students", type=int, default=40)
-    parser.add_argument("--theirs", type=int, default=6, help="notebooks that nbgrader is timed on [6]")
-    parser.add_argument("--ours", type=int, default=40, help="notebooks that ours is timed on [40]")
     parser.add_argument("parts", nargs="*", help="lessons, or hostile, workers, thousand [all]")
     chosen = parser.parse_args()
     about = machine()
     path = RESULTS / f"{tag(about)}-grading.json"
     written = json.loads(path.read_text("utf8")) if path.exists() else {}
     large = {"hostile": (with_hostile, 300), "workers": (over_workers, 60), "thousand": (thousand, 1000)}
-    sizes = chosen.students, chosen.theirs, chosen.ours
     for part in chosen.parts or [*registry.lessons(), *large]:
         if part in large:
             make, students = large[part]
             written[part] = make(students)
         else:
-            found = beside_nbgrader(chosen.nbgrader, part, *sizes)
+            found = beside_nbgrader(chosen.nbgrader, part, chosen.students)
             written[f"lesson {part}"] = found
         path.write_text(json.dumps(written | {"machine": about}, indent=1) + "\n")
         print(part, json.dumps(written.get(part, written.get(f"lesson {part}"))), flush=True)
