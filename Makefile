@@ -56,6 +56,7 @@ notebooks: $(STAMP)
 
 book: $(STAMP)
 	$(RUN)toolkit book
+	$(RUN)toolkit states
 
 exercises: $(STAMP)
 	$(RUN)toolkit build

@@ -18,6 +18,7 @@ COMMANDS = {
     "grade": ("book.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
     "contest": ("book.contest.commands", "contest", "Digits in few calls: run an entry, see the table."),
     "book": ("book.chapters", "command", "Run the chapters and write them back."),
+    "states": ("book.site.states", "command", "Draw the states of widgets for the site."),
     "slides": ("book.slides", "command", "Make slides of a chapter."),
     "cite": ("toolkit.citing", "cite", "Print the BibTeX entry of a sampler's paper."),
 }
