@@ -373,9 +373,7 @@ TEMPLATE = """<div class="explorer" id="{name}">
 <script type="application/json">{data}</script>
 </div>
 """
-COARSE = (
-    '<p class="explorer-note">{} settings are drawn here; in JupyterLab a control has all its places.</p>\n'
-)
+COARSE = '<p class="explorer-note">Drawn here at {} settings; JupyterLab has them all.</p>\n'
 
 
 def _field(control, name):
@@ -385,7 +383,7 @@ def _field(control, name):
         field = (
             f'<input type="range" id="{name}" min="0" max="{len(control.shown) - 1}" step="1" '
             f'value="{control.first}" aria-valuetext="{now}" autocomplete="off">'
-            f'<output for="{name}">{now}</output>'
+            f'<output for="{name}" aria-hidden="true">{now}</output>'  # the slider's own value is told
         )
     elif control.kind == "Tick":
         ticked = " checked" if control.first else ""
