@@ -19,6 +19,7 @@ COMMANDS = {
     "contest": ("book.contest.commands", "contest", "Digits in few calls: run an entry, see the table."),
     "book": ("book.chapters", "command", "Run the chapters and write them back."),
     "slides": ("book.slides", "command", "Make slides of a chapter."),
+    "site": ("book.site.build", "command", "Write the book as a static site."),
     "cite": ("toolkit.citing", "cite", "Print the BibTeX entry of a sampler's paper."),
 }
 
