@@ -1,0 +1,68 @@
+"""A notebook as the site shows it.  Nothing is run: the outputs are those that are committed."""
+
+import base64
+import copy
+import hashlib
+import re
+
+LINK = re.compile(r"""([\w./-]*?)#cell-id=([\w.-]+)""")
+
+
+def linked_cells(text: str) -> set[str]:
+    """The ids of cells that a notebook's text links to, wherever the cell is."""
+    return {cell for _, cell in LINK.findall(text)}
+
+
+def widget(cell, chapter: str) -> str | None:
+    """The HTML of a widget's cell, alive without a kernel; None: its static twin is shown, as committed.
+
+    cell: a code cell with its outputs. chapter: the stem of its notebook.
+    """
+    return None
+
+
+def prepared(notebook, chapter: str, linked: set[str]):
+    """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
+
+    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`.
+    """
+    made = copy.deepcopy(notebook)
+    cells = []
+    for cell in made.cells:
+        mark = f'<div class="anchor" id="cell-{cell.id}"></div>'
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"(?s)<!--.*?-->\n?", "", cell.source)
+            if cell.id in linked:
+                cell.source = f"{mark}\n\n{cell.source}"
+        elif cell.cell_type == "code":
+            if cell.id in linked:
+                cells.append(_markdown(f"anchor-{cell.id}", mark))
+            alive = widget(cell, chapter)
+            if alive is not None:
+                cell.outputs = [_html(alive)]
+        cells.append(cell)
+    made.cells = cells
+    return made
+
+
+def alts(notebook) -> dict[str, str]:
+    """What is to be seen in each picture of a notebook: SHA-256 of the PNG -> alt text."""
+    found = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if picture := output.get("data", {}).get("image/png"):
+                digest = hashlib.sha256(base64.b64decode(picture)).hexdigest()
+                found[digest] = output.metadata["image/png"]["alt"]
+    return found
+
+
+def _markdown(name, text):
+    from nbformat.v4 import new_markdown_cell
+
+    return new_markdown_cell(text, id=name)
+
+
+def _html(text):
+    from nbformat.v4 import new_output
+
+    return new_output("display_data", {"text/html": text})

@@ -1,0 +1,63 @@
+"""What the pages are made of, written as a folder that Sphinx reads: the project's own files in their places,
+so that a link from one to another is the same link there, and the lists that are made by code.
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from book import chapters
+from book.site import notebooks, targets
+
+GUIDES = ["INSTRUCTORS", "docs/grading", "docs/divergences", "CONTRIBUTING", "CHANGELOG"]
+PICTURES = ["docs/journey.png"]
+
+
+@dataclass
+class Sources:
+    """The folder's pages by group, in the navigation's order; what its text can point at; alt texts."""
+
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)
+    alts: dict[str, str] = field(default_factory=dict)
+
+
+def write(root: Path, folder: Path) -> Sources:
+    """Write the sources of all pages into `folder`."""
+    found = Sources(targets=targets.targets(root))
+    found.groups["Chapters"] = _notebooks(root, folder, "chapters", found)
+    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found)
+    for name in GUIDES:
+        _copy(root, folder, f"{name}.md")
+    for name in PICTURES:
+        _copy(root, folder, name)
+    found.groups["For courses"] = ["INSTRUCTORS", "docs/grading"]
+    found.groups["The project"] = ["docs/divergences", "CONTRIBUTING", "CHANGELOG"]
+    (folder / "index.md").write_text(_index(root, found.groups), encoding="utf-8")
+    return found
+
+
+def _copy(root, folder, name):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(root / name, folder / name)
+
+
+def _notebooks(root, folder, kind, found):
+    """The notebooks of one folder, as the site shows them; their pages' names."""
+    (folder / kind).mkdir(parents=True)
+    paths = sorted((root / kind).glob("*.ipynb"))
+    linked = set().union(*(notebooks.linked_cells(p.read_text(encoding="utf-8")) for p in
+                           [*root.glob("chapters/*.ipynb"), *root.glob("exercises/*.ipynb")]))  # fmt: skip
+    for path in paths:
+        notebook = chapters.read(path)
+        found.alts |= notebooks.alts(notebook)
+        made = notebooks.prepared(notebook, path.stem, linked)
+        (folder / kind / path.name).write_text(chapters.dumps(made), encoding="utf-8")
+    return [f"{kind}/{path.stem}" for path in paths]
+
+
+def _index(root, groups):
+    """The front page: the README, and the navigation, which the theme shows at the side."""
+    trees = [f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
+             for caption, pages in groups.items()]  # fmt: skip
+    return "\n".join([(root / "README.md").read_text(encoding="utf-8"), *trees])
