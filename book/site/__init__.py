@@ -3,6 +3,7 @@
     build.py       the command `toolkit site OUT`: sources, Sphinx, the check of all links
     sources.py     what the pages are made of: the notebooks, the guides, the lists, as a folder for Sphinx
     notebooks.py   a notebook for the site: anchors, alt texts, widgets
+    states.py      the pictures of the widgets' states, and widgets that need no kernel
     reference.py   the toolkit's reference, from its docstrings
     lists.py       glossary, notation, bibliography, errata, each from its one source
     targets.py     what the text can point at by number, and where that is

@@ -30,8 +30,8 @@ SETTINGS = {
     "html_theme": "furo",
     "html_math_renderer": "book",
     "html_static_path": [str(STATIC)],
-    "html_css_files": ["site.css"],
-    "html_js_files": [("site.js", {"defer": "defer"})],
+    "html_css_files": ["site.css", "explorer.css"],
+    "html_js_files": [("site.js", {"defer": "defer"}), ("explorer.js", {"defer": "defer"})],
     "html_copy_source": False,
     "html_show_search_summary": False,  # it would be fetched, which a browser refuses for files
     "html_show_copyright": False,
@@ -55,7 +55,7 @@ def build(out, root=None, jobs: int = 2) -> None:
     root = chapters.chapters(root)[0].parents[1]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
-        found = sources.write(root, source)
+        found = sources.write(root, source, Path(out) / sources.WIDGETS, print)
         heard = StringIO()
         app = Sphinx(
             source, None, Path(out).resolve(), Path(folder) / "doctrees", "html",

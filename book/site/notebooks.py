@@ -4,6 +4,8 @@ import base64
 import copy
 import hashlib
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 LINK = re.compile(r"""([\w./-]*?)#cell-id=([\w.-]+)""")
 
@@ -13,18 +15,11 @@ def linked_cells(text: str) -> set[str]:
     return {cell for _, cell in LINK.findall(text)}
 
 
-def widget(cell, chapter: str) -> str | None:
-    """The HTML of a widget's cell, alive without a kernel; None: its static twin is shown, as committed.
-
-    cell: a code cell with its outputs. chapter: the stem of its notebook.
-    """
-    return None
-
-
-def prepared(notebook, chapter: str, linked: set[str]):
+def prepared(notebook, linked: set[str], alive: Mapping[str, str] = MappingProxyType({})):
     """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
 
-    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`.
+    linked: ids of cells, as of `linked_cells`. alive: cell id -> HTML of its widget, as of `states.widgets`;
+    a widget that is not there stays the picture that is committed.
     """
     made = copy.deepcopy(notebook)
     cells = []
@@ -37,9 +32,8 @@ def prepared(notebook, chapter: str, linked: set[str]):
         elif cell.cell_type == "code":
             if cell.id in linked:
                 cells.append(_markdown(f"anchor-{cell.id}", mark))
-            alive = widget(cell, chapter)
-            if alive is not None:
-                cell.outputs = [_html(alive)]
+            if cell.id in alive:
+                cell.outputs = [_html(alive[cell.id])]
         cells.append(cell)
     made.cells = cells
     return made

@@ -3,14 +3,16 @@ so that a link from one to another is the same link there, and the lists that ar
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from book import chapters
-from book.site import notebooks, targets
+from book.site import notebooks, states, targets
 
 GUIDES = ["INSTRUCTORS", "docs/grading", "docs/divergences", "CONTRIBUTING", "CHANGELOG"]
 PICTURES = ["docs/journey.png"]
+WIDGETS = "_static/states"  # where the site has the pictures of its widgets
 
 
 @dataclass
@@ -22,11 +24,16 @@ class Sources:
     alts: dict[str, str] = field(default_factory=dict)
 
 
-def write(root: Path, folder: Path) -> Sources:
-    """Write the sources of all pages into `folder`."""
+def write(root: Path, folder: Path, pictures: Path, report: Callable[[str], None]) -> Sources:
+    """Write the sources of all pages into `folder`, and the pictures of widgets into `pictures`.
+
+    report: gets a sentence for each widget that cannot be shown alive.
+    """
     found = Sources(targets=targets.targets(root))
-    found.groups["Chapters"] = _notebooks(root, folder, "chapters", found)
-    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found)
+    alive = {path: states.widgets(path, pictures, f"../{WIDGETS}", report)
+             for path in sorted(root.glob("chapters/*.ipynb"))}  # fmt: skip
+    found.groups["Chapters"] = _notebooks(root, folder, "chapters", found, alive)
+    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found, {})
     for name in GUIDES:
         _copy(root, folder, f"{name}.md")
     for name in PICTURES:
@@ -42,7 +49,7 @@ def _copy(root, folder, name):
     shutil.copyfile(root / name, folder / name)
 
 
-def _notebooks(root, folder, kind, found):
+def _notebooks(root, folder, kind, found, alive):
     """The notebooks of one folder, as the site shows them; their pages' names."""
     (folder / kind).mkdir(parents=True)
     paths = sorted((root / kind).glob("*.ipynb"))
@@ -51,7 +58,7 @@ def _notebooks(root, folder, kind, found):
     for path in paths:
         notebook = chapters.read(path)
         found.alts |= notebooks.alts(notebook)
-        made = notebooks.prepared(notebook, path.stem, linked)
+        made = notebooks.prepared(notebook, linked, alive.get(path, {}))
         (folder / kind / path.name).write_text(chapters.dumps(made), encoding="utf-8")
     return [f"{kind}/{path.stem}" for path in paths]
 
