@@ -15,6 +15,7 @@ from book.chapters import BookError, read
 from book.dependencies import run, standing_on
 from book.plots import is_filler
 from book.site import states
+from book.site.notebooks import prepared
 from tests.book.notebooks.pages import CHAPTERS
 
 NOTEBOOKS = {path.stem: path for path in sorted(CHAPTERS.glob("*.ipynb"))}
@@ -159,6 +160,13 @@ def test_pictures_are_written_once_and_equal_ones_are_one_file(copy):
     assert len(files) == len(states.load(copy)["one"].pixels)
     shown(copy)
     assert files == {path.name: path.stat().st_mtime_ns for path in (copy.parent / "pictures").iterdir()}
+
+
+def test_a_page_of_the_site_has_the_widget_in_place_of_the_picture(recorded):
+    notebook = read(recorded)
+    (alive,) = prepared(notebook, set(), {"one": "<p>alive</p>"}).cells[0].outputs
+    assert alive.data == {"text/html": "<p>alive</p>"}
+    assert prepared(notebook, set()).cells == notebook.cells
 
 
 def test_a_cell_that_ends_in_no_widget_is_a_sentence(tmp_path):
