@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import re
+import struct
 
 LINK = re.compile(r"""([\w./-]*?)#cell-id=([\w.-]+)""")
 
@@ -21,13 +22,23 @@ def widget(cell, chapter: str) -> str | None:
     return None
 
 
-def prepared(notebook, chapter: str, linked: set[str]):
+TO_WORK_ON = (
+    '<p>Nothing runs on this page. To do the tasks, open <code>exercises/{0}</code> in JupyterLab, or take '
+    '<a href="{0}" download>the notebook</a>.</p>'
+)
+
+
+def prepared(notebook, chapter: str, linked: set[str], exercise: bool = False):
     """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
 
-    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`.
+    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`. exercise: whether it is one,
+    which gets a link to the notebook itself below its title.
     """
     made = copy.deepcopy(notebook)
     cells = []
+    if exercise:
+        title, _, rest = made.cells[0].source.partition("\n")
+        made.cells[0].source = f"{title}\n\n{TO_WORK_ON.format(chapter + '.ipynb')}\n\n{rest.lstrip()}"
     for cell in made.cells:
         mark = f'<div class="anchor" id="cell-{cell.id}"></div>'
         if cell.cell_type == "markdown":
@@ -45,14 +56,15 @@ def prepared(notebook, chapter: str, linked: set[str]):
     return made
 
 
-def alts(notebook) -> dict[str, str]:
-    """What is to be seen in each picture of a notebook: SHA-256 of the PNG -> alt text."""
+def pictures(notebook) -> dict[str, tuple[str, int, int]]:
+    """SHA-256 of each picture's PNG -> its alt text, width and height in pixels."""
     found = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if picture := output.get("data", {}).get("image/png"):
-                digest = hashlib.sha256(base64.b64decode(picture)).hexdigest()
-                found[digest] = output.metadata["image/png"]["alt"]
+                png = base64.b64decode(picture)
+                size = struct.unpack(">II", png[16:24])  # PNG's first chunk begins with them
+                found[hashlib.sha256(png).hexdigest()] = (output.metadata["image/png"]["alt"], *size)
     return found
 
 
