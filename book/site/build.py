@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from book import chapters
-from book.site import sources
+from book.site import links, sources
 
 STATIC = Path(__file__).with_name("static")
 TITLE = "Fast sampling of diffusion models"
@@ -19,6 +19,8 @@ SETTINGS = {
     "root_doc": "index",
     "extensions": ["myst_nb", "book.site.extension"],
     "nb_execution_mode": "off",
+    "nb_code_prompt_show": "Show the code",
+    "nb_code_prompt_hide": "Hide the code",
     "nb_render_markdown_format": "myst",
     "myst_enable_extensions": ["dollarmath"],
     "myst_dmath_double_inline": True,
@@ -36,6 +38,7 @@ SETTINGS = {
     "html_show_search_summary": False,  # it would be fetched, which a browser refuses for files
     "html_show_copyright": False,
     "html_permalinks": False,
+    "html_use_index": False,
     "suppress_warnings": ["myst.header"],  # an exercise's tasks stand two levels below its title
 }
 
@@ -62,8 +65,9 @@ def build(out, root=None, jobs: int = 2) -> None:
             confoverrides=SETTINGS | {"book_sources": found}, status=None, warning=heard, parallel=jobs,
         )  # fmt: skip
         app.build(force_all=True)
-    said = [line for line in heard.getvalue().splitlines() if line.strip()]
-    if said:
+        sources.copy_files(root, Path(out))
+    said = [line.replace(f"{source}/", "") for line in heard.getvalue().splitlines() if line.strip()]
+    if said := said + links.problems(out):
         raise SiteError("\n".join(said))
 
 

@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import re
+import struct
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -15,14 +16,30 @@ def linked_cells(text: str) -> set[str]:
     return {cell for _, cell in LINK.findall(text)}
 
 
-def prepared(notebook, linked: set[str], alive: Mapping[str, str] = MappingProxyType({})):
+TO_WORK_ON = (
+    '<p>Nothing runs on this page. To do the tasks, open <code>exercises/{0}</code> in JupyterLab, or take '
+    '<a href="{0}" download>the notebook</a>.</p>'
+)
+
+
+def prepared(
+    notebook,
+    chapter: str,
+    linked: set[str],
+    exercise: bool = False,
+    alive: Mapping[str, str] = MappingProxyType({}),
+):
     """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
 
-    linked: ids of cells, as of `linked_cells`. alive: cell id -> HTML of its widget, as of `states.widgets`;
-    a widget that is not there stays the picture that is committed.
+    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`. exercise: whether it is one,
+    which gets a link to the notebook itself below its title. alive: cell id -> HTML of its widget, as of
+    `states.widgets`; a widget that is not there stays the picture that is committed.
     """
     made = copy.deepcopy(notebook)
     cells = []
+    if exercise:
+        title, _, rest = made.cells[0].source.partition("\n")
+        made.cells[0].source = f"{title}\n\n{TO_WORK_ON.format(chapter + '.ipynb')}\n\n{rest.lstrip()}"
     for cell in made.cells:
         mark = f'<div class="anchor" id="cell-{cell.id}"></div>'
         if cell.cell_type == "markdown":
@@ -39,14 +56,15 @@ def prepared(notebook, linked: set[str], alive: Mapping[str, str] = MappingProxy
     return made
 
 
-def alts(notebook) -> dict[str, str]:
-    """What is to be seen in each picture of a notebook: SHA-256 of the PNG -> alt text."""
+def pictures(notebook) -> dict[str, tuple[str, int, int]]:
+    """SHA-256 of each picture's PNG -> its alt text, width and height in pixels."""
     found = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if picture := output.get("data", {}).get("image/png"):
-                digest = hashlib.sha256(base64.b64decode(picture)).hexdigest()
-                found[digest] = output.metadata["image/png"]["alt"]
+                png = base64.b64decode(picture)
+                size = struct.unpack(">II", png[16:24])  # PNG's first chunk begins with them
+                found[hashlib.sha256(png).hexdigest()] = (output.metadata["image/png"]["alt"], *size)
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from book import chapters
-from book.site import notebooks, states, targets
+from book.site import finish, lists, notebooks, reference, states, targets
 
 GUIDES = ["INSTRUCTORS", "docs/grading", "docs/divergences", "CONTRIBUTING", "CHANGELOG"]
 PICTURES = ["docs/journey.png"]
@@ -17,11 +17,12 @@ WIDGETS = "_static/states"  # where the site has the pictures of its widgets
 
 @dataclass
 class Sources:
-    """The folder's pages by group, in the navigation's order; what its text can point at; alt texts."""
+    """The folder's pages by group, in the navigation's order; what its text can point at; the notebooks'
+    pictures, by their SHA-256: alt text, width and height."""
 
     groups: dict[str, list[str]] = field(default_factory=dict)
     targets: dict[tuple[str, str], str] = field(default_factory=dict)
-    alts: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
 
 def write(root: Path, folder: Path, pictures: Path, report: Callable[[str], None]) -> Sources:
@@ -38,10 +39,23 @@ def write(root: Path, folder: Path, pictures: Path, report: Callable[[str], None
         _copy(root, folder, f"{name}.md")
     for name in PICTURES:
         _copy(root, folder, name)
+    made = lists.pages(root, found.targets) | reference.pages()
+    (folder / "reference").mkdir()
+    for name, text in made.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    found.groups["To look up"] = [name for name in made if "/" not in name] + ["reference/index"]
     found.groups["For courses"] = ["INSTRUCTORS", "docs/grading"]
     found.groups["The project"] = ["docs/divergences", "CONTRIBUTING", "CHANGELOG"]
     (folder / "index.md").write_text(_index(root, found.groups), encoding="utf-8")
     return found
+
+
+def copy_files(root: Path, out: Path) -> None:
+    """Copy what is linked to and is no page: texts as they stand, and the exercises to work on."""
+    for name in finish.FILES:
+        shutil.copyfile(root / name, out / f"{name}.txt")
+    for path in root.glob("exercises/*.ipynb"):
+        shutil.copyfile(path, out / "exercises" / path.name)
 
 
 def _copy(root, folder, name):
@@ -57,8 +71,8 @@ def _notebooks(root, folder, kind, found, alive):
                            [*root.glob("chapters/*.ipynb"), *root.glob("exercises/*.ipynb")]))  # fmt: skip
     for path in paths:
         notebook = chapters.read(path)
-        found.alts |= notebooks.alts(notebook)
-        made = notebooks.prepared(notebook, linked, alive.get(path, {}))
+        found.pictures |= notebooks.pictures(notebook)
+        made = notebooks.prepared(notebook, path.stem, linked, kind == "exercises", alive.get(path, {}))
         (folder / kind / path.name).write_text(chapters.dumps(made), encoding="utf-8")
     return [f"{kind}/{path.stem}" for path in paths]
 
