@@ -264,7 +264,7 @@ def wrong(path, widget: Widget | None, of: str, cell) -> str | None:
 
     path: the notebook's. of: the digest of the cell's sources. cell: of the notebook, with its output.
     """
-    again = f"`toolkit states {Path(path).name}` draws its states anew"
+    again = "`toolkit states` draws its states anew"
     if widget is None:
         return f"{Path(path).stem}, {cell.id}: there is no record of this widget; {again}"
     if widget.digest != of:

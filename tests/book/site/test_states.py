@@ -130,7 +130,7 @@ def copy(recorded, tmp_path):
     return tmp_path / recorded.name
 
 
-AGAIN = "`toolkit states 01_one.ipynb` draws its states anew"
+AGAIN = "`toolkit states` draws its states anew"
 
 
 def shown(notebook):
