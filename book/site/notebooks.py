@@ -5,6 +5,8 @@ import copy
 import hashlib
 import re
 import struct
+from importlib.util import find_spec
+from pathlib import Path
 
 LINK = re.compile(r"""([\w./-]*?)#cell-id=([\w.-]+)""")
 
@@ -14,31 +16,36 @@ def linked_cells(text: str) -> set[str]:
     return {cell for _, cell in LINK.findall(text)}
 
 
-def widget(cell, chapter: str) -> str | None:
-    """The HTML of a widget's cell, alive without a kernel; None: its static twin is shown, as committed.
+def widgets(path, out, report) -> dict[str, str]:
+    """{cell id: HTML} of a notebook's widgets that are alive without a kernel; another keeps its static twin.
 
-    cell: a code cell with its outputs. chapter: the stem of its notebook.
+    path: of the notebook. out: the site's folder, below which their pictures go. report: gets a sentence for
+    each widget that is left out.
     """
-    return None
+    if not find_spec("book.site.states"):
+        return {}
+    from book.site import states
+
+    return states.widgets(path, Path(out) / "states", "../states", report)
 
 
 TO_WORK_ON = (
-    '<p>Nothing runs on this page. To do the tasks, open <code>exercises/{0}</code> in JupyterLab, or take '
+    "<p>Nothing runs on this page. To do the tasks, open <code>exercises/{0}</code> in JupyterLab, or take "
     '<a href="{0}" download>the notebook</a>.</p>'
 )
 
 
-def prepared(notebook, chapter: str, linked: set[str], exercise: bool = False):
+def prepared(notebook, linked: set[str], alive: dict[str, str], exercise: str = ""):
     """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
 
-    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`. exercise: whether it is one,
-    which gets a link to the notebook itself below its title.
+    linked: ids of cells, as of `linked_cells`. alive: as of `widgets`. exercise: the file's name if it is
+    one, and so gets a link to the notebook itself below its title.
     """
     made = copy.deepcopy(notebook)
     cells = []
     if exercise:
         title, _, rest = made.cells[0].source.partition("\n")
-        made.cells[0].source = f"{title}\n\n{TO_WORK_ON.format(chapter + '.ipynb')}\n\n{rest.lstrip()}"
+        made.cells[0].source = f"{title}\n\n{TO_WORK_ON.format(exercise)}\n\n{rest.lstrip()}"
     for cell in made.cells:
         mark = f'<div class="anchor" id="cell-{cell.id}"></div>'
         if cell.cell_type == "markdown":
@@ -48,9 +55,8 @@ def prepared(notebook, chapter: str, linked: set[str], exercise: bool = False):
         elif cell.cell_type == "code":
             if cell.id in linked:
                 cells.append(_markdown(f"anchor-{cell.id}", mark))
-            alive = widget(cell, chapter)
-            if alive is not None:
-                cell.outputs = [_html(alive)]
+            if cell.id in alive:
+                cell.outputs = [_html(alive[cell.id])]
         cells.append(cell)
     made.cells = cells
     return made

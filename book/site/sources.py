@@ -4,6 +4,8 @@ so that a link from one to another is the same link there, and the lists that ar
 
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from book import chapters
@@ -23,11 +25,29 @@ class Sources:
     pictures: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
 
-def write(root: Path, folder: Path) -> Sources:
-    """Write the sources of all pages into `folder`."""
+PLAYGROUND = """# Playground
+
+[Open the playground](playground/index.html): the samplers of this book, live on a page of its own. Choose
+the data, the sampler, the grid and the number of calls, go step by step, and see the error. It needs no
+kernel and no network.
+"""
+
+
+def write(root: Path, folder: Path, out: Path, report) -> Sources:
+    """Write the sources of all pages into `folder`; what is no page goes into `out`.
+
+    report: gets a sentence for each widget that is shown as a still picture.
+    """
     found = Sources(targets=targets.targets(root))
-    found.groups["Chapters"] = _notebooks(root, folder, "chapters", found)
-    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found)
+    alive = partial(notebooks.widgets, out=out, report=report)
+    found.groups["Chapters"] = _notebooks(root, folder, "chapters", found, alive)
+    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found, lambda path: {})
+    if find_spec("book.site.playground"):
+        from book.site import playground
+
+        playground.write(out / "playground")
+        (folder / "playground.md").write_text(PLAYGROUND, encoding="utf-8")
+        found.groups["Alive"] = ["playground"]
     for name in GUIDES:
         _copy(root, folder, f"{name}.md")
     for name in PICTURES:
@@ -56,7 +76,7 @@ def _copy(root, folder, name):
     shutil.copyfile(root / name, folder / name)
 
 
-def _notebooks(root, folder, kind, found):
+def _notebooks(root, folder, kind, found, widgets):
     """The notebooks of one folder, as the site shows them; their pages' names."""
     (folder / kind).mkdir(parents=True)
     paths = sorted((root / kind).glob("*.ipynb"))
@@ -65,7 +85,8 @@ def _notebooks(root, folder, kind, found):
     for path in paths:
         notebook = chapters.read(path)
         found.pictures |= notebooks.pictures(notebook)
-        made = notebooks.prepared(notebook, path.stem, linked, kind == "exercises")
+        exercise = path.name if kind == "exercises" else ""
+        made = notebooks.prepared(notebook, linked, widgets(path), exercise)
         (folder / kind / path.name).write_text(chapters.dumps(made), encoding="utf-8")
     return [f"{kind}/{path.stem}" for path in paths]
 
