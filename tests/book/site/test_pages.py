@@ -149,6 +149,7 @@ KNOWN = {
         ("chapters 2 and 3b.", ["02_ddim.html", "03b_solvers.html"]),
         ("a step of (0.3) is long", []),  # a value, as far as a rule can see
         ("equation (0.3)", ["eq-0-3"]),
+        ("Equation 1.4 is of order 2, (Lu et al. 2022, equation 1.4) is not", ["eq-1-4"]),
         ("version 1.4, section 1.4.2, chapter 2.5", []),
         ("(S, section 1.4): what another text says", []),
         ("(Song et al. 2021, section 1.4)", []),
