@@ -138,9 +138,9 @@ def references(text: str, name: str, targets, said: str = "") -> str:
 
 
 def _in_brackets(found, before, name):
-    """What numbers in brackets are: of sections where the header tells what is for later, else of equations;
-    those that may be measured values, or another text's, are nothing."""
-    if "is for later" in before:
+    """What numbers in brackets are: of sections where they are a range or the header tells what is for later,
+    else of equations; those that may be measured values, or another text's, are nothing."""
+    if "is for later" in before or " to " in found:
         return "section"
     called = re.search(r"\b[Ee]q(?:s\.|\.|uations?)(?: \([\d.]+\)(?:,| and| to| or))* $", before)
     doubtful = found.startswith("(0.") or name.startswith("chapters/A_") or name.startswith("reference/")

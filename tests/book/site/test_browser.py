@@ -1,5 +1,7 @@
 """The site in a real browser, opened from its folder: no server, no network."""
 
+import re
+
 import pytest
 
 from tests.book.notebooks.lab import CHROMIUM
@@ -95,3 +97,16 @@ def test_both_themes_can_be_had(site, page):
     assert dark != page.evaluate(colour)
     page.locator(".theme-toggle:visible").first.click()
     assert page.evaluate("document.body.dataset.theme") in ("light", "dark")
+
+
+def test_a_chapter_prints_whole(site, page):
+    """What is folded is open on paper, and pictures that were not yet scrolled to are there."""
+    page.goto((site / "chapters/03b_solvers.html").as_uri())
+    page.evaluate(
+        """() => addEventListener("beforeprint", () => {
+             window.folded = document.querySelectorAll("article details:not([open])").length })"""
+    )
+    printed = page.pdf(format="A4")
+    assert page.evaluate("window.folded") == 0 and page.locator("article details[open]").count() == 0
+    pictures = page.locator("article .cell_output img").count()
+    assert len(re.findall(rb"/Subtype\s*/Image", printed)) >= pictures >= 10

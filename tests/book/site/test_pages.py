@@ -155,6 +155,7 @@ KNOWN = {
         ("(Song et al. 2021, section 1.4)", []),
         ("as that of P (section 1.4) does", []),
         ("section 1.4 of the textbook", []),
+        ("chapter 4b (1.4 to 4.20)", ["section-1-4", "section-4-20"]),
         ("section 1.4 of this chapter", ["section-1-4"]),
         ("their section 1.4 and the textbook's chapter 8", []),
         ("chapter 8 of 14", []),
