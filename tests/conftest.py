@@ -62,11 +62,12 @@ def seed(request):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Under `--dist loadgroup` a file's tests run in one process, and a chapter's claims beside its figures:
-    they use the same experiments, each of which is run once in a process."""
+    they use the same experiments, each of which is run once in a process. So do tests of the built site."""
     for item in items if config.pluginmanager.hasplugin("xdist") else ():
         claim = getattr(item, "callspec", None) and item.callspec.params.get("claim")
         chapter = f"ch{claim.chapter}" if claim else item.path.parent.name
         together = chapter if re.fullmatch(r"ch\d\d", chapter) else str(item.path)
+        together = "site" if "site" in getattr(item, "fixturenames", ()) else together
         item.add_marker(pytest.mark.xdist_group(together))
 
 
