@@ -99,7 +99,7 @@ function drawDensity(context, side, model, t, colour) {
  * path, and the exact end.  seen: as for `drawPlane`, with estimates, one for each state. */
 function drawDigits(canvas, { model, path, at, shown, want, estimates, colour }) {
   const n = path[0].x.length / 64, sheet = Math.ceil(n / 8), columns = columnsOf(path.length, at);
-  const cells = columns.length + 1, aspect = (sheet / 8) + 2 / cells + 0.2;
+  const cells = columns.length + 1, aspect = (sheet / 8) + 2 / cells + 0.14;
   const [context, width] = cleared(canvas, aspect), paint = colours(), tile = width / 8, small = width / cells;
   const digit = (t, x, i) => Array.from(x.subarray(64 * i, 64 * i + 64), (v) => v / sizeAt(model.schedule, t));
   for (let i = 0; i < n; i++) {

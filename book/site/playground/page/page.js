@@ -196,7 +196,7 @@ function showWhatCounts() {
 let results = []; // one a side: {side, model, path, calls, want, errors, estimates}
 let asked = null; // the settings that they belong to
 let current = 0; // the number of the latest update: an older one stops
-let looked = Infinity; // the step that is looked at; beyond the last is the last
+let looked = 0; // the step that is looked at
 const ends = new Map(); // exact ends, by what they depend on
 
 const pause = () => new Promise((resolve) => setTimeout(resolve));
@@ -222,6 +222,7 @@ async function update() {
   stop();
   showWhatCounts();
   at("refused").textContent = "";
+  at("pictures").classList.remove("stale");
   try {
     const now = settings();
     history.replaceState(null, "", address());
@@ -232,9 +233,10 @@ async function update() {
     const fresh = [];
     for (const side of now.sides) fresh.push(await runOf(now, side, wanted));
     if (!wanted()) return;
+    const atTheEnd = !results.length || looked === lastStep();
     [results, asked] = [fresh, now];
     document.body.classList.remove("busy");
-    look(looked);
+    look(atTheEnd ? Infinity : looked);
     for (const result of results) await measure(now, result, wanted);
     if (!wanted()) return;
     look(looked);
@@ -244,6 +246,7 @@ async function update() {
     if (!(problem instanceof RangeError)) throw problem;
     at("told").textContent = "";
     at("refused").textContent = problem.message;
+    at("pictures").classList.add("stale");
   } finally {
     if (wanted()) document.body.classList.remove("busy");
   }
@@ -516,7 +519,8 @@ function begin() {
   buildMenus();
   load();
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", ({ target }) => {
+  document.addEventListener("input", ({ target }) => {
+    if (target.form !== form) return; // one of its controls stands below, with the result
     if (SIDES.includes(target.name)) buildOptions(target.name);
     later();
   });
