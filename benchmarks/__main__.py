@@ -153,7 +153,7 @@ def main():
         "solvers": lambda: [row for case in solvers.CASES for row in solvers.measure(*case, options.rounds)],
         "throughput": throughput.measure,
         "errors": errors.measure,
-        "playground": lambda: playground.measure(options.rounds),
+        "playground": lambda: playground.measure(max(20, options.rounds)),
         "imports": lambda: imports(max(3, options.rounds // 3)),
         "chapters": chapters,
     }

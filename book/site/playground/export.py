@@ -61,7 +61,7 @@ NEEDS_MORE = {
     "midpoints": "has learned levels; without them it is dpm_solver_2",
     "flow_map": "asks a network of two times, trained for it; without one it is ddim",
 }
-RANDOM = "draws noise on the way, so that no exact end is there to compare with"
+RANDOM = "with noise on the way, so that there is no exact end to compare with"
 # The values that an option may take, where its default does not say so.
 CHOICES = {
     "variable": ["t", "sigma", "lam"],

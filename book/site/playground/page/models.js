@@ -168,17 +168,16 @@ class DigitsNetwork {
     return silu(level.map((value, j) => value + this.classes[label * level.length + j]));
   }
 
-  /** Scale and shift of every block for each sample: worked out once for each (c, label) that occurs. */
+  /** Scale and shift of every block for each sample: worked out once for each (c, label) that occurs, all together. */
   modulations(c, labels) {
-    const known = new Map();
-    return labels.map((label, i) => {
-      const key = `${c[i]} ${label}`;
-      if (!known.has(key)) {
-        const condition = this.condition(c[i], label);
-        known.set(key, this.blocks.map((block) => linear(block.film, condition, 1)));
-      }
-      return known.get(key);
-    });
+    const keys = labels.map((label, i) => `${c[i]} ${label}`), known = [...new Set(keys)];
+    const conditions = known.map((key) => keys.indexOf(key)).map((i) => this.condition(c[i], labels[i]));
+    const together = Float64Array.from(conditions.flatMap((condition) => Array.from(condition)));
+    const films = this.blocks.map((block) => linear(block.film, together, known.length));
+    return keys.map((key) => films.map((film) => {
+      const width = film.length / known.length, first = known.indexOf(key) * width;
+      return film.subarray(first, first + width);
+    }));
   }
 
   /** The output (n × 64) for inputs x (n × 64), levels c (n) and labels (n). */

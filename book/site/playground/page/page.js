@@ -226,7 +226,7 @@ async function update() {
   try {
     const now = settings();
     history.replaceState(null, "", address());
-    drawPad(at("pad"), now.points, cross0);
+    drawPad(at("pad"), now.points, crossAt);
     document.body.classList.add("busy");
     at("told").textContent = "Computing …";
     await pause();
@@ -457,12 +457,12 @@ function moveTo(step) {
 
 // --- your own points ---
 
-let cross0 = [0, 0]; // where the cross of the pad is
+let crossAt = [0, 0]; // where the cross of the pad is
 
 function setPoints(points) {
   form.elements.points.value = points.slice(0, MOST_POINTS).map((point) => point.join(",")).join("\n");
-  drawPad(at("pad"), points, cross0);
-  at("cross").textContent = `The cross is at ${cross0.join(", ")}; ${points.length} ${points.length === 1 ? "point" : "points"}.`;
+  drawPad(at("pad"), points, crossAt);
+  at("cross").textContent = `The cross is at ${crossAt.join(", ")}; ${points.length} ${points.length === 1 ? "point" : "points"}.`;
 }
 
 /** The points that the form holds; those of lines that can be read. */
@@ -479,19 +479,19 @@ function drawWithPointer(event) {
   const point = padPoint(at("pad"), event), points = pointsNow(), last = points.at(-1);
   if (event.type === "pointermove" && last && Math.hypot(point[0] - last[0], point[1] - last[1]) < 0.12) return;
   if (event.type === "pointerdown") at("pad").setPointerCapture(event.pointerId);
-  cross0 = point;
+  crossAt = point;
   setPoints([...points, point]);
 }
 
 function drawWithKeys(event) {
-  const by = event.shiftKey ? 0.5 : 0.1, [x, y] = cross0, points = pointsNow();
+  const by = event.shiftKey ? 0.5 : 0.1, [x, y] = crossAt, points = pointsNow();
   const inside = (v) => Math.min(Math.max(Math.round(v * 100) / 100, -PAD_REACH), PAD_REACH);
   const moves = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, by], ArrowDown: [0, -by] };
   if (event.key in moves) {
-    cross0 = [inside(x + moves[event.key][0]), inside(y + moves[event.key][1])];
+    crossAt = [inside(x + moves[event.key][0]), inside(y + moves[event.key][1])];
     setPoints(points);
   } else if (event.key === "Enter" || event.key === " ") {
-    setPoints([...points, cross0]);
+    setPoints([...points, crossAt]);
     later();
   } else if (event.key === "Backspace" || event.key === "Delete") {
     setPoints(points.slice(0, -1));
@@ -537,7 +537,7 @@ function begin() {
   at("pad").addEventListener("keydown", drawWithKeys);
   at("undo").addEventListener("click", () => { setPoints(pointsNow().slice(0, -1)); later(); });
   at("clear").addEventListener("click", () => { setPoints([]); later(); });
-  const again = () => { look(looked); drawPad(at("pad"), pointsNow(), cross0); };
+  const again = () => { look(looked); drawPad(at("pad"), pointsNow(), crossAt); };
   new ResizeObserver(again).observe(at("pictures"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   new MutationObserver(again).observe(document.body, { attributeFilter: ["data-theme"] });
