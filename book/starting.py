@@ -45,7 +45,7 @@ PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--cons
 SHARED = ["--dist", "loadgroup", "--no-loadscope-reorder"]
 JUDGED = ["-p", "tests.book.notebooks.form", "-p", "tests.book.notebooks.claimed"]
 # What an environment is made from: where one of these changes, it is brought up to date.
-SOURCES = ("pyproject.toml", "constraints.txt", "book/labextension/static/remoteEntry.js")
+SOURCES = ("pyproject.toml", "setup.py", "constraints.txt", "book/labextension/static/remoteEntry.js")
 AGAIN = "Run the same command again: it begins afresh, with what was downloaded"
 
 

@@ -3,7 +3,12 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -78,6 +83,22 @@ def test_all_of_the_extension_is_installed_where_jupyterlab_looks():
     assert installed == {f"{there}/{path.relative_to(folder).as_posix()}": path for path in files}
     load = package["jupyterlab"]["_build"]["load"]
     assert f'const NAME = "{package["name"]}";' in (folder / load).read_text("utf8")
+
+
+def test_an_editable_installation_brings_the_extension_too(tmp_path):
+    """setuptools leaves data files out of one, unless setup.py has its way."""
+    if find_spec("setuptools") is None:
+        pytest.skip("setuptools is not installed")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "LICENSE-TEXT", "book/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "book/labextension", tmp_path / "book/labextension")
+    code = "from setuptools import build_meta; print(build_meta.build_editable('.'))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    with zipfile.ZipFile(tmp_path / run.stdout.split()[-1]) as wheel:
+        names = [name for name in wheel.namelist() if ".data/data/share/jupyter/labextensions/" in name]
+    assert {Path(name).name for name in names} == {"package.json", "remoteEntry.js"}
 
 
 PAGES = [path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]]
