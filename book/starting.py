@@ -44,6 +44,8 @@ PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--cons
 # By their order and not by how many tests they have: the longest files have few, and would come last, alone.
 SHARED = ["--dist", "loadgroup", "--no-loadscope-reorder"]
 JUDGED = ["-p", "tests.book.notebooks.form", "-p", "tests.book.notebooks.claimed"]
+# Their tests need the forks, locks and limits of Linux and macOS, as they do themselves.
+POSIX_ONLY = ("tests/book/grading", "tests/book/contest")
 # What an environment is made from: where one of these changes, it is brought up to date.
 SOURCES = ("pyproject.toml", "setup.py", "constraints.txt", "book/labextension/static/remoteEntry.js")
 AGAIN = "Run the same command again: it begins afresh, with what was downloaded"
@@ -196,6 +198,7 @@ def pytest(options: Sequence[str] = (), marked: str = "not claims") -> int:
     has run them."""
     jobs = os.environ.get("JOBS", "2")
     told = ["--skipped-to", VENV / ".skipped"] if marked == "not claims" else []
+    told += [f"--ignore={folder}" for folder in POSIX_ONLY if WINDOWS]
     return tested("-m", "pytest", "-q", "-n", jobs, *SHARED, "-m", marked, *told, *options)
 
 
@@ -212,6 +215,8 @@ def whole_test(options: Sequence[str] = ()) -> int:
     code = lint() or pytest(options) or notebooks()
     if not code:
         print((VENV / ".skipped").read_text("utf8"), end="")
+        if WINDOWS:
+            print("Not run: the tests of grading and of the contest, which run on Linux and macOS.")
     return code
 
 

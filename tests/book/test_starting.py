@@ -239,6 +239,39 @@ def test_a_reader_s_own_choices_stay(project, monkeypatch):
     assert starting.main(["hint", "1.4"]) == 3
 
 
+@pytest.mark.parametrize("windows", [True, False])
+def test_all_is_tested_that_the_system_can(project, monkeypatch, capsys, windows):
+    project.install()
+    project.asked()
+    monkeypatch.setattr(starting.install, "__defaults__", ((), project.venv))
+    monkeypatch.setattr(starting, "add_nbgrader", lambda: None)
+    (project.venv / ".skipped").write_text("Not run: 1 test.\n", "utf8")
+    monkeypatch.setattr(starting, "program", lambda venv, name="python": venv / "bin" / name)
+    monkeypatch.setattr(starting, "WINDOWS", windows)
+    assert starting.main(["test", "--random-order-seed=7"]) == 0
+    lint, _, tests, _, pages, _ = project.asked()
+    assert lint[:3] == ["-m", "ruff", "check"]
+    assert tests[:2] == ["-m", "pytest"] and tests[-1] == "--random-order-seed=7"
+    assert ("--ignore=tests/book/grading" in tests) == windows
+    assert pages[:2] == ["-m", "pytest"] and pages[-1] == "chapters"
+    said = capsys.readouterr().out
+    assert "Not run: 1 test." in said and ("of grading" in said) == windows
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_starts_the_same():
+    given = ["PYTHON=py", "LAB_FLAGS=--no-browser", "TORCH_FLAGS=-x", "TESTS=-k a"]
+    line = ["make", "--dry-run", "--silent", *given]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    run = subprocess.run([*line, "lab", "test", "book"], cwd=ROOT, capture_output=True, text=True, env=env)
+    assert run.stdout.splitlines() == [
+        "py lab.py install -x",
+        "py lab.py --no-browser",
+        "py lab.py test -k a",
+        "py lab.py run toolkit book",
+    ]
+
+
 def test_clean_removes_an_environment_and_nothing_else(project):
     project.venv.mkdir()
     (project.venv / "mine").touch()
