@@ -14,7 +14,8 @@
 PYTHON ?= python3
 HERE := $(PYTHON) lab.py
 # A program of the environment under the settings of tests: one thread, a fixed hash seed, no progress bars.
-RUN := $(HERE) run
+NOTHING :=
+RUN := $(HERE) run $(NOTHING)
 export VENV ?= .venv
 export JOBS ?= 2
 
@@ -34,13 +35,13 @@ lint notebooks: install
 	$(HERE) $@
 
 book: install
-	$(RUN) toolkit book
+	$(RUN)toolkit book
 
 exercises: install
-	$(RUN) toolkit build
+	$(RUN)toolkit build
 
 bench: install
-	$(RUN) python -m benchmarks
+	$(RUN)python -m benchmarks
 
 clean:
 	@$(HERE) clean
