@@ -160,7 +160,8 @@ def add_nbgrader() -> None:
         return
     subprocess.run([program(VENV), "-m", "venv", beside], check=True)
     first, second = _packages_of(VENV), _packages_of(beside)
-    Path(second, "above.pth").write_text(f"import site; site.addsitedir({first!r})\n", "utf8")
+    # In ASCII, for Python reads such a file by the machine's encoding.
+    Path(second, "above.pth").write_text(f"import site; site.addsitedir({first!a})\n", "ascii")
     _installed(beside, [*PIP, "nbgrader>=0.9.6"])
     stamp.touch()
 
