@@ -56,6 +56,26 @@ def seed(request):
     return seed_of(request.node.nodeid)
 
 
+@pytest.fixture(autouse=True)
+def pictures_need_no_colour(request, monkeypatch):
+    """Every picture that a chapter's test draws can be read in grey and with every colour blindness."""
+    if not re.fullmatch(r"ch\d\d", request.path.parent.name):
+        yield
+        return
+    from book.plots import Picture
+    from tests.colours import colour_alone
+
+    made, begin = [], Picture.__init__
+
+    def kept(self, *given, **named):
+        begin(self, *given, **named)
+        made.append(self)
+
+    monkeypatch.setattr(Picture, "__init__", kept)
+    yield
+    assert not [said for one in made for said in colour_alone(one.fig)]
+
+
 # --- what one process runs together -------------------------------------------------------------------------
 
 
