@@ -23,8 +23,8 @@ TO_WORK_ON = (
 def prepared(notebook, linked: set[str], alive: dict[str, str], exercise: str = ""):
     """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
 
-    linked: ids of cells, as of `linked_cells`. alive: as of `states.widgets`. exercise: the file's name if it is
-    one, and so gets a link to the notebook itself below its title.
+    linked: ids of cells, as of `linked_cells`. alive: as of `states.widgets`. exercise: the file's name if it
+    is one, and so gets a link to the notebook itself below its title.
     """
     made = copy.deepcopy(notebook)
     cells = []
