@@ -10,8 +10,10 @@ from pathlib import Path
 from book import chapters
 from book.site import finish, lists, notebooks, playground, reference, states, targets
 
-GUIDES = ["INSTRUCTORS", "docs/grading", "docs/divergences", "CONTRIBUTING", "CHANGELOG"]
-PICTURES = ["docs/journey.png"]
+GUIDES = {  # by group: texts that stand in the repository as they are
+    "For courses": ["INSTRUCTORS", "docs/grading"],
+    "The project": ["docs/toolkit", "docs/machines", "docs/divergences", "CONTRIBUTING", "CHANGELOG"],
+}
 
 
 @dataclass
@@ -44,17 +46,16 @@ def write(root: Path, folder: Path, out: Path, report) -> Sources:
     playground.write(out / "playground")
     (folder / "playground.md").write_text(PLAYGROUND, encoding="utf-8")
     found.groups["Alive"] = ["playground"]
-    for name in GUIDES:
+    for name in sum(GUIDES.values(), []):
         _copy(root, folder, f"{name}.md")
-    for name in PICTURES:
-        _copy(root, folder, name)
+    for path in (*root.glob("docs/*.png"), *root.glob("docs/badges/*.svg")):
+        _copy(root, folder, path.relative_to(root))
     made = lists.pages(root, found.targets) | reference.pages()
     (folder / "reference").mkdir()
     for name, text in made.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     found.groups["To look up"] = [name for name in made if "/" not in name] + ["reference/index"]
-    found.groups["For courses"] = ["INSTRUCTORS", "docs/grading"]
-    found.groups["The project"] = ["docs/divergences", "CONTRIBUTING", "CHANGELOG"]
+    found.groups |= GUIDES
     (folder / "index.md").write_text(_index(root, found.groups), encoding="utf-8")
     return found
 
