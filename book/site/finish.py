@@ -15,7 +15,7 @@ TAG = re.compile(
 # Within these a reference stays words: it is a link already, or is code, or a heading.
 CLOSED = {"a", "code", "pre", "h1", "h2", "h3", "h4", "summary", "button", "label", "select", "textarea"}
 # What a page links to and a browser should show as it stands: it lies beside the pages as NAME.txt.
-FILES = ["LICENSE", "LICENSE-TEXT", "CITATION.cff", "docs/github-classroom.yml"]
+FILES = ["LICENSE", "LICENSE-TEXT", "CITATION.cff", "lab.py", "docs/github-classroom.yml"]
 INLINE = {"a", "b", "code", "em", "i", "math", "span", "strong", "sub", "sup", "tt"}  # a sentence goes on
 
 
