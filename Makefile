@@ -1,7 +1,7 @@
 # make lab    open the book in JupyterLab       make test       everything that must hold
 # make book   run and rewrite the chapters      make quick      the part of it that takes three minutes
 # make bench  measure, against other libraries  make exercises  rebuild exercises/ from solutions/
-# make clean  remove the environment
+# make site   the book as pages, in site/        make clean      remove the environment
 #
 # PYTHON=python3.12        another Python (3.11 or newer)
 # TORCH_FLAGS="…"          options of pip for PyTorch alone, such as the index of its CPU-only builds
@@ -24,7 +24,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 	--LabApp.extension_manager=readonly
 
-.PHONY: lab test quick lint pytest notebooks book exercises bench clean
+.PHONY: lab test quick lint pytest notebooks book exercises site bench clean
 .NOTPARALLEL:
 
 lab: $(STAMP)
@@ -56,9 +56,13 @@ notebooks: $(STAMP)
 
 book: $(STAMP)
 	$(RUN)toolkit book
+	$(RUN)toolkit states
 
 exercises: $(STAMP)
 	$(RUN)toolkit build
+
+site: $(STAMP)
+	$(RUN)toolkit site site --jobs $(JOBS)
 
 bench: $(STAMP)
 	$(RUN)python -m benchmarks

@@ -18,7 +18,9 @@ COMMANDS = {
     "grade": ("book.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
     "contest": ("book.contest.commands", "contest", "Digits in few calls: run an entry, see the table."),
     "book": ("book.chapters", "command", "Run the chapters and write them back."),
+    "states": ("book.site.states", "command", "Draw the states of widgets for the site."),
     "slides": ("book.slides", "command", "Make slides of a chapter."),
+    "site": ("book.site.build", "command", "Write the book as a static site."),
     "cite": ("toolkit.citing", "cite", "Print the BibTeX entry of a sampler's paper."),
 }
 

@@ -1,0 +1,84 @@
+"""What the pages are made of, written as a folder that Sphinx reads: the project's own files in their places,
+so that a link from one to another is the same link there, and the lists that are made by code.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from book import chapters
+from book.site import finish, lists, notebooks, reference, states, targets
+
+GUIDES = ["INSTRUCTORS", "docs/grading", "docs/divergences", "CONTRIBUTING", "CHANGELOG"]
+PICTURES = ["docs/journey.png"]
+WIDGETS = "_static/states"  # where the site has the pictures of its widgets
+
+
+@dataclass
+class Sources:
+    """The folder's pages by group, in the navigation's order; what its text can point at; the notebooks'
+    pictures, by their SHA-256: alt text, width and height."""
+
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    targets: dict[tuple[str, str], str] = field(default_factory=dict)
+    pictures: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+
+
+def write(root: Path, folder: Path, pictures: Path, report: Callable[[str], None]) -> Sources:
+    """Write the sources of all pages into `folder`, and the pictures of widgets into `pictures`.
+
+    report: gets a sentence for each widget that cannot be shown alive.
+    """
+    found = Sources(targets=targets.targets(root))
+    alive = {path: states.widgets(path, pictures, f"../{WIDGETS}", report)
+             for path in sorted(root.glob("chapters/*.ipynb"))}  # fmt: skip
+    found.groups["Chapters"] = _notebooks(root, folder, "chapters", found, alive)
+    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found, {})
+    for name in GUIDES:
+        _copy(root, folder, f"{name}.md")
+    for name in PICTURES:
+        _copy(root, folder, name)
+    made = lists.pages(root, found.targets) | reference.pages()
+    (folder / "reference").mkdir()
+    for name, text in made.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    found.groups["To look up"] = [name for name in made if "/" not in name] + ["reference/index"]
+    found.groups["For courses"] = ["INSTRUCTORS", "docs/grading"]
+    found.groups["The project"] = ["docs/divergences", "CONTRIBUTING", "CHANGELOG"]
+    (folder / "index.md").write_text(_index(root, found.groups), encoding="utf-8")
+    return found
+
+
+def copy_files(root: Path, out: Path) -> None:
+    """Copy what is linked to and is no page: texts as they stand, and the exercises to work on."""
+    for name in finish.FILES:
+        shutil.copyfile(root / name, out / f"{name}.txt")
+    for path in root.glob("exercises/*.ipynb"):
+        shutil.copyfile(path, out / "exercises" / path.name)
+
+
+def _copy(root, folder, name):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(root / name, folder / name)
+
+
+def _notebooks(root, folder, kind, found, alive):
+    """The notebooks of one folder, as the site shows them; their pages' names."""
+    (folder / kind).mkdir(parents=True)
+    paths = sorted((root / kind).glob("*.ipynb"))
+    linked = set().union(*(notebooks.linked_cells(p.read_text(encoding="utf-8")) for p in
+                           [*root.glob("chapters/*.ipynb"), *root.glob("exercises/*.ipynb")]))  # fmt: skip
+    for path in paths:
+        notebook = chapters.read(path)
+        found.pictures |= notebooks.pictures(notebook)
+        made = notebooks.prepared(notebook, path.stem, linked, kind == "exercises", alive.get(path, {}))
+        (folder / kind / path.name).write_text(chapters.dumps(made), encoding="utf-8")
+    return [f"{kind}/{path.stem}" for path in paths]
+
+
+def _index(root, groups):
+    """The front page: the README, and the navigation, which the theme shows at the side."""
+    trees = [f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
+             for caption, pages in groups.items()]  # fmt: skip
+    return "\n".join([(root / "README.md").read_text(encoding="utf-8"), *trees])
