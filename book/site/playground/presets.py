@@ -72,14 +72,17 @@ PRESETS = (
 
 
 def listed() -> str:
-    """The list items of the page: a link that sets the page up, and one to the chapter."""
+    """The list items of the page: a link that sets the page up, which other pages may have too, such as
+    `playground/index.html#section-4.5`; and one to the chapter.
+    """
     return "\n".join(map(_item, PRESETS))
 
 
 def _item(preset):
-    address = html.escape(urlencode(preset.settings))
+    name, settings = f"section-{preset.section}", html.escape(urlencode(preset.settings))
     return (
-        f'<li><a href="#{address}">{preset.section} {html.escape(preset.title)}</a> '
+        f'<li id="{name}" data-settings="{settings}">'
+        f'<a href="#{name}">{preset.section} {html.escape(preset.title)}</a> '
         f'<span>{html.escape(preset.see)} <a href="../chapters/{preset.chapter}.html">'
         f"Read section {preset.section}</a></span></li>"
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from book.chapters import read
+from book.site import links
 from book.site.playground import export, presets, write
 from tests.book.notebooks.lab import CHROMIUM
 from tests.seeds import seed_of
@@ -78,6 +79,8 @@ def test_the_folder_is_whole_and_asks_for_nothing_else(tmp_path):
     files = {path.name: path.read_bytes() for path in page.parent.iterdir()}
     assert set(files) == {"index.html", *(name for name in named if not name.startswith("../"))}
     assert not [name for name, content in files.items() if re.search(rb"https?://", content)]
+    apart = [one for one in links.problems(page.parent) if "points at ../" not in one]  # those need the book
+    assert apart == []
     write(page.parent)  # again, over what is there
     assert {path.name: path.read_bytes() for path in page.parent.iterdir()} == files
 
@@ -490,7 +493,16 @@ def test_every_preset_sets_the_page_up(browser, address):
                     assert control.is_checked() == bool(value), (preset.title, name)
                 else:
                     assert control.input_value() == str(value), (preset.title, name)
-            assert "not finite" not in player.told and len(numbers_of(player.told)) == 2, preset.title
+            assert len(numbers_of(player.told)) == 2, preset.title
+
+
+@in_a_browser
+def test_another_page_can_name_a_section(browser, address):
+    with Player(browser, address, "section-4.5") as player:
+        assert player.page.input_value("[name=a]") == "dpmpp_2m"
+        told = player.told
+        with Player(browser, address, player.page.evaluate("location.hash.slice(1)")) as other:
+            assert other.told == told, "the address then has the settings themselves"
 
 
 @in_a_browser

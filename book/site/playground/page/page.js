@@ -85,9 +85,10 @@ function buildOptions(side) {
   form.querySelector(`fieldset[data-side=${side}] .options`).replaceChildren(...made);
 }
 
-/** The form as the address has it: what is missing there has its default. */
+/** The form as the address has it, setting by setting or by the name of a section: what is missing has its default. */
 function load() {
-  const asked = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const said = location.hash.slice(1), section = document.getElementById(said)?.dataset.settings;
+  const asked = Object.fromEntries(new URLSearchParams(section ?? said));
   for (const [name, value] of Object.entries(DEFAULTS)) fill(form.elements[name], asked[name] ?? value, value);
   for (const side of SIDES) {
     buildOptions(side);
