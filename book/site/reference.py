@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 PARAMETER = re.compile(r"(?m)(?:^|(?<=\.  ))(?=\w+(?:, \w+)*: )")  # at a line's start, or after two spaces
+HANGING = re.compile(r"(?m)^(\w+(?:, \w+)*: .*)\n +(?=\S)")  # the second line of a parameter, moved in
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,14 @@ def _html(doc, known):
     """A docstring as HTML."""
     if not doc:
         return ""
-    blocks = re.split(r"\n\s*\n", inspect.cleandoc(doc))
+    blocks = re.split(r"\n\s*\n", inspect.cleandoc(doc).rstrip())
     return '<div class="docstring">\n' + "\n".join(_block(block, known) for block in blocks) + "\n</div>"
 
 
 def _block(block, known):
     """A paragraph, a list of parameters, or what is indented: the lines before it are prose."""
+    while HANGING.search(block):
+        block = HANGING.sub(r"\1 ", block)
     lines = block.split("\n")
     start = next((n for n, line in enumerate(lines) if line.startswith("   ")), len(lines))
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith("   ")), len(lines))
