@@ -8,11 +8,13 @@ import html
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
 PARAMETER = re.compile(r"(?m)(?:^|(?<=\.  ))(?=\w+(?:, \w+)*: )")  # at a line's start, or after two spaces
+HANGING = re.compile(r"(?m)^(\w+(?:, \w+)*: .*)\n +(?=\S)")  # the second line of a parameter, moved in
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ def _entry(one, known):
     kind = "class " if inspect.isclass(loop) else ""
     promises = _promises(thing) if loop is not thing else ""
     signature = "" if isinstance(loop, property) else f"```python\n{kind}{short}{_signature(loop)}\n```\n\n"
-    head = f'<div class="anchor" id="{one.anchor}"></div>\n\n{"#" * (one.depth + 1)} '
-    return f"{head}{short.replace('_', chr(92) + '_')}\n\n{signature}{promises}{_html(loop.__doc__, known)}"
+    mark, title = f'<div class="anchor" id="{one.anchor}"></div>', short.replace("_", r"\_")
+    head = f"{mark}\n\n{'#' * (one.depth + 1)} {title}"
+    return f"{head}\n\n{signature}{promises}{_html(loop.__doc__, known)}"
 
 
 def _signature(thing):
@@ -126,19 +129,22 @@ def _html(doc, known):
     """A docstring as HTML."""
     if not doc:
         return ""
-    blocks = re.split(r"\n\s*\n", inspect.cleandoc(doc))
+    blocks = re.split(r"\n\s*\n", inspect.cleandoc(doc).rstrip())
     return '<div class="docstring">\n' + "\n".join(_block(block, known) for block in blocks) + "\n</div>"
 
 
 def _block(block, known):
     """A paragraph, a list of parameters, or what is indented: the lines before it are prose."""
+    while HANGING.search(block):
+        block = HANGING.sub(r"\1 ", block)
     lines = block.split("\n")
     start = next((n for n, line in enumerate(lines) if line.startswith("   ")), len(lines))
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith("   ")), len(lines))
     parts = PARAMETER.split("\n".join(lines[:start]))
     made = "".join(f"<p>{_inline(part.strip(), known)}</p>" for part in parts if part.strip())
     if start < len(lines):
-        made += f"<pre>{html.escape(inspect.cleandoc(chr(10) + chr(10).join(lines[start:end])))}</pre>"
+        formula = textwrap.dedent("\n".join(lines[start:end]))
+        made += f"<pre>{html.escape(formula)}</pre>"
     return made + (_block("\n".join(lines[end:]), known) if end < len(lines) else "")
 
 
