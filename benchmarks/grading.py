@@ -1,10 +1,16 @@
-"""`python -m benchmarks.grading`: submissions a minute beside nbgrader's, and a class of 300, four times.
+"""`python -m benchmarks.grading`: seconds a submission beside nbgrader's, and large classes.
 
-Both grade the same made-up class on the same machine, in turn: nbgrader's autograde and generate_feedback,
-and `toolkit grade`, each as whole commands in fresh processes.  Lesson 00 is the lightest; in 02 and 04 the
-students' own code takes the longest.  Then 300 submissions to lesson 00, ten of them
-hostile, with 1, 2 and 4 workers and once more with 2: how many were lost, and whether all marks are equal.
-Results go to benchmarks/results/<machine>-grading.json.
+Both grade the same made-up class of each lesson on the same machine: nbgrader's autograde and
+generate_feedback, and `toolkit grade`, each as whole commands in fresh processes.  nbgrader takes one
+notebook after another, so it is timed on the first and on the first six, and its time for the class is what
+follows from these two (`--ours` does the same for ours); the marks of those are compared.  On a machine with
+other work the seconds of the processors tell more than those of the clock: both are written, and the load.
+
+Then 300 submissions to lesson 00, ten of them hostile, and the same with ten honest ones in their places: do
+the marks of the others move?  A class of 60 with one worker and two: are all pages the same?  A class of
+1,000: seconds, memory, and the size of what is written.
+
+Results go to benchmarks/results/<machine>-grading.json, each part as soon as it is there.
 """
 
 import argparse
@@ -13,18 +19,16 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks.__main__ import RESULTS, machine, tag
+from benchmarks.timing import Watched, load, watched
+from book.lessons import registry
 from tests.book.grading import classes
 
 ROOT = Path(__file__).resolve().parents[1]
-LESSONS = ("00", "02", "04")
-
 HOSTILE = {
     "a loop that swallows interrupts": (
         "while True:\n    try:\n        import time; time.sleep(1)\n    except BaseException: pass"
@@ -41,54 +45,69 @@ HOSTILE = {
 }
 
 
-def timed(line, folder, **more) -> float:
-    """Seconds that a command takes.  Raises RuntimeError when it fails."""
-    start = time.perf_counter()
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, **more)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{line[:3]}: {done.stderr[-1000:]}")
-    return time.perf_counter() - start
+def beside_nbgrader(command: str, lesson: str, students: int, theirs: int, ours: int) -> dict:
+    """Seconds a submission of both for a class, and whether they give the same marks.
 
-
-def beside_nbgrader(command: str, lesson: str, students: int, rounds: int) -> dict:
-    """Seconds a submission of both, in turn, and whether they give the same marks."""
+    theirs, ours: notebooks that each is timed on, beside one or two alone; a class takes in proportion.
+    """
     files = {f"s{n:03d}": classes.text(one) for n, one in enumerate(classes.notebooks(lesson, students))}
+    began, marks, took = load(), {}, {"nbgrader": {}, "toolkit": {}}
+    for count in (1, theirs):
+        took["nbgrader"][count], marks["nbgrader"] = nbgraders(command, lesson, _first(files, count))
+    for count in (2, ours) if ours < students else (students,):
+        took["toolkit"][count], marks["toolkit"] = toolkits(lesson, _first(files, count))
+    written = {"submissions": students, "load": [began, load()]}
+    written |= {f"{name}_timed_on": list(times) for name, times in took.items()}
+    for what, unit in (("seconds", ""), ("cpu", "cpu_")):
+        each = {name: _each(times, students, what) for name, times in took.items()}
+        written |= {f"{name}_{unit}s_each": round(seconds, 2) for name, seconds in each.items()}
+        written[f"{unit}ratio"] = round(each["nbgrader"] / each["toolkit"], 2)
+    mine, others = marks["toolkit"], marks["nbgrader"]
+    return written | {"same_marks": all(mine[one] == others[one] for one in mine.keys() & others.keys())}
+
+
+def _first(files: dict[str, bytes], count: int) -> dict[str, bytes]:
+    return dict(list(files.items())[:count])
+
+
+def _each(times: dict[int, Watched], students: int, what: str) -> float:
+    """Seconds a submission for a class, from those of some counts, between which they grow in proportion."""
+    (few, first), (many, several) = (*times.items(),) if len(times) == 2 else ((0, None), *times.items())
+    low, high = getattr(first, what, 0.0), getattr(several, what)
+    return (low + (students - few) * (high - low) / (many - few)) / students
+
+
+def toolkits(lesson: str, files: dict[str, bytes]) -> tuple[Watched, dict[str, float]]:
+    """(what `toolkit grade` took for these notebooks, their marks)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        classes.folders(files, folder / "in", classes.record.load(lesson).notebook)
+        took = watched(ours_command(folder / "in", folder / "out", lesson), ROOT)
+        return took, scores(folder / "out")
+
+
+def nbgraders(command: str, lesson: str, files: dict[str, bytes]) -> tuple[Watched, dict[str, float]]:
+    """(what nbgrader took for these notebooks, their marks)."""
     notebook = classes.record.load(lesson).notebook
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     clean |= {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(Path(sys.prefix, "share/jupyter"))}
     clean["PATH"] = f"{Path(command).parent}{os.pathsep}{clean['PATH']}"
-    theirs, ours, alike = [], [], []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            (folder / "source" / lesson).mkdir(parents=True)
-            shutil.copy(ROOT / "exercises" / notebook, folder / "source" / lesson)
-            (folder / "nbgrader_config.py").write_text('get_config().CourseDirectory.course_id = "x"\n')
-            timed([command, "generate_assignment", lesson], folder, env=clean)
-            for student, raw in files.items():
-                path = folder / "submitted" / student / lesson / notebook
-                path.parent.mkdir(parents=True)
-                path.write_bytes(raw)
-            steps = [[command, "autograde", lesson], [command, "generate_feedback", lesson]]
-            theirs.append(sum(timed(step, folder, env=clean) for step in steps))
-            timed([command, "export"], folder, env=clean)
-            marks = {
-                r["student_id"]: float(r["score"]) for r in csv.DictReader((folder / "grades.csv").open())
-            }
-            ours.append(timed(ours_command(folder / "submitted", folder / "out", lesson), ROOT))
-            alike.append(marks == scores(folder / "out"))
-    best = [min(times) / students for times in (theirs, ours)]
-    return {
-        "submissions": students,
-        "rounds": rounds,
-        "cores": os.cpu_count(),
-        "nbgrader_s_each": [round(t / students, 2) for t in theirs],
-        "toolkit_s_each": [round(t / students, 2) for t in ours],
-        "nbgrader_a_minute": round(60 / best[0], 1),
-        "toolkit_a_minute": round(60 / best[1], 1),
-        "ratio": round(best[0] / best[1], 2),
-        "same_marks": all(alike),
-    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "source" / lesson).mkdir(parents=True)
+        shutil.copy(ROOT / "exercises" / notebook, folder / "source" / lesson)
+        (folder / "nbgrader_config.py").write_text('get_config().CourseDirectory.course_id = "x"\n')
+        watched([command, "generate_assignment", lesson], folder, env=clean)
+        for student, raw in files.items():
+            path = folder / "submitted" / student / lesson / notebook
+            path.parent.mkdir(parents=True)
+            path.write_bytes(raw)
+        steps = [[command, "autograde", lesson], [command, "generate_feedback", lesson]]
+        took = [watched(step, folder, env=clean) for step in steps]
+        watched([command, "export"], folder, env=clean)
+        rows = csv.DictReader((folder / "grades.csv").open())
+        marks = {row["student_id"]: float(row["score"]) for row in rows}
+    return Watched(sum(one.seconds for one in took), sum(one.cpu for one in took), 0), marks
 
 
 def ours_command(source, out, lesson, jobs=-1) -> list[str]:
@@ -101,31 +120,64 @@ def scores(out: Path) -> dict[str, float]:
     return {row["key"]: float(row["score"]) for row in rows}
 
 
-def class_of(students: int) -> dict:
-    """{'seconds each', 'lost', 'equal'} for a class with ten hostile submissions, graded four times."""
+def graded(made: list, folder: Path, jobs: int = -1, memory: bool = False) -> tuple[Watched, dict]:
+    """(what grading a class of lesson 00 took, {name of a file: its bytes} of its pages and tables)."""
+    files = {f"s{n:04d}": classes.text(one) for n, one in enumerate(made)}
+    classes.folders(files, folder / "in", "00_start_here.ipynb")
+    took = watched(ours_command(folder / "in", folder / "out", "00", jobs), ROOT, memory)
+    kept = (path for path in (folder / "out").rglob("*") if path.is_file() and path.parent.name != "state")
+    return took, {str(path.relative_to(folder / "out")): path.read_bytes() for path in kept}
+
+
+def with_hostile(students: int) -> dict:
+    """A class with ten hostile submissions, and the same with honest ones in their places."""
     made = classes.notebooks("00", students, seed=3)
-    hostile = random.Random(3).sample(range(students), len(HOSTILE))
-    for n, source in zip(hostile, HOSTILE.values(), strict=True):
-        next(c for c in made[n].cells if c["id"] == "answer-0-1").source = source
-    rows, found, first = [], [], {}
+    chosen = random.Random(3).sample(range(students), len(HOSTILE))
+    places = dict(zip(chosen, HOSTILE, strict=True))
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = {f"s{n:03d}": classes.text(one) for n, one in enumerate(made)}
-        classes.folders(files, folder / "in", "00_start_here.ipynb")
-        for number, jobs in enumerate((2, 1, 4, 2)):
-            out = folder / f"out{number}"
-            seconds = timed(ours_command(folder / "in", out, "00", jobs), ROOT)
-            found.append(scores(out))
-            pages = {path.name: path.read_bytes() for path in (out / "feedback").iterdir()}
-            first = pages if number == 0 else first
-            same = pages == first
-            rows.append({"workers": jobs, "seconds": round(seconds, 1), "same_pages_as_first": same})
+        honest, before = graded(made, Path(name, "honest"))
+        for n, kind in places.items():
+            next(c for c in made[n].cells if c["id"] == "answer-0-1").source = HOSTILE[kind]
+        took, pages = graded(made, Path(name, "hostile"))
+        marks = scores(Path(name, "hostile", "out"))
+    others = [page for page in pages if "feedback/" in page and int(page[-9:-5]) not in places]
     return {
         "submissions": students,
-        "hostile": {name: found[0][f"s{n:03d}"] for n, name in zip(hostile, HOSTILE, strict=True)},
-        "lost": students - min(len(one) for one in found),
-        "equal_marks": all(one == found[0] for one in found),
-        "runs": rows,
+        "seconds": round(took.seconds, 1),
+        "seconds_without_hostile": round(honest.seconds, 1),
+        "hostile": {kind: marks[f"s{n:04d}"] for n, kind in places.items()},
+        "lost": students - len(marks),
+        "pages_of_others": len(others),
+        "pages_of_others_that_moved": sum(pages[page] != before[page] for page in others),
+    }
+
+
+def over_workers(students: int) -> dict:
+    """Whether one worker and two write the same bytes."""
+    made = classes.notebooks("00", students, seed=4)
+    with tempfile.TemporaryDirectory() as name:
+        found = {jobs: graded(made, Path(name, f"{jobs}"), jobs) for jobs in (1, 2)}
+    (one, ones), (two, twos) = found.values()
+    seconds = {"1": round(one.seconds, 1), "2": round(two.seconds, 1)}
+    return {"submissions": students, "seconds": seconds, "files": len(ones), "equal": ones == twos}
+
+
+def thousand(students: int) -> dict:
+    """A class of so many, once: time, memory of all processes together, and what is written."""
+    made = classes.notebooks("00", students, seed=5)
+    with tempfile.TemporaryDirectory() as name:
+        took, pages = graded(made, Path(name), memory=True)
+        kept = [path.stat().st_size for path in Path(name, "out", "state").glob("*.json")]
+    return {
+        "submissions": students,
+        "different": len(kept),
+        "seconds": round(took.seconds, 1),
+        "cpu_s": round(took.cpu, 1),
+        "peak_memory_GB": round(took.memory / 2**30, 2),
+        "files": len(pages),
+        "MB": round(sum(map(len, pages.values())) / 2**20, 1),
+        "state_MB": round(sum(kept) / 2**20, 1),
+        "load": load(),
     }
 
 
@@ -134,19 +186,24 @@ def main():
     beside = Path(sys.prefix, "nbgrader/bin/nbgrader")
     parser.add_argument("--nbgrader", default=str(beside), help="nbgrader's command [%(default)s]")
     parser.add_argument("--students", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--large", type=int, default=300, help="size of the large class; 0 leaves it out")
+    parser.add_argument("--theirs", type=int, default=6, help="notebooks that nbgrader is timed on [6]")
+    parser.add_argument("--ours", type=int, default=40, help="notebooks that ours is timed on [40]")
+    parser.add_argument("parts", nargs="*", help="lessons, or hostile, workers, thousand [all]")
     chosen = parser.parse_args()
     about = machine()
-    written = {"machine": about}
-    for lesson in LESSONS:
-        beside = beside_nbgrader(chosen.nbgrader, lesson, chosen.students, chosen.rounds)
-        written[f"lesson {lesson}"] = beside
-    if chosen.large:
-        written["large class"] = class_of(chosen.large)
     path = RESULTS / f"{tag(about)}-grading.json"
-    path.write_text(json.dumps(written, indent=1) + "\n")
-    print(path.read_text())
+    written = json.loads(path.read_text("utf8")) if path.exists() else {}
+    large = {"hostile": (with_hostile, 300), "workers": (over_workers, 60), "thousand": (thousand, 1000)}
+    sizes = chosen.students, chosen.theirs, chosen.ours
+    for part in chosen.parts or [*registry.lessons(), *large]:
+        if part in large:
+            make, students = large[part]
+            written[part] = make(students)
+        else:
+            found = beside_nbgrader(chosen.nbgrader, part, *sizes)
+            written[f"lesson {part}"] = found
+        path.write_text(json.dumps(written | {"machine": about}, indent=1) + "\n")
+        print(part, json.dumps(written.get(part, written.get(f"lesson {part}"))), flush=True)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,17 @@ def make_app():
     return app
 
 
+def forgive(*streams) -> None:
+    """Let a console that has no letter for a κ show a ? in its place, instead of ending the command."""
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def main():
     """Run the command; one sentence where only the samplers are installed."""
     threads.choose()
+    forgive(sys.stdout, sys.stderr)
     try:
         app = make_app()
     except ImportError as error:

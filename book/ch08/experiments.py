@@ -18,12 +18,24 @@ import torch
 from scipy import stats
 from torch import nn
 
-from book.claims import claim, recorded
+from book.claims import claim, recorded, tried_on
 from book.contest.commands import FOLDER
 from book.contest.inside import loaded
 from book.contest.scoring import column
-from book.problems import RING, rms
-from toolkit import EDM, VP, Discrete, Flow, Guided, Mixture, Network, grids, initial_noise, sample
+from book.problems import ON_COSINE, RING, rms
+from toolkit import (
+    EDM,
+    VP,
+    Discrete,
+    Flow,
+    Guided,
+    Mixture,
+    Network,
+    VPCosine,
+    grids,
+    initial_noise,
+    sample,
+)
 from toolkit.conditions import (
     ClassifierGuided,
     GuidedBetween,
@@ -298,6 +310,7 @@ def when_it_pays() -> dict:
     verdict=False,
     finding="On the digits with labels it has a Fréchet distance of 0.13, with either variance, and so have "
     "fifty calls of DDIM; SDE-2M has 0.098 and Restart 0.091 at 20 calls; fresh real digits have 0.086.",
+    figure="pareto",
 )
 def a_thousand_steps() -> dict:
     """Fréchet distance of 1,797 digits with labels, the means of eight or ten seeds (three above 100 calls),
@@ -367,7 +380,9 @@ def learned_grids() -> dict:
     finding="They have the lowest: 4.3e-05 where sampling starts and 9,095 where it ends. For that very "
     "reason a start at an SNR of 0.001 costs nothing that could be measured, if the data are centred.",
     elsewhere={"0.001": "a ratio"},
+    figure="ends",
 )
+@tried_on(ON_COSINE)
 def where_the_signal_is() -> dict:
     """alpha^2 / sigma^2 on VP at its two ends, and the times at which it is 0.001, 1 and 1000."""
     schedule = VP()
@@ -467,6 +482,7 @@ def one_mode() -> dict:
     finding="If the modes come out too wide without them, as at 8 calls: by the median 2M alone misses their "
     "width by 0.019, with DDPM in its last two steps by 0.001. At 24 calls 2M misses by 0.0002 and 18 "
     "steps of it with 6 of DDPM by 0.0102, too narrow (root mean square 0.0021 and 0.0083).",
+    figure="relays",
 )
 def last_steps_of_ddpm() -> dict:
     """By how much the modes' mean deviation misses the true one: at 24 calls, ten seeds, recorded; at 8, by
@@ -626,6 +642,7 @@ def difficulty_table() -> dict:
     finding="At equal mean calls, 6 to 15, the samples' own steps have 1.2 to 3.9 times the error of the "
     "same rule on a fixed grid. On the digits it is where the tolerance puts the steps that costs: over "
     "the mean of their own grids the factor is 1.00 to 1.17.",
+    figure="adaptive",
 )
 @claim(
     "P24",
@@ -637,6 +654,7 @@ def difficulty_table() -> dict:
     finding="On ring, swiss roll, two moons and digits its own rule on a fixed grid has less error at as "
     "many calls, 6 to 15. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on "
     "the ring (0.65) and is about level with it on the digits (0.91).",
+    figure="adaptive",
 )
 def own_steps() -> dict:
     """The error of steps that each sample chooses, over that of a fixed grid at equal mean calls: the same
@@ -665,6 +683,7 @@ def own_steps() -> dict:
     finding="If the data are the two moons: rank correlations with the true errors of three samplers are "
     "0.41 to 0.55. On the digits they are 0.10 to 0.21, on the swiss roll 0.05 to 0.51, and on the ring "
     "-0.57 for 2M.",
+    figure="where",
 )
 def how_well_it_tells() -> dict:
     """Rank correlation of the index with the true errors at ten calls, means of eight batches."""
@@ -688,6 +707,7 @@ LISTED = VP()
     "-18.8. The listing gives no number above t = 0.045, where beta passes 1.",
     elsewhere={"0.99": "a time"},
 )
+@tried_on({"a rate of up to 10": {"LISTED": VP(beta_max=10.0)}})
 def as_listed() -> dict:
     """1 - beta(t), which the listing takes for alpha^2, and the time from which it is negative."""
     schedule = LISTED
@@ -756,6 +776,16 @@ GUIDES = {
 }
 
 
+COSINE_LINE = LINE.model(VPCosine())
+ON_COSINE_LINE = {
+    "the cosine schedule": {
+        "VPS": COSINE_LINE.schedule,
+        "LINE_MODEL": COSINE_LINE,
+        "GUIDES": GUIDES | {"knows the noise": class_log_prob(COSINE_LINE, 1)},
+    }
+}
+
+
 def classifier_curves(levels=(0.1, 0.7, 3.0), points=201):
     """The chance of the right class at x_t / alpha, by the level: what a classifier that knows the noise
     says, and what one of clean data says at the state and at the estimate: level -> label -> (x, chance)."""
@@ -782,7 +812,9 @@ def classifier_curves(levels=(0.1, 0.7, 3.0), points=201):
     finding="If only the class counts: all of its samples fall into it. They are not samples of the class: a "
     "deviation of 0.22 asked at the state and of 0.30 at the estimate, where the class has 0.50, as has what "
     "a classifier that knows the noise guides.",
+    figure="classifiers",
 )
+@tried_on(ON_COSINE_LINE)
 def three_classifiers() -> dict:
     """Mean, deviation and share of the wanted class of guided samples at scale 1, where the right answer is
     the class itself, N(1, 1/4), of which 2.3 % lie on the other side of 0."""
@@ -895,6 +927,7 @@ def right_term(scale):
     verdict=True,
     finding="On two Gaussians on a line the deviation of the flow's samples falls from 0.50 to 0.36, 0.29 "
     "and 0.25 at w = 2, 4 and 8, and their mean goes from 1.0 to 2.1, away from the other class.",
+    figure="guided-densities",
 )
 @claim(
     "BS36, density",
@@ -908,7 +941,9 @@ def right_term(scale):
     verdict="holds if",
     finding="If w = 1. At w = 4 the flow's samples have mean 1.67 and deviation 0.29, the tilted density "
     "1.06 and 0.45; DDPM's, from the same guided score, 1.28 and 0.42.",
+    figure="guided-densities",
 )
+@tried_on(ON_COSINE_LINE)
 def guided_moments() -> dict:
     """Mean and deviation of guided samples on LINE by the flow, where no luck is, and by DDPM in 200 steps,
     on 4,000 noises, beside the tilted density by quadrature."""
@@ -1048,6 +1083,8 @@ PEAKS = Mixture([0.5, 0.5], [[-0.4, -1.0], [0.4, 1.0]], [0.3, 0.3])
 GIVEN = {"pair": torch.tensor([0.5, 0.0]), "peaks": torch.tensor([0.15, 0.0])}
 MASK = torch.tensor([True, False])
 DATA = {"pair": PAIR, "peaks": PEAKS}
+WEAKER = Mixture([1.0], [[0.0, 0.0]], covariances=[[[0.09, 0.045], [0.045, 0.09]]])
+ON_WEAKER_PAIR = {"correlation 0.5": {"PAIR": WEAKER, "DATA": DATA | {"pair": WEAKER}}}
 FILLED = 100  # steps
 
 
@@ -1100,7 +1137,9 @@ def filled_moments(ways, on="pair", n=4000, steps=FILLED):
     verdict="holds if",
     finding="If steps are repeated. One pass has mean 0.30 and deviation 0.16 where 0.45 and 0.13 are right; "
     "five times as many calls bring the mean to 0.42, twenty times to 0.44.",
+    figure="filled",
 )
+@tried_on(ON_COSINE_LINE | ON_WEAKER_PAIR)
 def put_back() -> dict:
     """Two pixels of deviation 0.3 and correlation 0.9, the first known to be 0.5: what the second gets by
     replacement and by RePaint, 100 steps."""
@@ -1153,6 +1192,7 @@ def inpainted_as_listed(steps, n=4000, T=1000, seed=0):
     "0.13 are right: each step removes the noise of one level and not of ten. With all 1,000 it is what one "
     "pass of replacement is, 0.32 and 0.17.",
 )
+@tried_on(ON_WEAKER_PAIR)
 def listed() -> dict:
     """The second pixel by the listing's loop, with 100 and with 1,000 of a table's 1,000 levels."""
     result = {}
@@ -1242,7 +1282,9 @@ def half_counts() -> dict:
     "0.45, 0.25 and 0.04. Its neighbour hears too little at a low level, 0.29 for 0.41 at 0.1. Steps made "
     "five times mend that at 0.03, 0.42 for 0.45, and at 0.3 make both forget, 0.05 for 0.25.",
     elsewhere={"0.03": "a level", "0.1": "a level", "0.3": "a level", "0.5": "what is known"},
+    figure="regions",
 )
+@tried_on(ON_COSINE_LINE | ON_WEAKER_PAIR | {"200 steps": {"FILLED": 200}})
 def region_noise() -> dict:
     """Two pixels of deviation 0.3 and correlation 0.9, the first held to 0.5 down to a level and then free,
     in 100 steps: means and deviations of both, and the exact ones of a pixel observed as 0.5 with that noise.
@@ -1398,6 +1440,7 @@ def found_in(x, names):
     verdict="holds if",
     finding="If its training dropped texts: at w = 3 far south is then obeyed by 99 % of the points. With "
     "texts always there guidance leaves 0 %, for the network never learned what it is told by no text.",
+    figure="words",
 )
 def words_obeyed() -> dict:
     """Share of points in a place that the text allows, in %, by the text, the scale, and whether the training
@@ -1734,6 +1777,7 @@ def errors_at_scales() -> dict:
     "One loss for both lets the latents shrink, since the error of ε "
     "falls with their size, and the samples of two trainings are no better.",
     elsewhere={"0.8": "latent_numbers", "0.9": "latent_numbers"},
+    figure="floors-figure",
 )
 def latents_measured() -> dict:
     """Recorded: the floors of 16 principal latents, and what joint training does to the latents."""
@@ -2028,7 +2072,9 @@ def steps_and_distance() -> dict:
     finding="One letter a call is exact, in whichever order. What is drawn at once is drawn as if "
     "independent: two calls for four letters miss by 0.29 in total variation, with the two surest "
     "first by 0.23; with other words or weights either order can be the better one.",
+    figure="calls-figure",
 )
+@tried_on({"eight-letter words": {"STRINGS": EIGHT_LETTERS}})
 def parallel_letters() -> dict:
     """Exact, on the twelve words."""
     miss = lambda rules: total_variation(strings(), law(strings(), rules)[0])  # noqa: E731
@@ -2231,6 +2277,7 @@ def listed_chart() -> dict:
     " its squares; with (1 - t / T)² it has 97 %.",
     elsewhere={"3 %": "late_noise", "97 %": "late_noise"},
 )
+@tried_on({"ten steps": {"steps": 10}})
 def late_noise(steps=40) -> dict:
     """η at the start of each of forty even steps, and what share of Σ η² the last twenty have."""
     t = np.linspace(1, 0, steps + 1)[:-1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from book.lessons import reach, record
@@ -42,11 +42,12 @@ class _Sorted:
     others: dict[int, list[str]] = field(default_factory=dict)
 
 
-def assemble(submission, base, lesson: record.Lesson) -> Assembled:
+def assemble(submission, base, lesson: record.Lesson, handed: Mapping[str, str] | None = None) -> Assembled:
     """The steps for a submission.
 
     submission: the student's notebook, nbformat 4.  base: the lesson's own notebook (the exercise or the
-    solution), whose answer cells are not used.  lesson: its record, of the tasks that are graded.
+    solution), whose answer cells are not used.  lesson: its record, of the tasks that are graded.  handed:
+    {task: the check cell as this student was given it}, where it is not the lesson's.
     """
     tasks = {cell.id: cell for cell in lesson.cells}
     answers = {cell_id: task for task, ids in lesson.answers.items() for cell_id in ids}
@@ -76,7 +77,7 @@ def assemble(submission, base, lesson: record.Lesson) -> Assembled:
         add("", source)
     given = {name for cell in own for name in imports(cell.source)}
     imported = _by_task(steps, lambda source: set(imports(source)) - given)
-    return Assembled(steps, _notes(mine, lesson), imported, _by_task(steps, _inner))
+    return Assembled(steps, _notes(mine, lesson, handed or {}), imported, _by_task(steps, _inner))
 
 
 def _sort(submission, base_ids: list[str], lesson: record.Lesson) -> _Sorted:
@@ -156,7 +157,7 @@ def _tree(source: str) -> ast.Module | None:
         return None
 
 
-def _notes(mine: _Sorted, lesson: record.Lesson) -> dict[str, list[str]]:
+def _notes(mine: _Sorted, lesson: record.Lesson, handed: Mapping[str, str]) -> dict[str, list[str]]:
     """What a student is told about check cells that are not as they were handed out."""
     notes: dict[str, list[str]] = {}
     for cell in lesson.cells:
@@ -164,7 +165,7 @@ def _notes(mine: _Sorted, lesson: record.Lesson) -> dict[str, list[str]]:
         said = notes.setdefault(cell.task, [])
         if not here:
             said.append("Its check cell was missing; the original was used.")
-        elif _plain(here[0]) != _plain(cell.source):
+        elif _plain(here[0]) != _plain(handed.get(cell.task, cell.source)):
             said.append("Its check cell was changed; the original was used.")
         if len(here) > 1:
             said.append(f"Its check cell was there {len(here)} times; the original was used, once.")

@@ -35,22 +35,36 @@ def release(
     key: Annotated[
         Path | None, typer.Option(help="The course's secret key, for --hunt and --vary; made if not there.")
     ] = None,
-    roll: Annotated[Path | None, typer.Option(help="The class, for both: an id a line, or a CSV.")] = None,
+    roll: Annotated[
+        Path | None, typer.Option(help="The class, for both: an id a line, or a table as an LMS exports it.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option(help="Let a hunt give points in proportion to the mistakes that are mended.")
+    ] = False,
 ):
     """Write the exercises of a course as students get them, and release.json for `toolkit grade`.
 
     With --hunt or --vary each student gets a folder of their own; keep the key, and where no student sees it.
     """
-    from book.grading.issuing import read_roll
     from book.grading.release import ReleaseError
     from book.grading.release import release as write
+    from book.grading.roll import read_roll
 
     try:
         hunts = {name: _count(name, many) for name, many in _points(hunt or (), "--hunt 4.2=2").items()}
-        students = read_roll(roll) if roll else ()
-        more = {"hunts": hunts, "vary": vary, "students": students, "key": _key(key, folder)}
+        students = list(read_roll(roll).lines) if roll else ()
+        own = {"hunts": hunts, "vary": vary, "students": students, "key": _key(key, folder)}
         written = write(
-            folder, lesson or (), due, _points(points or ()), task, title, exercises, force, **more
+            folder,
+            lesson or (),
+            due,
+            _points(points or ()),
+            task,
+            title,
+            exercises,
+            force,
+            **own,
+            partial=partial,
         )
     except (ReleaseError, ValueError) as error:
         raise _fail(error) from None
@@ -78,8 +92,8 @@ def hunt(
     Its cell `hunt(...)` says how many are still there and which measurement shows it.  The same seed gives
     the same hunt; `toolkit release --hunt` draws one for each student by the course's key.
     """
-    from book.grading.issuing import AN_ID, is_id
     from book.grading.release import ReleaseError, hunt_notebook
+    from book.grading.roll import AN_ID, is_id
     from book.lessons import drawing, hunting, registry
     from toolkit.files import write_file
 
@@ -149,6 +163,9 @@ def grade(
     key: Annotated[
         Path | None, typer.Option(help="The course's key, where --hunt or --vary was used.")
     ] = None,
+    roll: Annotated[
+        Path | None, typer.Option(help="The class, to tell who handed in nothing, or another's notebook.")
+    ] = None,
     solutions: Annotated[Path, typer.Option(help="The project's solution notebooks.")] = Path("solutions"),
     due: Annotated[datetime | None, typer.Option(help="Deadline, to tell what came late.")] = None,
     lms: Annotated[
@@ -172,6 +189,7 @@ def grade(
     graded, 1 when something could not be or was not handed in (the table says what), 2 when nothing was.
     """
     from book.grading import course
+    from book.grading.roll import read_roll
     from book.grading.run import Options
     from book.lessons import drawing
 
@@ -184,6 +202,7 @@ def grade(
             lessons=lesson or (),
             release=released,
             key=drawing.read_key(key) if key else b"",
+            roll=read_roll(roll) if roll else None,
             due=due,
             canvas=canvas or "canvas" in (lms or ()),
             column=canvas_column,
@@ -247,9 +266,9 @@ def _say(graded, out: Path) -> int:
         (flagged, "to look at"),
         ([one for one in graded if one.late], "late"),
     ):
-        if found:
-            names = ", ".join(one.student.name or one.student.key for one in found[:5])
-            print(f"{what}: {len(found)} ({names}{', …' if len(found) > 5 else ''})")
+        names = list({one.student.key: one.student.name or one.student.key for one in found}.values())
+        if names:
+            print(f"{what}: {len(names)} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})")
     return 2 if len(bad) == len(graded) else 1 if bad else 0
 
 

@@ -15,6 +15,7 @@ from book.grading import feedback, issuing, reports, results, sandbox
 from book.grading.collect import CollectError, collect
 from book.grading.release import Release, ReleaseError, read_release
 from book.grading.results import Graded
+from book.grading.roll import Roll
 from book.grading.run import CannotGrade, Options, grade
 from book.lessons import record, registry
 from toolkit.files import write_file
@@ -30,6 +31,7 @@ def grade_class(
     lessons: Sequence[str] = (),
     release: Path | None = None,
     key: bytes = b"",
+    roll: Roll | None = None,
     due: datetime | None = None,
     canvas: Path | bool = False,
     column: str = "",
@@ -47,11 +49,12 @@ def grade_class(
     for `toolkit statistics`), and state/ (so that a stopped run goes on).
 
     lessons: those graded, '02'; all by default.  release: the record of what was set (tasks, points), in
-    place of lessons.  key: of the course, where each student has hunts or constants of their own.  due: when
-    files count as late.  canvas, moodle: see `reports.write`.  column: Canvas's, if all lessons go into one.
-    classroom: everything is one student's.  gradescope: the source is Gradescope's export, whatever its
-    name.  title: the pages' heading.  tell: is given sentences for the instructor.  Raises one of REFUSED
-    with one sentence.
+    place of lessons.  key: of the course, where each student has hunts or constants of their own.  roll: the
+    class, by which it is told whose a notebook is, and who handed in nothing.  due: when files count as
+    late.  canvas, moodle: see `reports.write`.  column: Canvas's, if all lessons go into one.  classroom:
+    everything is one student's.  gradescope: the source is Gradescope's export, whatever its name.  title:
+    the pages' heading.  tell: is given sentences for the instructor.  Raises one of REFUSED with one
+    sentence.
     """
     submissions, out, chosen = Path(submissions), Path(out), _chosen(lessons, release)
     options = _of_course(options or Options(), chosen, key)
@@ -67,8 +70,9 @@ def grade_class(
         kept = {lesson: chosen_record(chosen, lesson) for lesson in chosen.lessons if lesson in wanted}
         with _only_one(out):
             graded = grade(found, kept, out, options, _progress)
-            graded = _with_flags(graded, found)
-            for sentence in issuing.odd(graded):
+            graded = _with_flags(graded, found, roll)
+            about_roll = roll.odd(one.student for one in graded) if roll else ()
+            for sentence in (*issuing.odd(graded), *about_roll):
                 tell(sentence)
             for sentence in reports.write(graded, out, canvas, moodle, column, classroom):
                 tell(sentence)
@@ -88,14 +92,14 @@ def _of_course(options: Options, chosen, key: bytes) -> Options:
         raise ReleaseError("A --key is given and nothing to draw by it: give the course's --release, too.")
     if not chosen.issued:
         return options
-    return replace(options, course=issuing.Course(key, chosen.hunts, chosen.varied))
+    return replace(options, course=chosen.course(key))
 
 
-def _with_flags(graded: list[Graded], found) -> list[Graded]:
+def _with_flags(graded: list[Graded], found, roll: Roll | None) -> list[Graded]:
     """What was graded with the flags and tries of what was handed in, and whose the hunts were."""
     return [
         replace(one, flags=(*one.flags, *own.flags, *flags), tries=own.tries)
-        for one, own, flags in zip(graded, found, issuing.whose(graded), strict=True)
+        for one, own, flags in zip(graded, found, issuing.whose(graded, roll), strict=True)
     ]
 
 

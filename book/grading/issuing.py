@@ -10,31 +10,31 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from book.grading.results import Graded
+from book.grading.results import Graded, Student
+from book.grading.roll import ID, Roll
 from book.lessons import bugs, drawing, hunting, reach, record, registry, varying
 from book.lessons.hunting import Hunt
 from book.lessons.running import names_of
 from book.lessons.task import Task
 
 _ISSUED = re.compile(r"Issued to `([^`\s]+)` \(([0-9a-f]{20})\)")
-_ID = re.compile(r"[\w.@+-]{1,64}")
-_HEADERS = {"id", "student", "student id", "login", "login id", "email", "user", "username", "user name"}
-_HEADERS |= {"sis user id", "sis login id", "sid", "netid", "student_id", "user_id"}
 
 
 @dataclass(frozen=True)
 class Course:
-    """The key of a course, its hunts, {task: number of mistakes}, and the tasks whose constants are drawn."""
+    """The key of a course, its hunts, {task: number of mistakes}, and the tasks whose constants are drawn.
+
+    partial: whether a hunt gives points in proportion to the mistakes that are mended.
+    """
 
     key: bytes
     hunts: Mapping[str, int] = field(default_factory=dict)
     varied: tuple[str, ...] = ()
+    partial: bool = False
 
     def hunt(self, student: str, task: str) -> Hunt:
         """The hunt of a student.  Raises ValueError where there is nothing to draw."""
@@ -45,53 +45,20 @@ class Course:
         """The constants of a student in a task."""
         return varying.draw(registry.find(task), drawing.of_student(self.key, student))
 
+    def checks(self, student: str, lesson: record.Lesson) -> dict[str, str]:
+        """{task: its check cell as this student is given it} of the tasks with constants."""
+        return {
+            cell.task: varying.call_with(cell.source, self.constants(student, cell.task))
+            for cell in lesson.cells
+            if cell.task in self.varied
+        }
+
     def tasks(self, student: str, lesson: str) -> dict[str, Task]:
         """The tasks of a lesson as this student has them."""
         return {
             name: varying.varied(task, self.constants(student, name)) if name in self.varied else task
             for name, task in registry.tasks(lesson).items()
         }
-
-
-def read_roll(path: Path) -> list[str]:
-    """The ids of a class: the first column of a file, one student a line, with or without a header.
-
-    Raises ValueError, with a sentence, for an id that cannot be a folder's name, or is that of another.
-    """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a class list ({error})") from None
-    ids = [_first(line) for line in lines if line.strip()]
-    ids = ids[1:] if ids and ids[0].lower() in _HEADERS else ids
-    known = set()
-    for student in ids:
-        if not is_id(student):
-            raise ValueError(f"{student!r:.90} in {path.name} is no id: {AN_ID}")
-        # Some systems take names of another case, or spelling of a letter, for one folder.
-        folder = unicodedata.normalize("NFKC", student).casefold()
-        if folder in known:
-            raise ValueError(f"{student} stands twice in {path.name}")
-        known.add(folder)
-    if not ids:
-        raise ValueError(f"{path.name} names nobody: write one id a line")
-    return ids
-
-
-def _first(line: str) -> str:
-    """The first column of a line, which may be quoted."""
-    quoted = re.match(r'\s*"([^"]*)"', line)
-    return (quoted[1] if quoted else re.split(r"[,;\t]", line)[0]).strip()
-
-
-AN_ID = "1 to 64 letters, digits and . @ + - _, no dot at its ends, and no name of a release's own file"
-
-
-def is_id(student: str) -> bool:
-    """Whether a text can be a student's id, which becomes a folder's name."""
-    return (
-        bool(_ID.fullmatch(student)) and student.strip(".") == student and student.lower() != "release.json"
-    )
 
 
 # --- into a notebook ------------------------------------------------------------------------------------
@@ -109,7 +76,7 @@ def put(notebook, course: Course, student: str, lesson: record.Lesson, tasks: Se
         told["varied"] = varied
     for task in tasks:
         if task in course.hunts:
-            put_hunt(notebook, course.hunt(student, task), lesson)
+            put_hunt(notebook, course.hunt(student, task), lesson, course.partial)
     cell = next(cell for cell in notebook.cells if cell.get("id") == "release")
     cell.source += f"\n\nIssued to `{student}` ({tag}): its listings and constants are yours alone."
 
@@ -128,8 +95,11 @@ def put_constants(notebook, task: Task, constants: Mapping[str, float]) -> None:
     check.source = varying.call_with(check.source, constants)
 
 
-def put_hunt(notebook, hunt: Hunt, lesson: record.Lesson) -> None:
-    """Put a hunt's listing into the answer cells of its task, and the cell that counts what is left."""
+def put_hunt(notebook, hunt: Hunt, lesson: record.Lesson, partial: bool = False) -> None:
+    """Put a hunt's listing into the answer cells of its task, and the cell that counts what is left.
+
+    partial: say that each mistake that is mended earns its part of the points.
+    """
     from nbformat.v4 import new_code_cell
 
     task, texts = registry.find(hunt.task), hunt.texts()
@@ -137,7 +107,7 @@ def put_hunt(notebook, hunt: Hunt, lesson: record.Lesson) -> None:
         if cell.get("id") in lesson.answers[task.id]:
             cell.source = _with_functions(cell.source, texts, task.lesson)
         if cell.get("id") == f"task-{task.slug}":
-            cell.source = _told(cell.source, task, len(hunt.chosen))
+            cell.source = _told(cell.source, task, len(hunt.chosen), partial)
     if lacking := _lacking(notebook, texts, task.lesson):
         first = next(n for n, cell in enumerate(notebook.cells) if cell.get("id") in lesson.answers[task.id])
         given = f"# What the listing uses, from other tasks of the lesson.\n{lacking}"
@@ -150,7 +120,7 @@ def put_hunt(notebook, hunt: Hunt, lesson: record.Lesson) -> None:
     notebook.cells.insert(at, new_code_cell(call, id=f"hunt-{task.slug}"))
 
 
-def _told(statement: str, task: Task, many: int) -> str:
+def _told(statement: str, task: Task, many: int, partial: bool) -> str:
     """The statement of a task as that of a hunt."""
     mistakes = "one mistake" if many == 1 else f"{('two', 'three')[many - 2]} mistakes"
     head, _, rest = statement.partition("\n\n*Difficulty")
@@ -166,8 +136,12 @@ def _told(statement: str, task: Task, many: int) -> str:
         f"{head}\n\n*Difficulty{facts}\n\n"
         f"**A bug hunt: below stands a right answer with {mistakes} put into it.** Find out by measuring, "
         "and mend the listing. The cell `hunt(...)` counts the mistakes that are still there, and names the "
-        f"measurement that shows it. What follows is what the listing should do.{more}\n{rest}"
+        f"measurement that shows it.{_PART if partial and many > 1 else ''} What follows is what the listing "
+        f"should do.{more}\n{rest}"
     )
+
+
+_PART = " Each mistake that is mended earns its part of the points, if the others are as they were."
 
 
 def _with_functions(source: str, texts: Mapping[str, str], lesson: str) -> str:
@@ -210,12 +184,11 @@ def _call_of(source: str) -> dict[str, str]:
 
 
 def issued_to(notebook, key: bytes) -> str:
-    """Whom a notebook was issued to, by a tag that this key makes; '' where it says nothing, or another's."""
-    for student, tag in _claims(notebook):
-        known = isinstance(student, str) and _ID.fullmatch(student)
-        if known and tag == drawing.tag(key, student):
-            return student
-    return ""
+    """Whom a notebook was issued to, by a tag that this key makes; '' where it says nothing, or another's, or
+    names several."""
+    known = ((s, tag) for s, tag in _claims(notebook) if isinstance(s, str) and ID.fullmatch(s))
+    found = {student for student, tag in known if tag == drawing.tag(key, student)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def claimed(notebook) -> bool:
@@ -234,24 +207,39 @@ def _claims(notebook) -> Iterator[tuple[str, str]]:
                 yield match[1], match[2]
 
 
-def whose(graded: Sequence[Graded]) -> list[tuple[str, ...]]:
+def whose(graded: Sequence[Graded], roll: Roll | None = None) -> list[tuple[str, ...]]:
     """Flags for each of a class's submissions: a notebook that was issued to another of the class, to several
-    who handed it in, or to nobody."""
-    keys, owners = {one.student.key for one in graded}, defaultdict(set)
+    who handed it in, or to nobody.
+
+    roll: tells which id is whose, where the LMS knows people by something else.
+    """
+    owners, ids = defaultdict(set), {one.student.key: _ids(one.student, roll) for one in graded}
+    everybody = set().union(*ids.values())
     for one in graded:
         owners[one.lesson, one.issued].add(one.student.key)
     flags = []
     for one in graded:
-        several = len(owners[one.lesson, one.issued]) > 1
+        mine = ids[one.student.key]
+        others = sorted(owners[one.lesson, one.issued] - {one.student.key})
         if one.issued is None or one.problem:
             flags.append(())
         elif not one.issued:
             flags.append(("the notebook does not say whom it was issued to",))
-        elif several or (one.issued in keys and one.issued != one.student.key):
+        elif others and one.issued in mine:
+            flags.append((f"the notebook of this student came from {', '.join(others[:5])}, too",))
+        elif others or (one.issued not in mine and (one.issued in everybody or (roll and mine))):
             flags.append((f"the notebook was issued to {one.issued}",))
         else:
             flags.append(())
     return flags
+
+
+def _ids(student: Student, roll: Roll | None) -> set[str]:
+    """The ids by which a student may be on the roll: by the roll itself, or else those that can mean nothing
+    else, which a number can."""
+    if roll:
+        return roll.of(student)
+    return {student.key, *(one for one in student.ids.values() if not one.isdigit())}
 
 
 def odd(graded: Sequence[Graded]) -> list[str]:

@@ -9,6 +9,7 @@ same in every run and what a check says at home.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -23,8 +24,8 @@ from book.grading.assemble import assemble
 from book.grading.results import DONE, NOT_TRIED, NOT_YET, Row, TaskResult
 from book.grading.sandbox import Sandbox
 from book.grading.staging import BOOK, TOOLKIT
-from book.grading.text import line, plain
-from book.lessons import diagnose, hunting, record, registry
+from book.grading.text import counted, line, plain, points
+from book.lessons import bugs, diagnose, hunting, record, registry
 from book.lessons.diagnose import SEEDS, Seen
 from book.lessons.running import BUDGET, DEADLINE, BadNotebook, Ran, Runner, Step, error_of
 from book.lessons.task import Made, Task
@@ -33,7 +34,10 @@ PACKAGES = (BOOK, TOOLKIT)
 """The folders of the packages, which no student's kernel sees as they are."""
 
 _INSIDE = '__import__("book.grading.kernel_check", fromlist=["x"])'
-_PUBLIC = [[SEEDS[0], 1], *([seed, 1] for seed in SEEDS[1:]), [SEEDS[0], 2]]
+_FIRST = [SEEDS[0], 1]
+"""What a check is asked for first: (seed, noise)."""
+
+_PUBLIC = [_FIRST, *([seed, 1] for seed in SEEDS[1:]), [SEEDS[0], 2]]
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class AnswerKey:
         return [int.from_bytes(hashlib.blake2b(one, digest_size=6).digest(), "big") for one in text]
 
     def orders(self, task_id: str) -> list[list[int]]:
-        """(seed, noise) that a check is first asked for: the public seed, and the secret ones."""
+        """The secret (seed, noise) that an answer is tried on once it is right on the public seed."""
         first, second = self.seeds(task_id)
-        return [[SEEDS[0], 1], [first, 1], [first, 2], [second, 1]]
+        return [[first, 1], [first, 2], [second, 1]]
 
 
 class NoKey(Exception):
@@ -89,7 +93,7 @@ def make_key(
         for step in runner.steps:
             began = time.monotonic()
             if step.check:
-                told = marker.ask(runner, step)
+                told = marker.ask(runner, step, [_FIRST, *marker.key.orders(step.check.task)])
                 if isinstance(told, Ran):
                     why = marker.failed(step.check, runner, step, told).sentence
                     raise NoKey(f"The solution of task {step.check.task} does not run: {why}")
@@ -103,7 +107,7 @@ def make_key(
     key = AnswerKey(lesson, secret, sent, deadline or _rounded(10 * slowest, DEADLINE), total)
     for task_id in sent:
         marker = Marker(key, base, box)
-        result = marker.judge(lesson.cell(task_id), sent[task_id], lambda told=sent[task_id]: told)
+        result = marker.judge(lesson.cell(task_id), sent[task_id], lambda _, told=sent[task_id]: told)
         task = marker.tasks[task_id]
         public = _Sent(task, sent[task_id]).look(SEEDS[0], 1)
         if result.state != DONE or not diagnose.right(task, public, diagnose.expected(task, SEEDS[0])):
@@ -134,6 +138,7 @@ class Marker:
     def _of_student(self, notebook) -> dict[str, issuing.Hunt]:
         """The hunts of the student whom a notebook was issued to; from here on the tasks are theirs."""
         course, mine = self.key.course, {cell.task for cell in self.key.lesson.cells}
+        self.tasks, self.issued, self.nobodys = registry.tasks(self.key.lesson.lesson), None, ()
         if course is None:
             return {}
         student = self.issued = issuing.issued_to(notebook, course.key)
@@ -143,42 +148,67 @@ class Marker:
         self.tasks = course.tasks(student, self.key.lesson.lesson)
         return {task: course.hunt(student, task) for task in course.hunts if task in mine}
 
-    def _hunted(self, result: TaskResult, hunt: issuing.Hunt, runner: Runner, told) -> TaskResult:
+    def _hunted(self, result: TaskResult, hunt: issuing.Hunt, heard: _Heard) -> TaskResult:
         """The result of a bug hunt: not tried as it was handed out, else with the number of mistakes left."""
         result = replace(result, hunt=hunt.chosen)
         answers = self.key.lesson.answers[hunt.task]
-        sources = [step.source for step in runner.steps if step.id in answers]
-        own = [step.source for step in runner.steps if not step.check]
-        if result.state != DONE and issuing.untouched(hunt, sources):
+        sources = [step.source for step in heard.runner.steps if step.id in answers]
+        own = [step.source for step in heard.runner.steps if not step.check]
+        left = None
+        if result.state != DONE and not isinstance(heard.told, Ran):
+            with contextlib.suppress(messages.BadMessage, KeyError):
+                left = hunting.left_of(hunt, _Sent(self.tasks[hunt.task], heard.told).look(*_FIRST))
+        # A listing that stands there as it was may be mended in a cell of the student's own.
+        if result.state != DONE and left in (None, hunt.chosen) and issuing.untouched(hunt, sources):
             given = {"sentence": _AS_GIVEN, "kind": "as given", "mistake": None, "left": hunt.chosen}
             return replace(result, state=NOT_TRIED, **given)
         if foreign := issuing.foreign(hunt, own):
             result = replace(result, flags=(*result.flags, foreign))
-        if result.state == DONE or isinstance(told, Ran):
+        if not left:
             return result
+        count = hunting.counted(len(left), len(hunt.chosen))
+        result = replace(result, sentence=f"{count}. {result.sentence}", kind="hunt", left=left)
+        mended = len(hunt.chosen) - len(left)
+        return self._in_part(result, hunt, heard) if self.key.course.partial and mended else result
+
+    def _in_part(self, result: TaskResult, hunt: issuing.Hunt, heard: _Heard) -> TaskResult:
+        """The result with points for the mistakes of a hunt that are mended.
+
+        What a listing does on the public inputs anybody can work out, so on the secret ones, too, it must do
+        what the mistakes do that are left.
+        """
+        task, (first, second) = self.tasks[hunt.task], self.key.seeds(hunt.task)
+        told = heard.more(self.key.orders(hunt.task))
         try:
-            first = _Sent(self.tasks[hunt.task], told).look(SEEDS[0], 1)
-        except (messages.BadMessage, KeyError):
+            mine = _Sent(task, told) if isinstance(told, dict) else None
+        except messages.BadMessage:
+            mine = None
+        known = mine and diagnose.steady(mine.look(first, 1), mine.look(first, 2)) and all(
+            same(task, mine.look(seed, 1), bugs.behaviour(task, result.left, seed=seed))
+            for seed in (first, second)
+        )  # fmt: skip
+        if not known:
             return result
-        if left := hunting.left_of(hunt, first):
-            count = hunting.counted(len(left), len(hunt.chosen))
-            return replace(result, sentence=f"{count}. {result.sentence}", kind="hunt", left=left)
-        return result
+        score = round(result.points * (1 - len(result.left) / len(hunt.chosen)), 2)
+        said = f"{counted(score, 'point')} of {points(result.points)} for what is mended."
+        return replace(result, score=score, sentence=f"{result.sentence} {said}")
 
     def mark(self, notebook) -> tuple[TaskResult, ...]:
         """The marks of a submission, a notebook of nbformat 4, in the order of the tasks."""
         found, hunts = {}, self._of_student(notebook)
         with self.runner(notebook) as (runner, assembled):
             for step in (s for s in runner.steps if s.check):
-                told = self.ask(runner, step)
+                heard = _Heard(self, runner, step)
+                told = heard.told
                 if isinstance(told, Ran):
                     result = self.failed(step.check, runner, step, told)
                 else:
-                    result = self.judge(step.check, told, lambda s=step: self._more(runner, s))
+                    result = self.judge(step.check, told, heard.more)
                 task = step.check.task
-                result = _noted(result, self._asked(task), assembled, told, self.key.seen.get(task, {}))
                 if task in hunts:
-                    result = self._hunted(result, hunts[task], runner, told)
+                    result = self._hunted(result, hunts[task], heard)
+                solution = self.key.seen.get(task, {})
+                result = _noted(result, self._asked(task), assembled, heard.told, solution)
                 if task in self.nobodys:
                     nobodys = {"sentence": _NOBODYS, "kind": "not issued", "mistake": None}
                     result = replace(result, score=0.0, state=NOT_YET, **nobodys)
@@ -193,26 +223,22 @@ class Marker:
 
     def runner(self, notebook):
         """A context that gives (the runner of the assembled cells, how they were assembled)."""
-        key, assembled = self.key, assemble(notebook, self.base, self.key.lesson)
+        key = self.key
+        handed = key.course.checks(self.issued, key.lesson) if self.issued else {}
+        assembled = assemble(notebook, self.base, key.lesson, handed)
         begin = f"{_INSIDE}.begin()"
         limits = (key.deadline, BUDGET, begin, "The notebook", key.total)
         return _Running(Runner(assembled.steps, self.box.kernel, *limits), assembled)
 
-    def _more(self, runner: Runner, step: Step) -> dict | TaskResult:
-        """What the answer does on all public seeds, or the result when nothing comes."""
-        told = self.ask(runner, step, _PUBLIC)
-        return self.failed(step.check, runner, step, told) if isinstance(told, Ran) else told
-
-    def ask(self, runner: Runner, step: Step, orders=None) -> dict | Ran:
+    def ask(self, runner: Runner, step: Step, orders: list[list[int]], again: bool = False) -> dict | Ran:
         """Run a check and return what it sent; where nothing came, what the check did.
 
-        orders: (seed, noise) to observe; by default the first ones, and then the cells before run too.
+        orders: (seed, noise) to observe.  again: it was run before, as the cells before it were.
         """
         token = hashlib.blake2b(self.key.secret + step.id.encode(), digest_size=8).hexdigest()
-        wanted = orders or self.key.orders(step.check.task)
-        source = f"{_INSIDE}.order(token={token!r}, seeds={wanted!r})\n{step.check.source}"
+        source = f"{_INSIDE}.order(token={token!r}, seeds={orders!r})\n{step.check.source}"
         try:
-            if orders is None:
+            if not again:
                 step.source = source
                 ran = runner.run(step)
             elif runner.kernel and runner.kernel.alive:
@@ -221,7 +247,7 @@ class Marker:
                 ran = Ran(stopped="ran, and then the kernel ended by itself.")
         except BadNotebook as error:
             ran = Ran(stopped=f"was not run. {error}")
-        return _sent(ran, token, step.check.task, wanted) or ran
+        return _sent(ran, token, step.check.task, orders) or ran
 
     def failed(self, cell: record.Cell, runner: Runner, step: Step, ran: Ran) -> TaskResult:
         """The result of a check that sent nothing; ran: what it did."""
@@ -244,8 +270,8 @@ class Marker:
     def judge(self, cell: record.Cell, told: dict, ask_more) -> TaskResult:
         """The result of a task from what its check sent.
 
-        ask_more: called for what the answer does on all public seeds, when it is not right; it gives what
-        was sent, or a result.
+        ask_more: called with (seed, noise) that are to be observed besides; it gives all that was sent, or a
+        result.  An answer that is wrong on the public seed is not tried on the secret ones.
         """
         task = self.tasks[cell.task]
         result = functools.partial(TaskResult, cell.task, cell.title, cell.points)
@@ -253,11 +279,17 @@ class Marker:
             if told.get("error"):
                 return result(state=NOT_YET, sentence=f"{told['error']}"[:1000] + ".", kind="call")
             mine, theirs = _Sent(task, told), _Sent(task, self._right(task))
-            first = mine.look(SEEDS[0], 1)
-            if self._done(task, mine, theirs):
-                return result(score=cell.points, state=DONE, rows=_rows(task, first), printed=first.printed)
-            if first.trouble != "stub":
-                more = ask_more()
+            first = mine.look(*_FIRST)
+            public = same(task, first, theirs.look(*_FIRST))
+            if public:
+                told = ask_more(self.key.orders(task.id)) if task.probe else told
+                if isinstance(told, TaskResult):
+                    return told
+                if self._done(task, _Sent(task, told), theirs):
+                    told = {"rows": _rows(task, first), "printed": first.printed}
+                    return result(score=cell.points, state=DONE, **told)
+            if first.trouble != "stub" and task.probe:
+                more = ask_more(_PUBLIC)
                 if isinstance(more, TaskResult):
                     return more
                 mine = _Sent(task, more)
@@ -266,9 +298,9 @@ class Marker:
             return result(
                 state=NOT_YET, sentence=f"The check's result cannot be read: {error}.", kind="stopped"
             )
-        public = same(task, first, theirs.look(SEEDS[0], 1))
         if found.state == DONE or (public and found.kind in ("value", "pattern")):
-            found = diagnose.Verdict(NOT_YET, self._only_here(task, told), kind="only public")
+            why = self._only_here(task, told) if public else _ONLY_HERE
+            found = diagnose.Verdict(NOT_YET, why, kind="only public")
         return result(
             state=found.state,
             sentence=found.sentence,
@@ -298,12 +330,37 @@ class Marker:
         return {**sent, "answers": {**sent["answers"], **data}}
 
     def _done(self, task: Task, mine: _Sent, theirs: _Sent) -> bool:
-        """Whether the answer is right: on the public seed and the secret ones, and steady."""
+        """Whether an answer that is right on the public seed is so on the secret ones, and steady."""
         first, second = self.key.seeds(task.id)
         if not diagnose.steady(mine.look(first, 1), mine.look(first, 2)):
             return False
-        public = same(task, mine.look(SEEDS[0], 1), theirs.look(SEEDS[0], 1))
-        return public and all(same(task, mine.look(s, 1), theirs.look(s, 1)) for s in (first, second))
+        return all(same(task, mine.look(s, 1), theirs.look(s, 1)) for s in (first, second))
+
+
+class _Heard:
+    """What one check of a submission sends: `told`, a dict, or what it did where nothing comes.  `more` asks
+    for further observations, none of them twice, and adds them."""
+
+    def __init__(self, marker: Marker, runner: Runner, step: Step):
+        self.marker, self.runner, self.step = marker, runner, step
+        self.told = marker.ask(runner, step, [_FIRST])
+
+    def more(self, orders: list[list[int]]) -> dict | TaskResult:
+        """All that was sent, with these (seed, noise); or the result where nothing comes any more."""
+        lacking = [order for order in orders if order not in self.told["orders"]]
+        if lacking:
+            told = self.marker.ask(self.runner, self.step, lacking, again=True)
+            if isinstance(told, Ran):
+                return self.marker.failed(self.step.check, self.runner, self.step, told)
+            both = ("orders", "seen", "called", "inside")
+            joined = {name: [*_a_list(self.told.get(name)), *_a_list(told.get(name))] for name in both}
+            self.told = {**self.told, **joined}
+        return self.told
+
+
+def _a_list(what) -> list:
+    """What arrived as a list; [] for anything else."""
+    return what if isinstance(what, list) else []
 
 
 _ELSEWHERE = (
@@ -476,7 +533,7 @@ def _noted(result: TaskResult, asked: Task, assembled, told, solution: dict) -> 
     used -= _methods(solution.get("called", ())) | _among(used, asked.allows)
     imported = _methods(assembled.imported.get(task, ())) - used
     imported -= _among(imported, asked.allows)
-    flags = [f"calls {name}, which the solution does not" for name in sorted(used)]
+    flags = [*result.flags, *(f"calls {name}, which the solution does not" for name in sorted(used))]
     flags += [f"imports {name}" for name in sorted(imported)]
     flags += [f"names {name}, which is the grader's" for name in sorted(assembled.named.get(task, ()))]
     return replace(

@@ -31,7 +31,10 @@ class ReleaseError(Exception):
 @dataclass(frozen=True)
 class Release:
     """What was set: lessons such as ('02',), tasks such as ('2.1', '2.3') in order, the points of each; the
-    tasks that are bug hunts, with the number of mistakes, and those with constants of each student's own."""
+    tasks that are bug hunts, with the number of mistakes, and those with constants of each student's own.
+
+    partial: whether a hunt gives points in proportion to the mistakes that are mended.
+    """
 
     lessons: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -40,11 +43,16 @@ class Release:
     title: str = ""
     hunts: dict[str, int] = field(default_factory=dict)
     varied: tuple[str, ...] = ()
+    partial: bool = False
 
     @property
     def issued(self) -> bool:
         """Whether each student has a notebook of their own, by the course's key."""
         return bool(self.hunts or self.varied)
+
+    def course(self, key: bytes) -> issuing.Course:
+        """What differs between students, by the course's key."""
+        return issuing.Course(key, self.hunts, self.varied, self.partial)
 
     @classmethod
     def whole(cls, lessons: Sequence[str]) -> Release:
@@ -74,7 +82,7 @@ def read_release(path: Path) -> Release:
         if not (raw["lessons"] and raw["tasks"]):
             raise TypeError("it names no lesson or no task")
         chosen = _choose(raw["lessons"], raw["tasks"], raw["points"], raw["due"], raw["title"])
-        return _issued(chosen, raw.get("hunts", {}), bool(raw.get("varied")))
+        return _issued(chosen, raw.get("hunts", {}), bool(raw.get("varied")), bool(raw.get("partial")))
     except (KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{path.name} is damaged ({error}): make the release again.") from None
 
@@ -92,6 +100,7 @@ def release(
     vary: bool = False,
     key: bytes = b"",
     students: Sequence[str] = (),
+    partial: bool = False,
 ) -> list[Path]:
     """Write the exercises of these lessons as students get them, and `release.json`; returns the files.
 
@@ -100,14 +109,15 @@ def release(
     tasks, or all.  force: write even where other files lie, or another release.  hunts: {'4.2': 2} for tasks
     that are given as listings with so many mistakes.  vary: give the tasks that have them constants of each
     student's own.  For either: the course's key, and the ids of the students, who get a folder each.
+    partial: let hunts give points in proportion to the mistakes that are mended.
 
     Raises ReleaseError, with one sentence, and writes nothing, for what does not fit.
     """
     folder, exercises = Path(folder), Path(exercises)
-    chosen = _issued(_choose(lessons, tasks, points or {}, due, title), hunts or {}, vary)
+    chosen = _issued(_choose(lessons, tasks, points or {}, due, title), hunts or {}, vary, partial)
     if chosen.issued and not (key and students):
         raise ReleaseError("Hunts and constants are drawn for each student: give --key and --roll.")
-    course = issuing.Course(key, chosen.hunts, chosen.varied)
+    course = chosen.course(key)
     files = {}
     for lesson in chosen.lessons:
         path = exercises / record.load(lesson).notebook
@@ -178,8 +188,10 @@ def _choose(lessons, tasks, points: Mapping[str, float], due: str, title: str) -
     return Release(tuple(names), kept, worth, f"{due}", f"{title}")
 
 
-def _issued(chosen: Release, hunts: Mapping[str, int], vary: bool) -> Release:
+def _issued(chosen: Release, hunts: Mapping[str, int], vary: bool, partial: bool) -> Release:
     """The release with these hunts, and with constants where there are any.  Raises ReleaseError."""
+    if partial and max(hunts.values(), default=0) < 2:
+        raise ReleaseError("Points in part are for hunts with two or three mistakes: set one (--hunt 4.2=2).")
     for task, count in hunts.items():
         if task not in chosen.tasks:
             raise ReleaseError(f"Task {task} is to be a hunt but is not among the tasks chosen.")
@@ -190,8 +202,10 @@ def _issued(chosen: Release, hunts: Mapping[str, int], vary: bool) -> Release:
             raise ReleaseError(said[0].upper() + said[1:] + ".") from None
     able = tuple(task for task in chosen.tasks if registry.find(task).varies) if vary else ()
     if vary and not able:
-        raise ReleaseError("None of the tasks chosen can be given with other constants.")
-    return replace(chosen, hunts=dict(hunts), varied=able)
+        every = (task for lesson in registry.lessons() for task in registry.tasks(lesson).values())
+        able = ", ".join(task.id for task in every if task.varies)
+        raise ReleaseError(f"None of the tasks chosen can be given with other constants, as {able} can.")
+    return replace(chosen, hunts=dict(hunts), varied=able, partial=partial)
 
 
 def _lessons(tasks: Sequence[str] | None) -> list[str]:
@@ -211,6 +225,8 @@ def _dump(chosen: Release) -> str:
     raw = {**vars(chosen), "format": FORMAT}
     if not chosen.issued:
         del raw["hunts"], raw["varied"]
+    if not chosen.partial:
+        del raw["partial"]
     return json.dumps(raw, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

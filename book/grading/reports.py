@@ -261,16 +261,6 @@ class _Sheet:
         return self.mark + _table(self.rows, self.delimiter)
 
 
-def _words(name: str) -> tuple[str, ...]:
-    """A name as its words in alphabetical order, so that 'Lovelace, Ada' is 'Ada Lovelace'."""
-    return tuple(sorted(re.findall(r"\w+", text.line(name).casefold())))
-
-
-def _squeezed(name: str) -> str:
-    """A name as Canvas writes it into file names: 'Lovelace, Ada' is 'lovelaceada'."""
-    return re.sub(r"[\W_]", "", text.line(name).casefold())
-
-
 def _match(
     students: Iterable[Student], rows: Iterable[int], told: list[tuple[str, Callable[[int], str]]], name
 ) -> tuple[dict[str, int], list[str]]:
@@ -281,7 +271,7 @@ def _match(
     """
     rows, found, remarks = list(rows), {}, []
     tables = [(ours, {theirs(row): row for row in rows if theirs(row)}) for ours, theirs in told]
-    names = [(form, Counter(form(name(row)) for row in rows)) for form in (_words, _squeezed)]
+    names = [(form, Counter(form(name(row)) for row in rows)) for form in (text.words, text.squeezed)]
     for student in students:
         places = [table.get(student.ids.get(ours, "")) for ours, table in tables]
         for form, count in names:
@@ -310,7 +300,7 @@ def _with_ids(students, names: Sequence[str], said: str) -> tuple[list, list[str
             lost.append(cell(student.name or student.key))
     if not lost:
         return known, []
-    return known, [f"Left out, since they have {said}: {_some(lost)}."]
+    return known, [f"Left out, since they have {said}: {text.some(lost)}."]
 
 
 def _is_changed(before: str, after: str) -> bool:
@@ -329,13 +319,7 @@ def _changed(names: Sequence[str], where: str, what: str = "mark") -> list[str]:
         return []
     verb = "was" if len(names) == 1 else "were"
     said = f"{text.counted(len(names), what)} that {verb} already in {where} {verb} changed"
-    return [f"{said}: {_some(names)}."]
-
-
-def _some(names: Sequence[str]) -> str:
-    """At most five names, the others counted."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more}"
+    return [f"{said}: {text.some(names)}."]
 
 
 def _scaled(score: float, points: float, most: str) -> tuple[str, str]:

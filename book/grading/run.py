@@ -479,7 +479,8 @@ def _fingerprint(lesson: record.Lesson, options: Options) -> bytes:
     parts = [record.dump(lesson), repr((FORMAT, options.limits, options.deadline)), _code()]
     if options.course:
         own = options.course
-        parts.append(repr((hashlib.blake2b(own.key).hexdigest(), sorted(own.hunts.items()), own.varied)))
+        secret = hashlib.blake2b(own.key).hexdigest()
+        parts.append(repr((secret, sorted(own.hunts.items()), own.varied, own.partial)))
     with contextlib.suppress(OSError):
         parts.append((options.solutions / lesson.notebook).read_text("utf8"))
     with contextlib.suppress(ValueError, OSError):

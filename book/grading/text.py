@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor moves
@@ -63,6 +64,22 @@ def line(text: str, limit: int = 200) -> str:
 def without_numbers(text: str) -> str:
     """The text with 0 in the place of each number: what differs only in numbers becomes one."""
     return re.sub(r"[-+]?\d(?:[\d.,]*\d)?(?:e[-+]?\d+)?", "0", text)
+
+
+def some(names: Sequence[str]) -> str:
+    """At most five names, the others counted."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
+
+
+def words(name: str) -> tuple[str, ...]:
+    """A name as its words in alphabetical order, so that 'Lovelace, Ada' is 'Ada Lovelace'."""
+    return tuple(sorted(re.findall(r"\w+", line(name).casefold())))
+
+
+def squeezed(name: str) -> str:
+    """A name as Canvas writes it into file names: 'Lovelace, Ada' is 'lovelaceada'."""
+    return re.sub(r"[\W_]", "", line(name).casefold())
 
 
 def points(value: float) -> str:

@@ -118,13 +118,14 @@ def apart(task: Task, a: Seen, b: Seen) -> bool:
     return any(not same_value(mine[k], theirs[k], MARGIN * task.tolerance_of(k), True) for k in mine)
 
 
-def behaviour(task: Task, chosen: Collection[int], seconds: float = 0.0) -> Seen:
-    """What a task's answer does on the public seed with these bugs in it.
+def behaviour(task: Task, chosen: Collection[int], seconds: float = 0.0, seed: int = SEEDS[0]) -> Seen:
+    """What a task's answer does with these bugs in it.
 
-    seconds: of processor time, after which it is stopped, if above 0.
+    seconds: of processor time, after which it is stopped, if above 0.  seed: of the inputs; by default those
+    that everybody sees.
     """
     with _stopped_after(seconds):
-        return observe(task, answer(task, chosen), SEEDS[0])
+        return observe(task, answer(task, chosen), seed)
 
 
 @contextlib.contextmanager

@@ -9,5 +9,6 @@
     targets.py     what the text can point at by number, and where that is
     extension.py   Sphinx's part: formulas as MathML, anchors of sections; hands each page to finish.py
     finish.py      a page's last touch: references as links, tables and pictures for every reader
+    playground/    the samplers once more, in JavaScript, on a page of their own
     links.py       no link, anchor or resource that is not there
 """

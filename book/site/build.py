@@ -32,8 +32,8 @@ SETTINGS = {
     "html_theme": "furo",
     "html_math_renderer": "book",
     "html_static_path": [str(STATIC)],
-    "html_css_files": ["site.css", "explorer.css"],
-    "html_js_files": [("site.js", {"defer": "defer"}), ("explorer.js", {"defer": "defer"})],
+    "html_css_files": sorted(path.name for path in STATIC.glob("*.css")),
+    "html_js_files": [(path.name, {"defer": "defer"}) for path in sorted(STATIC.glob("*.js"))],
     "html_copy_source": False,
     "html_show_search_summary": False,  # it would be fetched, which a browser refuses for files
     "html_show_copyright": False,
@@ -47,25 +47,26 @@ class SiteError(ValueError):
     """What is wrong with the site, a sentence each."""
 
 
-def build(out, root=None, jobs: int = 2) -> None:
+def build(out, root=None, jobs: int = 2, report=print) -> None:
     """Write the site into the folder `out`.
 
     root: the project, by default that of the current folder. jobs: processes that read and write pages.
+    report: gets a sentence for each widget that is shown as a still picture.
     Raises SiteError, with a sentence for each problem.
     """
     from sphinx.application import Sphinx
 
-    root = chapters.chapters(root)[0].parents[1]
+    root, out = chapters.chapters(root)[0].parents[1], Path(out).resolve()
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
-        found = sources.write(root, source, Path(out) / sources.WIDGETS, print)
+        found = sources.write(root, source, out, report)
         heard = StringIO()
         app = Sphinx(
-            source, None, Path(out).resolve(), Path(folder) / "doctrees", "html",
+            source, None, out, Path(folder) / "doctrees", "html",
             confoverrides=SETTINGS | {"book_sources": found}, status=None, warning=heard, parallel=jobs,
         )  # fmt: skip
         app.build(force_all=True)
-        sources.copy_files(root, Path(out))
+        sources.copy_files(root, out)
     said = [line.replace(f"{source}/", "") for line in heard.getvalue().splitlines() if line.strip()]
     if said := said + links.problems(out):
         raise SiteError("\n".join(said))

@@ -107,6 +107,7 @@ NUMBERS = LIST.format(NUMBER)
 REFERENCE = re.compile(
     rf"(?P<section>\b[Ss]ections? {NUMBERS})|(?P<task>\b[Tt]asks? {NUMBERS})"
     rf"|(?P<chapter>\b[Cc]hapters? {LIST.format(CHAPTER)})|(?P<eq>\({NUMBERS}\))"
+    rf"|(?P<equation>\b[Ee]quations? {NUMBERS})"
 )
 # What stands before a section of another text: its letter, its year, whose it is, a comma after its name.
 OTHERS = re.compile(
@@ -125,8 +126,11 @@ def references(text: str, name: str, targets, said: str = "") -> str:
         kind, before = found.lastgroup, (said + text[: found.start()])
         if kind == "eq":
             kind = _in_brackets(found[0], before, name)
-        if not kind or kind != "eq" and _of_others(kind, before, text[found.end() :]):
+        elif _of_others(kind, before, text[found.end() :]):
+            kind = None
+        if not kind:
             return found[0]
+        kind = "eq" if kind == "equation" else kind
         number = CHAPTER if kind == "chapter" else NUMBER
         return re.sub(number, lambda one: _link(kind, one[0], name, targets), found[0])
 
@@ -134,9 +138,9 @@ def references(text: str, name: str, targets, said: str = "") -> str:
 
 
 def _in_brackets(found, before, name):
-    """What numbers in brackets are: of sections where the header tells what is for later, else of equations;
-    those that may be measured values, or another text's, are nothing."""
-    if "is for later" in before:
+    """What numbers in brackets are: of sections where they are a range or the header tells what is for later,
+    else of equations; those that may be measured values, or another text's, are nothing."""
+    if "is for later" in before or " to " in found:
         return "section"
     called = re.search(r"\b[Ee]q(?:s\.|\.|uations?)(?: \([\d.]+\)(?:,| and| to| or))* $", before)
     doubtful = found.startswith("(0.") or name.startswith("chapters/A_") or name.startswith("reference/")
@@ -144,7 +148,7 @@ def _in_brackets(found, before, name):
 
 
 def _of_others(kind, before, after):
-    if kind == "section":
+    if kind in ("section", "equation"):
         return bool(OTHERS.search(before) or re.match(r" of (?!(?:this|chapter)\b)", after))
     return kind == "chapter" and bool(re.search(r"textbook's $|\"$", before) or after.startswith(" of 14"))
 

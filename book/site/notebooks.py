@@ -5,8 +5,6 @@ import copy
 import hashlib
 import re
 import struct
-from collections.abc import Mapping
-from types import MappingProxyType
 
 LINK = re.compile(r"""([\w./-]*?)#cell-id=([\w.-]+)""")
 
@@ -17,29 +15,22 @@ def linked_cells(text: str) -> set[str]:
 
 
 TO_WORK_ON = (
-    '<p>Nothing runs on this page. To do the tasks, open <code>exercises/{0}</code> in JupyterLab, or take '
+    "<p>Nothing runs on this page. To do the tasks, open <code>exercises/{0}</code> in JupyterLab, or take "
     '<a href="{0}" download>the notebook</a>.</p>'
 )
 
 
-def prepared(
-    notebook,
-    chapter: str,
-    linked: set[str],
-    exercise: bool = False,
-    alive: Mapping[str, str] = MappingProxyType({}),
-):
+def prepared(notebook, linked: set[str], alive: dict[str, str], exercise: str = ""):
     """A copy of the notebook for the site: cells that are linked to have an anchor, widgets their HTML.
 
-    chapter: the stem of the file. linked: ids of cells, as of `linked_cells`. exercise: whether it is one,
-    which gets a link to the notebook itself below its title. alive: cell id -> HTML of its widget, as of
-    `states.widgets`; a widget that is not there stays the picture that is committed.
+    linked: ids of cells, as of `linked_cells`. alive: as of `states.widgets`. exercise: the file's name if it
+    is one, and so gets a link to the notebook itself below its title.
     """
     made = copy.deepcopy(notebook)
     cells = []
     if exercise:
         title, _, rest = made.cells[0].source.partition("\n")
-        made.cells[0].source = f"{title}\n\n{TO_WORK_ON.format(chapter + '.ipynb')}\n\n{rest.lstrip()}"
+        made.cells[0].source = f"{title}\n\n{TO_WORK_ON.format(exercise)}\n\n{rest.lstrip()}"
     for cell in made.cells:
         mark = f'<div class="anchor" id="cell-{cell.id}"></div>'
         if cell.cell_type == "markdown":

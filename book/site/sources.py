@@ -3,16 +3,15 @@ so that a link from one to another is the same link there, and the lists that ar
 """
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from book import chapters
-from book.site import finish, lists, notebooks, reference, states, targets
+from book.site import finish, lists, notebooks, playground, reference, states, targets
 
 GUIDES = ["INSTRUCTORS", "docs/grading", "docs/divergences", "CONTRIBUTING", "CHANGELOG"]
 PICTURES = ["docs/journey.png"]
-WIDGETS = "_static/states"  # where the site has the pictures of its widgets
 
 
 @dataclass
@@ -25,16 +24,26 @@ class Sources:
     pictures: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
 
-def write(root: Path, folder: Path, pictures: Path, report: Callable[[str], None]) -> Sources:
-    """Write the sources of all pages into `folder`, and the pictures of widgets into `pictures`.
+PLAYGROUND = """# Playground
 
-    report: gets a sentence for each widget that cannot be shown alive.
+[Open the playground](playground/index.html): the samplers of this book, live on a page of its own. Choose
+the data, the sampler, the grid and the number of calls, go step by step, and see the error. It needs no
+kernel and no network.
+"""
+
+
+def write(root: Path, folder: Path, out: Path, report) -> Sources:
+    """Write the sources of all pages into `folder`; what is no page goes into `out`.
+
+    report: gets a sentence for each widget that is shown as a still picture.
     """
     found = Sources(targets=targets.targets(root))
-    alive = {path: states.widgets(path, pictures, f"../{WIDGETS}", report)
-             for path in sorted(root.glob("chapters/*.ipynb"))}  # fmt: skip
+    alive = partial(states.widgets, folder=out / "states", address="../states", report=report)
     found.groups["Chapters"] = _notebooks(root, folder, "chapters", found, alive)
-    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found, {})
+    found.groups["Exercises"] = _notebooks(root, folder, "exercises", found, lambda path: {})
+    playground.write(out / "playground")
+    (folder / "playground.md").write_text(PLAYGROUND, encoding="utf-8")
+    found.groups["Alive"] = ["playground"]
     for name in GUIDES:
         _copy(root, folder, f"{name}.md")
     for name in PICTURES:
@@ -63,7 +72,7 @@ def _copy(root, folder, name):
     shutil.copyfile(root / name, folder / name)
 
 
-def _notebooks(root, folder, kind, found, alive):
+def _notebooks(root, folder, kind, found, widgets):
     """The notebooks of one folder, as the site shows them; their pages' names."""
     (folder / kind).mkdir(parents=True)
     paths = sorted((root / kind).glob("*.ipynb"))
@@ -72,7 +81,8 @@ def _notebooks(root, folder, kind, found, alive):
     for path in paths:
         notebook = chapters.read(path)
         found.pictures |= notebooks.pictures(notebook)
-        made = notebooks.prepared(notebook, path.stem, linked, kind == "exercises", alive.get(path, {}))
+        exercise = path.name if kind == "exercises" else ""
+        made = notebooks.prepared(notebook, linked, widgets(path), exercise)
         (folder / kind / path.name).write_text(chapters.dumps(made), encoding="utf-8")
     return [f"{kind}/{path.stem}" for path in paths]
 

@@ -20,6 +20,16 @@ function unfold() {
   if (target) target.scrollIntoView();
 }
 
+// Print has no second look: what is folded is printed open, and folded again afterwards.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("article details:not([open])")];
+  for (const one of opened) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of opened) one.open = false;
+});
+
 reach();
 unfold();
 addEventListener("load", reach);

@@ -14,6 +14,7 @@ from book.grading import issuing
 from book.grading.collect import CollectError
 from book.grading.release import ReleaseError, read_release, release
 from book.grading.results import Graded, Student
+from book.grading.roll import Roll
 from book.lessons import bugs, drawing, hunting, record, registry
 from book.lessons.running import Session
 from tests.book.grading import marking_lab
@@ -94,28 +95,6 @@ def test_what_does_not_fit_is_refused(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_a_class_list(tmp_path):
-    path = tmp_path / "roll.csv"
-    path.write_text("\ufeffID;Name\nada;Ada L\n\nbob@uni.edu;Bob\n", "utf8")
-    assert issuing.read_roll(path) == ["ada", "bob@uni.edu"]
-    for text in ("../x\n", "ada\nADA\n", "id\n", ".hidden\n", "a b\n", "x" * 65):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=r"no id|twice|names nobody"):
-            issuing.read_roll(path)
-    for text, says in {
-        '"Doe, Jane",jd1\n': "'Doe, Jane'",
-        "Release.JSON\n": "no id",
-        "ada.\n": "no id",
-        "stra\u00dfe\nSTRASSE\n": "twice",
-        "\uac00\n\u1100\u1161\n": "twice",  # one syllable, whole and in parts: one folder on some systems
-    }.items():
-        path.write_text(text, "utf8")
-        with pytest.raises(ValueError, match=says):
-            issuing.read_roll(path)
-    path.write_text('Username,Name\n"ada","L, Ada"\n', "utf8")
-    assert issuing.read_roll(path) == ["ada"]
-
-
 @pytest.mark.parametrize("student", ["../../x", "a/b", ".", "a\nb", "<b>", "x" * 65])
 def test_a_hunt_is_made_for_an_id_only(student, tmp_path):
     key, out = tmp_path / "key", tmp_path / "out" / "er"
@@ -178,6 +157,21 @@ def test_who_hands_in_anothers_notebook_is_flagged():
     )
     assert [bool(flags) for flags in found] == [False, True, True, True, False, False, False]
     assert found[2] == ("the notebook was issued to bob",)
+    assert found[1] == ("the notebook of this student came from cy, too",)
+
+
+def test_the_roll_says_who_handed_in_anothers_notebook():
+    roll = Roll({"adal": ("adal", "Lovelace, Ada"), "ep": ("ep", "Post, Emil"), "cy": ("cy", "Cy X")})
+
+    def graded(name, issued, **ids):
+        return Graded(Student(f"{name}-7", name, ids), "00", "00.ipynb", (), "f", issued=issued)
+
+    ada, emil, nobody = graded("lovelaceada", "adal"), graded("Emil Post", "cy"), graded("Zoe", "cy2")
+    assert list(map(bool, issuing.whose([ada, emil, nobody]))) == [False, False, False]
+    assert issuing.whose([ada, emil, nobody], roll) == [(), ("the notebook was issued to cy",), ()]
+    known = [graded("Ada", "a@b.c", email="a@b.c"), graded("Bob", "a@b.c", email="b@b.c", sid="12")]
+    assert issuing.whose(known[1:] + [graded("Eve", "12")]) == [(), ()]  # a number may be another list's
+    assert list(map(bool, issuing.whose([*known[:1], replace(known[1], lesson="01")]))) == [False, True]
 
 
 def test_a_class_that_is_graded_without_its_key_or_with_another_is_told(handout, tmp_path):

@@ -303,14 +303,18 @@ def test_no_message_stops_the_grader_or_earns_anything(task_id, warmup, second):
     marker = warmup if task_id.startswith("0") else second
     rng, cell, right = random.Random(3), marker.key.lesson.cell(task_id), marker.key.seen[task_id]
     wrong = shifted(right)
-    assert marker.judge(cell, right, None).score == cell.points
+    assert marker.judge(cell, right, lambda _: right).score == cell.points
     scores = []
     for _ in range(250):
         for honest in (right, wrong):
             told = damaged(honest, rng) | {"orders": right["orders"]}
             text = json.dumps(told)
-            more = damaged(honest, rng) | {"orders": marking._PUBLIC}
-            result = marker.judge(cell, json.loads(text), lambda more=more: more)
+            public = damaged(honest, rng) | {"orders": marking._PUBLIC}
+            again = told if rng.random() < 0.5 else damaged(honest, rng) | {"orders": right["orders"]}
+            more = [again, public]
+            result = marker.judge(
+                cell, json.loads(text), lambda orders, m=more: m[orders == marking._PUBLIC]
+            )
             noted = marking._noted(result, registry.find(task_id), _Nothing, told, right)
             json.dumps(to_json(_graded(noted)), ensure_ascii=False).encode("utf8")
             assert len(json.dumps(vars(noted), default=vars)) < 50_000

@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from typer.testing import CliRunner
 
 from book import folders
+from book.__main__ import make_app
 from book.grading.release import CELL, Release, ReleaseError, read_release, release
 from book.lessons import record
 from book.lessons.running import Session
@@ -235,3 +239,21 @@ def test_a_record_that_is_not_there(tmp_path):
         read_release(tmp_path / "none.json")
     with pytest.raises(ReleaseError, match="There is no lesson 98"):
         Release.whole(["98"])
+
+
+def shown():
+    """The commands `toolkit release` in the fenced blocks of what instructors read."""
+    for name in ("docs/grading.md", "INSTRUCTORS.md", "README.md"):
+        fenced = (ROOT / name).read_text("utf8").split("```")[1::2]
+        found = re.findall(r"^\S*toolkit (release .*)$", "\n".join(fenced), re.MULTILINE)
+        yield from (shlex.split(words, comments=True) for words in found)
+
+
+@pytest.mark.parametrize("words", list(shown()), ids=" ".join)
+def test_the_commands_that_instructors_read_are_taken(words, tmp_path, monkeypatch):
+    folder = tmp_path / "course"
+    folder.mkdir()
+    (folder / "class.csv").write_text("login,name\nada,Ada\nbob,Bob\n")
+    monkeypatch.chdir(folder)
+    run = CliRunner().invoke(make_app(), [*words, "--exercises", str(EXERCISES)])
+    assert run.exit_code == 0 and (folder / words[1] / "release.json").is_file(), run.output

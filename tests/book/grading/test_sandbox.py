@@ -283,6 +283,21 @@ print(json.dumps([resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for na
         assert ran.ename == "MemoryError" and kernel.alive
 
 
+@pytest.mark.skipif(not os.access("/proc/self/oom_score_adj", os.W_OK), reason="only Linux has it")
+@pytest.mark.parametrize("kind", KINDS)
+def test_when_memory_is_used_up_the_kernel_goes_before_the_grader(boxes, kind):
+    """What it starts goes with it, and it is the first of all: 1000 is the most that there is."""
+    source = """
+import json, subprocess
+mine = open("/proc/self/oom_score_adj").read()
+child = subprocess.run(["cat", "/proc/self/oom_score_adj"], capture_output=True, text=True).stdout
+print(json.dumps([int(mine), int(child)]))"""
+    before = Path("/proc/self/oom_score_adj").read_text()
+    assert alone(boxes(kind), source) == [1000, 1000]
+    box = boxes(kind)
+    assert Path(f"/proc/{box.process.pid}/oom_score_adj").read_text() == before
+
+
 @pytest.mark.parametrize("kind", BOXED)
 def test_disks_are_small(boxes, kind):
     source = """

@@ -52,7 +52,21 @@ def test_runs_and_its_slider_moves_the_picture(notebook, browser, lab):
     assert back == first, (
         "back at the first setting, the picture is another: it depends on more than its controls"
     )
+    assert not any(map(is_filler, page.pictures())), "a picture of the page is not described"
     assert page.errors() == []
     assert page.outside == [], "the page asked for something outside this machine"
     context.close()
     lab.end_kernels()
+
+
+def test_pictures_have_their_alt_text_in_the_page(browser, tmp_path):
+    """A screen reader meets the page and not the file: JupyterLab itself leaves its pictures without any."""
+    name = "01_ddpm.ipynb"
+    saved = [o for cell in read(NOTEBOOKS[name]).cells for o in cell.get("outputs", ())]
+    expected = [o.metadata["image/png"]["alt"] for o in saved if "image/png" in o.get("data", {})]
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / name).write_bytes(NOTEBOOKS[name].read_bytes())
+    (tmp_path / "lab").mkdir()
+    with Lab(tmp_path / "notebooks", tmp_path / "lab") as lab:
+        page = Page(browser.new_page(), lab, name)
+        assert len(expected) >= 10 and page.pictures() == expected
