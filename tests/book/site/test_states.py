@@ -164,9 +164,9 @@ def test_pictures_are_written_once_and_equal_ones_are_one_file(copy):
 
 def test_a_page_of_the_site_has_the_widget_in_place_of_the_picture(recorded):
     notebook = read(recorded)
-    (alive,) = prepared(notebook, "01_one", set(), alive={"one": "<p>alive</p>"}).cells[0].outputs
+    (alive,) = prepared(notebook, set(), {"one": "<p>alive</p>"}).cells[0].outputs
     assert alive.data == {"text/html": "<p>alive</p>"}
-    assert prepared(notebook, "01_one", set()).cells == notebook.cells
+    assert prepared(notebook, set(), {}).cells == notebook.cells
 
 
 def test_a_cell_that_ends_in_no_widget_is_a_sentence(tmp_path):
