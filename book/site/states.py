@@ -278,13 +278,17 @@ def wrong(path, widget: Widget | None, of: str, cell) -> str | None:
 def record(path) -> list[str]:
     """Draw those widgets of a notebook whose record is missing or old; the ids of their cells.
 
-    Raises BookError where a cell with a widget does not end in one.
+    Raises BookError where a cell does not run, or one with a widget does not end in it.
     """
     notebook, made = read(path), load(path)
     of = sources(notebook)
     cells = {cell.id: cell for cell in notebook.cells}
     old = [name for name in of if wrong(path, made.get(name), of[name], cells[name])]
-    values = run(standing_on(notebook.cells, lambda cell: cell.id in old))
+    try:
+        values = run(standing_on(notebook.cells, lambda cell: cell.id in old))
+    except Exception as error:  # whatever a cell raises is the chapter's, and the others are drawn
+        problem = f"the cells of its widgets stop with {type(error).__name__}: {error}"
+        raise BookError(path, [problem]) from error
     for name in old:
         if not isinstance(values[name], Explorer):
             raise BookError(path, [f"cell {name} calls explore(...) and does not end in it"])
@@ -402,10 +406,12 @@ def command(
     ] = None,
 ):
     """Draw the states of widgets whose record is missing or of other sources."""
-    try:
-        for path in paths or chapters():
+    good = True
+    for path in paths or chapters():
+        try:
             drawn = record(path)
             print(f"{path.name}: {'drawn: ' + ', '.join(drawn) if drawn else 'as recorded'}", flush=True)
-    except BookError as error:
-        print(error)
-        raise SystemExit(1) from None
+        except BookError as error:
+            print(error, flush=True)
+            good = False
+    raise SystemExit(0 if good else 1)

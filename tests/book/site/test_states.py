@@ -164,9 +164,9 @@ def test_pictures_are_written_once_and_equal_ones_are_one_file(copy):
 
 def test_a_page_of_the_site_has_the_widget_in_place_of_the_picture(recorded):
     notebook = read(recorded)
-    (alive,) = prepared(notebook, "01_one", set(), alive={"one": "<p>alive</p>"}).cells[0].outputs
+    (alive,) = prepared(notebook, set(), {"one": "<p>alive</p>"}).cells[0].outputs
     assert alive.data == {"text/html": "<p>alive</p>"}
-    assert prepared(notebook, "01_one", set()).cells == notebook.cells
+    assert prepared(notebook, set(), {}).cells == notebook.cells
 
 
 def test_a_cell_that_ends_in_no_widget_is_a_sentence(tmp_path):
@@ -221,26 +221,27 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Widgets</t
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """{name of a chapter: address of a page with its widgets}, with the pictures beside them."""
+def folder(tmp_path_factory):
+    """A folder for pages, each made when it is first opened, with the pictures in states/."""
     folder = tmp_path_factory.mktemp("pages")
     for path in states.STATIC.glob("explorer.*"):
         (folder / path.name).write_bytes(path.read_bytes())
-    for name in WITH_WIDGETS:
-        made = states.widgets(NOTEBOOKS[name], folder / "states", "states")
-        (folder / f"{name}.html").write_text(PAGE.format("".join(made.values())), "utf8")
-    return {name: (folder / f"{name}.html").as_uri() for name in WITH_WIDGETS}
+    return folder
 
 
 @pytest.fixture
-def opened(browser, pages):
-    """Opens the page of a chapter."""
+def opened(browser, folder):
+    """Opens the page with the widgets of a chapter."""
     contexts = []
 
     def of(name, **options):
+        path = folder / f"{name}.html"
+        if not path.exists():
+            made = states.widgets(NOTEBOOKS[name], folder / "states", "states")
+            path.write_text(PAGE.format("".join(made.values())), "utf8")
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
-        page.goto(pages[name])
+        page.goto(path.as_uri())
         return page
 
     yield of
@@ -261,12 +262,12 @@ KEYS = {"Slider": ("ArrowRight", "ArrowLeft"), "Choice": ("ArrowDown", "ArrowUp"
 
 @pytest.mark.browser
 @chapters
-def test_each_control_moves_the_picture_and_its_text_by_keyboard(name, opened, tmp_path):
+def test_each_control_moves_the_picture_and_its_text_by_keyboard(name, opened, folder):
     page = opened(name)
     failed = []
-    page.on("pageerror", failed.append)
+    page.on("pageerror", lambda error: failed.append(error))
     for cell, widget in load(NOTEBOOKS[name]).items():
-        files = states.write_pictures(widget, tmp_path)
+        files = states.write_pictures(widget, folder / "states")
         explorer = page.locator(f"[id='{name}-{cell}']")
         firsts = [control.first for control in widget.controls]
         assert seen(explorer) == expected(widget, files, firsts)
@@ -306,14 +307,14 @@ def test_the_text_of_a_picture_that_changed_is_told_once_the_movement_ends(opene
 
 
 @pytest.mark.browser
-def test_without_javascript_the_first_picture_stands_alone(opened, tmp_path):
+def test_without_javascript_the_first_picture_stands_alone(opened, folder):
     name = WITH_WIDGETS[0]
     page = opened(name, java_script_enabled=False)
     for cell, widget in load(NOTEBOOKS[name]).items():
         explorer = page.locator(f"[id='{name}-{cell}']")
         assert not explorer.locator(".explorer-controls").is_visible()
         assert explorer.locator("img").is_visible() and explorer.locator("noscript").is_visible()
-        files = states.write_pictures(widget, tmp_path)
+        files = states.write_pictures(widget, folder / "states")
         picture, alt = expected(widget, files, [control.first for control in widget.controls])
         assert explorer.locator("img").get_attribute("src") == f"states/{picture}"
         assert explorer.locator("img").get_attribute("alt") == alt
