@@ -65,7 +65,8 @@ def test_a_formula_is_drawn_and_its_number_leads_to_it(site, page):
     page.goto((site / "chapters/01_ddpm.html").as_uri() + "#eq-1-2")
     box = page.locator("#eq-1-2 math").bounding_box()
     assert box["width"] > 100 and 20 < box["height"] < 100
-    assert page.locator("#eq-1-2").evaluate("one => one.getBoundingClientRect().top") < 600
+    in_sight = "Math.abs(document.getElementById('eq-1-2').getBoundingClientRect().top) < 600"
+    page.wait_for_function(in_sight)  # the page may glide there
     page.locator("a.reference[href='#eq-1-4']").first.click()
     assert page.url.endswith("#eq-1-4")
 
