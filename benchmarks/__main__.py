@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import errors, loops, noise, solvers, throughput
+from benchmarks import errors, loops, noise, playground, solvers, throughput
 from benchmarks.timing import fresh_process, summary
 
 RESULTS = Path(__file__).parent / "results"
@@ -125,6 +125,8 @@ def page(results: dict) -> str:
         lines += [*throughput.page(results["throughput"]), ""]
     if "errors" in results:
         lines += [*errors.page(results["errors"]), ""]
+    if results.get("playground"):
+        lines += [*playground.page(results["playground"]), ""]
     lines += ["## Imports", ""]
     lines += [f"In fresh processes, in turn. Target: at most {IMPORT_TARGET} times `import torch`.", ""]
     lines += ["| import | best, ms | median, ms | best / torch |", "|---|---|---|---|"]
@@ -151,6 +153,7 @@ def main():
         "solvers": lambda: [row for case in solvers.CASES for row in solvers.measure(*case, options.rounds)],
         "throughput": throughput.measure,
         "errors": errors.measure,
+        "playground": lambda: playground.measure(max(20, options.rounds)),
         "imports": lambda: imports(max(3, options.rounds // 3)),
         "chapters": chapters,
     }

@@ -18,7 +18,9 @@ COMMANDS = {
     "grade": ("book.grading.commands", "grade", "Grade a class: marks, reasons and feedback pages."),
     "contest": ("book.contest.commands", "contest", "Digits in few calls: run an entry, see the table."),
     "book": ("book.chapters", "command", "Run the chapters and write them back."),
+    "states": ("book.site.states", "command", "Draw the states of widgets for the site."),
     "slides": ("book.slides", "command", "Make slides of a chapter."),
+    "site": ("book.site.build", "command", "Write the book as a static site."),
     "cite": ("toolkit.citing", "cite", "Print the BibTeX entry of a sampler's paper."),
 }
 
@@ -61,9 +63,17 @@ def make_app():
     return app
 
 
+def forgive(*streams) -> None:
+    """Let a console that has no letter for a κ show a ? in its place, instead of ending the command."""
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def main():
     """Run the command; one sentence where only the samplers are installed."""
     threads.choose()
+    forgive(sys.stdout, sys.stderr)
     try:
         app = make_app()
     except ImportError as error:

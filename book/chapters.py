@@ -24,20 +24,13 @@ from typing import Annotated
 import nbformat
 import typer
 
+from book import threads
 from toolkit.files import write_file
 
 LONGEST_CELL = 25  # lines
 TIMEOUT = 600  # seconds for one cell
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
-# One thread, a fixed hash seed and no progress bars: what a cell prints then depends on the cell alone.
-ENVIRONMENT = {
-    "PYTHONHASHSEED": "0",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MPLBACKEND": "Agg",
-    "TQDM_DISABLE": "1",
-}
 VOLATILE = ("execution", "ExecuteTime", "collapsed", "scrolled", "trusted", "widgets", "vscode", "editable")
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
@@ -273,7 +266,7 @@ def execute(path, notebook=None) -> tuple:
     with tempfile.TemporaryDirectory() as folder:  # no settings or history of the person who builds
         start = time.perf_counter()
         try:
-            client.execute(env={**os.environ, **ENVIRONMENT, "IPYTHONDIR": folder})
+            client.execute(env={**os.environ, **threads.FIXED, "IPYTHONDIR": folder})
         except CellTimeoutError:
             raise BookError(path, [f"a cell ran for more than {TIMEOUT} s"]) from None
         except DeadKernelError:

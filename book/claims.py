@@ -32,6 +32,7 @@ asks that in the kernel of the page that shows it;
 """
 
 import html
+import inspect
 import json
 import re
 import sys
@@ -101,6 +102,11 @@ class Claim:
     def told(self) -> str:
         """The verdict as a table has it."""
         return self.verdict.replace(" if", " if …")
+
+    @property
+    def neighbours(self) -> dict[str, dict]:
+        """What its experiment is tried on besides, by `tried_on`: {name: what differs there}."""
+        return getattr(self.experiment, "neighbours", {})
 
     @property
     def chapter(self) -> str:
@@ -211,6 +217,30 @@ def claim(
         return experiment
 
     return register
+
+
+def tried_on(neighbours: dict[str, dict]) -> Callable:
+    """Decorate an experiment with what else its claims are tried on (`studies.neighbours`): other data,
+    another schedule, grid or number of steps.
+
+    neighbours: {name: {what is replaced: by what}}.  A name reads on after "with", such as "six wider
+        modes".  What is replaced is an argument of the experiment, or a name in its module, such as RING,
+        that stands for something else while the experiment runs.
+
+    Stands below the claims.  Raises ValueError for what is neither.
+    """
+
+    def keep(experiment):
+        inner = inspect.unwrap(experiment)
+        known = {*inspect.signature(inner).parameters, *inner.__globals__}
+        if strange := {name for changes in neighbours.values() for name in changes} - known:
+            raise ValueError(
+                f"{inner.__name__} has no argument, and its module no name, {min(strange)!r} to replace"
+            )
+        experiment.neighbours = neighbours
+        return experiment
+
+    return keep
 
 
 def claims(chapter: str | None = None) -> list[Claim]:

@@ -31,9 +31,9 @@ from toolkit.convergence import slope
 WIDTH = 7.2  # inches: the text column of a notebook at 100 dots an inch
 DPI = 100
 
-# Okabe & Ito (2008), "Color Universal Design"; black first, the pale yellow left out. Neighbours in this
-# order differ in lightness, and every series also has its own dash pattern and marker, so a grey print can be
-# read.
+# Okabe & Ito (2008), "Color Universal Design"; black first, the pale yellow left out. All differ with each
+# kind of colour blindness; in grey red, green and pink are as good as one, and so are orange and sky blue. So
+# every series also has its own dash pattern and marker, and nothing is told by its colour alone.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = (
     "-",

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from toolkit import VP, Mixture, distilled
+from toolkit import VP, Discrete, Mixture, VPCosine, distilled
 from toolkit.sampling import Sampler
 
 # --- data -----------------------------------------------------------------------------------------------
@@ -95,3 +95,28 @@ class RoundedClock:
 
     def eps(self, x, t):
         return self.model.eps(x, max(round(t * self.whole), 1) / self.whole)
+
+
+# --- what claims are tried on besides -------------------------------------------------------------------
+# for `book.claims.tried_on`: names of an experiment's module, and what stands for them
+
+
+def three_peaks() -> Mixture:
+    """One-dimensional data with three unequal peaks: 25 % of N(-1.2, 0.2^2), 45 % of N(0.1, 0.15^2) and 30 %
+    of N(1, 0.25^2).
+    """
+    return Mixture([0.25, 0.45, 0.3], [[-1.2], [0.1], [1.0]], [0.2, 0.15, 0.25])
+
+
+class CosineTable(Discrete):
+    """A Discrete whose linear table is the cosine one."""
+
+    linear = Discrete.cosine
+
+
+ON_COSINE = {"the cosine schedule": {"VP": VPCosine}}
+ON_COSINE_MODERATE = {"the cosine schedule": {"VP": VPCosine, "moderate": lambda: moderate(VPCosine())}}
+ON_COSINE_TABLE = {"the cosine table": {"Discrete": CosineTable}}
+ON_SIX_MODES = {"six wider modes": {"RING": Mixture.ring(6, std=0.12)}}
+ON_SIX_WIDE = {"six wide modes": {"WIDE_RING": Mixture.ring(6, std=0.4)}}
+ON_THREE_PEAKS = {"three peaks": {"two_peaks": three_peaks}}

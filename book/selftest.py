@@ -20,7 +20,7 @@ def _packages():
         except ImportError:
             missing.append(name)
     if missing:
-        raise RuntimeError(f"not installed: {', '.join(missing)}; run `make lab` again")
+        raise RuntimeError(f"not installed: {', '.join(missing)}; run `python lab.py install`")
 
 
 def _exact_sampler():
@@ -80,5 +80,5 @@ def selftest() -> bool:
         except Exception as error:  # whatever is wrong becomes a sentence, and the other checks still run
             well = False
             print(f"PROBLEM {name}: {error}")
-    print("All is well." if well else "Something is missing: see README.md, 'If something fails'.")
+    print("All is well." if well else "Something is missing: see docs/machines.md, 'If something fails'.")
     return well

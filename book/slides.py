@@ -7,7 +7,6 @@ lecture hall has no network.
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +16,11 @@ import nbformat
 import typer
 
 from book import chapters
+from book.formulas import mathml, untagged
 
 TEMPLATE = Path(__file__).with_name("slides.html")
 SKIPPED = re.compile(r"Claims under test|Sources|References")  # no slides are made of such a section
 AIM = "**After this chapter"
-# What latex2mathml writes out as it stands or sets badly, in words that it knows.
-UNKNOWN = {"\\|": "‖", r"\arg": r"\operatorname{arg}", "{aligned}": "{split}", "''": r"^{\prime\prime}"}
 WIDE = 80  # characters of TeX in a row of a displayed formula
 SHORT = 60  # characters; a shorter sentence takes the one before it along
 # A sentence ends at a full stop before a capital, a bracket, bold print or what was masked (see `sentences`).
@@ -253,9 +251,9 @@ def _renderer():
             return mathml(body)
 
         def block_math(self, body):
-            number = re.search(r"\\tag\{([^}]*)\}", body)
-            rows = "".join(mathml(row, "block") for row in _rows(re.sub(r"\\tag\{[^}]*\}", "", body)))
-            said = f'<span class="number">({number[1]})</span>' if number else ""
+            body, number = untagged(body)
+            rows = "".join(mathml(row, "block") for row in _rows(body))
+            said = f'<span class="number">({number})</span>' if number else ""
             return f'<div class="equation"><div class="rows">{rows}</div>{said}</div>'
 
     return Renderer
@@ -269,30 +267,6 @@ def _rows(tex):
     if max(map(len, rows)) > WIDE:
         rows = [part for row in rows for part in row.split("\\quad")]
     return [row.strip() for row in rows if row.strip()]
-
-
-def mathml(tex: str, display: str = "inline") -> str:
-    """TeX as MathML.  Browsers know no letters of two strokes or of script by their markup: these are given
-    as the characters that they are.
-    """
-    from latex2mathml.converter import convert
-
-    for have, want in UNKNOWN.items():
-        tex = tex.replace(have, want)
-    tex = re.sub(r"\\(log|exp)(?=\s*(?:\w|\\[a-z]))(?!\s*\\(?:big|left))", r"\\\1\\,", tex)  # a thin space
-
-    def letter(found):
-        name = {"double-struck": "DOUBLE-STRUCK", "script": "SCRIPT"}[found[1]] + f" CAPITAL {found[2]}"
-        for full in (name, f"MATHEMATICAL {name}"):
-            try:
-                return f"<mi>{unicodedata.lookup(full)}</mi>"
-            except KeyError:
-                continue
-        return found[0]
-
-    return re.sub(
-        r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>', letter, convert(tex, display=display)
-    )
 
 
 def _html(source, attachments):

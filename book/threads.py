@@ -13,6 +13,17 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What torch, MKL and numpy's OpenBLAS read when they are loaded."""
 
 
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "TQDM_DISABLE": "1",
+}
+"""The environment of what is compared: one thread, a fixed hash seed, no window and no progress bars, so that
+what a cell or a test prints depends on it alone."""
+
+
 def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment `given` (default: this process's) with one thread, unless it names a number already.
 

@@ -21,6 +21,7 @@ import traitlets
 from book.plots import Picture
 
 VIEW = "application/vnd.jupyter.widget-view+json"
+DIGITS = 9  # after the point, of a slider's value
 KEPT = 256  # pictures kept by each explorer, about 10 MB
 
 
@@ -38,16 +39,28 @@ class Slider:
     label: str | None = None
     step: float | None = None
 
+    def _range(self):
+        """``(value at first, step, whether all is whole)``."""
+        value = self.low if self.value is None else self.value
+        whole = all(isinstance(v, int) for v in (self.low, self.high, value, self.step or 1))
+        return value, self.step or (1 if whole else (self.high - self.low) / 100), whole
+
+    def settings(self) -> list[tuple[str, float]]:
+        """``(what is shown, value)`` of each place of the slider, from low to high."""
+        value, step, whole = self._range()
+        places = int((self.high - self.low) / step + 1e-6)
+        values = {self.low + i * step for i in range(places + 1)} | {value, self.high}
+        values = sorted({v if whole else round(float(v), DIGITS) for v in values})
+        return [(f"{v:.{DIGITS}g}".replace("-", "−"), v) for v in values]
+
     def build(self, name: str) -> tuple:
         """``(boxes to show, the widget that holds the value)``."""
         low, high = self.low, self.high
-        value = low if self.value is None else self.value
+        value, step, whole = self._range()
         if not low < high or not low <= value <= high:
             raise ValueError(
                 f"{name}: a slider needs low < high and a value between, got {low}, {high}, {value}"
             )
-        whole = all(isinstance(v, int) for v in (low, high, value, self.step or 1))
-        step = self.step or (1 if whole else (high - low) / 100)
         box, slider = (
             (ipywidgets.BoundedIntText, ipywidgets.IntSlider)
             if whole
@@ -75,9 +88,15 @@ class Choice:
     value: object = None
     label: str | None = None
 
+    def settings(self) -> list[tuple[str, object]]:
+        """``(what is shown, value)`` of each option."""
+        if isinstance(self.options, dict):
+            return list(self.options.items())
+        return [(str(option), option) for option in self.options]
+
     def build(self, name: str) -> tuple:
         """``(box to show, the widget that holds the value)``."""
-        options = list(self.options.items()) if isinstance(self.options, dict) else list(self.options)
+        options = self.settings()
         if not options:
             raise ValueError(f"{name}: a choice needs at least one option, got none")
         value = {} if self.value is None else {"value": self.value}
@@ -91,32 +110,54 @@ class Choice:
         return box, box
 
 
+@dataclass(frozen=True)
+class Tick:
+    """True or False: a labelled box to tick, ticked at first if ``value``."""
+
+    value: bool
+    label: str | None = None
+
+    def settings(self) -> list[tuple[str, bool]]:
+        """``(what is shown, value)``: off, then on."""
+        return [("off", False), ("on", True)]
+
+    def build(self, name: str) -> tuple:
+        """``(box to show, the widget that holds the value)``."""
+        box = ipywidgets.Checkbox(
+            value=self.value, description=self.label or name, style={"description_width": "95px"}
+        )
+        return box, box
+
+
 def _control(name, given):
     """The control meant by a Slider, a Choice, a bool, a tuple (low, high[, value]) or a list of options."""
-    if isinstance(given, (Slider, Choice)):
-        return given.build(name)
+    if isinstance(given, (Slider, Choice, Tick)):
+        return given
     if isinstance(given, bool):
-        box = ipywidgets.Checkbox(value=given, description=name, style={"description_width": "95px"})
-        return box, box
+        return Tick(given)
     if isinstance(given, tuple) and len(given) in (2, 3):
-        return Slider(*given).build(name)
+        return Slider(*given)
     if isinstance(given, (list, dict)):
-        return Choice(given).build(name)
+        return Choice(given)
     raise ValueError(
         f"{name}: a control is a Slider, Choice, (low, high, value), list, dict or bool; got {given!r}"
     )
 
 
 class Explorer(ipywidgets.VBox):
-    """The widget of :func:`explore`: ``.values`` is the setting, ``.picture`` what is shown."""
+    """The widget of :func:`explore`: ``.values`` is the setting, ``.picture`` what is shown; ``.controls``,
+    name -> Slider, Choice or Tick, can tell all settings, and ``.draw(values)`` draws one of them anew.
+    """
 
     def __init__(self, draw, controls):
         if not controls:
             raise ValueError("explore needs at least one control, such as steps=Slider(1, 50, 10)")
-        built = {name: _control(name, given) for name, given in controls.items()}
+        self.controls = {name: _control(name, given) for name, given in controls.items()}
+        built = {name: control.build(name) for name, control in self.controls.items()}
         self._holders = {name: holder for name, (_, holder) in built.items()}
         self._view = ipywidgets.HTML()
-        self._draw = lru_cache(KEPT)(lambda values: _drawn(draw, dict(values)))
+        self.draw = lambda values: _drawn(draw, values)
+        self._draw = lru_cache(KEPT)(lambda values: self.draw(dict(values)))
         self.picture = self._draw(
             tuple(self.values.items())
         )  # an error here is raised, in the cell that is at fault
@@ -131,7 +172,7 @@ class Explorer(ipywidgets.VBox):
         """The present setting, name -> value.  A slider counts its steps in floats, 0.9 + 0.02 =
         0.9200000000000002, and its box says 0.92 a moment later: that is one setting and not two."""
         values = {name: holder.value for name, holder in self._holders.items()}
-        return {name: round(v, 9) if isinstance(v, float) else v for name, v in values.items()}
+        return {name: round(v, DIGITS) if isinstance(v, float) else v for name, v in values.items()}
 
     def _moved(self, change):
         values = self.values

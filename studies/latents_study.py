@@ -1,7 +1,7 @@
 """Digits of 28 x 28 pixels from smaller things: previews of 7 x 7 pixels, and latents.
 
     python -m studies.latents_study preview    # trains and ships the preview network: half a minute
-    python -m studies.latents_study scales     # previews refined: three minutes, recorded/scales.json
+    python -m studies.latents_study scales     # previews refined: six minutes, recorded/scales.json
     python -m studies.latents_study fresh      # the same with fresh noise: two minutes, added to scales.json
     python -m studies.latents_study latents    # latents, joint training: one minute, recorded/latents.json
     python -m studies.latents_study learned    # latents of autoencoders: three minutes, added to latents.json
@@ -45,7 +45,7 @@ SHARED = dict(
     batch=256,
 )
 PREVIEW = SHARED | dict(steps=6000, sigma_data=0.46)  # standard deviation of the means over 4 x 4 pixels
-LEVELS = (0.35, 0.7, 1.4, 2.8, 5.6)
+LEVELS = (0.35, 0.7, 1.4, 2.8, 5.6, 11.0, 22.0, 45.0)
 
 
 def record(name, about, found):
@@ -106,8 +106,20 @@ def refined(labels, seed, ruler):
             for calls in (2, 4) if kind == "network, 7" else (4,):
                 times = grids.karras(EDM(), calls, start=level)
                 x = restart(EDM(), small, factor, level, noise)
-                found[f"{kind} | {level} | {calls}"] = ruler(sample(ipndm, model, x, times).x, labels)
+                found[f"{kind} | {level:g} | {calls}"] = ruler(sample(ipndm, model, x, times).x, labels)
+    for kind, start in (("noise", torch.zeros_like(noise)), ("class mean", class_means()[labels])):
+        for level in LEVELS[4:]:
+            for calls in (2, 4):
+                times = grids.karras(EDM(), calls, start=level)
+                x = start + level * noise
+                found[f"{kind} | {level:g} | {calls}"] = ruler(sample(ipndm, model, x, times).x, labels)
     return found
+
+
+def class_means():
+    """(10, 1, 28, 28): of the digits for training."""
+    images, classes = digits("train", 28)
+    return torch.stack([images[classes == label].mean(0) for label in range(10)])
 
 
 def with_noise(labels, seed, ruler, calls):
@@ -151,7 +163,9 @@ def scales(n: int = 200, seeds: int = 8):
         runs.append(refined(digit_labels(n, seed, 28), seed, ruler))
         print(seed, flush=True)
     about = "kind | level at which the large network takes over | its calls: one number a seed"
-    record("scales", about, {"n": n, "seeds": seeds, "runs": by_seed(runs)})
+    path = RECORDED / "scales.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    record("scales", about, kept | {"n": n, "seeds": seeds, "runs": by_seed(runs)})
 
 
 # --- latents --------------------------------------------------------------------------------------------

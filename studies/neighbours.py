@@ -1,10 +1,13 @@
-"""Every claim on other random numbers: which verdicts stand, and which turn.
+"""Every claim on its neighbours: which verdicts stand, and which turn.
 
-`python -m studies.neighbours` runs each claim's experiment with every seed moved (`SHIFTS`) and writes what
-was decided to `book/appendix/neighbours.json`.  "draws nothing": the experiment is exact, or reads a recorded
-study.  Networks that were trained before stay as they are; what an experiment trains itself is trained anew.
+`python -m studies.neighbours` runs each claim's experiment with every seed moved (`SHIFT`), and on the data,
+schedules and grids that stand above it (`book.claims.tried_on`), and writes what was decided to
+`book/appendix/neighbours.json`, in a quarter of an hour; with `untried` behind it, only what is not there
+yet.  "draws nothing": the experiment is exact, or reads a recorded study.  Networks that were trained before
+stay as they are; what an experiment trains itself is trained anew.
 """
 
+import inspect
 import json
 import sys
 from contextlib import contextmanager
@@ -12,10 +15,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from book.appendix.neighbours import FILE, NOTHING, SHIFTS
+from book.appendix.neighbours import FILE, NOTHING, SEEDS, record
 from book.claims import claims
 from toolkit.files import write_file
 from toolkit.noise import KeyedNormals
+
+SHIFT = 1000
 
 
 @contextmanager
@@ -61,36 +66,86 @@ def forget() -> None:
                     function.cache_clear()
 
 
-def decided(shift: int, wanted=None) -> dict[str, str]:
-    """{id of a claim: its verdict with moved seeds, or `NOTHING`}, for all claims or those wanted.
-
-    wanted: ids of claims.  Leaves the experiments' memory empty.
+@contextmanager
+def replaced(experiment, changes: dict):
+    """Within it names of an experiment's module stand for something else; yields what of the changes are
+    arguments of it.
     """
-    every, ran, found = claims(), {}, {}  # the modules are imported, and their data drawn, before seeds move
-    for one in every:
-        if wanted and one.id not in wanted:
-            continue
-        if one.experiment not in ran:
-            forget()
-            with moved(shift) as drawn:
-                ran[one.experiment] = one.experiment.__wrapped__(), bool(drawn)
-        numbers, random = ran[one.experiment]
-        found[one.id] = one.verdict_of(numbers) if random else NOTHING
+    inner = inspect.unwrap(experiment)
+    known = inspect.signature(inner).parameters
+    arguments = {name: value for name, value in changes.items() if name in known}
+    names = {name: value for name, value in changes.items() if name not in known}
+    before = {name: inner.__globals__[name] for name in names}
+    inner.__globals__.update(names)
+    try:
+        yield arguments
+    finally:
+        inner.__globals__.update(before)
+
+
+def seeds_moved(claims) -> dict[str, str]:
+    """{id of a claim: its verdict with moved seeds, or `NOTHING`}, for claims of one experiment."""
     forget()
-    return found
+    with moved(SHIFT) as drawn:
+        numbers = claims[0].experiment.__wrapped__()
+    return {one.id: one.verdict_of(numbers) if drawn else NOTHING for one in claims}
+
+
+def beside(claims, names) -> dict[str, dict[str, str]]:
+    """{neighbour: {id of a claim: its verdict on it}} by neighbours' names, for claims of one experiment.
+
+    Raises ValueError for a neighbour that changes no number: it is none.
+    """
+    experiment, tried = claims[0].experiment, {}
+    for name in names:
+        forget()
+        with replaced(experiment, claims[0].neighbours[name]) as arguments:
+            numbers = experiment.__wrapped__(**arguments)
+            tried[name] = numbers, {one.id: one.verdict_of(numbers) for one in claims}
+    forget()
+    usual = experiment.__wrapped__() if tried else {}
+    if idle := [name for name, (numbers, _) in tried.items() if numbers == usual]:
+        raise ValueError(f"{idle[0]!r} changes no number of {experiment.__name__}")
+    return {name: verdicts for name, (_, verdicts) in tried.items()}
+
+
+def decided(claims, known: dict):
+    """Yields {id of a claim: {neighbour: verdict}} for each experiment of the claims in turn.
+
+    known: what is decided already, of that form; only the rest is run.  Leaves the experiments' memory empty.
+    """
+    of_one = {}
+    for one in claims:
+        of_one.setdefault(one.experiment, []).append(one)
+    for its in of_one.values():
+        names = [SEEDS, *its[0].neighbours]
+        rest = [name for name in names if any(name not in known.get(one.id, {}) for one in its)]
+        tried = {SEEDS: seeds_moved(its)} if SEEDS in rest else {}
+        tried |= beside(its, [name for name in rest if name != SEEDS])
+        yield {
+            one.id: {
+                name: tried[name][one.id] if name in tried else known[one.id][name] for name in names
+            }
+            for one in its
+        }
+    forget()
 
 
 def main() -> None:
-    """Write the record anew, or print what the claims that are named decide with the first move."""
-    if sys.argv[1:]:
-        print(json.dumps(decided(SHIFTS[0], sys.argv[1:])))
+    """Write the record anew, or add what is untried, or print what the claims that are named decide."""
+    every, words = claims(), sys.argv[1:]  # the modules are imported, and their data drawn, before seeds move
+    if words and words != ["untried"]:
+        found = {}
+        for some in decided([one for one in every if one.id in words], {}):
+            found |= some
+        print(json.dumps(found))
         return
-    found = [decided(shift) for shift in SHIFTS]
-    record = {
-        "about": f"what each claim decides with all seeds moved by {' and by '.join(map(str, SHIFTS))}",
-        "claims": {one.id: [its[one.id] for its in found] for one in claims()},
-    }
-    write_file(FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    found = dict(record()) if words else {}
+    about = f"what each claim decides on its neighbours; {SEEDS}: all seeds moved by {SHIFT}"
+    for some in decided(every, found):
+        found |= some
+        told = {"about": about, "claims": {one.id: found[one.id] for one in every if one.id in found}}
+        write_file(FILE, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

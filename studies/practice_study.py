@@ -1,21 +1,27 @@
 """What the choice of a sampler needs and no earlier study has:
 
-    python -m studies.practice_study [part ...]     all five parts: some ten CPU minutes
+    python -m studies.practice_study [part ...]     all parts but contenders: some ten CPU minutes
+    python -m studies.practice_study contenders     from folder seeds, see `contenders`: three minutes
 
 digits: samplers of chapters 1 to 4 and learned solvers on chapter 5's teacher, measured as chapter 5 measures
 its students, and the seconds of a call.  relays, adaptive, grids, ends: on mixtures, whose flow is exact.
-Puts each part into book/ch08/recorded/practice.json and leaves the others as they are."""
+contenders: ten seeds of what comes near the best within a budget.  Puts each part into
+book/ch08/recorded/practice.json and leaves the others as they are."""
 
 import json
 import sys
 import time
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 
 from book import folders
+from book.ch07.experiments import jump
+from book.ch08 import experiments
+from studies import train_distilled, train_flow_maps
 from studies.learned_study import CHOOSING, PAIRS, fit, noise
 from toolkit import EDM, VP, Mixture, grids, initial_noise, sample
 from toolkit.amed import teacher_path
@@ -103,6 +109,61 @@ def learned_row(calls, seed):
     fresh = initial_noise(N, (1, 8, 8), seed) * 20.0
     run = solver.run(model.with_label(digit_labels(N, seed)), fresh)
     return {"label": round(frechet_distance(run.x), 3), "calls": run.nfe, "seconds": round(spent, 1)}
+
+
+WORDS = {"no label": "unconditional", "label": "conditional"}  # in a chart, in chapter 5's record
+SOLVERS = {"DDIM": ddim, "2M": dpmpp_2m, "Heun": edm_heun}  # of WAYS in `train_distilled`
+TEN = tuple(range(10))
+NEAR = 1.2  # times the least mean distance within a budget, of three seeds
+
+
+def near_the_best(names):
+    """{(name, calls)} of these whose mean distance is at most NEAR times the least within some budget; of
+    what was trained all calls."""
+    found = set()
+    for by in experiments.three_seeds().values():
+        means = {(name, n): np.mean(v) for name, rows in by.items() for n, v in rows.items() if name in names}
+        for budget in experiments.BUDGETS:
+            within = {key: mean for key, mean in means.items() if key[1] <= budget}
+            found |= {key for key, mean in within.items() if mean <= NEAR * min(within.values())}
+    trained = {name for name, _ in found if not experiments.KIND[name].startswith("solvers")}
+    return found | {key for key in means if key[0] in trained}
+
+
+def solver_row(name, calls, seed):
+    """One solver of the chart with so many calls."""
+    if name in DIGITS:
+        return digits_row(name, calls, seed)
+    times = grids.karras(EDM(), calls // 2 if name == "Heun" else calls)
+    return of_both(lambda model, start: sample(SOLVERS[name], model, start, times).x, seed)
+
+
+def contenders(folder=Path("seeds")):
+    """Ten seeds of all that comes near the best within a budget: name -> calls -> kind -> distances.
+
+    Students and flow maps of seeds 3 to 9 lie in FOLDER: 21 times `python -m studies.train_distilled student
+    digits NAME --seed SEED` or `python -m studies.train_flow_maps train digits meanflow --seed SEED`."""
+    plain = {name for name, family in experiments.KIND.items() if family.startswith("solvers")}
+    found = {}
+    for name, calls in sorted(near_the_best(set(experiments.KIND)) | near_the_best(plain)):
+        rows = [contender_row(name, calls, seed, folder) for seed in TEN]
+        found.setdefault(name, {})[calls] = {kind: [row[kind] for row in rows] for kind in WORDS}
+        print(name, calls, found[name][calls], flush=True)
+    return found
+
+
+def contender_row(name, calls, seed, folder):
+    """{"no label", "label"} of one contender; seeds 0 to 2 of what was trained are on record already."""
+    if experiments.KIND[name].startswith("solvers"):
+        return solver_row(name, calls, seed)
+    if seed < 3:
+        return {kind: by[name][calls][seed] for kind, by in experiments.three_seeds().items()}
+    if name == "MeanFlow":
+        model, _ = train_flow_maps.stored("digits", "meanflow", seed, folder)
+        way = lambda noise, count, label: jump(model.with_label(label), noise, count)  # noqa: E731
+        return train_flow_maps.figures_of("digits", way, seed, (calls,))[str(calls)]
+    row = train_distilled.student_row("digits", name, seed, folder)[str(calls)]
+    return {kind: row[word] for kind, word in WORDS.items()}
 
 
 def seconds_a_call(repeats=5):
@@ -470,12 +531,13 @@ def ends():
 
 
 PARTS = {"digits": digits, "relays": relays, "adaptive": adaptive, "grids": grids_part, "ends": ends}
+PARTS["contenders"] = contenders  # by name alone: it needs what others trained
 
 
 def main(*parts):
     """Run the parts and write the file."""
     torch.set_num_threads(1)
-    for part in parts or PARTS:
+    for part in parts or list(PARTS)[:-1]:
         made = PARTS[part]()
         kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
         kept |= {"about": "Choosing a sampler, by studies.practice_study", part: made}

@@ -177,21 +177,22 @@ def _stored(on, name, seed, seeds, kind=None):
     return as_model(kind or name, network, on), network.notes["seconds"]
 
 
-def _student_figures(on, name, seeds, kind=None):
-    """A row for each seed: seconds, and what 1, 2 and 4 steps give."""
+def student_row(on, name, seed, seeds, kind=None):
+    """Seconds to train a stored student, and what 1, 2 and 4 steps give."""
+    model, seconds = _stored(on, name, seed, seeds, kind)
+    row = {"seed": seed, "seconds": seconds}
+    for steps in (1, 2, 4):
 
-    def measured(model, steps, seed):
         def images(label):
-            return lambda noise: jump(model.with_label(label), noise, steps, seed)
+            return lambda noise: jump(model.with_label(label), noise, steps, seed)  # noqa: B023
 
-        return digits_figures(images, seed) if on == "digits" else plane_figures(images(None), on)
+        row[str(steps)] = digits_figures(images, seed) if on == "digits" else plane_figures(images(None), on)
+    return row
 
-    rows = []
-    for seed in SEEDS if on != "swiss roll" else SEEDS[:1]:
-        model, seconds = _stored(on, name, seed, seeds, kind)
-        found = {str(steps): measured(model, steps, seed) for steps in (1, 2, 4)}
-        rows.append({"seed": seed, "seconds": seconds} | found)
-    return rows
+
+def _student_figures(on, name, seeds, kind=None):
+    """A row for each seed."""
+    return [student_row(on, name, seed, seeds, kind) for seed in (SEEDS if on != "swiss roll" else SEEDS[:1])]
 
 
 def _guided_figures(seeds):

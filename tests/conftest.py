@@ -56,17 +56,38 @@ def seed(request):
     return seed_of(request.node.nodeid)
 
 
+@pytest.fixture(autouse=True)
+def pictures_need_no_colour(request, monkeypatch):
+    """Every picture that a chapter's test draws can be read in grey and with every colour blindness."""
+    if not re.fullmatch(r"ch\d\d", request.path.parent.name):
+        yield
+        return
+    from book.plots import Picture
+    from tests.colours import colour_alone
+
+    made, begin = [], Picture.__init__
+
+    def kept(self, *given, **named):
+        begin(self, *given, **named)
+        made.append(self)
+
+    monkeypatch.setattr(Picture, "__init__", kept)
+    yield
+    assert not [said for one in made for said in colour_alone(one.fig)]
+
+
 # --- what one process runs together -------------------------------------------------------------------------
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Under `--dist loadgroup` a file's tests run in one process, and a chapter's claims beside its figures:
-    they use the same experiments, each of which is run once in a process."""
+    they use the same experiments, each of which is run once in a process. So do tests of the built site."""
     for item in items if config.pluginmanager.hasplugin("xdist") else ():
         claim = getattr(item, "callspec", None) and item.callspec.params.get("claim")
         chapter = f"ch{claim.chapter}" if claim else item.path.parent.name
         together = chapter if re.fullmatch(r"ch\d\d", chapter) else str(item.path)
+        together = "site" if "site" in getattr(item, "fixturenames", ()) else together
         item.add_marker(pytest.mark.xdist_group(together))
 
 

@@ -171,7 +171,7 @@ def lagrangian_loss(model, x, t, s, teacher=None):
 
 
 def shortcut_loss(model, x, t, s):
-    """The shortcut model (Frans et al. 2025, eq. 5): a step from t to s is two of half the length,
+    """The shortcut model (Frans et al. 2025): a step from t to s is two of half the length,
     |u(x, t, s) - sg(u(x, t, m) + u(x_m, m, s)) / 2|^2, m = (t + s) / 2 and x_m the first one's end."""
     middle = (t + s) / 2
     with torch.no_grad():

@@ -406,7 +406,7 @@ def pretrained(name="digits"):
     The denoisers are EDM's raw network F of c_noise, with the sigma_data that their notes name;
     `digits_model` wraps them. Files and hashes are listed in toolkit/weights/manifest.json. Each call reads
     the file anew."""
-    manifest = json.loads((WEIGHTS / "manifest.json").read_text())
+    manifest = json.loads((WEIGHTS / "manifest.json").read_text("utf8"))
     if name not in manifest:
         raise ValueError(f"there are no shipped weights {name!r}; there are {', '.join(manifest)}")
     return load_weights(WEIGHTS / manifest[name]["file"], manifest[name]["sha256"])

@@ -64,7 +64,7 @@ def tested(one: Claim, text: str = "") -> str:
     carried = set(rows.ids(one))
     practised = [task for task, its in places.tasks().items() if carried & set(its)]
     links = ", ".join([places.of(one).link, *map(places.task_link, practised)])
-    turns = "".join(f" *With other random numbers: {other}.*" for other in neighbours.turned(one))
+    turns = "".join(f" *With {name}: {verdict}.*" for name, verdict in neighbours.turned(one).items())
     return f"- “{plain(one.says.rstrip('.'))}.”{source} {verdict} {finding}{turns} → {links} ({one.id})"
 
 

@@ -6,6 +6,7 @@ import nbformat
 
 from book.appendix import entries, neighbours, places, rows
 from book.appendix.finder import counts, finder
+from book.appendix.neighbours import NOTHING
 from book.appendix.pictures import picture
 from book.chapters import reading_minutes
 from book.claims import VERDICTS, claims
@@ -108,20 +109,31 @@ def _how():
     lines = [(names[key], sum(row.values()), *row.values()) for key, row in counts().items()]
     table = _table(["", "claims", *VERDICTS.values()], lines)
     note = "A claim that two texts make is counted with both."
-    return "\n\n".join(["## A.1 How to read this", _flow(HOW), table, f"{note} {_chance()}"])
+    return "\n\n".join(["## A.1 How to read this", _flow(HOW), table, f"{note} {_neighbours()}"])
 
 
-def _chance():
-    """What became of the verdicts with other random numbers."""
-    record = neighbours.record()
-    draws = [one for one in claims() if {*record.get(one.id, [])} - {neighbours.NOTHING}]
-    turned = [one.id for one in draws if neighbours.turned(one)]
-    said = (
-        f"{len(draws)} of the claims rest on random numbers. Their experiments were run once more with all "
-    )
-    said += "seeds moved: " + (f"{len(turned)} verdicts turned" if turned else "no verdict turned")
-    untried = [one.id for one in claims() if one.id not in record]
-    return f"{said}{'; not tried yet: ' + ', '.join(untried) if untried else ''}."
+NEIGHBOURS = """Verdicts were tried on neighbours. {draws} of the claims rest on random numbers: with all
+seeds moved {by_chance}. {beside} were tried on other data, another schedule or table, or other numbers of
+steps, {cases} cases in all: {by_case}. The findings of these claims say so. The other {alone}
+have no such neighbour: most are facts of a listing or a formula, rest on trained networks, or read a
+recorded study."""
+
+
+def _neighbours():
+    """What became of the verdicts on neighbours."""
+    every, record = claims(), neighbours.record()
+    turns = {one.id: neighbours.turned(one) for one in every}
+    draws = [one for one in every if record.get(one.id, {}).get(neighbours.SEEDS) not in (None, NOTHING)]
+    beside = [one for one in every if one.neighbours]
+    by_chance = [one for one, names in turns.items() if neighbours.SEEDS in names]
+    by_case = [one for one, names in turns.items() if {*names} - {neighbours.SEEDS}]
+    told = lambda ids: f"{len(ids)} turned ({'; '.join(ids)})" if ids else "none turned"
+    said = _flow(NEIGHBOURS).format(
+        draws=len(draws), by_chance=told(by_chance), beside=len(beside), by_case=told(by_case),
+        cases=sum(len(one.neighbours) for one in beside), alone=len(every) - len(beside),
+    )  # fmt: skip
+    untried = [one.id for one in every if neighbours.untried(one)]
+    return f"{said}{' Not tried yet: ' + '; '.join(untried) + '.' if untried else ''}"
 
 
 FIND = """## A.2 Find a claim ◦

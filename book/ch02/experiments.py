@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from book.claims import claim, recorded
-from book.problems import RING, rms, two_peaks
+from book.claims import claim, recorded, tried_on
+from book.problems import ON_COSINE, ON_SIX_MODES, ON_THREE_PEAKS, RING, rms, two_peaks
 from toolkit import (
     VE,
     VP,
@@ -45,6 +45,7 @@ LINEAR = Discrete.linear(1000)
 COUNTS = (10, 20, 50, 100, 1000)
 DOUBLE = {"dtype": torch.float64}
 BATCHES = tuple(range(8))
+ON_COSINE_LINEAR = {"the cosine table": {"LINEAR": Discrete.cosine(1000)}}
 
 
 @cache
@@ -101,6 +102,7 @@ def variances(counts=COUNTS):
     "the true .25. It fails for the forward variance, which comes closer still. On images with a "
     "trained network the order is another.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def few_steps() -> dict:
     """Exact variances on N(0, 1/4) at 5, 10, 20 and 50 steps."""
     counts = (5, 10, 20, 50)
@@ -128,6 +130,7 @@ def closer(result, one, other, steps):
     "least in ten steps; it keeps .137 of the variance .25, and DDPM .111, .244 or .250, by its "
     "variance. What limits the step is the error made in it.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def steps_not_noise() -> dict:
     """Calls of the model, and exact variance on N(0, 1/4), for ten steps with and without noise."""
     times, model = grids.strided(LINEAR, 10), Mixture.gaussian(1, 0.5).model(LINEAR)
@@ -222,6 +225,7 @@ KS_1_PERCENT, KS_WORST = (round(float(stats.kstwobign.ppf(1 - 0.01 / n)), 3) for
     "room for it. The noise may not exceed sigma_s.",
     figure="family-figure",
 )
+@tried_on(ON_COSINE | ON_THREE_PEAKS)
 def marginals_kept() -> dict:
     """Worst sqrt(n) KS distance over 20 levels for the family with the true x_0; then the sampler
     at its last state.
@@ -255,6 +259,7 @@ def sampler_among_more_points(n=40_000) -> dict:
     "without limit. For eta > 0 it is, up to a constant, the same objective with other weights, whose "
     "optimum a sufficiently flexible network shares.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def weights_against_eta() -> dict:
     """w(eta) / w(1), the weight of the noise-prediction error in the bound, for a step of the 1000-step
     table in the middle.
@@ -283,7 +288,9 @@ def bound_weight(schedule, t, s, eta):
     verdict="holds if",
     finding="If DDPM is the one with the posterior variance: to machine precision. It fails for the forward "
     "variance, whose last steps add more noise and which over ten strided steps ends at twice the variance.",
+    figure="terms",
 )
+@tried_on(ON_COSINE_LINEAR)
 def is_ddpm() -> dict:
     """Largest difference of the coefficients of DDIM at eta = 1 and of DDPM's posterior, over all steps of
     the table but the last.
@@ -322,6 +329,7 @@ def is_ddpm() -> dict:
     finding="It rises, so it must be reversed; its gaps are 20 and 21; and fifty points are forty-nine steps "
     "that stop one short of clean data. The step to alpha-bar = 1 has to be added.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def fifty_of_a_thousand() -> dict:
     """np.linspace(0, 999, 50).astype(int), counted, and read in falling order; and `grids.strided`."""
     index = np.linspace(0, 999, 50).astype(int)
@@ -356,7 +364,9 @@ def fifty_of_a_thousand() -> dict:
     finding="Walked upwards, the loop makes noise and then guesses x_0 from it in one jump, which "
     "shrinks everything to nothing; the ratio belongs to x_t, and on the predicted x0 it blows up. (As "
     "printed, the two together also take the root of a negative number, BP4.)",
+    figure="clamp-figure",
 )
+@tried_on(ON_COSINE_LINEAR)
 def ascending() -> dict:
     """Gain x_0 / x_T on N(0, 1/4), the last step going to clean data, of: the right loop, along
     `grids.strided`; the listing's grid walked upwards from x_T; the signal ratio put on the predicted x0.
@@ -460,6 +470,7 @@ def terminal_signal() -> dict:
     "range before you clamp.",
     figure="clamp-figure",
 )
+@tried_on(ON_COSINE_LINEAR)
 def clamp_hides() -> dict:
     """100 digits of 8 x 8 in 50 steps, by the right loop and with the ratio on the predicted x0: share of
     pixels outside [-1.1, 1.1] and largest value before the clamp, share of labels that the classifier reads
@@ -496,6 +507,7 @@ def clamp_hides() -> dict:
     "predicted x0. At least half of the variance is lost, whatever the number of steps: .12 of .25 is left "
     "after 1000, .11 after 50, .08 after 10.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def fresh_noise() -> dict:
     """Output variance on N(0, 1/4) when the direction term is replaced by fresh noise sigma_s z, exactly; and
     by DDIM.
@@ -524,6 +536,7 @@ def fresh_noise() -> dict:
     finding="The signal is multiplied by sqrt(alpha-bar), not divided. On data of variance 1 the step must "
     "leave the variance at 1; divided, it multiplies it by thousands near the noise.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def inverted_root() -> dict:
     """Variance of x_n for data of variance 1 when x_0 is divided by alpha instead of multiplied, eps being
     right: exact.
@@ -545,6 +558,7 @@ def inverted_root() -> dict:
     finding="A noise vector has length near sqrt(d), and that length is needed: normalised, the noise "
     "all but disappears, the more so the larger d.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def normalised_direction() -> dict:
     """Variance a coordinate after one DDIM step on unit Gaussian data when eps is divided by its norm, d =
     16, 256, 3072.
@@ -575,6 +589,7 @@ def normalised_direction() -> dict:
     "then DDPM is reproducible as well.",
     figure="bundles",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def determinism() -> dict:
     """Largest difference of two runs from one x_T on the ring, 50 steps."""
     model, times = RING.model(VP()), grids.quadratic(VP(), 50)
@@ -601,6 +616,7 @@ def determinism() -> dict:
     finding="One jump returns the posterior mean E[x_0 | x_T], which for pure noise is the mean of the "
     "data: every sample the same blur.",
 )
+@tried_on(ON_COSINE_LINEAR)
 def one_jump() -> dict:
     """A single DDIM step from pure noise to the end, on an off-centre ring: distance from the
     data mean, and spread.
@@ -682,6 +698,7 @@ def euler_in_t(model, x, times):
     finding="If the steps are taken in sigma/alpha: to rounding, on three schedules. It fails in t: another "
     "method.",
 )
+@tried_on(ON_SIX_MODES)
 def which_euler() -> dict:
     """DDIM against both Euler methods, 10 steps, float64; relative to the size of x."""
     mixture, result = RING, {}
@@ -710,6 +727,7 @@ def which_euler() -> dict:
     "steps where DDIM is not; on the ring, too, its error is smaller at 10 and at 40 equal steps in t. "
     "Which constant is smaller depends on data, grid and schedule; the order is one for both.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def better_euler() -> dict:
     """Error against the exact flow on one grid, equal steps in t: DDIM and Euler in t, 10 and 40 steps, mean
     and standard deviation over `BATCHES`; and the exact variance on N(0, 1) data, 10 steps.
@@ -821,6 +839,7 @@ def gains_by_iterating(name, model, data, batches, calls) -> dict:
     "converge, on the ring from some 50 steps on; at 20 it does not.",
     figure="inversion-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def inversion() -> dict:
     """Round-trip errors of the naive inversion, and of one with 30 fixed-point iterations a step."""
     _, naive = round_trip(iterations=(0,))[0]
@@ -882,6 +901,7 @@ def norm_of_latents(seed=0) -> dict:
     finding="For one Gaussian the map is affine, so mixing latents and mixing results are the same thing "
     "to rounding. The experiment needs data with several modes.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def vacuous() -> dict:
     """decode(lerp) - lerp(decode): on one Gaussian in the plane, and on the ring."""
     schedule = VP()
@@ -905,6 +925,7 @@ def vacuous() -> dict:
     finding="It compares two moments. A single Gaussian blob with the ring's mean and covariance passes "
     "as the ring; the sliced Wasserstein distance is not fooled.",
 )
+@tried_on(ON_SIX_MODES)
 def blind_distance(n=20000) -> dict:
     """Fréchet and sliced Wasserstein distances, n points: one Gaussian with the ring's mean and covariance,
     and a second sample of the ring.
@@ -949,6 +970,7 @@ def _ellipse(angle, length, width):
     "the isotropic ones that are centred or, under VP, have variance 1.",
     figure="transport-figure",
 )
+@tried_on(ON_COSINE | {"six modes": {"three_modes": lambda: Mixture.ring(6, std=0.12)}})
 def transport(n=400) -> dict:
     """Is the exact flow an optimal transport?  Share of pairs that the optimal assignment would change and
     its gain in cost (mean and standard deviation over `BATCHES`), the largest asymmetry of the Jacobian
@@ -1038,6 +1060,7 @@ CHI2_5_PERCENT = float(stats.chi2.ppf(0.95, len(RARE) - 1))
     "within sampling error, and there, between two neighbours, few steps draw the rare mode too "
     "often.",
 )
+@tried_on(ON_COSINE)
 def rare_mode(n=10_000, seeds=range(4)) -> dict:
     """Share of n samples in a mode of half a per cent, %: in the ring, with two neighbours; with that mode
     moved out to radius 2.5; and one of two modes on a line. On the ring also Pearson's chi-square against all
@@ -1100,8 +1123,10 @@ def grid_errors(counts=(5, 10, 20, 40, 80), n=400):
     verdict="holds if",
     finding="If the data are like the ring: at 20 steps all three beat equal steps in t, the quadratic grid "
     "by a factor of nearly three. On two peaks and on N(0, 1) only the quadratic one does; on N(0, "
-    "9) none.",
+    "9) none. It turns with the cosine schedule, whose equal steps are good ones: there only the quadratic "
+    "grid beats them, on the ring alone.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE | ON_THREE_PEAKS)
 def grids_at_twenty() -> dict:
     """Error of DDIM against the exact flow with 20 steps, for each grid, on four kinds of data: mean and
     standard deviation over `BATCHES` of 200.
@@ -1148,9 +1173,11 @@ def adaptive_errors(tolerances=(0.1, 0.03, 0.01, 0.003, 0.001), extrapolate=Fals
     verdict="holds if",
     finding="If the calls are many: on the ring adaptive steps lead all four grids at 38 calls (by 7 % +- 2) "
     "and at 64 (by 19 % +- 3). At 21 they beat equal steps in t and in lambda and lose to the quadratic"
-    " grid. What they buy is that nobody has to know which grid suits.",
+    " grid. It turns with the cosine schedule: the quadratic grid is ahead at 65 calls still, by 5 % +- 2. "
+    "What they buy is that nobody has to know which grid suits.",
     figure="adaptive-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def adaptive_against_fixed() -> dict:
     """Error on the ring of adaptive runs of three tolerances, and of fixed grids with as many calls, batch by
     batch: mean and standard deviation over `BATCHES`.
@@ -1317,6 +1344,7 @@ def fewer_steps_on_digits() -> dict:
     finding="Analytic-DPM's variance gives a Gaussian its exact variance at 10 and at 1000 steps. It lies "
     "between the posterior's and the forward one for N(0, 1/4), and above both for N(0, 4).",
 )
+@tried_on(ON_COSINE_LINEAR)
 def optimal_variance() -> dict:
     """Exact variances on N(0, 1/4) and N(0, 4) at 10 and 1000 steps with the optimal reverse variance; and at
     how many of ten steps it lies between, and beyond, the posterior's and the forward one.
@@ -1351,6 +1379,7 @@ def optimal_variance() -> dict:
     " as DDPM's is: at eta = 0.4 the kernel needs x_0, with weight -0.29 beside x_s, and only at eta"
     " = 1 it does not.",
 )
+@tried_on(ON_COSINE | {"other times": {"eta": 0.7, "t": 0.9, "s": 0.1}})
 def family_by_bayes(eta=0.4, t=0.6, s=0.4):
     """Slope, offset and variance of q_eta(x_t | x_s, x_0) by conditioning the joint Gaussian, and by the
     closed form: largest difference.

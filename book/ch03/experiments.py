@@ -6,13 +6,27 @@ one-dimensional flows keep quantiles (`QuantileFlow`), and the ODE of a mixture 
 """
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 
-from book.claims import claim, recorded
-from book.problems import RING, WIDE_RING, RoundedClock, density, mistake, moderate, rms, two_peaks
+from book.claims import claim, recorded, tried_on
+from book.problems import (
+    ON_COSINE,
+    ON_COSINE_MODERATE,
+    ON_SIX_MODES,
+    ON_SIX_WIDE,
+    ON_THREE_PEAKS,
+    RING,
+    WIDE_RING,
+    RoundedClock,
+    density,
+    mistake,
+    moderate,
+    rms,
+    two_peaks,
+)
 from toolkit import (
     EDM,
     VE,
@@ -96,6 +110,14 @@ def chain_gaps(counts=(100, 300, 1000, 3000, 10000)):
     finding="The products alpha-bar come within 0.0008 of exp(-int beta) at T = 1000, and the gap falls "
     "as 1 / T.",
 )
+@tried_on(
+    {
+        "a slower schedule": {
+            "VP": partial(VP, beta_max=10.0),
+            "Discrete": lambda betas, table=Discrete: table(np.linspace(betas[0], betas[-1] / 2, len(betas))),
+        }
+    }
+)
 def chain_limit() -> dict:
     """The gap at three T, and the order at which it closes."""
     counts, gaps = chain_gaps((100, 1000, 10000))
@@ -121,6 +143,7 @@ class UnsquaredVE(VE):
     finding="sigma must be squared under the root: then g^2 adds up to sigma_max^2 = 2500, without it to "
     "100. The samples keep little more than half of their variance.",
 )
+@tried_on({"300 steps": {"steps": 300}})
 def ve_square(steps=1000) -> dict:
     """Exact variances on N(0, 1/4) with VE's g and with the unsquared one, and what g^2 adds up to."""
     result = {}
@@ -212,6 +235,7 @@ def narrow_start_ode(model, x, times):
     finding="x_1 has standard deviation 50. The reverse SDE forgets a narrow start on this data, its "
     "noise rebuilds the spread; the ODE carries it to the end, where the variance is 1e-4.",
 )
+@tried_on({"200 steps": {"steps": 200}})
 def ve_prior(steps=500) -> dict:
     """Exact final variance on N(0, 1/4) when VE starts from N(0, 1), and its forward standard deviation."""
     schedule = VE()
@@ -248,7 +272,9 @@ def ve_range() -> dict:
     holds=lambda r: abs(r["data 0.25, t = 0"] - r["data 0.25, t = 1"]) < 0.05,
     verdict=False,
     finding="Only for data of unit variance. Data of variance 1/4 go from 0.25 to 1.",
+    figure="forward-figure",
 )
+@tried_on(ON_COSINE)
 def variance_preserved() -> dict:
     """Var x_t of VP for data of variance 1/4 and 1."""
     return {
@@ -273,6 +299,7 @@ def variance_preserved() -> dict:
     elsewhere={"0.5": "a level"},
     figure="family-figure",
 )
+@tried_on(ON_COSINE | {"100 steps": {"steps": 100}})
 def level_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=400) -> dict:
     """Exact final variance on N(0, 1/4) of the family's members, by stochastic Heun, and the truth there."""
     schedule = VP()
@@ -302,7 +329,9 @@ def few_step_variances(taus=(0.0, 0.5, 1.0, 2.0), steps=20) -> dict:
     "paths against the other's exists, and all end with the variance 0.250. What is needed is the "
     "Fokker-Planck equation. Girsanov's theorem says how far paths are apart when the score is wrong.",
     elsewhere={"0.5": "a level"},
+    figure="family-figure",
 )
+@tried_on(ON_COSINE | {"100 steps": {"steps": 100}})
 def levels_are_singular(steps=400) -> dict:
     """At three levels the sum of squares of the increments of one coordinate of a path, the same in the limit
     for almost all paths (mean of 200), and the exact final variance on N(0, 1/4).
@@ -377,6 +406,7 @@ def removed_curves(steps=500):
     finding="With g = 0 only dx = f x dt is left, run backwards: the variance explodes to 2e4. The ODE "
     "is the limit of level to 0, where g stays in the drift.",
 )
+@tried_on(ON_COSINE | {"100 steps": {"steps": 100}})
 def removed(steps=500) -> dict:
     """Exact final variances on N(0, 1/4) of `DRIFTS`."""
     schedule = VP()
@@ -438,8 +468,9 @@ def wrong_sign_heun(model, x, times):
     verdict=False,
     finding="score = -eps / sigma. Without the sign the score term pushes outwards and the samples "
     "leave any bound. On the way back dt is negative: with dt > 0 the flow runs the wrong way, to "
-    "the variance 4.",
+    "the variance 4, by Euler's step and by the summary's formula of Heun alike.",
 )
+@tried_on(ON_COSINE | {"200 steps": {"steps": 200}})
 def sign_and_score(steps=1000) -> dict:
     """Exact final variances on N(0, 1/4) of two slips in one line."""
     schedule = VP()
@@ -485,6 +516,7 @@ def score_errors(times=(0.02, 0.05, 0.1, 0.2, 0.4, 0.9), n=4000, width=60):
     finding="The other way round: the error of the score is that of eps divided by sigma, and it is "
     "largest where the noise is low.",
 )
+@tried_on(ON_COSINE | ON_THREE_PEAKS)
 def score_error_by_noise() -> dict:
     """Those errors at the least and at the most noise."""
     result = score_errors()
@@ -546,6 +578,7 @@ def rare_shares(counts=(5, 10, 20, 40, 80)):
     "the same ODE.",
     figure="modes-figure",
 )
+@tried_on(ON_COSINE)
 def rare_mode() -> dict:
     """The rare mode of half a per cent: under the exact flow, from N(0, 1) and from the p_1 that it replaces
     (the share below the start that ends at -0.75, between two modes), and by three solvers in a few steps.
@@ -574,6 +607,7 @@ def rare_mode() -> dict:
     "part, f x.",
     figure="modes-figure",
 )
+@tried_on(ON_COSINE)
 def steepest() -> dict:
     """Share of each mode of `unequal` and spread in the largest, by steepest ascent on log p_0 and by the
     exact flow, from the same N(0, 1).
@@ -617,7 +651,9 @@ def _divergences(t):
     "those of optimal transport (Jordan, Kinderlehrer & Otto 1998): that falls at beta / 2 times the "
     "mean square of the score's difference from -x, while the divergence to the data grows. Langevin "
     "dynamics is the one for the data's energy.",
+    figure="forward-figure",
 )
+@tried_on(ON_COSINE | ON_THREE_PEAKS)
 def gradient_flow(t=0.3, h=1e-4) -> dict:
     """d/dt KL(p_t | N(0, 1)) by differences against -beta / 2 times the relative Fisher information; KL to
     the data along the way.
@@ -645,6 +681,7 @@ def gradient_flow(t=0.3, h=1e-4) -> dict:
     "differ. What can be better is the variable and the grid that a solver uses, or a second "
     "training on pairs.",
 )
+@tried_on(ON_SIX_MODES)
 def curves_and_coordinates() -> dict:
     """Median arc over chord of exact paths on the ring, in x and in x / alpha, from the same lambda to the
     same lambda, under two schedules; largest difference between the curves in x / alpha.
@@ -706,6 +743,7 @@ def exponential_midpoint(model, x, times):
     finding="It is the midpoint method in sigma / alpha with the geometric mean for the middle, to "
     "rounding. Heun's method is EDM's sampler.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE | {"5 steps": {"steps": 5}})
 def equalities(steps=10) -> dict:
     """Largest differences between samplers on the ring, the same start, 10 steps uniform in lambda."""
     schedule = VP()
@@ -733,6 +771,7 @@ def equalities(steps=10) -> dict:
     finding="Its coefficients are f = d log alpha / dt and g^2 / (2 sigma); to call them alpha and "
     "sigma, which name the levels, makes the velocity wrong by several times its size.",
 )
+@tried_on(ON_COSINE | {"t = 0.1": {"t": 0.1}})
 def literal_velocity(t=0.5) -> dict:
     """dx/dt = alpha x + sigma eps, read literally, against f x + g^2 / (2 sigma) eps on N(0, 1/4)."""
     schedule = VP()
@@ -888,6 +927,7 @@ def tails() -> dict:
     elsewhere={"0.1": "the margin"},
     figure="orders-figure",
 )
+@tried_on(ON_COSINE_MODERATE | ON_SIX_WIDE)
 def measured_orders() -> dict:
     """The measured order of each of `SOLVERS`."""
     return {name: order_of(errors) for name, errors in orders().items()}
@@ -969,6 +1009,7 @@ def strong_curves(counts=STRONG_COUNTS, finest=3200, n=100):
     "comes out.",
     figure="stochastic-figure",
 )
+@tried_on(ON_COSINE | ON_SIX_WIDE)
 def strong_orders() -> dict:
     """Measured strong orders."""
     return {f"order, {name}": slope(*curve) for name, curve in strong_curves().items()}
@@ -987,6 +1028,7 @@ def strong_orders() -> dict:
     elsewhere=dict.fromkeys(("0.4", "5.5"), "gain_on_two_peaks"),
     figure="stochastic-figure",
 )
+@tried_on(ON_COSINE)
 def weak_orders() -> dict:
     """Measured weak orders, and the errors at 100 steps."""
     result = {}
@@ -1082,6 +1124,7 @@ def thin_curves(counts=(8, 16, 32, 64, 128, 256, 512), stds=(0.5, 0.05, 0.005), 
     elsewhere={"0.5": "a width of the data", "0.005": "a width of the data"},
     figure="thin-figure",
 )
+@tried_on(ON_COSINE)
 def thin_orders() -> dict:
     """Orders of RK4 between 32 and 128 steps on data of three widths, and on the thinnest
     between 1024 and 2048.
@@ -1161,6 +1204,7 @@ class TruncatedClock(RoundedClock):
     elsewhere={"2e-11": "in rounded_curves"},
     figure="rounded-figure",
 )
+@tried_on(ON_COSINE_MODERATE | ON_SIX_WIDE)
 def plateau() -> dict:
     """RK4's errors with a rounded or truncated clock: the least and the largest at 28 to 40 steps, and those
     at 100, 200 and 256.
@@ -1302,6 +1346,7 @@ def implicit_wins(result):
     elsewhere=dict.fromkeys(("0.005", "0.5"), "a width of the data"),
     figure="stability-figure",
 )
+@tried_on(ON_COSINE | {"data of width 0.01": {"variable_or_grid": partial(variable_or_grid, std=0.01)}})
 def stiff_or_not() -> dict:
     """Errors of explicit and implicit methods on N(0, 0.005^2) at 120 calls, in four combinations of
     variable and grid.
@@ -1369,11 +1414,13 @@ def adaptive_log(tol=1e-4, n=100, seed=0):
     verdict="holds if",
     finding="If the tolerance is small: 1e-5 and less in all four batches. Against RK4 on a quadratic grid "
     "that suits the problem, at as many calls, the adaptive solver is behind at the larger tolerances and "
-    "ahead at the smaller ones. What it gives in any case is an error that follows the tolerance without "
+    "ahead at the smaller ones. With the cosine schedule two of the batches are still behind at 1e-5, and "
+    "ahead from there on. What it gives in any case is an error that follows the tolerance without "
     "anyone knowing the grid, roughly: four batches of 100 starts err by 0.07 to 6 times the tolerance.",
     elsewhere={"1e-5": "a tolerance"},
     figure="adaptive-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def adaptive_against_fixed(seeds=4) -> dict:
     """rk45 at 17 tolerances against RK4 on the quadratic grid, whose error is read at as many calls on log
     axes; and rk45's error over its tolerance; for several batches of starts.
@@ -1509,6 +1556,7 @@ def corrected(budgets=(20, 40, 80, 160), n=100):
     finding="With an exact score under VP it does not: the calls are better spent on more steps, or on "
     "a second stage. Song et al. report their gain for trained networks and mostly for VE.",
 )
+@tried_on(ON_COSINE)
 def corrector_gain() -> dict:
     """Those spreads at 40, 80 and 160 calls."""
     result = corrected()
@@ -1878,6 +1926,7 @@ def hutchinson_spread(probes=(1, 4, 16, 64), n=200):
     finding="All three, to the solver's error at 100 steps of RK4; the solver is invertible only up to "
     "that error.",
 )
+@tried_on(ON_THREE_PEAKS | {"a slower schedule": {"VP": partial(VP, beta_max=10.0)}})
 def three_properties() -> dict:
     """Invertible: the round trip of RK4; deterministic: two runs; marginals: the largest distance between the
     distribution function at four times and that of the samples.
@@ -2030,6 +2079,7 @@ def _as_orders(measure, by):
     elsewhere={"1.5": "the margin of a tie"},
     figure="budget-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def ring_winners(seeds=4) -> dict:
     """How many times larger the error of the better method of order 1 is than that of the best solver at 64
     calls, on four grids: the least and the most of four batches of 800 starts.
@@ -2279,6 +2329,13 @@ def end_distance(steps, d=64, std=0.5):
     return float(chi2.cdf(radius / narrow, d) - chi2.cdf(radius / wide, d))
 
 
+ON_NARROW = {
+    "data of deviation 0.2": {
+        name.__name__: partial(name, std=0.2) for name in (path_loss, end_loss, end_distance)
+    }
+}
+
+
 def _fewest(distance, most):
     """The fewest steps at which a distance that falls with their number is at most this."""
     low, high = 1, 2
@@ -2299,6 +2356,7 @@ def _fewest(distance, most):
     finding="They have had one since Chen et al. 2023, and better ones since (Li & Yan 2025 bound the total "
     "variation of the end by a constant times d / steps). The bound holds here at every number of steps.",
 )
+@tried_on(ON_NARROW)
 def guarantee() -> dict:
     """Total variation of the end over its bound, the root of half of the path's divergence, for five numbers
     of steps and two dimensions.
@@ -2319,6 +2377,7 @@ def guarantee() -> dict:
     "falls about as the root of N: with order 0.48 on a line, 0.48 on the ring in the plane.",
     elsewhere={"0.02": "a setting"},
 )
+@tried_on(ON_THREE_PEAKS)
 def sample_complexity(counts=(100, 400, 1600, 6400), draws=100) -> dict:
     """Mean Wasserstein-1 distance, over draws, of two peaks from what a model with the exact score of N of
     their points returns if it is stopped at sigma = 0.02: one of those points, plus that noise.  By 2,000
@@ -2369,6 +2428,7 @@ def ring_distances(counts=(50, 100, 200, 400, 800), draws=8):
     "theory bounds the end itself, and has the right power of h.",
     elsewhere={"0.1": "the distance asked for"},
 )
+@tried_on(ON_NARROW)
 def bounds() -> dict:
     """Orders of the two divergences, and the steps that a total variation of 0.1 takes, promised and real."""
     counts = (100, 200, 400, 800)

@@ -11,8 +11,19 @@ from functools import cache, lru_cache, partial
 import numpy as np
 import torch
 
-from book.claims import claim, recorded
-from book.problems import RING, WIDE_RING, RoundedClock, mistake, moderate, rms
+from book.claims import claim, recorded, tried_on
+from book.problems import (
+    ON_COSINE,
+    ON_COSINE_MODERATE,
+    ON_SIX_MODES,
+    ON_SIX_WIDE,
+    RING,
+    WIDE_RING,
+    RoundedClock,
+    mistake,
+    moderate,
+    rms,
+)
 from toolkit import EDM, VE, VP, GaussianFlow, Mixture, VPCosine, grids, initial_noise, sample
 from toolkit.convergence import ode_errors, reference, slope, weak_errors
 from toolkit.ddim import ddim
@@ -47,6 +58,10 @@ FIVE = Mixture(
     [[1.2, 0.3], [-0.4, 1.1], [-1.1, -0.5], [0.5, -1.0], [0.0, 0.1]],
     [0.45, 0.5, 0.55, 0.6, 0.65],
 )  # five broad modes that overlap: every solver shows its order here
+FOUR = Mixture(
+    [0.4, 0.3, 0.2, 0.1], [[1.2, 0.0], [-0.8, 0.9], [-0.6, -1.0], [0.2, 0.3]], [0.1, 0.25, 0.15, 0.2]
+)
+ON_FOUR_MODES = {"four narrower modes": {"FIVE": FOUR}}
 
 
 def far(d=64):
@@ -156,7 +171,9 @@ def order_of(errors, first=3, last=None, key="rmse"):
     verdict=True,
     finding="With eps frozen one step of any length is exact; Euler in t errs, and with the levels "
     "alpha and sigma read as the coefficients f and g^2 / 2 sigma it solves another equation.",
+    figure="kernels-figure",
 )
+@tried_on(ON_COSINE | {"another step": {"s": 0.4, "t": 0.2}})
 def frozen(s=0.8, t=0.3) -> dict:
     """One step from s to t with eps held constant, against the exact result of that frozen equation, solved
     by RK4: of variation of constants, of Euler in t, and of the summary's formula (with g for g^2 / 2 and the
@@ -192,6 +209,7 @@ def frozen(s=0.8, t=0.3) -> dict:
     "other way. As printed the error of one step falls only like h, so it does not converge; set "
     "right, like h^2.",
 )
+@tried_on(ON_COSINE)
 def summary_formula(counts=(50, 100, 200, 400)) -> dict:
     """The summary's printed exponential step, e^(-beta h / 2) x + int e^(...) g score, and the right one with
     the score frozen: local error when the step is halved, on N(0, 1/4) from t = 0.5.
@@ -258,6 +276,7 @@ def lambda_or_t(problem="ring"):
     elsewhere=dict.fromkeys(("0.39", "0.65"), "in expansion_table"),
     figure="why-lambda-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def expansion() -> dict:
     """`lambda_or_t` as labels and numbers, the means of the eight batches."""
     return {
@@ -382,6 +401,7 @@ def first_is_ddim() -> dict:
     "method in that variable. Only where time is sigma / alpha itself, as in EDM, is that the mean of "
     "the times; and r1 must be 1/2.",
 )
+@tried_on(ON_SIX_MODES)
 def geometric_mean() -> dict:
     """The middle of DPM-Solver-2's step from t = 0.6 to 0.4, against the geometric mean, in t and in sigma /
     alpha; VP and VE.
@@ -415,6 +435,7 @@ def _pair(loop, steps=12, **options):
     finding="It is a single-step method: three calls a step, no memory. Beginning again from a state in "
     "the middle changes nothing; with 2M, which is multistep, it does.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def keeps_no_history() -> dict:
     """DPM-Solver-3 and 2M: calls of a step, and how much the result changes if the run is stopped half-way
     and begun again from its state.
@@ -470,6 +491,7 @@ def one_step(sizes=(0.4, 0.2, 0.1, 0.05, 0.025), n=50):
     "order is lost.",
     figure="one-step-figure",
 )
+@tried_on(ON_COSINE | ON_FOUR_MODES)
 def local_orders() -> dict:
     """The slope of each one-step error."""
     sizes, result = one_step()
@@ -490,6 +512,7 @@ def local_orders() -> dict:
     elsewhere={"0.1": "the margin"},
     figure="all-figure",
 )
+@tried_on(ON_COSINE_MODERATE | ON_SIX_WIDE)
 def measured_orders() -> dict:
     """Slopes over 64 to 256 steps between sigma / alpha = 5 and 0.2 on eight broad modes, uniform in lambda;
     multistep methods with a start of matching order.
@@ -517,6 +540,7 @@ def measured_orders() -> dict:
     "by its two values of lambda only, so that on equal steps in lambda all schedules give one result; "
     "on equal steps in t the orders are 1, 2 and 3 on the cosine schedule and on VE.",
 )
+@tried_on(ON_SIX_WIDE)
 def other_schedules() -> dict:
     """Slopes of DPM-Solver-1, 2, 3 over 64 to 256 equal steps in t, on the cosine schedule and on VE; and the
     largest difference of x / alpha between the two with 12 equal steps in lambda.
@@ -621,6 +645,7 @@ def without_memory_of_h(counts=(8, 16, 32, 64, 128, 256), n=50):
     "alternate; smooth grids hide the mistake.",
     figure="two-m-figure",
 )
+@tried_on(ON_COSINE | ON_SIX_WIDE)
 def orders_without_h() -> dict:
     """Slopes of `without_memory_of_h` over its finer half."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in without_memory_of_h().items()}
@@ -637,6 +662,7 @@ def orders_without_h() -> dict:
     "digits, 24 and more on the ring and on digits with guidance 8. A picture made with few calls does "
     "not show the mistake.",
 )
+@tried_on(ON_COSINE | ON_FOUR_MODES)
 def factor_two() -> dict:
     """Slopes of 3M and of the libraries' form, and their errors at few and many calls, on five modes."""
     both = curves(("++3M", "3M, divided"))
@@ -765,6 +791,7 @@ def whole_times(counts=(10, 20, 50, 100, 200, 500), n=64):
     "average out. DDIM's error hides it for long; that of a high order runs into it and stops.",
     elsewhere={"1e-4": "the plateau in whole_errors"},
 )
+@tried_on(ON_COSINE | ON_FOUR_MODES)
 def whole_orders() -> dict:
     """Slopes of `whole_times` over the finer half; where an error has stopped falling they are no orders."""
     return {name: slope(n[-3:], e[-3:]) for name, (n, e) in whole_times().items()}
@@ -815,6 +842,7 @@ def hidden_switch(counts=tuple(range(4, 21)), below=10, n=64):
     finding="Where the order of the last step depends on the number of steps, the error jumps at the "
     "switch. With either rule kept there is no jump.",
 )
+@tried_on(ON_COSINE | ON_FOUR_MODES)
 def switch_jump() -> dict:
     """Error at 9 and at 10 steps with the hidden switch; with either rule kept."""
     result = hidden_switch()
@@ -897,6 +925,7 @@ def grids_table(calls=(10, 20, 40)):
     "hundreds, 2M with 40 ninety and with 8 three.",
     figure="grids-figure",
 )
+@tried_on(ON_SIX_MODES | {"levels from 20": {"EDM": partial(EDM, sigma_max=20.0)}})
 @cache
 def nodes_matter(powers=(1, 2, 3, 5, 7, 10, 20)) -> dict:
     """EDM's schedule from 80 to 0.002 on the ring, equal steps in sigma^(1/rho): median error, 100 starts."""
@@ -942,9 +971,12 @@ SHORT = {"DDIM = DPM-1": "DDIM", "++2S": "2S", "++2M": "2M", "2M, noise": "2M wi
     ),
     verdict="holds if",
     finding="If the grid is the quadratic one: there DDIM beats 2S and both 2M. With four and five equal "
-    "steps in lambda both 2M beat DDIM on the ring, by factors of 1.3 to 2.5.",
+    "steps in lambda both 2M beat DDIM on the ring, by factors of 1.3 to 2.5. It turns with six wider modes "
+    "and with the cosine schedule: even on the quadratic grid 2M with the noise is level with DDIM at four "
+    "calls, and ahead at five.",
     figure="few-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 @cache
 def few_by_grid(calls=(4, 5, 6)) -> dict:
     """Errors (root mean square; mean of eight batches of 64 starts, and their standard deviation) of DDIM, 2S
@@ -1000,6 +1032,7 @@ def few_medians():
     "calls on the ring has a twentieth of its error. With many calls the two differ by less than a factor of "
     "two.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 @cache
 def at_four() -> dict:
     """Errors on the ring with four equal steps' worth of calls in lambda, root mean square over 512 starts:
@@ -1026,6 +1059,7 @@ def at_four() -> dict:
     "steps doubles the ratio of the errors.",
     figure="few-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 @cache
 def ratios() -> dict:
     """Median error of DDIM over that of 2M on the ring, uniform in lambda: mean and standard deviation over
@@ -1052,6 +1086,7 @@ def ratios() -> dict:
     "leaves the stable range on Gaussian data.",
     figure="few-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def blow_up() -> dict:
     """Errors on the ring where high orders fail: six calls of each, RK4 in lambda with four."""
     model, x, want = truth(64, "ring")
@@ -1293,6 +1328,7 @@ GUIDED = ("DDIM = DPM-1", "DPM-2", "++2S", "++2M", "2M, noise", "++3M", "UniPC-3
     "quadratic grid with few calls.",
     figure="data-or-noise",
 )
+@tried_on(ON_COSINE | {"guidance 3": {"scale": 3.0}, "14 calls": {"calls": 14}})
 @cache
 def guided_ring(scale=6.0, calls=10, n=EIGHT) -> dict:
     """Guidance 6 on the exact ring, ten calls of the solver: median error against the guided flow, mean and
@@ -1409,6 +1445,7 @@ def choices_table():
     finding="The third is the multistep form, one call a step: on five modes with twenty calls it gains more "
     "than data prediction does.",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE | ON_FOUR_MODES)
 def two_improvements() -> dict:
     """Errors on five modes with twenty calls: noise prediction, data prediction, data prediction with memory;
     and what memory is worth on the ring: the median error of 2S over that of 2M, mean of eight batches.
@@ -1482,6 +1519,7 @@ def one_prediction(t=0.5, scale=8.0, n=200):
     "bounded by 1, such as latents, both destroy the scale.",
     figure="threshold-figure",
 )
+@tried_on(ON_COSINE)
 def thresholds() -> dict:
     """`one_prediction`; of a whole run, the share of pixels at the limit or beyond (the data's own for
     comparison) and the correlation with the unclipped result; and the standard deviation of Gaussian data of
@@ -1581,6 +1619,7 @@ def controller_table():
     finding="p is the order of the lower member, whose error is what is measured: the estimate of "
     "DPM-Solver-12 falls like h^2, that of DPM-Solver-23 like h^3, so the exponents are 1/2 and 1/3.",
 )
+@tried_on(ON_COSINE | ON_FOUR_MODES)
 def estimate_slopes(sizes=(0.2, 0.1, 0.05, 0.025), n=50) -> dict:
     """How the estimate of DPM-Solver-12 and -23, the distance of their two results, falls with the step, from
     an exact state at sigma / alpha = 1.
@@ -1639,6 +1678,7 @@ def adaptive_curves(tolerances=(0.3, 0.1, 0.03, 0.01, 0.003, 0.001), n=20):
     elsewhere={"0.01": "a tolerance", "0.001": "a tolerance"},
     figure="adaptive-figure",
 )
+@tried_on(ON_SIX_MODES | ON_COSINE)
 def adaptive_against_fixed() -> dict:
     """The error of DPM-Solver-12 at its tolerance of 0.01, and of fixed grids at the same calls."""
     model, x, want = truth(64, "ring")
@@ -1746,6 +1786,7 @@ def weak_curves(counts=(256, 512, 1024)):
     finding="SDE-DPM-Solver++1 is DDIM with eta = 1, which is DDPM's posterior step, to rounding. With "
     "memory the weak order is 2, for 3M too: what the noise inside a step does is left out.",
 )
+@tried_on(ON_COSINE)
 def weak_orders() -> dict:
     """Measured weak orders; the difference between SDE-DPM-Solver++1 and DDIM with eta = 1 on one noise."""
     result = {name: slope(n[-2:], e[-2:]) for name, (n, e) in weak_curves().items()}
@@ -2351,6 +2392,7 @@ def basins(names=("DDIM = DPM-1",), budgets=(5, 10, 20, 50, 100, 200), n=1000, d
     "with an error that does not fall at all, and the root of the share slopes at 1/2. The median "
     "shows the order.",
 )
+@tried_on(ON_COSINE)
 def flipped() -> dict:
     """Slopes of the measures for DDIM between the far modes, 5 to 200 calls."""
     rows = basins()["DDIM = DPM-1"]

@@ -8,15 +8,15 @@ returns a dict label -> number.
 
 import copy
 import math
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr, ndtri
 
-from book.claims import claim, recorded
-from book.problems import rms, training_calls, two_peaks
+from book.claims import claim, recorded, tried_on
+from book.problems import ON_THREE_PEAKS, rms, training_calls, two_peaks
 from toolkit import (
     EDM,
     VE,
@@ -93,6 +93,10 @@ def flow_map(x, mixture=None, start=None, end=None, schedule=SCHEDULE):
     return flow.map(torch.as_tensor(x, dtype=torch.float64), start, end).numpy()
 
 
+LOWER = EDM(sigma_max=20.0)
+ON_LOWER_LEVELS = {"levels from 20": {"SCHEDULE": LOWER, "flow_map": partial(flow_map, schedule=LOWER)}}
+
+
 def run(sampler, x, steps, mixture=None, grid=grids.karras):
     """Where `sampler` with the exact model takes x (n,) in so many steps, an array."""
     model = (mixture or two_peaks()).model(SCHEDULE)
@@ -135,6 +139,7 @@ def why_hard(n=2000):
     "itself has .009: it answers with the mean.",
     figure="task-figure",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def one_step_answers() -> dict:
     """Mean and deviation of what three one-step models make of the same noise, and the data's own."""
     x, mixture = quantiles(), two_peaks()
@@ -184,6 +189,7 @@ def steepness_by_deviation(stds=None):
     "and 1 it grows from 4 at deviation .5 to 7e8 at .15.",
     figure="steep-figure",
 )
+@tried_on(ON_LOWER_LEVELS)
 def steepness_of_peaks() -> dict:
     """The largest slope for ever narrower peaks, and that of the data as one Gaussian, for scale."""
     result = {f"slope, peaks of deviation {std:g}": steepness(std) for std in (0.5, 0.3, 0.2, 0.15)}
@@ -243,6 +249,7 @@ def rounds(start=16, mixture=None):
     "of .419 on N(0, 1/4). Nothing is halved but the budget.",
     figure="halving-figure",
 )
+@tried_on(ON_LOWER_LEVELS | {"data of deviation 1": {"STD": 1.0}})
 def halving() -> dict:
     """Deviation on N(0, 1/4) of the students of both losses after each round, and their distance from the
     teacher of 16 steps; the literal loss has the teacher itself as its minimiser.
@@ -266,6 +273,7 @@ def halving() -> dict:
     finding="For a student that fits perfectly. Four rounds from 16 steps to 1 lose nothing on the two "
     "peaks; what remains is the teacher's own error. A network adds what it fails to fit, each round.",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def rounds_lose_nothing() -> dict:
     """On the two peaks: RMS distance of each round's perfect student from the teacher's 16 steps, and the
     teacher's own from the flow map.
@@ -327,6 +335,7 @@ TRUE_STD = math.hypot(STD, SCHEDULE.end)
     finding="With noise shared at neighbouring levels the one-step deviation is .491 (data: .500). With "
     "noise drawn twice it is 3e-267: the student answers with the mean.",
 )
+@tried_on(ON_LOWER_LEVELS)
 def pairing() -> dict:
     """One-step deviation with 160 levels: noise shared, drawn twice; and a constant function's loss."""
     x = SCHEDULE.start * initial_noise(64, 2, 0)
@@ -349,6 +358,7 @@ def pairing() -> dict:
     finding="Exactly, for outputs 0, 1 and 5 alike; at sigma 80 the network's output times sigma_data is "
     "all there is.",
 )
+@tried_on({"data of deviation 1": {"STD": 1.0}})
 def boundary_forbids_constants() -> dict:
     """f of a consistency model whose network returns 0, 1 and 5, at the end and at the start
     of the trajectory.
@@ -386,6 +396,7 @@ def product_of_cosines(steps, grid=grids.karras, std=STD):
     "deviation at 160 levels of EDM's grid. No grid does better than .76 % there.",
     figure="bias-figure",
 )
+@tried_on(ON_LOWER_LEVELS)
 def order_of_the_bias() -> dict:
     """Bias at 160 levels on three grids, its order in the number of levels; by equation (5.12); and by its
     approximation for a full quarter circle.
@@ -505,6 +516,7 @@ def _answers(model, x):
     finding="Four times the levels take it from .152 to .095, a factor of 1.6. The boundary between the "
     "modes is where the error sits, and it only narrows. The mean is right at any number of levels.",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def minimisers_on_two_peaks(counts=(5, 20, 80, 320)) -> dict:
     """Mean, deviation and pointwise error of the minimiser's one-step samples, by the number of levels."""
     x = quantiles()
@@ -641,6 +653,7 @@ def gradients(counts=COUNTS):
     "number for other weights. In distillation, whose loss is 0 at the flow map, it changes nothing.",
     figure="gradients-figure",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def stop_gradient() -> dict:
     """The deviations at 20, 80 and 320 levels, and where the gradient is let through; and the loss of the
     exact flow map in consistency distillation, which no gradient can lower.
@@ -683,6 +696,7 @@ def sweeps_with_average(decay, steps=20, rate=0.1, most=20_000):
     finding="The fixed point is the same with an average and without; only the way there is longer, ten "
     "times at decay .99. Song & Dhariwal 2024 train without it.",
 )
+@tried_on(ON_LOWER_LEVELS)
 def averages() -> dict:
     """Sweeps to settle and the deviation reached, for four decays of the target's average."""
     result = {"deviation, one pass of (5.10)": one_step_std(20)}
@@ -716,6 +730,7 @@ def metrics(counts=(5, 10, 20, 40, 80)):
     "is one point, and the metric is free.",
     figure="metrics-figure",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def robust_metric() -> dict:
     """The shares of `metrics` at 80 levels, and the means."""
     x = quantiles()
@@ -735,6 +750,7 @@ def robust_metric() -> dict:
     finding="The network's own error is weighed by c_out^2 on top: 600 times less at sigma .02 than at 80. "
     "The weight 1/sigma^2 + 1/d^2 undoes just that.",
 )
+@tried_on({"data of deviation 1": {"sigma_data": 1.0}})
 def weight_on_the_network(levels=(0.002, 0.02, 0.2, 2.0, 80.0), sigma_data=STD) -> dict:
     """By how much two weightings of the error of x0 weigh the network's own error F, relative to the noisiest
     level: the weight times c_out^2.
@@ -814,6 +830,7 @@ def refinement(counts=(10, 40)):
     "from noise than from the middle.",
     figure="steps-figure",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def one_two_four() -> dict:
     """W2 distance from the two peaks after 1, 2 and 4 steps: perfect map, consistency training of 10 and 40
     levels, and a map that is exact from pure noise but errs by 0.1 sin(3 x) everywhere else.
@@ -839,6 +856,7 @@ def one_two_four() -> dict:
     finding="On one Gaussian the best second step leaves .466 at .466 (data: .5). What it repairs are "
     "samples that lie between the modes: on the two peaks it leaves .57 of the error.",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def refine_a_gaussian() -> dict:
     """Deviation on N(0, 1/4) after one step of consistency training's minimiser with 40 levels, and after two
     with the best level in the middle; the lowest ratio of errors on the two peaks.
@@ -861,6 +879,7 @@ def refine_a_gaussian() -> dict:
     finding="The flow map and its mirror image give the same samples, to the last digit, and differ by 1.6 "
     "for the same noise. The distillation term says which noise belongs to which sample.",
 )
+@tried_on(ON_THREE_PEAKS | ON_LOWER_LEVELS)
 def two_right_maps() -> dict:
     """The flow map and its mirror, both from the same noise: the distance between their samples as
     distributions, and noise by noise.
@@ -950,6 +969,7 @@ def velocity_of_pairs(x, t, ends, first, last):
     finding="Before, one Euler step gives the mean, with an error as large as the data; after one "
     "round one step and ten alike end at the flow map, up to the interpolation between pairs.",
 )
+@tried_on(ON_THREE_PEAKS | {"1,000 pairs": {"pairs": 1000}})
 def straight_in_one_dimension(pairs=4000) -> dict:
     """Euler's method along rectified flow on the two peaks, before and after one reflow: how far from the
     flow map one step and ten end.  After reflow the field is estimated from pairs of the flow map, and asked
@@ -1598,6 +1618,7 @@ def options_of_the_loss() -> dict:
     verdict=True,
     finding="On digits, by a fifth without labels and by half with; its digits are a little farther from the "
     "teacher's. A critic trades the one for the other.",
+    figure="all-figure",
 )
 def critic_on_digits() -> dict:
     """The recorded Fréchet distances of digits in one call by regression, and with a critic's term; and how

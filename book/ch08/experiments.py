@@ -15,14 +15,27 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import nn
 
-from book.claims import claim, recorded
+from book.claims import claim, recorded, tried_on
 from book.contest.commands import FOLDER
 from book.contest.inside import loaded
 from book.contest.scoring import column
-from book.problems import RING, rms
-from toolkit import EDM, VP, Discrete, Flow, Guided, Mixture, Network, grids, initial_noise, sample
+from book.problems import ON_COSINE, RING, rms
+from toolkit import (
+    EDM,
+    VP,
+    Discrete,
+    Flow,
+    Guided,
+    Mixture,
+    Network,
+    VPCosine,
+    grids,
+    initial_noise,
+    sample,
+)
 from toolkit.conditions import (
     ClassifierGuided,
     GuidedBetween,
@@ -90,8 +103,20 @@ def study():
 
 @cache
 def chart() -> dict:
-    """Fréchet distances of 2,000 digits of chapter 5's teacher and of all that learned from its data, from
-    chapters 5, 6 and 7 and this one's study: "no label" or "label" -> sampler -> calls -> [each seed]."""
+    """Fréchet distances of 2,000 digits of chapter 5's teacher and of all that learned from its data: "no
+    label" or "label" -> sampler -> calls -> [each seed].  What has at most 1.2 times the least mean within a
+    budget has ten seeds, all else three."""
+    found = {kind: {name: dict(rows) for name, rows in by.items()} for kind, by in three_seeds().items()}
+    for name, rows in study()["contenders"].items():
+        for calls, kinds in rows.items():
+            for kind, values in kinds.items():
+                found[kind][name][int(calls)] = values
+    return found
+
+
+@cache
+def three_seeds() -> dict:
+    """The same with three seeds each, from chapters 5, 6 and 7 and this one's study."""
     found = {"no label": {}, "label": {}}
 
     def add(kind, name, calls, values):
@@ -135,31 +160,46 @@ def interval(values, places=2) -> str:
 
 
 @cache
-def standing(kind, calls):
-    """(best, ties): what has the least mean distance with at most so many calls, and those whose range
-    reaches into its range: each (name, calls, values)."""
-    rows = [(name, n, values) for name, by in chart()[kind].items() for n, values in by.items() if n <= calls]
+def standing(kind, calls, families=tuple(FAMILIES)):
+    """(best, ties) of these families: what has the least mean distance with at most so many calls, and those
+    of ten seeds whose difference from it is within its own 95 % (Welch's t): each (name, calls, values).
+    What has three seeds is larger by a fifth or more."""
+    rows = [
+        (name, n, values) for name, by in chart()[kind].items() if KIND[name] in families
+        for n, values in by.items() if n <= calls
+    ]  # fmt: skip
     best = min(rows, key=lambda row: statistics.mean(row[2]))
-    ties = [row for row in rows if row[0] != best[0] and min(row[2]) <= max(best[2])]
-    return best, ties
+    others = [row for row in rows if row[0] != best[0] and len(row[2]) == len(best[2])]
+    return best, [row for row in others if stats.ttest_ind(best[2], row[2], equal_var=False).pvalue > 0.05]
+
+
+def ten_seeds(values) -> str:
+    """Mean ± half of its 95 % interval (Student's t)."""
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{statistics.mean(values):.2f} ± {half:.2f}"
 
 
 def guide(kind="no label") -> dict:
-    """What has the least distance within a budget; what ties with it; and the best that nobody trained."""
+    """What has the least distance within a budget; what ties with it; and the best that nobody trained, with
+    its ties."""
     result = {}
-    plain = (*FAMILIES["solvers of the ODE"], *FAMILIES["solvers with noise"])
     for budget in BUDGETS:
         (name, calls, values), ties = standing(kind, budget)
         result[f"{budget} | best"] = f"{name} ({calls})"
-        result[f"{budget} | distance"] = interval(values)
-        result[f"{budget} | level with it"] = ", ".join(dict.fromkeys(row[0] for row in ties)) or "nothing"
-        rows = [
-            (statistics.mean(v), one, n, v) for one in plain for n, v in chart()[kind].get(one, {}).items()
-            if n <= budget
-        ]  # fmt: skip
-        _, one, n, v = min(rows)
-        result[f"{budget} | best untrained"] = f"{one} ({n}): {interval(v)}"
+        result[f"{budget} | distance"] = ten_seeds(values)
+        result[f"{budget} | level with it"] = _listed(ties) or "nothing"
+        (name, calls, values), ties = standing(kind, budget, tuple(FAMILIES)[:2])
+        more = f", level: {_listed(ties)}" if ties else ""
+        result[f"{budget} | best untrained"] = f"{name} ({calls}): {ten_seeds(values)}{more}"
     return result
+
+
+def _listed(rows):
+    """Each sampler once, with its calls."""
+    calls = {}
+    for name, n, _ in rows:
+        calls.setdefault(name, []).append(str(n))
+    return ", ".join(f"{name} ({', '.join(counts)})" for name, counts in calls.items())
 
 
 def guide_with_labels() -> dict:
@@ -270,6 +310,7 @@ def when_it_pays() -> dict:
     verdict=False,
     finding="On the digits with labels it has a Fréchet distance of 0.13, with either variance, and so have "
     "fifty calls of DDIM; SDE-2M has 0.098 and Restart 0.091 at 20 calls; fresh real digits have 0.086.",
+    figure="pareto",
 )
 def a_thousand_steps() -> dict:
     """Fréchet distance of 1,797 digits with labels, the means of eight or ten seeds (three above 100 calls),
@@ -339,7 +380,9 @@ def learned_grids() -> dict:
     finding="They have the lowest: 4.3e-05 where sampling starts and 9,095 where it ends. For that very "
     "reason a start at an SNR of 0.001 costs nothing that could be measured, if the data are centred.",
     elsewhere={"0.001": "a ratio"},
+    figure="ends",
 )
+@tried_on(ON_COSINE)
 def where_the_signal_is() -> dict:
     """alpha^2 / sigma^2 on VP at its two ends, and the times at which it is 0.001, 1 and 1000."""
     schedule = VP()
@@ -439,6 +482,7 @@ def one_mode() -> dict:
     finding="If the modes come out too wide without them, as at 8 calls: by the median 2M alone misses their "
     "width by 0.019, with DDPM in its last two steps by 0.001. At 24 calls 2M misses by 0.0002 and 18 "
     "steps of it with 6 of DDPM by 0.0102, too narrow (root mean square 0.0021 and 0.0083).",
+    figure="relays",
 )
 def last_steps_of_ddpm() -> dict:
     """By how much the modes' mean deviation misses the true one: at 24 calls, ten seeds, recorded; at 8, by
@@ -598,6 +642,7 @@ def difficulty_table() -> dict:
     finding="At equal mean calls, 6 to 15, the samples' own steps have 1.2 to 3.9 times the error of the "
     "same rule on a fixed grid. On the digits it is where the tolerance puts the steps that costs: over "
     "the mean of their own grids the factor is 1.00 to 1.17.",
+    figure="adaptive",
 )
 @claim(
     "P24",
@@ -609,6 +654,7 @@ def difficulty_table() -> dict:
     finding="On ring, swiss roll, two moons and digits its own rule on a fixed grid has less error at as "
     "many calls, 6 to 15. Over 2M it has 1.6 to 4.8 times the error at ten calls; at six it passes 2M on "
     "the ring (0.65) and is about level with it on the digits (0.91).",
+    figure="adaptive",
 )
 def own_steps() -> dict:
     """The error of steps that each sample chooses, over that of a fixed grid at equal mean calls: the same
@@ -637,6 +683,7 @@ def own_steps() -> dict:
     finding="If the data are the two moons: rank correlations with the true errors of three samplers are "
     "0.41 to 0.55. On the digits they are 0.10 to 0.21, on the swiss roll 0.05 to 0.51, and on the ring "
     "-0.57 for 2M.",
+    figure="where",
 )
 def how_well_it_tells() -> dict:
     """Rank correlation of the index with the true errors at ten calls, means of eight batches."""
@@ -660,6 +707,7 @@ LISTED = VP()
     "-18.8. The listing gives no number above t = 0.045, where beta passes 1.",
     elsewhere={"0.99": "a time"},
 )
+@tried_on({"a rate of up to 10": {"LISTED": VP(beta_max=10.0)}})
 def as_listed() -> dict:
     """1 - beta(t), which the listing takes for alpha^2, and the time from which it is negative."""
     schedule = LISTED
@@ -728,6 +776,16 @@ GUIDES = {
 }
 
 
+COSINE_LINE = LINE.model(VPCosine())
+ON_COSINE_LINE = {
+    "the cosine schedule": {
+        "VPS": COSINE_LINE.schedule,
+        "LINE_MODEL": COSINE_LINE,
+        "GUIDES": GUIDES | {"knows the noise": class_log_prob(COSINE_LINE, 1)},
+    }
+}
+
+
 def classifier_curves(levels=(0.1, 0.7, 3.0), points=201):
     """The chance of the right class at x_t / alpha, by the level: what a classifier that knows the noise
     says, and what one of clean data says at the state and at the estimate: level -> label -> (x, chance)."""
@@ -754,7 +812,9 @@ def classifier_curves(levels=(0.1, 0.7, 3.0), points=201):
     finding="If only the class counts: all of its samples fall into it. They are not samples of the class: a "
     "deviation of 0.22 asked at the state and of 0.30 at the estimate, where the class has 0.50, as has what "
     "a classifier that knows the noise guides.",
+    figure="classifiers",
 )
+@tried_on(ON_COSINE_LINE)
 def three_classifiers() -> dict:
     """Mean, deviation and share of the wanted class of guided samples at scale 1, where the right answer is
     the class itself, N(1, 1/4), of which 2.3 % lie on the other side of 0."""
@@ -867,6 +927,7 @@ def right_term(scale):
     verdict=True,
     finding="On two Gaussians on a line the deviation of the flow's samples falls from 0.50 to 0.36, 0.29 "
     "and 0.25 at w = 2, 4 and 8, and their mean goes from 1.0 to 2.1, away from the other class.",
+    figure="guided-densities",
 )
 @claim(
     "BS36, density",
@@ -880,7 +941,9 @@ def right_term(scale):
     verdict="holds if",
     finding="If w = 1. At w = 4 the flow's samples have mean 1.67 and deviation 0.29, the tilted density "
     "1.06 and 0.45; DDPM's, from the same guided score, 1.28 and 0.42.",
+    figure="guided-densities",
 )
+@tried_on(ON_COSINE_LINE)
 def guided_moments() -> dict:
     """Mean and deviation of guided samples on LINE by the flow, where no luck is, and by DDPM in 200 steps,
     on 4,000 noises, beside the tilted density by quadrature."""
@@ -1020,6 +1083,8 @@ PEAKS = Mixture([0.5, 0.5], [[-0.4, -1.0], [0.4, 1.0]], [0.3, 0.3])
 GIVEN = {"pair": torch.tensor([0.5, 0.0]), "peaks": torch.tensor([0.15, 0.0])}
 MASK = torch.tensor([True, False])
 DATA = {"pair": PAIR, "peaks": PEAKS}
+WEAKER = Mixture([1.0], [[0.0, 0.0]], covariances=[[[0.09, 0.045], [0.045, 0.09]]])
+ON_WEAKER_PAIR = {"correlation 0.5": {"PAIR": WEAKER, "DATA": DATA | {"pair": WEAKER}}}
 FILLED = 100  # steps
 
 
@@ -1072,7 +1137,9 @@ def filled_moments(ways, on="pair", n=4000, steps=FILLED):
     verdict="holds if",
     finding="If steps are repeated. One pass has mean 0.30 and deviation 0.16 where 0.45 and 0.13 are right; "
     "five times as many calls bring the mean to 0.42, twenty times to 0.44.",
+    figure="filled",
 )
+@tried_on(ON_COSINE_LINE | ON_WEAKER_PAIR)
 def put_back() -> dict:
     """Two pixels of deviation 0.3 and correlation 0.9, the first known to be 0.5: what the second gets by
     replacement and by RePaint, 100 steps."""
@@ -1125,6 +1192,7 @@ def inpainted_as_listed(steps, n=4000, T=1000, seed=0):
     "0.13 are right: each step removes the noise of one level and not of ten. With all 1,000 it is what one "
     "pass of replacement is, 0.32 and 0.17.",
 )
+@tried_on(ON_WEAKER_PAIR)
 def listed() -> dict:
     """The second pixel by the listing's loop, with 100 and with 1,000 of a table's 1,000 levels."""
     result = {}
@@ -1214,7 +1282,9 @@ def half_counts() -> dict:
     "0.45, 0.25 and 0.04. Its neighbour hears too little at a low level, 0.29 for 0.41 at 0.1. Steps made "
     "five times mend that at 0.03, 0.42 for 0.45, and at 0.3 make both forget, 0.05 for 0.25.",
     elsewhere={"0.03": "a level", "0.1": "a level", "0.3": "a level", "0.5": "what is known"},
+    figure="regions",
 )
+@tried_on(ON_COSINE_LINE | ON_WEAKER_PAIR | {"200 steps": {"FILLED": 200}})
 def region_noise() -> dict:
     """Two pixels of deviation 0.3 and correlation 0.9, the first held to 0.5 down to a level and then free,
     in 100 steps: means and deviations of both, and the exact ones of a pixel observed as 0.5 with that noise.
@@ -1370,6 +1440,7 @@ def found_in(x, names):
     verdict="holds if",
     finding="If its training dropped texts: at w = 3 far south is then obeyed by 99 % of the points. With "
     "texts always there guidance leaves 0 %, for the network never learned what it is told by no text.",
+    figure="words",
 )
 def words_obeyed() -> dict:
     """Share of points in a place that the text allows, in %, by the text, the scale, and whether the training
@@ -1388,6 +1459,7 @@ EIGHT_LETTERS = (  # words of a, e, i, n, o, r, s and t
     "rise site tire oars earn sane sore stir tons ones"
 ).split()
 PREVIEWS = {"network, 7": "network's, 7 x 7", "real, 7": "real, 7 x 7", "real, 14": "real, 14 x 14"}
+PREVIEWS |= {"class mean": "mean of the class", "noise": "noise alone"}
 
 
 @cache
@@ -1491,13 +1563,28 @@ def refined_distances() -> tuple:
 def direct_and_refined() -> dict:
     """Recorded: the mean distance and its standard error, eight seeds of 200 digits each."""
     found = {}
-    rows = {f"no preview, {n} calls": f"direct | 80 | {n}" for n in (2, 3, 4, 6, 8, 12)}
+    rows = {f"no preview, {n} calls": f"direct | 80 | {n}" for n in (2, 4, 6, 12)}
     rows |= {"preview, enlarged alone": "network, 7 | 0 | 0"}
     rows |= {f"preview, {n} calls from 5.6": f"network, 7 | 5.6 | {n}" for n in (2, 4)}
     for name, key in (rows | {"real digits": "floor"}).items():
         mean, error = _scales(key)
         found |= {f"{name} | distance": round(mean, 2), f"{name} | ±": round(error, 2)}
         found[f"{name} | read as their label"] = round(_scales(key, "accuracy")[0], 2)
+    return found
+
+
+def from_high_levels() -> dict:
+    """Recorded, four calls: the mean distance from a level of previews, of the mean of the class in their
+    place and of noise alone, and 95 % intervals of the paired differences, eight seeds."""
+    found, runs = {}, recorded("scales")["runs"]
+    rivals = {"noise": "less noise alone", "class mean": "less mean of the class"}
+    for level in ("5.6", "11", "22", "45"):
+        of = {kind: np.array(runs[f"{kind} | {level} | 4"]["distance"]) for kind in ("network, 7", *rivals)}
+        found |= {f"from {level} | {PREVIEWS[kind]}": round(float(x.mean()), 2) for kind, x in of.items()}
+        for kind, words in rivals.items():
+            gap = of["network, 7"] - of[kind]
+            half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / math.sqrt(len(gap))
+            found[f"from {level} | {words}"] = f"{gap.mean():+.2f} ± {half:.2f}"
     return found
 
 
@@ -1516,19 +1603,25 @@ def fresh_noise() -> dict:
     "T57",
     source="Textbook, closing project, part 3",
     says="A preview at a low resolution that is refined at a high one saves calls.",
-    holds=lambda r: r["preview"] + 2 * r["preview, error"] < r["no preview"] - 2 * r["no preview, error"],
+    holds=lambda r: r["preview"] + 2 * r["preview, error"] < r["noise alone"] - 2 * r["noise alone, error"],
     verdict=False,
-    finding="Not with a network that was not trained for it: at four large calls the best level of up to 5.6 "
-    "ties with no preview from 80, 2.1 each, and from 1.4 the distance is six times as large, with real "
-    "previews too. What a preview saves is the large picture that nobody wants.",
-    elsewhere={"1.4": "a level", "5.6": "a level"},
+    finding="Not with a network that was not trained for it. At four large calls a preview does best from "
+    "level 22, 1.36, and noise alone has 1.34 from there. (From 80 noise has 2.1: the lower start is what "
+    "helps.) From 5.6 a preview is 0.40 better than noise alone, but the mean of the class, which costs "
+    "nothing, is better than both, 0.93. From 1.4 the distance is six times that from 80, and so it is with "
+    "real previews. What a preview saves is the large picture that nobody wants.",
+    elsewhere={"5.6": "a level", "1.4": "a level"},
 )
 def preview_or_none() -> dict:
-    """Recorded distances at four calls of the large network, means and standard errors of eight seeds."""
+    """Recorded distances at four calls of the large network, means and standard errors of eight seeds; of
+    previews, noise alone and the mean of the class from the best of their levels."""
     found = {}
-    for label, key in (("no preview", "direct | 80 | 4"), ("preview", "network, 7 | 5.6 | 4")):
-        found[label], found[f"{label}, error"] = _scales(key)
+    for label, kind in (("preview", "network, 7"), ("noise alone", "noise"), ("class mean", "class mean")):
+        pairs = [_scales(f"{kind} | {level:g} | 4") for level in _levels(kind, 4)]
+        found[label], found[f"{label}, error"] = min(pairs)
     return found | {
+        "gain from 5.6": _scales("noise | 5.6 | 4")[0] - _scales("network, 7 | 5.6 | 4")[0],
+        "from 80": _scales("direct | 80 | 4")[0],
         "from 1.4": _scales("network, 7 | 1.4 | 4")[0],
         "real, from 1.4": _scales("real, 7 | 1.4 | 4")[0],
     }
@@ -1684,6 +1777,7 @@ def errors_at_scales() -> dict:
     "One loss for both lets the latents shrink, since the error of ε "
     "falls with their size, and the samples of two trainings are no better.",
     elsewhere={"0.8": "latent_numbers", "0.9": "latent_numbers"},
+    figure="floors-figure",
 )
 def latents_measured() -> dict:
     """Recorded: the floors of 16 principal latents, and what joint training does to the latents."""
@@ -1978,7 +2072,9 @@ def steps_and_distance() -> dict:
     finding="One letter a call is exact, in whichever order. What is drawn at once is drawn as if "
     "independent: two calls for four letters miss by 0.29 in total variation, with the two surest "
     "first by 0.23; with other words or weights either order can be the better one.",
+    figure="calls-figure",
 )
+@tried_on({"eight-letter words": {"STRINGS": EIGHT_LETTERS}})
 def parallel_letters() -> dict:
     """Exact, on the twelve words."""
     miss = lambda rules: total_variation(strings(), law(strings(), rules)[0])  # noqa: E731
@@ -2181,6 +2277,7 @@ def listed_chart() -> dict:
     " its squares; with (1 - t / T)² it has 97 %.",
     elsewhere={"3 %": "late_noise", "97 %": "late_noise"},
 )
+@tried_on({"ten steps": {"steps": 10}})
 def late_noise(steps=40) -> dict:
     """η at the start of each of forty even steps, and what share of Σ η² the last twenty have."""
     t = np.linspace(1, 0, steps + 1)[:-1]
@@ -2205,6 +2302,7 @@ NAMES = {
     "consistency": "consistency model",
     "flow_map": "MeanFlow",
     "learned": "learned solver",
+    "stored": "a memory, no sampler",
 }
 
 
@@ -2243,13 +2341,12 @@ def _calls(calls):
     return f"{calls} call{'s' if int(calls) > 1 else ''}"
 
 
-def contest_boxed(part="baselines"):
-    """Baselines as the contest runs them.  "baselines": 45 s on a busy machine, mean and interval of three
-    trainings, or that one of them was refused; "full": one training of 90 s on an idle one."""
-    found = recorded("contest")[part]
+def contest_boxed():
+    """Baselines as the contest runs them, 90 s of training: mean and interval of three trainings, or that one
+    of them was refused."""
     return {
         f"{NAMES[name]} | {_calls(calls)}": _interval(scores)
-        for name, its in found.items()
+        for name, its in recorded("contest")["full"].items()
         for calls, scores in its["columns"].items()
     }
 
@@ -2258,7 +2355,7 @@ def _interval(scores):
     one = column(scores)
     if one is None:
         return "refused"
-    return f"{one.mean:.2g}" + (f" [{one.low:.2g}, {one.high:.2g}]" if len(scores) > 1 else "")
+    return f"{one.mean:.2g} [{one.low:.2g}, {one.high:.2g}]"
 
 
 def contest_carried():
@@ -2270,6 +2367,18 @@ def contest_carried():
         for one in found.values()
         for what, key in shown.items()
     }
+
+
+def contest_lists():
+    """Midpoints of stored digits, drawn anew and from lists: what the metric says, and the share that comes
+    again from other noise."""
+    told = {}
+    for name, one in recorded("contest")["lists"].items():
+        told[f"{name} | Fréchet distance"] = f"{one['frechet']:.2g}"
+        told[f"{name} | near a digit"] = f"{one['near']:.1%}"
+        told[f"{name} | comes again"] = f"{one['again']:.0%}"
+        told[f"{name} | gates"] = "pass" if one["near"] <= 0.12 and one["again"] <= 0.15 else "refused"
+    return told
 
 
 def contest_copies(stored="all of them"):

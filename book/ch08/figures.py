@@ -516,7 +516,8 @@ def refined(curves, others) -> Picture:
     for (name, value), look in zip(others.items(), (":", "-.", "--", "-")):
         ax.axhline(value, color=GREY, linestyle=look, linewidth=1.3, label=name)
     ax.set(xscale="log", yscale="log", xlabel="level where the large network takes over", ylabel="distance")
-    ax.set_xticks(levels, [f"{level:g}" for level in levels])
+    every = sorted({level for levels, _, _ in curves.values() for level in levels})
+    ax.set_xticks(every, [f"{level:g}" for level in every])
     ax.minorticks_off()
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     lines_told = [f"{name} {number(value)}" for name, value in others.items()]

@@ -162,7 +162,8 @@ class Judge:
         result = Result(entry.name, columns={calls: [] for calls in self.rules.calls})
         seeds = [secrets.randbits(48) for _ in range(self.rules.seeds)] if seeds is None else seeds
         for number, seed in enumerate(seeds, 1):
-            training, *drawn = np.random.SeedSequence(seed).generate_state(1 + len(self.rules.calls)).tolist()
+            count = len(self.rules.calls)
+            training, *drawn = np.random.SeedSequence(seed).generate_state(1 + 2 * count).tolist()
             try:
                 network, notes, size = self.trained(entry, training)
             except Refused as why:
@@ -171,18 +172,22 @@ class Judge:
                     found.append({"why": str(why)})
                 continue
             result.size = max(result.size, size)
-            for calls, noise_seed in zip(self.rules.calls, drawn):
-                score = self._scored(entry, network, notes, calls, noise_seed)
+            for calls, *noise_seeds in zip(self.rules.calls, drawn, drawn[count:]):
+                score = self._scored(entry, network, notes, calls, *noise_seeds)
                 tell(
                     f"{entry.name}, training {number}, {calls} calls: {score.get('why') or score['frechet']}"
                 )
                 result.columns[calls].append(score)
         return result
 
-    def _scored(self, entry, network, notes, calls, seed) -> dict:
+    def _scored(self, entry, network, notes, calls, seed, other) -> dict:
+        """A column's score.  Another run, from other noise in a box that knows nothing of the first, says
+        whether the same images come again."""
         try:
             images, labels = self.sampled(entry, network, notes, calls, seed)
-            return scoring.score(images, labels, self.rules)
+            score = scoring.score(images, labels, self.rules)
+            others, _ = self.sampled(entry, network, notes, calls, other)
+            return score | {"again": round(scoring.refuse_repeated(images, others, self.rules), 4)}
         except Refused as why:
             return {"why": str(why)}
 

@@ -19,6 +19,7 @@ class Rules:
     n: samples in a column; seeds: independent trainings.
     obeyed: least share of samples in which the classifier reads the digit that was asked for.
     copies, near: largest shares of samples whose `metrics.nearest_neighbour_ratio` is below 0.5 and 0.7.
+    again: largest share of samples that come again from other noise (`scoring.repeated`).
     """
 
     calls: tuple[int, ...] = (1, 2, 4, 8)
@@ -33,6 +34,7 @@ class Rules:
     obeyed: float = 0.8
     copies: float = 0.02
     near: float = 0.12
+    again: float = 0.15
 
     def __post_init__(self):
         if not self.calls or min(self.calls) < 1 or min(self.seeds, self.cores) < 1 or self.n < 10:

@@ -10,6 +10,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from sklearn.neighbors import NearestNeighbors
+
 from book.contest.rules import Refused, Rules
 from toolkit.data import digits
 from toolkit.metrics import class_accuracy, frechet_distance, nearest_neighbour_ratio
@@ -44,6 +46,31 @@ def closeness(images) -> dict[str, float]:
     0.5, and below 0.7, of that digit's own distance to the next."""
     ratio = nearest_neighbour_ratio(images, digits("all")[0])
     return {"copies": float((ratio < COPY).mean()), "near": float((ratio < NEAR).mean())}
+
+
+AGAIN = 0.2
+"""A sample comes again when its nearest of another batch is so much nearer than a twentieth of that batch."""
+
+
+def repeated(images, others) -> float:
+    """The share of images (n, 1, 8, 8) that come again among others (m, 1, 8, 8), drawn from other noise.
+
+    Points of a smooth density have their nearest neighbour at half the distance of the twentieth part of a
+    batch, or a third; those of a list have it at none.  Both distances are of the sampler's own images, so
+    that blurred ones, which are all alike, do not count.
+    """
+    images, others = (x.clamp(-1, 1).flatten(1).double().numpy() for x in (images, others))
+    nearest = NearestNeighbors(n_neighbors=max(1, len(others) // 20)).fit(others)
+    distance = nearest.kneighbors(images)[0]
+    return float((distance[:, 0] <= AGAIN * distance[:, -1]).mean())
+
+
+def refuse_repeated(images, others, rules: Rules) -> float:
+    """`repeated`.  Raises Refused where it is more than the rules allow: a list of images is no sampler."""
+    share = repeated(images, others)
+    if share > rules.again:
+        raise Refused(f"{share:.0%} of its images come again from other noise; {rules.again:.0%} may")
+    return share
 
 
 # --- intervals ------------------------------------------------------------------------------------------
@@ -108,20 +135,20 @@ FULL = 10.0
 
 def points(columns: dict, baselines: list[dict]) -> float:
     """Points from 0 to 10: the mean over the columns of how far an entry came, in log distance, from the
-    second worst baseline to the best.
+    second worst baseline to the second best.  (The best may be `stored`, which is no sampler.)
 
     columns, and each of baselines: {calls: scores}.  It does not depend on the other entries.  A column
-    without a score is worth nothing.  Raises ValueError where fewer than three baselines have one.
+    without a score is worth nothing.  Raises ValueError where fewer than four baselines have one.
     """
     shares = []
     for calls, scores in columns.items():
         known = sorted(one.mean for its in baselines if (one := column(its.get(calls, []))) is not None)
-        if len(known) < 3:
+        if len(known) < 4:
             raise ValueError(
-                f"points need three baselines with a score at {calls} calls, and the board has {len(known)}: "
+                f"points need four baselines with a score at {calls} calls, and the board has {len(known)}: "
                 "toolkit contest run --baselines"
             )
-        nothing, full = math.log(known[-2]), math.log(known[0])
+        nothing, full = math.log(known[-2]), math.log(known[1])
         own = column(scores)
         share = 0.0 if own is None else (nothing - math.log(own.mean)) / max(nothing - full, 1e-9)
         shares.append(min(1.0, max(0.0, share)))

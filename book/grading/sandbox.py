@@ -197,7 +197,9 @@ def found(kind: str = "auto") -> str:
     insisted on and is not to be had.
     """
     if sys.platform not in ("linux", "darwin"):
-        raise NoSandbox("Grading runs on Linux and macOS; on Windows, use the Windows Subsystem for Linux.")
+        raise NoSandbox(
+            "Grading and the contest run on Linux and macOS; on Windows, use the Windows Subsystem for Linux."
+        )
     if kind == "limits":
         return kind
     with tempfile.TemporaryDirectory(prefix="tk") as folder:

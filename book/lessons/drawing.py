@@ -51,7 +51,7 @@ def new_key(path: Path) -> bytes:
     Raises FileExistsError where a file lies there.
     """
     key = secrets.token_bytes(KEY_BYTES)
-    with path.open("x") as file:
+    with path.open("x", encoding="utf8") as file:
         path.chmod(0o600)
         file.write(key.hex() + "\n")
     return key

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from book import chapters
+from book import claims as module
 from book.appendix import finder, neighbours, page, pictures, places, rows
 from book.claims import VERDICTS, claims
 from studies import neighbours as study
@@ -175,6 +176,16 @@ def test_a_claim_that_carries_a_figure_names_a_picture_of_its_chapter():
         pictures.picture("02", "nowhere")
 
 
+def test_every_section_has_a_picture_but_those_of_prose_and_of_listings():
+    """Of prose nothing is measured, and of a listing the code is what is to be seen."""
+    plain = {*rows.PROSE, "listing"}
+    sections = [section for text in rows.texts() for section in text.sections]
+    carried = lambda row: row.figure or any(one.figure for one in row.claims)
+    bare = [section for section in sections if not any(map(carried, section.rows))]
+    assert not [one.heading for one in bare if not {row.kind for row in one.rows} <= plain]
+    assert len(bare) < len(sections) / 10
+
+
 def test_each_picture_is_shown_once_and_is_the_chapter_s():
     calls = re.compile(r'picture\("(\d\d)", "([\w-]+)"\)')
     shown = {}
@@ -247,33 +258,79 @@ def test_a_source_names_its_texts(source, letters):
     assert rows.said_in(One) == set(letters)
 
 
-# --- other random numbers -------------------------------------------------------------------------------
+# --- neighbours -----------------------------------------------------------------------------------------
 
 
-def test_the_record_of_other_random_numbers_is_of_claims_that_there_are():
+def test_the_record_of_neighbours_is_of_claims_and_neighbours_that_there_are():
+    """Those that it lacks are named on the page as not tried yet."""
     by_id = {one.id: one for one in claims()}
-    assert set(neighbours.record()) <= set(by_id), "`python -m studies.neighbours` writes it anew"
-    told = {*VERDICTS.values(), neighbours.NOTHING}
-    assert all(
-        len(its) == len(neighbours.SHIFTS) and set(its) <= told for its in neighbours.record().values()
-    )
+    assert set(neighbours.record()) <= set(by_id), "`python -m studies.neighbours untried` mends it"
+    for id, found in neighbours.record().items():
+        assert set(found) <= {neighbours.SEEDS, *by_id[id].neighbours}, id
+        beside = {verdict for name, verdict in found.items() if name != neighbours.SEEDS}
+        assert beside <= {*VERDICTS.values()}, id
+        assert found.get(neighbours.SEEDS) in {*VERDICTS.values(), neighbours.NOTHING, None}, id
 
 
-def test_a_claim_that_turns_with_other_random_numbers_says_so():
+def test_a_claim_that_turns_on_a_neighbour_says_so_in_its_finding_and_on_the_page():
     shown = text()
     for one in claims():
         entry = next(line for line in shown.splitlines() if line.endswith(f"({one.id})"))
-        assert ("With other random numbers" in entry) == bool(neighbours.turned(one)), one.id
+        turned = neighbours.turned(one)
+        assert [name for name in turned if f"*With {name}: {turned[name]}.*" not in entry] == [], one.id
+        assert entry.count("*With ") == len(turned), one.id
+        assert [name for name in turned if name not in one.finding] == [], one.id
+
+
+def test_most_claims_that_can_be_are_tried_on_other_data_schedules_or_grids():
+    beside = [one for one in claims() if one.neighbours]
+    assert len(beside) > len(claims()) / 2
+    assert all(name != neighbours.SEEDS for one in beside for name in one.neighbours)
 
 
 @pytest.mark.slow
 def test_the_record_is_what_the_study_finds():
-    """In a process of its own, on claims that draw, that draw nothing, and that share an experiment."""
-    wanted = ["BT4", "BI10", "C01", "BP12", "BS27, P09"]
+    """In a process of its own: claims that draw, that draw nothing, that share an experiment, that turn."""
+    wanted = ["BT4", "BI10", "C01", "BT10, E3", "BS11", "BP23", "T10", "B18, AMED"]
     words = [sys.executable, "-m", "studies.neighbours", *wanted]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {one: neighbours.record()[one][0] for one in wanted}
+    assert json.loads(done.stdout) == {one: neighbours.record()[one] for one in wanted}
+
+
+SCALE = 2.0
+
+
+def scaled(x=1.0):
+    return {"x": SCALE * x, "scale": SCALE}
+
+
+def tried(monkeypatch, **named):
+    """A claim on `scaled` with these neighbours, in a registry of its own."""
+    monkeypatch.setattr(module, "REGISTRY", {})
+    fields = dict(source="s", says="Two is large", verdict=True, finding="f")
+    large = module.claim("A", holds=lambda r: r["scale"] >= 2 and r["x"] > 1, **fields)
+    large(module.tried_on(named)(scaled))
+    return module.REGISTRY["A"]
+
+
+def test_a_neighbour_replaces_arguments_and_names_while_the_experiment_runs(monkeypatch):
+    one = tried(monkeypatch, smaller={"SCALE": 1.0}, left={"x": 0.25}, both={"SCALE": 4.0, "x": 0.5})
+    assert study.beside([one], one.neighbours) == {
+        "smaller": {"A": "fails"}, "left": {"A": "fails"}, "both": {"A": "holds"}
+    }  # fmt: skip
+    assert SCALE == 2.0 and one.decided() == "holds"
+    known = {neighbours.SEEDS: "holds", "left": "told before"}
+    (found,) = study.decided([one], {"A": known})
+    assert found["A"] == known | {"smaller": "fails", "both": "holds"}
+
+
+def test_a_neighbour_that_is_none_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="scaled has no argument, and its module no name, 'size' to replace"):
+        tried(monkeypatch, other={"size": 3.0})
+    same = tried(monkeypatch, same={"SCALE": 2.0})
+    with pytest.raises(ValueError, match="'same' changes no number of scaled"):
+        study.beside([same], same.neighbours)
 
 
 def test_seeds_are_moved_within_and_as_before_outside():

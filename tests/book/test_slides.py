@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from book import chapters, slides
 from book.__main__ import make_app
+from book.formulas import mathml
 from tests.book.notebooks.lab import CHROMIUM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,10 +134,10 @@ def test_sentences(text, count):
 
 def test_formulas_become_characters_that_browsers_draw():
     pytest.importorskip("latex2mathml", reason="latex2mathml is not installed")
-    assert "𝔼" in slides.mathml(r"\mathbb E") and "ℝ" in slides.mathml(r"\mathbb R")
-    assert "ℒ" in slides.mathml(r"\mathcal L") and slides.mathml(r"\Big\|x\|").count("‖") == 2
-    assert slides.mathml("x_s''").count("&#x02032;") == 2 and "<msup><msub" not in slides.mathml("x_s''")
-    assert slides.mathml(r"\begin{aligned}a&=b\\c&=d\end{aligned}").count("<mtr>") == 2
+    assert "𝔼" in mathml(r"\mathbb E") and "ℝ" in mathml(r"\mathbb R")
+    assert "ℒ" in mathml(r"\mathcal L") and mathml(r"\Big\|x\|").count("‖") == 2
+    assert mathml("x_s''").count("&#x02032;") == 2 and "<msup><msub" not in mathml("x_s''")
+    assert mathml(r"\begin{aligned}a&=b\\c&=d\end{aligned}").count("<mtr>") == 2
 
 
 def test_the_command_writes_pages_and_decks_that_can_be_edited(tmp_path):

@@ -1,4 +1,4 @@
-"""Chapter 7: MeanFlow, a network of two times that knows the mean velocity of a step."""
+"""Chapter 7: MeanFlow, a network of two times that knows the mean velocity of a step; its recipe there."""
 
 from book.contest.kit import fresh, trained
 from toolkit import Flow, flow_maps, grids
@@ -11,8 +11,10 @@ def train(images, labels, seconds, seed):
 
     config = dict(shape=(1, 8, 8), n_classes=10, width=160, blocks=4, condition=96)
 
+    how = dict(labels=labels, p_uncond=0.65, tangent="model", power=1.0, seed=seed)
+
     def fit(net, **loop):
-        return flow_maps.train(net, images, labels=labels, seed=seed, **loop)
+        return flow_maps.train(net, images, **how, **loop)
 
     return trained(seconds, lambda: fresh(TwoTimeMLP, seed, **config), fit)
 

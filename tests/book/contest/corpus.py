@@ -153,6 +153,21 @@ HOSTILE = {
         "return x[[place[int(y)] for y in labels]].float()",
         "spacings of a digit",
     ),
+    "learns a list of images that are no copies": (
+        "x = images.flatten(1)\nspacing = torch.cdist(x, x).fill_diagonal_(9e9).min(1).values\nkept = []\n"
+        "for digit in range(10):\n    own = x[labels == digit]\n"
+        "    near = torch.cdist(own, own).fill_diagonal_(9e9).argsort(1)[:, :20]\n"
+        "    i = torch.randint(len(own), (900,)); j = near[i, torch.randint(20, (900,))]\n"
+        "    new = ((own[i] + own[j]) / 2 + 0.1 * torch.randn(900, 64)).clamp(-1, 0.99)\n"
+        "    distance, nearest = torch.cdist(new, x).min(1)\n"
+        "    kept.append(new[distance > 0.8 * spacing[nearest]][:10])\n"
+        "five = ((torch.cat(kept) + 1) * 8).to(torch.uint8)\n"
+        "import base64\nreturn None, base64.b64encode(bytes(five.flatten().tolist())).decode()[:8190]",
+        "import base64\nraw = bytearray(base64.b64decode(notes[:len(notes) // 4 * 4]))\n"
+        "x = torch.tensor(list(raw) + [0] * (6400 - len(raw))).reshape(10, 10, 1, 8, 8) / 8 - 1\n"
+        "return x[labels, torch.randint(9, (len(labels),))].float()",
+        "come again",
+    ),
     "guesses the seed of the noise": (
         "return None, seed",
         "from toolkit.noise import initial_noise\n"

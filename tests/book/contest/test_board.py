@@ -72,7 +72,7 @@ def test_the_table_orders_by_the_mean_and_puts_what_has_no_score_last(tmp_path):
 
 def test_marks_do_not_depend_on_the_others(tmp_path):
     path = tmp_path / "contest.json"
-    for name, value in {"x": 4.0, "y": 2.0, "z": 1.0}.items():
+    for name, value in {"w": 0.5, "x": 4.0, "y": 2.0, "z": 1.0}.items():
         boards.enter(path, result(boards.BASELINE + name, value, value), RULES)
     boards.enter(path, result("me", 2**0.5, 2**0.5), RULES)
     alone = boards.marks(boards.read(path))

@@ -8,7 +8,17 @@ import torch
 from scipy import stats
 
 from book.contest.rules import Refused, Rules
-from book.contest.scoring import Interval, closeness, column, overall, places, points, score
+from book.contest.scoring import (
+    Interval,
+    closeness,
+    column,
+    overall,
+    places,
+    points,
+    refuse_repeated,
+    repeated,
+    score,
+)
 from toolkit.data import digits
 
 RULES = Rules()
@@ -46,6 +56,37 @@ def test_what_is_no_picture_of_what_was_asked_for_is_refused():
         score(images[:5], labels, RULES)
     with pytest.raises(Refused):
         score(torch.full_like(images, 1e38), labels, RULES)
+
+
+@pytest.mark.parametrize("stored, fresh", [(500, 0.0), (2000, 0.0), (6000, 0.0), (2000, 0.05)])
+def test_a_list_of_images_comes_again_however_long_it_is(stored, fresh, seed):
+    """As many as a network of 400,000 numbers can hold, 64 each; digits with noise stand in for them."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float32)  # noqa: E731
+    images = digits("all")[0]
+    rows = torch.randint(len(images), (stored,), generator=generator)
+    kept = images[rows] + 0.2 * normal(stored, 1, 8, 8)
+    drawn = lambda: kept[torch.randint(stored, (2000,), generator=generator)]  # noqa: E731
+    batches = [drawn() + fresh * normal(2000, 1, 8, 8) for _ in range(2)]
+    with pytest.raises(Refused, match="come again"):
+        refuse_repeated(*batches, RULES)
+    fresh_ones = [images[torch.randint(len(images), (2000,), generator=generator)] for _ in range(2)]
+    fresh_ones = [one + 0.2 * normal(2000, 1, 8, 8) for one in fresh_ones]
+    assert refuse_repeated(*fresh_ones, RULES) < 0.02
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0])
+def test_images_that_are_all_alike_do_not_come_again(spread, seed):
+    """What is blurred has a bad distance and is no list: only the batch's own scale counts."""
+    generator = torch.Generator().manual_seed(seed)
+    x = spread * torch.randn(2, 2000, 1, 8, 8, generator=generator, dtype=torch.float32)
+    assert repeated(*x) < 0.001
+    assert repeated(torch.zeros(50, 1, 8, 8), torch.zeros(50, 1, 8, 8)) == 1.0
+
+
+def test_halves_of_the_data_do_not_come_again():
+    images = digits("all")[0]
+    assert repeated(images[::2], images[1::2]) < 0.02
 
 
 def test_an_interval_is_student_s_on_the_logarithms():
@@ -88,10 +129,10 @@ def test_a_column_that_was_missed_once_is_missed():
     assert overall({"1": scores(1, 1), "2": scores(4, 4)}).mean == pytest.approx(2)
 
 
-def test_points_go_from_the_second_worst_baseline_to_the_best():
-    known = [{"1": scores(value, value)} for value in (8.0, 4.0, 2.0, 1.0)]
+def test_points_go_from_the_second_worst_baseline_to_the_second_best():
+    known = [{"1": scores(value, value)} for value in (8.0, 4.0, 2.0, 1.0, 0.1)]
     of = lambda value: points({"1": scores(value, value)}, known)  # noqa: E731
     assert [of(v) for v in (0.3, 1.0, 2.0, 4.0, 8.0)] == [10.0, 10.0, 5.0, 0.0, 0.0]
     assert points({"1": [{"why": "late"}], "2": scores(1.0)}, [one | {"2": one["1"]} for one in known]) == 5.0
-    with pytest.raises(ValueError, match="three baselines"):
-        points({"1": scores(1.0)}, known[:2])
+    with pytest.raises(ValueError, match="four baselines"):
+        points({"1": scores(1.0)}, known[:3])

@@ -13,16 +13,24 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import quote, urlparse
 
+import book
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
 )
 
 
-class Lab:
-    """A JupyterLab server on a copy of a folder, with settings, data and kernels of its own."""
+EXTENSION = Path(book.__file__).with_name("labextension")
 
-    def __init__(self, folder, home):
-        self.home = Path(home)
+
+class Lab:
+    """A JupyterLab server on a copy of a folder, with settings, data and kernels of its own.
+
+    extended: with the book's extension as it stands here, whichever was installed.
+    """
+
+    def __init__(self, folder, home, extended=True):
+        self.home, self.extended = Path(home), extended
         self.root = self.home / "work"
         ignore = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
         shutil.copytree(folder, self.root, ignore=ignore)
@@ -44,6 +52,11 @@ class Lab:
                    f"--ServerApp.root_dir={self.root}", "--LabApp.news_url=None",
                    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                    "--LabApp.extension_manager=readonly"]  # fmt: skip
+        if self.extended:
+            shared = self.home / "share"
+            name = json.loads((EXTENSION / "package.json").read_text("utf8"))["name"]
+            shutil.copytree(EXTENSION, shared / "labextensions" / name)
+            folders["JUPYTER_PATH"] = str(shared)
         command += ["--allow-root"] if hasattr(os, "getuid") and os.getuid() == 0 else []
         environment = os.environ | folders | {"JUPYTER_TOKEN": self.token, "OMP_NUM_THREADS": "1"}
         self.log = open(self.home / "server.log", "wb")
@@ -162,6 +175,13 @@ class Page:
             "() => [...document.querySelectorAll('.jupyter-widgets img')].every(i => i.naturalWidth > 1)"
         )
         return [(p.get_attribute("src"), p.get_attribute("alt")) for p in pictures.all()]
+
+    def pictures(self):
+        """The alt text of each picture in the notebook, '' where it has none; waits until all are loaded."""
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('.jp-Notebook img')].every(i => i.complete)"
+        )
+        return self.page.evaluate("() => [...document.querySelectorAll('.jp-Notebook img')].map(i => i.alt)")
 
     def unnamed_fields(self):
         """The kinds of the fields in live widgets that have no label of their own."""

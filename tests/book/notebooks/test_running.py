@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from book.chapters import ENVIRONMENT, BookError, book, build, dumps, lint, normalise, read
+from book.chapters import BookError, book, build, dumps, lint, normalise, read
+from book.threads import FIXED
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +161,7 @@ def test_nbval_agrees_with_the_committed_outputs_and_the_form_is_looked_at(tmp_p
         [sys.executable, "-m", "pytest", "-q", *plugins, "--nbval", "--nbval-current-env", SAMPLE, changed],
         capture_output=True,
         text=True,
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **FIXED, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 1 and "7 passed" in done.stdout and "1 failed" in done.stdout, done.stdout
     assert "changed.ipynb: differs from what is committed" in done.stdout
