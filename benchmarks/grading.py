@@ -2,8 +2,8 @@
 
 Both grade the same made-up class of each lesson on the same machine: nbgrader's autograde and
 generate_feedback, and `toolkit grade`, each as whole commands in fresh processes.  On a machine with other
-work the seconds of the processors tell more than those of the clock: both are written, and the load.  Notebooks
-of a class differ by more than ten times in what they take, so both are timed on the same ones.
+work the seconds of the processors tell more than those of the clock: both are written, and the load.  The
+notebooks of a class differ in what they take, so both are timed on the same ones.
 
 Then 300 submissions to lesson 00, ten of them hostile, and the same with ten honest ones in their places: do
 the marks of the others move?  A class of 60 with one worker and two: are all pages the same?  A class of
