@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from book import chapters
-from book.site import finish, links, lists, notebooks, reference, targets
+from book.site import finish, links, lists, notebooks, reference, states, targets
 from toolkit import citing
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -96,7 +96,7 @@ def test_formulas_are_drawn_and_numbered_ones_can_be_linked_to(path, site):
 @pytest.mark.parametrize("path", CHAPTERS, **by_name)
 def test_pictures_keep_their_alt_texts_and_outputs_their_words(path, site):
     notebook, page = chapters.read(path), article(site, f"chapters/{path.stem}.html")
-    alive = notebooks.widgets(path, site, lambda said: None)
+    alive = states.widgets(path, site / "states", "../states", lambda said: None)
     wanted, text = Counter(), letters(page)
     for cell in notebook.cells:
         for output in cell.get("outputs", []) if cell.id not in alive else ():
