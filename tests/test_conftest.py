@@ -1,5 +1,8 @@
 """The tests' own guard and last words."""
 
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -41,3 +44,16 @@ def test_what_a_test_leaves_behind_is_seen(what, change, monkeypatch, tmp_path):
     torch.set_default_dtype(dtype)
     assert [name for name in before if before[name] != after[name]] == [what]
     assert before == shared()
+
+
+@pytest.mark.slow
+def test_tests_that_belong_together_run_in_one_process(tmp_path):
+    """What an experiment gave is kept in a process: two that share a file would each run it."""
+    test = "import pytest\n@pytest.mark.parametrize('i', range(6))\n@pytest.mark.xdist_group({!r})\n"
+    test += "def test(i): pass\n"
+    for name in "ab":
+        (tmp_path / f"test_{name}.py").write_text(test.format(name))
+    command = [sys.executable, "-m", "pytest", "-v", "-n2", "--dist=loadgroup", "-c/dev/null", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    ran = set(re.findall(r"\[(gw\d)\].*PASSED.*@([ab])", told))
+    assert len(ran) == 2 and {name for _, name in ran} == {"a", "b"}, told
