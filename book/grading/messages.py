@@ -228,6 +228,14 @@ def shapes_only(told: Any) -> Any:
     return [shapes_only(value) for value in told] if isinstance(told, list) else told
 
 
+def is_cut(told: Any) -> bool:
+    """Whether a message has the shape of an array in its place."""
+    if isinstance(told, dict):
+        here = set(told) >= {"shape", "values"} and told["values"] is None
+        return here or any(map(is_cut, told.values()))
+    return isinstance(told, list) and any(map(is_cut, told))
+
+
 def _back(raw) -> np.ndarray:
     said = raw["shape"]
     if not isinstance(said, list) or len(said) > _AXES:
