@@ -269,6 +269,7 @@ def test_make_starts_the_same():
         "py lab.py --no-browser",
         "py lab.py test -k a",
         "py lab.py run toolkit book",
+        "py lab.py run toolkit states",
     ]
 
 
