@@ -24,7 +24,15 @@ def test_a_gaussian_of_more_directions_has_more_numbers_and_no_copies():
 
 
 def test_the_samplers_of_the_baselines_run_on_shipped_networks(monkeypatch):
-    monkeypatch.setattr(contest_study, "NOISES", range(1))
+    monkeypatch.setattr(contest_study, "NOISES", range(2))
     monkeypatch.setattr(contest_study, "Rules", lambda: Rules(n=60, calls=(1, 4)))
-    found = contest_study.shipped("dpmpp_2m", "digits")
+    found, again = contest_study.shipped("dpmpp_2m", "digits")
     assert found[4][0]["frechet"] < found[1][0]["frechet"]
+    assert again[4] < Rules().again
+
+
+def test_a_list_of_stored_digits_midpoints_comes_again_and_drawn_anew_they_do_not(monkeypatch):
+    monkeypatch.setattr(contest_study, "LISTS", (300,))
+    found = contest_study.listed(600)
+    assert found["anew for each sample"]["again"] < Rules().again < found["300 on a list"]["again"]
+    assert all(one["copies"] <= Rules().copies and one["near"] <= Rules().near for one in found.values())
