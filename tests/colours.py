@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 from matplotlib.collections import Collection
 from matplotlib.colors import to_rgba
+from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -81,10 +82,16 @@ def colour_alone(fig) -> list[str]:
 
     What is named at its place, by a text beside it, has no need of a legend and none of its colour.
     """
+    # A curve with error bars is told by its line, and the legend's list names its bars.
+    bars = [one for axes in fig.axes for one in axes.containers if isinstance(one, ErrorbarContainer)]
+    with_bars = {one.get_label(): one.lines[0] for one in bars if one.lines[0] is not None}
     legends = [*fig.legends, *(axes.get_legend() for axes in fig.axes if axes.get_legend())]
     found = []
     for legend in legends:
-        named = [(text.get_text(), handle) for text, handle in zip(legend.get_texts(), legend.legend_handles)]
+        named = [
+            (text.get_text(), with_bars.get(text.get_text(), handle))
+            for text, handle in zip(legend.get_texts(), legend.legend_handles)
+        ]
         for (a, first), (b, second) in itertools.combinations(named, 2):
             far, eye = _apart(first, second)
             if far < APART:

@@ -39,7 +39,8 @@ def test_slopes_of_every_solver_in_the_plane():
         (("UniPC-3",), 4),
     ):
         assert all(abs(orders[name] - order) < 0.3 for name in names), orders
-    groups = {"all": {name: (rows["nfe"], rows["rmse"]) for name, rows in result.items()}}
+    curves = [(name, (rows["nfe"], rows["rmse"])) for name, rows in result.items()]
+    groups = {f"from {i}": dict(curves[i : i + 5]) for i in range(0, len(curves), 5)}  # fewer than marks
     assert "UniPC-3 " in figures.panels(groups, first=1).alt
 
 
